@@ -1,0 +1,393 @@
+"""The job's config file: what may stand in it, what it means when it is absent, and the check of every value.
+
+The file is one flat JSON object. A key is the name of the Tutor setting in lower case without its prefix
+``TRANSFORM_LOGS_``; an absent key, or ``null``, means the default. The host runs the same checks before it starts
+a container, so this module needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+LOCAL = "LOCAL"
+LRS = "LRS"
+TRANSFORMER_TYPES = ("xapi", "caliper")
+OUTPUT_LAYOUTS = ("single", "batches")
+OUTPUT_COMPRESSIONS = ("none", "gzip")
+AUTO_WORKERS = "auto"
+
+ROLES = ("source", "destination", "ledger")
+STORAGE_KEYS = (
+    "provider", "key", "secret", "container", "prefix", "host", "port", "secure", "region", "token", "options",
+)  # fmt: skip
+
+# What a stock Tutor site has: the LMS's data directory at /openedx/data, its tracking log in logs/tracking.log.
+LOCAL_KEY = "/openedx/data"
+LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
+LOCAL_PREFIXES = {"source": "tracking.log"}
+PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
+
+
+class ConfigError(Exception):
+    """A value of the config that can't be used.
+
+    ``key`` is the config key, ``problem`` says what is wrong with which value, ``allowed`` what is allowed. A value
+    that may be a secret is never part of ``problem``.
+    """
+
+    def __init__(self, key: str, problem: str, allowed: str) -> None:
+        super().__init__(key, problem, allowed)
+        self.key = key
+        self.problem = problem
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}; allowed: {self.allowed}"
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """Where objects lie: a libcloud provider with its credentials, a container in it and a prefix of object names."""
+
+    provider: str
+    container: str
+    prefix: str
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    host: str
+    port: int | None
+    secure: bool | None
+    region: str
+    token: str = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        return self.provider == LOCAL
+
+    @property
+    def root(self) -> str:
+        """The absolute directory of a LOCAL container."""
+        return posixpath.join(self.key, self.container)
+
+    def identity(self) -> dict[str, object]:
+        """What says which store this is, without a secret: part of the job key, and safe to print."""
+        if self.is_local:
+            return {"provider": LOCAL, "container": self.root, "prefix": self.prefix}
+        names = {"provider": self.provider, "container": self.container, "prefix": self.prefix}
+        return {**names, "host": self.host, "port": self.port, "region": self.region}
+
+    def __str__(self) -> str:
+        where = self.root if self.is_local else f"{self.host or ''}/{self.container}"
+        return f"{self.provider} {where}/{self.prefix}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An LRS named in the settings: the URL of its xAPI (or Caliper) resource and Basic or Bearer credentials."""
+
+    url: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class JobConfig:
+    """All that a run needs to know. Sizes are in bytes, times in seconds."""
+
+    source: StorageConfig
+    destination: StorageConfig | None
+    """``None``: the destination is the LRS."""
+    ledger: StorageConfig
+    transformer_type: str
+    lrs_endpoints: tuple[Endpoint, ...] = field(repr=False)
+    lrs_urls: tuple[str, ...]
+    lrs_timeout_secs: float
+    lrs_max_wait_secs: float
+    batch_size: int
+    batch_max_bytes: int
+    sleep_between_batches_secs: float
+    workers: int | str
+    max_events_per_second: float
+    dry_run: bool
+    strict: bool
+    log_statements: bool
+    max_line_bytes: int
+    segment_bytes: int
+    output_layout: str
+    output_compression: str
+    output_max_bytes: int
+    caliper_stable_ids: bool
+    restart: bool
+    retry_failed: bool
+
+
+def shown(value: object) -> str:
+    """``value`` as it may be printed in an error: as JSON, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+Check = Callable[[str, Any], Any]
+
+
+def _text(key: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ConfigError(key, "the value is not text", "text")
+    return str(value)
+
+
+def _boolean(key: str, value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ConfigError(key, f"{shown(value)} is neither true nor false", "true or false")
+    return value
+
+
+def _whole(least: int, most: int | None = None) -> Check:
+    allowed = f"a whole number, at least {least}" + ("" if most is None else f" and at most {most}")
+
+    def check(key: str, value: Any) -> int:
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            raise ConfigError(key, f"{shown(value)} can't be used", allowed)
+        return int(value)
+
+    return check
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ConfigError(key, f"{shown(value)} can't be used", "a number, 0 or more")
+    return number
+
+
+def _one_of(*choices: str) -> Check:
+    def check(key: str, value: Any) -> str:
+        if value not in choices:
+            raise ConfigError(key, f"{shown(value)} is not known", " or ".join(choices))
+        return str(value)
+
+    return check
+
+
+def _workers(key: str, value: Any) -> int | str:
+    if value == AUTO_WORKERS:
+        return AUTO_WORKERS
+    try:
+        return int(_whole(1)(key, value))
+    except ConfigError as error:
+        raise ConfigError(key, error.problem, f'{error.allowed}, or "{AUTO_WORKERS}"') from None
+
+
+def _json(key: str, value: Any, kind: str) -> Any:
+    """A structured value may come as JSON text; its text may hold a secret and is never shown."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ConfigError(key, f"the text can't be read as JSON ({error})", kind) from None
+
+
+def _mapping(key: str, value: Any) -> dict[str, Any]:
+    value = _json(key, value, "a JSON object") if value != "" else {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(key, "the value is not an object", "a JSON object")
+    return dict(value)
+
+
+def _urls(key: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = _json(key, value, "a JSON list of URLs") if value.lstrip().startswith("[") else value.split()
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", "a list of URLs")
+    return tuple(_url(key, url) for url in value)
+
+
+def _url(key: str, value: Any) -> str:
+    allowed = "a URL that begins with http:// or https://"
+    if not isinstance(value, str):
+        raise ConfigError(key, f"{shown(value)} is not a URL", allowed)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if not usable:
+        # A URL can hold a password (https://user:password@host): one that can't be read is not repeated.
+        raise ConfigError(key, "the URL can't be read" if "@" in value else f"{shown(value)} is not a URL", allowed)
+    if parts.username or parts.password:
+        raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
+    return value
+
+
+def _endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
+    allowed = 'a list of {"url", "username", "password"} or {"url", "bearer"}'
+    value = _json(key, value, allowed) if value != "" else []
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", allowed)
+    endpoints = []
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, Mapping) or "url" not in item:
+            raise ConfigError(key, f'entry {number} has no "url"', allowed)
+        unknown = sorted(set(map(str, item)) - {"url", "username", "password", "bearer"})
+        if unknown:
+            raise ConfigError(key, f"entry {number} has the unknown field {shown(unknown[0])}", allowed)
+        if item.get("bearer") and (item.get("username") or item.get("password")):
+            raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
+        texts = {name: _text(key, item[name]) for name in item if item[name] is not None and name != "url"}
+        endpoints.append(Endpoint(url=_url(key, item["url"]), **texts))
+    return tuple(endpoints)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of the config file: its default and its check."""
+
+    default: Any
+    check: Check
+
+
+FIELDS: dict[str, Field] = {
+    "transformer_type": Field("xapi", _one_of(*TRANSFORMER_TYPES)),
+    "lrs_endpoints": Field((), _endpoints),
+    "lrs_urls": Field((), _urls),
+    "lrs_timeout_secs": Field(60.0, _number),
+    "lrs_max_wait_secs": Field(600.0, _number),
+    "batch_size": Field(1000, _whole(1)),
+    "batch_max_bytes": Field(8 * 1024**2, _whole(1024)),
+    "sleep_between_batches_secs": Field(0.0, _number),
+    "workers": Field(1, _workers),
+    "max_events_per_second": Field(0.0, _number),
+    "dry_run": Field(False, _boolean),
+    "strict": Field(False, _boolean),
+    "log_statements": Field(False, _boolean),
+    "max_line_bytes": Field(16 * 1024**2, _whole(1024)),
+    "segment_bytes": Field(256 * 1024**2, _whole(64 * 1024)),
+    "output_layout": Field("single", _one_of(*OUTPUT_LAYOUTS)),
+    "output_compression": Field("none", _one_of(*OUTPUT_COMPRESSIONS)),
+    "output_max_bytes": Field(32 * 1024**3, _whole(1)),
+    "caliper_stable_ids": Field(True, _boolean),
+    "restart": Field(False, _boolean),
+    "retry_failed": Field(False, _boolean),
+}
+STORAGE_FIELDS: dict[str, Field] = {
+    "provider": Field("", _text),
+    "key": Field("", _text),
+    "secret": Field("", _text),
+    "container": Field("", _text),
+    "prefix": Field("", _text),
+    "host": Field("", _text),
+    "port": Field(None, _whole(1, 65535)),
+    "secure": Field(None, _boolean),
+    "region": Field("", _text),
+    "token": Field("", _text),
+    "options": Field((), _mapping),
+}
+KEYS = (*(f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS), *FIELDS)
+
+
+def _value(raw: Mapping[str, Any], key: str, spec: Field) -> Any:
+    value = raw.get(key)
+    if value is None or (value == "" and spec.check not in (_text, _mapping, _urls, _endpoints)):
+        return spec.default
+    return spec.check(key, value)
+
+
+def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
+    provider = _value(raw, f"{role}_provider", STORAGE_FIELDS["provider"]).strip().upper() or PROVIDERS[role]
+    values = {name: _value(raw, f"{role}_{name}", STORAGE_FIELDS[name]) for name in STORAGE_KEYS}
+    values.update(provider=provider, options=dict(values["options"]))
+    if provider == LOCAL:
+        values["key"] = values["key"] or LOCAL_KEY
+        values["container"] = values["container"] or LOCAL_CONTAINERS.get(role, "")
+        if raw.get(f"{role}_prefix") is None:
+            values["prefix"] = LOCAL_PREFIXES.get(role, "")
+        _check_local(role, values["key"], values["container"])
+    values["prefix"] = values["prefix"].lstrip("/")
+    if ".." in values["prefix"].split("/"):
+        raise ConfigError(f"{role}_prefix", f'{shown(values["prefix"])} leads out of the container', 'no ".." in it')
+    if not values["container"] and provider != LRS:
+        what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
+        raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)
+    return StorageConfig(**values)
+
+
+def _check_local(role: str, key: str, container: str) -> None:
+    if not key.startswith("/"):
+        raise ConfigError(f"{role}_key", f"{shown(key)} is not an absolute path", "a directory in the container")
+    if "/" in container or container in (".", ".."):
+        allowed = "the name of one directory in the key; what lies below it goes in the prefix"
+        raise ConfigError(f"{role}_container", f"{shown(container)} is not one directory's name", allowed)
+
+
+def overlaps(written: StorageConfig, read: StorageConfig) -> bool:
+    """Would objects written below ``written`` be found among the objects that ``read`` lists?"""
+    if written.provider != read.provider:
+        return False
+    if read.is_local:
+        below = posixpath.join(posixpath.normpath(written.root), written.prefix)
+        return f"{below.rstrip('/')}/".startswith(posixpath.join(posixpath.normpath(read.root), read.prefix))
+    same_store = (written.host, written.port, written.container) == (read.host, read.port, read.container)
+    below = f"{written.prefix.rstrip('/')}/" if written.prefix.rstrip("/") else ""
+    return same_store and below.startswith(read.prefix)
+
+
+def load(raw: Mapping[str, Any]) -> JobConfig:
+    """Check ``raw`` (the parsed config file) and return it as a :class:`JobConfig`.
+
+    Raises :class:`ConfigError` for the first key that can't be used.
+    """
+    for key in raw:
+        if key not in KEYS:
+            raise ConfigError(str(key), "there is no such key", "the keys that README.rst lists")
+    source = _storage(raw, "source")
+    destination = _storage(raw, "destination")
+    ledger = _storage(raw, "ledger")
+    values = {key: _value(raw, key, spec) for key, spec in FIELDS.items()}
+    for role, storage in (("source", source), ("ledger", ledger)):
+        if storage.provider == LRS:
+            raise ConfigError(f"{role}_provider", '"LRS" is a destination only', "LOCAL, S3, MINIO, ...")
+    if destination.provider != LRS and overlaps(destination, source):
+        problem = f"{destination} is in the source ({source}): what is written would be read again"
+        raise ConfigError("destination_prefix", problem, "another container or prefix than the source's")
+    if overlaps(ledger, source):
+        problem = f"{ledger} is in the source ({source}): the ledger would be read as a log"
+        raise ConfigError("ledger_prefix", problem, "another container or prefix than the source's")
+    if values["lrs_timeout_secs"] == 0:
+        raise ConfigError("lrs_timeout_secs", "0 would wait for ever", "a number above 0")
+    return JobConfig(
+        source=source,
+        destination=None if destination.provider == LRS else destination,
+        ledger=ledger,
+        **values,
+    )
+
+
+def read(text: str) -> JobConfig:
+    """Parse and check the text of a config file. Raises :class:`ConfigError`."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise ConfigError("--config", f"the file is not JSON ({error})", "one JSON object") from None
+    if not isinstance(raw, dict):
+        raise ConfigError("--config", "the file's JSON is not an object", "one JSON object")
+    return load(raw)
