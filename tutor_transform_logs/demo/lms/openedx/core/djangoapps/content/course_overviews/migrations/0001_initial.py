@@ -1,0 +1,22 @@
+"""The table of courses."""
+
+import opaque_keys.edx.django.models
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='CourseOverview',
+            fields=[
+                ('id', opaque_keys.edx.django.models.CourseKeyField(db_index=True, max_length=255, primary_key=True, serialize=False)),
+                ('display_name', models.TextField(null=True)),
+            ],
+        ),
+    ]
