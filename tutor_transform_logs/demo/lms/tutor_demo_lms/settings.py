@@ -18,7 +18,6 @@ import sys
 from typing import Any
 
 from event_routing_backends.settings.common import plugin_settings
-
 from tutor_demo_lms import roster
 
 SECRET_KEY = "demo: these settings guard nothing"
@@ -69,7 +68,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "standard": {"format": "%(asctime)s %(levelname)s %(process)d [%(name)s] %(filename)s:%(lineno)d - %(message)s"},
+        "standard": {
+            "format": "%(asctime)s %(levelname)s %(process)d [%(name)s] %(filename)s:%(lineno)d - %(message)s"
+        },
         "raw": {"format": "%(message)s"},
     },
     "handlers": {

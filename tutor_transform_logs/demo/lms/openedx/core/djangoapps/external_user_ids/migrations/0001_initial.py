@@ -1,42 +1,59 @@
 """The tables of external ids."""
 
-import django.db.models.deletion
 import uuid
+from typing import ClassVar
+
+import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
+    dependencies: ClassVar = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
-    operations = [
+    operations: ClassVar = [
         migrations.CreateModel(
-            name='ExternalIdType',
+            name="ExternalIdType",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('modified', models.DateTimeField(auto_now=True)),
-                ('name', models.CharField(db_index=True, max_length=32, unique=True)),
-                ('description', models.TextField()),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("modified", models.DateTimeField(auto_now=True)),
+                ("name", models.CharField(db_index=True, max_length=32, unique=True)),
+                ("description", models.TextField()),
             ],
         ),
         migrations.CreateModel(
-            name='ExternalId',
+            name="ExternalId",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('modified', models.DateTimeField(auto_now=True)),
-                ('external_user_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
-                ('external_id_type', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='external_user_ids.externalidtype')),
+                (
+                    "id",
+                    models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("modified", models.DateTimeField(auto_now=True)),
+                ("external_user_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "external_id_type",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="external_user_ids.externalidtype"
+                    ),
+                ),
             ],
             options={
-                'unique_together': {('user', 'external_id_type')},
+                "unique_together": {("user", "external_id_type")},
             },
         ),
     ]

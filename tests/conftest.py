@@ -1,0 +1,42 @@
+"""What every test has: the embedded LMS in this process, and real servers to send to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import demo_lms
+from tests.services.registry import used_services
+
+pytest_plugins = ["tests.services.fixtures"]
+
+_workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-")
+
+
+def pytest_configure() -> None:
+    """Start Django before test modules are imported: they import ERB, which needs it."""
+    demo_lms.activate(Path(_workspace.name) / "in-process.sqlite3")
+
+
+def pytest_unconfigure() -> None:
+    """Take the database of this process away."""
+    _workspace.cleanup()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which real services the tests ran against."""
+    used = used_services()
+    terminalreporter.write_line(f"real services used: {', '.join(used) if used else 'none'}")
+
+
+@pytest.fixture(scope="session")
+def lms() -> Iterator[None]:
+    """The embedded LMS in this process, with 50 users and 5 courses in its database."""
+    from tutor_demo_lms import seed
+
+    seed.migrate()
+    seed.seed()
+    yield

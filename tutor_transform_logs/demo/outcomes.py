@@ -1,0 +1,98 @@
+"""What should become of a log line: the labels that the log writers give their lines, and sums of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tutor_transform_logs.demo import events
+
+Outcome = Literal[
+    "blank",
+    "unparsable",
+    "unknown_event",
+    "no_transformer",
+    "transformed",
+    "unknown_user",
+    "unknown_course",
+    "type_error",
+    "value_error",
+    "other_error",
+]
+Kind = Literal["xapi", "caliper"]
+
+UNTRANSFORMABLE: tuple[Outcome, ...] = (
+    "unknown_user",
+    "unknown_course",
+    "type_error",
+    "value_error",
+    "other_error",
+)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """The outcome of one line, and how many statements it gives."""
+
+    outcome: Outcome
+    statements: int = 0
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The outcomes of a whole log for one transformer type."""
+
+    outcomes: dict[Outcome, int]
+    statements: int
+    distinct_statements: int
+
+    @property
+    def lines(self) -> int:
+        """All lines, blank ones too."""
+        return sum(self.outcomes.values())
+
+    @property
+    def untransformable(self) -> int:
+        """Lines of known events on which ERB raises."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in UNTRANSFORMABLE)
+
+    def count(self, outcome: Outcome) -> int:
+        """The lines with this outcome."""
+        return self.outcomes.get(outcome, 0)
+
+    def __add__(self, other: Expected) -> Expected:
+        return Expected(
+            dict(Counter(self.outcomes) + Counter(other.outcomes)),
+            self.statements + other.statements,
+            self.distinct_statements + other.distinct_statements,
+        )
+
+
+def of_good_event(name: str, kind: Kind, statements: int = 1) -> Fate:
+    """What becomes of a well-formed event of this name by a known user in a known course."""
+    if kind == "caliper":
+        if name not in events.CALIPER_NAMES:
+            return Fate("unknown_event")
+        # Caliper never makes more than one event of one.
+        return (
+            Fate("no_transformer") if name in events.WITHOUT_CALIPER_TRANSFORMER else Fate("transformed", 1)
+        )
+    if name not in events.BUILDERS:
+        return Fate("unknown_event")
+    return (
+        Fate("no_transformer") if name in events.WITHOUT_XAPI_TRANSFORMER else Fate("transformed", statements)
+    )
+
+
+def add_up(fates: Iterable[tuple[Fate, int]], duplicate_statements: int = 0) -> Expected:
+    """The sum of fates, each with the number of lines that meet it."""
+    outcomes: Counter[Outcome] = Counter()
+    statements = 0
+    for fate, lines in fates:
+        outcomes[fate.outcome] += lines
+        statements += fate.statements * lines
+    return Expected(
+        {key: n for key, n in outcomes.items() if n}, statements, statements - duplicate_statements
+    )
