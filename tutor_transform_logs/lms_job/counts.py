@@ -1,0 +1,88 @@
+"""What is counted on the way, and the two sums that must hold at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+LINE_OUTCOMES = ("blank", "unparsable", "unknown_event", "filtered", "transformed", "untransformable")
+STATEMENT_OUTCOMES = ("stored", "already_there", "rejected")
+
+
+@dataclass
+class Counts:
+    """Lines by their outcome, statements by theirs. ``made`` are the statements offered to one destination."""
+
+    lines: int = 0
+    blank: int = 0
+    unparsable: int = 0
+    unknown_event: int = 0
+    filtered: int = 0
+    transformed: int = 0
+    untransformable: int = 0
+    made: int = 0
+    stored: int = 0
+    already_there: int = 0
+    rejected: int = 0
+    not_routed: int = 0
+    """Statements that a router's ``match_params`` keep from it; they are not ``made`` for it."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """How many dead letters there are for each reason."""
+
+    def add(self, other: Counts) -> None:
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for reason, count in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+
+    def refuse(self, reason: str, count: int = 1) -> None:
+        """Count dead letters."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + count
+
+    @property
+    def dead_letters(self) -> int:
+        return sum(self.reasons.values())
+
+    def differences(self) -> list[str]:
+        """The sums of DESIGN's first promise that do not hold, in words; empty if all is accounted for."""
+        wrong = []
+        for whole, outcomes in (("lines", LINE_OUTCOMES), ("made", STATEMENT_OUTCOMES)):
+            total = sum(getattr(self, name) for name in outcomes)
+            if total != getattr(self, whole):
+                wrong.append(f"{whole} is {getattr(self, whole)}, but {' + '.join(outcomes)} is {total}")
+        failed = self.unparsable + self.untransformable + self.rejected
+        if failed != self.dead_letters:
+            wrong.append(f"{failed} lines and statements failed, but {self.dead_letters} are dead letters")
+        return wrong
+
+    def to_json(self) -> dict[str, object]:
+        return {**{name: getattr(self, name) for name in NUMBERS}, "reasons": dict(sorted(self.reasons.items()))}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> Counts:
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
+        counts = cls()
+        for name in NUMBERS:
+            setattr(counts, name, _count(values[name]))
+        reasons = values["reasons"]
+        if not isinstance(reasons, Mapping):
+            raise TypeError("reasons is not an object")
+        counts.reasons = {str(reason): _count(count) for reason, count in reasons.items()}
+        return counts
+
+
+NUMBERS = tuple(entry.name for entry in fields(Counts) if entry.name != "reasons")
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def total(parts: Iterable[Counts]) -> Counts:
+    """The sum of ``parts``."""
+    whole = Counts()
+    for part in parts:
+        whole.add(part)
+    return whole

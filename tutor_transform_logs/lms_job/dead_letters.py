@@ -1,0 +1,88 @@
+"""Dead letters: what could not be parsed, transformed or delivered, with all that it takes to see why and try again."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PARSE = "parse"
+TRANSFORM = "transform"
+DELIVER = "deliver"
+
+# What the reasons of the transform and deliver stages mean; those of the parse stage are in ``events``.
+UNKNOWN_USER = "unknown_user"
+UNKNOWN_COURSE = "unknown_course"
+MISSING_FIELD = "missing_field"
+NO_TRANSFORMER = "no_transformer"
+NO_STATEMENT = "no_statement"
+NOT_JSON = "not_json"
+ERB_ERROR = "erb_error"
+CONFLICT = "conflict"
+INVALID = "invalid_statement"
+TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One line, or one statement of it, that did not arrive."""
+
+    object: str
+    offset: int
+    """Byte offset of the line in the (decompressed) object."""
+    line: int
+    """Line number in the object, counted from the start of the segment until REPORT knows better."""
+    stage: str
+    reason: str
+    words: str
+    event: str
+    raw: bytes
+    statement: str = ""
+    """The id of the statement that was rejected; empty before the deliver stage."""
+
+
+def dump(letters: Iterable[DeadLetter]) -> bytes:
+    """As JSON lines. A line that is not UTF-8 goes as base64 under ``line_base64``."""
+    return b"".join(_dump_one(letter) for letter in letters)
+
+
+def _dump_one(letter: DeadLetter) -> bytes:
+    fields: dict[str, object] = {
+        "object": letter.object,
+        "offset": letter.offset,
+        "line_number": letter.line,
+        "stage": letter.stage,
+        "reason": letter.reason,
+        "words": letter.words[:1000],
+        "event": letter.event,
+    }
+    if letter.statement:
+        fields["statement"] = letter.statement
+    try:
+        fields["line"] = letter.raw.decode("utf-8")
+    except UnicodeDecodeError:
+        fields["line_base64"] = base64.b64encode(letter.raw).decode("ascii")
+    return json.dumps(fields).encode("ascii") + b"\n"
+
+
+def parse(content: bytes) -> list[DeadLetter]:
+    """Read what :func:`dump` wrote. Raises ``ValueError`` or ``KeyError`` for anything else."""
+    letters = []
+    for text in content.splitlines():
+        fields = json.loads(text)
+        raw = fields["line"].encode("utf-8") if "line" in fields else base64.b64decode(fields["line_base64"])
+        letters.append(
+            DeadLetter(
+                object=fields["object"],
+                offset=fields["offset"],
+                line=fields["line_number"],
+                stage=fields["stage"],
+                reason=fields["reason"],
+                words=fields["words"],
+                event=fields["event"],
+                raw=raw,
+                statement=fields.get("statement", ""),
+            )
+        )
+    return letters

@@ -1,0 +1,177 @@
+"""The job's memory: the plan, and for each segment and destination how far it is. In a directory or an object store.
+
+    <job key>/job.json                          what the job is
+    <job key>/plan.json                         the plan in hand, with all that is known from the plans before
+    <job key>/NNNN/<segment>.<destination>.json how far a segment of plan NNNN is
+    <job key>/NNNN/dead/...                     its dead letters, an object a batch
+    <job key>/NNNN/result.json, dead-letters.jsonl   made by REPORT
+
+Each object has one writer at a time and is replaced whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import dead_letters
+from .config import JobConfig
+from .counts import Counts
+from .dead_letters import DeadLetter
+from .errors import JobError, ObjectGone
+from .plan_model import Plan, Segment
+from .storage import Storage, join_name, read_all, write_all
+
+VERSION = 1
+
+
+class LedgerError(JobError):
+    """The ledger can't be read as this version writes it; never a reason to start over silently."""
+
+
+def job_identity(config: JobConfig) -> dict[str, object]:
+    """What makes two runs the same job. No secret, and nothing that may change between runs of one job."""
+    return {
+        "source": config.source.identity(),
+        "destination": config.destination.identity() if config.destination else "LRS",
+        "transformer_type": config.transformer_type,
+        "dry_run": config.dry_run,
+    }
+
+
+def job_key(identity: Mapping[str, object]) -> str:
+    """A short name for the job, the same on every machine."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass
+class Entry:
+    """How far one destination is in one segment."""
+
+    position: int
+    """Decompressed offset up to which everything is delivered; a line start."""
+    line: int = 1
+    """Number, in the segment, of the line that begins there."""
+    batches: int = 0
+    dead_batches: int = 0
+    """How many batches have dead letters; they are numbered from 1."""
+    counts: Counts = field(default_factory=Counts)
+    done: bool = False
+    resume_at: int | None = None
+    ends_open: bool = False
+    """The last line done had no newline."""
+    problem: str = ""
+    """Why the object could not be read to its end, if so."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "counts": self.counts.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Entry:
+        if set(values) != set(cls.__dataclass_fields__):
+            raise ValueError("not the fields of an entry")
+        return cls(**{**values, "counts": Counts.from_json(values["counts"])})
+
+
+class Ledger:
+    """The ledger of one job in a storage."""
+
+    def __init__(self, storage: Storage, prefix: str, key: str) -> None:
+        self.storage = storage
+        self.key = key
+        self.directory = join_name(prefix, key)
+
+    def where(self, *names: str) -> str:
+        return self.storage.where(join_name(self.directory, *names))
+
+    def load_plan(self) -> Plan | None:
+        return self._load("plan.json", Plan.from_json)
+
+    def save_plan(self, plan: Plan) -> None:
+        self._save("plan.json", plan.to_json())
+
+    def last_number(self) -> int:
+        """The highest number of a plan that this ledger has ever had; 0 if none. Works on a damaged ledger."""
+        names = (entry.name[len(self.directory) + 1 :] for entry in self.storage.listing(f"{self.directory}/"))
+        heads = {name.partition("/")[0] for name in names}
+        return max((int(head) for head in heads if head.isdecimal()), default=0)
+
+    def save_identity(self, identity: Mapping[str, object]) -> None:
+        self._save("job.json", identity)
+
+    def load_entry(self, plan: Plan, segment: Segment, destination: str) -> Entry:
+        """The entry, or a fresh one for a segment not begun."""
+        entry = self._load(_entry_name(plan, segment, destination), Entry.from_json)
+        return entry or Entry(position=segment.first_offset(destination))
+
+    def save_entry(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> None:
+        self._save(_entry_name(plan, segment, destination), entry.to_json())
+
+    def save_dead_letters(
+        self, plan: Plan, segment: Segment, destination: str, batch: int, letters: list[DeadLetter]
+    ) -> None:
+        """Written before the entry that counts them, under a name that a second try overwrites."""
+        name = _dead_name(plan, segment, destination, batch)
+        write_all(self.storage, join_name(self.directory, name), dead_letters.dump(letters), private=True)
+
+    def load_dead_letters(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> list[DeadLetter]:
+        letters = []
+        for batch in range(1, entry.dead_batches + 1):
+            name = _dead_name(plan, segment, destination, batch)
+            try:
+                letters += dead_letters.parse(read_all(self.storage, join_name(self.directory, name)))
+            except (ObjectGone, ValueError, KeyError) as error:
+                raise self._unreadable(name, error) from None
+        return letters
+
+    def save_joining(self, plan: Plan, joining: list[Mapping[str, Any]]) -> None:
+        self._save(f"{plan.name}/joining.json", {"files": joining})
+
+    def load_joining(self, plan: Plan) -> list[dict[str, Any]] | None:
+        return self._load(f"{plan.name}/joining.json", lambda values: list(values["files"]))
+
+    def save_text(self, plan: Plan, name: str, content: bytes, private: bool = False) -> str:
+        """Write a file for people beside the plan's entries; returns where it is."""
+        write_all(self.storage, join_name(self.directory, plan.name, name), content, private)
+        return self.where(plan.name, name)
+
+    def _save(self, name: str, values: Mapping[str, Any]) -> None:
+        content = json.dumps({"version": VERSION, **values}, sort_keys=True).encode("ascii")
+        write_all(self.storage, join_name(self.directory, name), content)
+
+    def _load(self, name: str, make: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """``None`` if there is no such object. Raises :class:`LedgerError` for one that can't be read."""
+        try:
+            values = json.loads(read_all(self.storage, join_name(self.directory, name)))
+        except ObjectGone:
+            return None
+        except ValueError as error:
+            raise self._unreadable(name, error) from None
+        version = values.pop("version", None) if isinstance(values, dict) else None
+        if version != VERSION:
+            raise LedgerError(
+                f"The ledger {self.where(name)} is of version {version}, this job writes version {VERSION}: "
+                "finish it with the release that began it, or begin anew with --restart."
+            )
+        try:
+            return make(values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._unreadable(name, error) from None
+
+    def _unreadable(self, name: str, error: Exception) -> LedgerError:
+        return LedgerError(
+            f"The ledger {self.where(name)} is damaged ({type(error).__name__}): "
+            "restore it, or begin anew with --restart (what was delivered is then sent again)."
+        )
+
+
+def _entry_name(plan: Plan, segment: Segment, destination: str) -> str:
+    return f"{plan.name}/{segment.id:06d}.{destination}.json"
+
+
+def _dead_name(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
+    return f"{plan.name}/dead/{segment.id:06d}.{destination}.{batch:06d}.jsonl"

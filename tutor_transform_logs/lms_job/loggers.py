@@ -1,0 +1,77 @@
+"""The loggers ``xapi_tracking`` and ``caliper_tracking``: always running, for log forwarders; alone in a dry run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .delivery import Made, Outcome, Parcel
+
+NAMES = {"xapi": "xapi_tracking", "caliper": "caliper_tracking"}
+
+
+class StatementLogger:
+    """Writes every statement made to the type's logger, as ERB's processors do (XApiProcessor.transform_event)."""
+
+    def __init__(self, transformer_type: str, enabled: bool) -> None:
+        self._type = transformer_type
+        self._logger = logging.getLogger(NAMES[transformer_type])
+        self._enabled = enabled
+
+    def write(self, made: Sequence[Made]) -> None:
+        if not self._enabled or not self._logger.isEnabledFor(logging.INFO):
+            return
+        for one in made:
+            self._logger.info("%s", self._text(one))
+
+    def _text(self, made: Made) -> str:
+        """ERB logs a Caliper event without its envelope."""
+        if self._type == "caliper":
+            return json.dumps(made.statement.fields["data"][0])
+        return made.statement.body.decode("ascii")
+
+
+class Loggers:
+    """The destination of a dry run: what is logged counts as stored; nothing else is touched."""
+
+    id = "loggers"
+
+    def __init__(self, transformer_type: str) -> None:
+        self.name = f"logger {NAMES[transformer_type]} (dry run)"
+
+    def route(self, made: Made) -> bytes | None:
+        return made.statement.body
+
+    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+        return Outcome(stored=len(parcels))
+
+
+def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_terminal: bool) -> StatementLogger:
+    """Set the type's logger up for this run.
+
+    ``toggled_on``: ERB's own toggle. A dry run logs every statement whatever the toggle and the LMS's logging say.
+    On a terminal the console output is muted, unless the statements are what the user asked to see.
+    """
+    logger = logging.getLogger(NAMES[transformer_type])
+    if dry_run:
+        if not logger.isEnabledFor(logging.INFO):
+            logger.setLevel(logging.INFO)
+        if not logger.hasHandlers():
+            logger.addHandler(logging.StreamHandler(sys.stdout))
+    elif not wanted_on_terminal:
+        _mute_terminals(logger)
+    return StatementLogger(transformer_type, toggled_on or dry_run)
+
+
+def _mute_terminals(logger: logging.Logger) -> None:
+    """Keep this logger's records from every handler that writes to a terminal."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            stream: Any = getattr(handler, "stream", None)
+            if stream is not None and hasattr(stream, "isatty") and stream.isatty():
+                handler.addFilter(lambda record: record.name != logger.name)
+        current = current.parent if current.propagate else None

@@ -1,0 +1,270 @@
+"""PLAN: list the source, pin every object, take off what the ledger says is done, cut the rest into segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .config import JobConfig
+from .errors import JobError, ObjectGone
+from .files import OutputFormat
+from .ledger import Entry, Ledger
+from .plan_model import (
+    HEAD_BYTES,
+    Content,
+    ContentIndex,
+    Plan,
+    Range,
+    Segment,
+    SourceObject,
+    cut_points,
+    subtract,
+)
+from .reader import BrokenObject, compression, decompressed
+from .storage import Storage, StoredObject
+
+# Enough stored bytes to unpack HEAD_BYTES from, whatever packed them (bzip2 works in blocks of up to 900 kB).
+HEAD_STORED_BYTES = 1024**2
+PROBE_BYTES = 64 * 1024
+LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An object as it was found: pinned by name and size, known by its first bytes."""
+
+    name: str
+    size: int
+    compression: str
+    content: int
+
+
+def make_plan(
+    config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], say: Callable[[str], None]
+) -> Plan:
+    """Make the plan and save it in the ledger, or take up the one in hand as it is, if it is not finished.
+
+    What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
+    in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to. Raises
+    :class:`~.errors.JobError` if there is nothing to read at all.
+    """
+    old = None if config.restart else ledger.load_plan()
+    found = list(source.listing(config.source.prefix))
+    if not found and old is None:
+        where = source.where(config.source.prefix)
+        raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
+    index = ContentIndex(old.contents if old else ())
+    seen = [_look(source, entry, index) for entry in found]
+    if old is not None and not old.finished:
+        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(old.created))
+        say(f"Resuming plan {old.name}, begun {begun} UTC.")
+        plan = replace(old, segments=tuple(_moved(old.segments, seen)))
+    else:
+        plan = _new_plan(config, source, index, seen, destinations, (old.number if old else ledger.last_number()) + 1)
+    ledger.save_plan(plan)
+    return plan
+
+
+def _new_plan(
+    config: JobConfig,
+    source: Storage,
+    index: ContentIndex,
+    seen: Sequence[Seen],
+    destinations: Sequence[str],
+    number: int,
+) -> Plan:
+    segments: list[Segment] = []
+    objects: list[SourceObject] = []
+    for same in _by_content(seen):
+        planned, noted = _plan_content(config, source, index.contents[same[0].content], same, destinations)
+        segments += planned
+        objects += noted
+    ordered = sorted(segments, key=lambda segment: (segment.object, segment.start))
+    return Plan(
+        number=number,
+        created=time.time(),
+        contents=tuple(index.contents.values()),
+        objects=tuple(sorted(objects, key=lambda entry: entry.name)),
+        segments=tuple(replace(segment, id=number) for number, segment in enumerate(ordered, 1)),
+        output=OutputFormat(config.output_layout, config.output_compression, config.output_max_bytes),
+    )
+
+
+def _look(source: Storage, entry: StoredObject, index: ContentIndex) -> Seen:
+    """Read an object's first bytes: how it is compressed, and which content it is."""
+    try:
+        raw = b"".join(source.read(entry.name, 0, min(entry.size, HEAD_BYTES)))
+        kind = compression(raw)
+        if kind:
+            raw = b"".join(source.read(entry.name, 0, min(entry.size, HEAD_STORED_BYTES)))
+        head = _first_bytes(decompressed(iter((raw,)), kind), HEAD_BYTES)
+    except ObjectGone:
+        # Unreadable or deleted since it was listed: WORK will meet it again and say so.
+        kind, head = "", b""
+    return Seen(entry.name, entry.size, kind, index.find_or_add(entry.name, head).id)
+
+
+def _first_bytes(pieces: Iterator[bytes], count: int) -> bytes:
+    head = b""
+    try:
+        for piece in pieces:
+            head += piece[: count - len(head)]
+            if len(head) >= count:
+                break
+    except BrokenObject:
+        pass  # cut off on purpose, or broken: then WORK says so
+    return head
+
+
+def _by_content(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+    """Objects with the same content together, the one to read first in front: the longest plain one."""
+    groups: dict[int, list[Seen]] = {}
+    for one in seen:
+        groups.setdefault(one.content, []).append(one)
+    for group in groups.values():
+        yield sorted(group, key=lambda one: (bool(one.compression), -one.size, one.name))
+
+
+def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> list[Segment]:
+    """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
+    now: dict[int, list[Seen]] = {}
+    for one in seen:
+        now.setdefault(one.content, []).append(one)
+    moved = []
+    for segment in segments:
+        holders = now.get(segment.content, [])
+        # A plain object that is long enough, else a compressed one (its length is not known).
+        fitting = [one for one in holders if one.compression or segment.end is None or one.size >= segment.end]
+        if fitting and segment.object not in {one.name for one in fitting}:
+            holder = min(fitting, key=lambda one: (bool(one.compression), one.name))
+            segment = replace(segment, object=holder.name, compression=holder.compression)
+        moved.append(segment)
+    return moved
+
+
+def _plan_content(
+    config: JobConfig, source: Storage, content: Content, objects: Sequence[Seen], destinations: Sequence[str]
+) -> tuple[list[Segment], list[SourceObject]]:
+    """The segments for what is new in ``objects``, which all hold ``content``."""
+    planned: list[Segment] = []
+    noted: list[SourceObject] = []
+    covered: list[Range] = []
+    for one in objects:
+        wanted, note = _wanted(content, one, destinations)
+        pieces: list[Range] = []
+        if wanted is not None and any(end is None for _, end in covered):
+            note = LOOK_AGAIN
+        elif wanted is not None:
+            pieces = subtract(wanted, [(start, end) for start, end in covered if end is not None])
+            note = "" if pieces else "another copy of one that is read"
+        skip = _done(content, destinations, _has_grown(content, one))
+        for start, end in pieces:
+            planned += _segments(config, source, content, one, (start, end), skip)
+        covered += pieces
+        noted.append(SourceObject(one.name, one.size, content.id, note))
+    return planned, noted
+
+
+def _segments(
+    config: JobConfig, source: Storage, content: Content, one: Seen, piece: Range, skip: Mapping[str, int]
+) -> Iterator[Segment]:
+    for begin, stop in _cut(config, source, one, *piece):
+        yield Segment(
+            id=0,
+            content=content.id,
+            object=one.name,
+            start=begin,
+            end=stop,
+            stored_bytes=one.size if one.compression or stop is None else stop - begin,
+            compression=one.compression,
+            after_open_line=content.ends_open and begin == content.length > 0,
+            skip={name: offset for name, offset in skip.items() if offset > begin},
+        )
+
+
+def _has_grown(content: Content, one: Seen) -> bool:
+    return content.names.get(one.name) != one.size
+
+
+def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[str, int]:
+    """What each destination has of this content; a last line that was incomplete is had again once it has grown."""
+    done = {name: content.done.get(name, 0) for name in destinations}
+    if grown and content.resume_at is not None:
+        done = {name: min(offset, content.resume_at) for name, offset in done.items()}
+    return done
+
+
+def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[Range | None, str]:
+    """The range of ``one`` that some destination has not got yet, or why there is none."""
+    if one.size == 0:
+        return None, "empty"
+    grown = _has_grown(content, one)
+    if one.compression:
+        end = None if grown else content.length
+    else:
+        end = one.size
+        if end < content.length:
+            return None, f"shorter than it was ({one.size} bytes, {content.length} were read before)"
+    start = min(_done(content, destinations, grown).values())
+    if end is not None and start >= end:
+        return None, "done before"
+    return (start, end), ""
+
+
+def _cut(config: JobConfig, source: Storage, one: Seen, start: int, end: int | None) -> list[Range]:
+    """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
+    if one.compression or end is None:
+        return [(start, end)]
+    cuts = [start]
+    for point in cut_points(start, end, config.segment_bytes):
+        if point <= cuts[-1]:
+            continue
+        newline = _next_line(source, one.name, point, end)
+        if newline is None:
+            break
+        cuts.append(newline)
+    cuts.append(end)
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def _next_line(source: Storage, name: str, point: int, end: int) -> int | None:
+    """The offset of the first line that begins after ``point``, if one does before ``end``."""
+    while point < end:
+        block = b"".join(source.read(name, point, min(point + PROBE_BYTES, end)))
+        at = block.find(b"\n")
+        if at >= 0:
+            return point + at + 1 if point + at + 1 < end else None
+        if not block:
+            return None
+        point += len(block)
+    return None
+
+
+def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
+    """The plan as finished, with what its segments did added to what is known of their contents.
+
+    ``entries``: segment id -> destination id -> entry.
+    """
+    contents = {content.id: content for content in plan.contents}
+    for segment in sorted(plan.segments, key=lambda segment: (segment.content, segment.start)):
+        contents[segment.content] = _with_done(contents[segment.content], segment, entries[segment.id])
+    for one in plan.objects:
+        if one.content is not None and one.note != LOOK_AGAIN:
+            content = contents[one.content]
+            contents[content.id] = replace(content, names={**content.names, one.name: one.size})
+    return replace(plan, contents=tuple(contents.values()), finished=True)
+
+
+def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry]) -> Content:
+    done = dict(content.done)
+    for destination, entry in entries.items():
+        # Only what is done without a gap before it counts.
+        if segment.start <= done.get(destination, 0):
+            done[destination] = max(done.get(destination, 0), entry.position)
+    content = replace(content, done=done)
+    last = max(entries.values(), key=lambda entry: entry.position)
+    if last.position < content.length:
+        return content
+    open_end = last.ends_open and last.resume_at is None
+    return replace(content, length=last.position, resume_at=last.resume_at, ends_open=open_end)

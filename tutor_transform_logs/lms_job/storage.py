@@ -1,0 +1,72 @@
+"""One small interface over local files and object stores; the rest of the job knows only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .config import StorageConfig
+
+READ_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as a listing shows it: its name below the container, its stored size in bytes."""
+
+    name: str
+    size: int
+
+
+class Storage(Protocol):
+    """A container. Names are below the container, with ``/`` between their parts, prefix included.
+
+    Every call raises :class:`~.errors.Refused` where the store says no and :class:`~.errors.OutOfReach` where it does
+    not answer; reading raises :class:`~.errors.ObjectGone` for an object that is not there (any more).
+    """
+
+    def check(self, create: bool = False) -> None:
+        """See that the container is there (or make it, with ``create``)."""
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """The objects whose names begin with ``prefix``, sorted by name."""
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``end``; fewer if the object is shorter."""
+
+    def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
+        """Put an object in place whole, or not at all. ``chunks`` is called again for every new try."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is not there is no error."""
+
+    def where(self, name: str) -> str:
+        """The place of ``name`` in words that a person can follow."""
+
+
+def open_storage(config: StorageConfig, max_wait_secs: float) -> Storage:
+    """The storage that ``config`` names. ``max_wait_secs`` bounds the wait for a store that is out of reach."""
+    # Imported here: a run on local files alone does without libcloud, and its import takes a while.
+    if config.is_local:
+        from .local_storage import LocalStorage
+
+        return LocalStorage(config.root)
+    from .cloud_storage import CloudStorage
+
+    return CloudStorage(config, max_wait_secs)
+
+
+def read_all(storage: Storage, name: str) -> bytes:
+    """A whole (small) object. Raises :class:`~.errors.ObjectGone` if it is not there."""
+    return b"".join(storage.read(name))
+
+
+def write_all(storage: Storage, name: str, content: bytes, private: bool = False) -> None:
+    """Write a (small) object whole."""
+    storage.write(name, lambda: (content,), private)
+
+
+def join_name(*parts: str) -> str:
+    """Join parts of an object's name with ``/``, leaving out empty ones."""
+    return "/".join(part.strip("/") for part in parts if part.strip("/"))

@@ -1,0 +1,208 @@
+"""Events into statements, by ERB's own router: its white lists, its transformers, its envelope.
+
+Everything that this project knows of ERB's and eventtracking's insides is in this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+
+from . import dead_letters
+from .backoff import delays
+from .errors import JobError, OutOfReach
+from .events import Event
+
+log = logging.getLogger(__name__)
+
+TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
+LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
+ENGINE = "event_transformer"
+OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
+
+# ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
+# BaseTransformerMixin.get_data and .transform): its words are all there is to tell them apart by.
+REASONS = (
+    (re.compile(r"User with username .* does not exist", re.S), dead_letters.UNKNOWN_USER),
+    (re.compile(r"Course with id .* does not exist", re.S), dead_letters.UNKNOWN_COURSE),
+    (re.compile(r"Could not get value for|Cannot find value for"), dead_letters.MISSING_FIELD),
+)
+
+
+class Untransformable(Exception):
+    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``words`` are ERB's."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(reason, words)
+        self.reason = reason
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Statement:
+    """An xAPI statement or a Caliper envelope, as data and serialised."""
+
+    id: str
+    fields: Mapping[str, Any]
+    body: bytes
+
+
+class Transformer:
+    """ERB's router for one transformer type, taking one event at a time."""
+
+    def __init__(self, transformer_type: str, stable_ids: bool, max_wait_secs: float) -> None:
+        """``stable_ids``: give Caliper events ids that follow from the log line. Prints what it had to set up.
+
+        Raises :class:`~.errors.JobError` where ERB's router can't be made.
+        """
+        self.type = transformer_type
+        self.notices: list[str] = []
+        self._stable_ids = stable_ids and transformer_type == "caliper"
+        self._max_wait_secs = max_wait_secs
+        self.logging_enabled = bool(getattr(settings, LOGGING_TOGGLES[transformer_type], True))
+        self._turn_on_toggles()
+        self.router = self._find_router()
+        self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
+        registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
+        self._mappings = [registry.mapping for registry in registries]
+        # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
+        # log of it (a traceback each) would bury everything else.
+        logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
+
+    def _turn_on_toggles(self) -> None:
+        toggle = TOGGLES[self.type]
+        if not getattr(settings, toggle, False):
+            setattr(settings, toggle, True)
+            self.notices.append(f"{toggle} is off in the LMS settings: turned on for this job.")
+        # The job writes statements to the loggers itself, once their ids are final.
+        setattr(settings, LOGGING_TOGGLES[self.type], False)
+
+    def _find_router(self) -> Any:
+        """The router of the LMS's own ``event_transformer`` backend, else that of ERB's recommended settings."""
+        router = self._router_of(getattr(settings, "EVENT_TRACKING_BACKENDS", None) or {})
+        if router is None:
+            self.notices.append(
+                f"EVENT_TRACKING_BACKENDS has no {ENGINE} backend with a router for {self.type}: "
+                "using the one that event-routing-backends recommends."
+            )
+            router = self._router_of(_recommended_backends())
+        if router is None:
+            raise JobError(f"event-routing-backends offers no router for {self.type}: is its version supported?")
+        return router
+
+    def _router_of(self, backends: Mapping[str, Any]) -> Any:
+        """Make the engine that ``backends`` describe, but none of its neighbours, and take its router."""
+        if ENGINE not in backends:
+            return None
+        # DjangoTracker builds what a Django setting of any name describes.
+        setattr(settings, OWN_SETTING, {ENGINE: backends[ENGINE]})
+        tracker = importlib.import_module("eventtracking.django.django_tracker").DjangoTracker
+        try:
+            engine = tracker(OWN_SETTING, f"{OWN_SETTING}_NO_PROCESSORS").backends[ENGINE]
+        except (ValueError, TypeError) as error:
+            raise JobError(f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used: {error}") from None
+        for name, router in (getattr(engine, "backends", None) or {}).items():
+            if name.lower() == self.type and hasattr(router, "process_event"):
+                return router
+        return None
+
+    def known(self, name: str) -> bool:
+        """Is this an event that the type transforms: on the router's white list, or else in its registry?"""
+        if self._whitelists:
+            return all(name in whitelist for whitelist in self._whitelists)
+        return any(name in mapping for mapping in self._mappings)
+
+    def statements(self, event: Event, raw: bytes) -> list[Statement]:
+        """The statements that ERB makes of ``event``; ``raw`` is its log line.
+
+        Raises :class:`Untransformable`, and :class:`~.errors.OutOfReach` when the database stays away.
+        """
+        made = self._process(event)
+        if not made:
+            if not any(event.name in mapping for mapping in self._mappings):
+                raise Untransformable(dead_letters.NO_TRANSFORMER, f"no {self.type} transformer for {event.name}")
+            raise Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
+        return [self._statement(fields, raw, index) for index, fields in enumerate(made)]
+
+    def _process(self, event: Event) -> list[dict[str, Any]]:
+        waits = delays(self._max_wait_secs)
+        while True:
+            try:
+                return list(self.router.process_event(dict(event.fields)))
+            except (OperationalError, InterfaceError) as error:
+                _wait_for_database(waits, error)
+            except Exception as error:
+                # One event's exception is that event's alone, whatever it is.
+                raise _untransformable(error) from None
+
+    def _statement(self, fields: dict[str, Any], raw: bytes, index: int) -> Statement:
+        if self._stable_ids:
+            _make_id_stable(fields, raw, index)
+        try:
+            body = json.dumps(fields, allow_nan=False).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
+        return Statement(_statement_id(fields), fields, body)
+
+
+def _untransformable(error: Exception) -> Untransformable:
+    words = str(error)
+    if isinstance(error, ValueError):
+        for pattern, reason in REASONS:
+            if pattern.search(words):
+                return Untransformable(reason, words)
+    return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {words}")
+
+
+def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
+    """Sleep before the next try, with the connection dropped; raise once the waits are used up."""
+    connections.close_all()
+    delay = next(waits, None)
+    if delay is None:
+        raise OutOfReach(f"The LMS's database does not answer ({error}). Run again to resume.") from None
+    time.sleep(delay)
+
+
+def _make_id_stable(envelope: dict[str, Any], raw: bytes, index: int) -> None:
+    """Put a uuid5 of the log line in place of ERB's random one (CaliperTransformer._add_generic_fields).
+
+    A replay would otherwise make every event a new one for its receiver.
+    """
+    text = raw.decode("utf-8", "replace") + (f"#{index}" if index else "")
+    for number, data in enumerate(envelope.get("data") or []):
+        suffix = f"/{number}" if number else ""
+        data["id"] = uuid.uuid5(uuid.NAMESPACE_URL, text + suffix).urn
+
+
+def _statement_id(fields: Mapping[str, Any]) -> str:
+    """xAPI: the statement's id. Caliper: the id of the event in the envelope."""
+    if "id" in fields:
+        return str(fields["id"])
+    data = fields.get("data")
+    if isinstance(data, list) and data and isinstance(data[0], Mapping):
+        return str(data[0].get("id", ""))
+    return ""
+
+
+def _recommended_backends() -> Mapping[str, Any]:
+    """What ERB's own plugin settings make of EVENT_TRACKING_BACKENDS on a site that sets nothing itself."""
+
+    class Defaults:
+        LMS_ROOT_URL = getattr(settings, "LMS_ROOT_URL", "")
+
+    for name in ("EVENT_TRACKING_BACKENDS_ALLOWED_XAPI_EVENTS", "EVENT_TRACKING_BACKENDS_ALLOWED_CALIPER_EVENTS"):
+        if getattr(settings, name, None):
+            setattr(Defaults, name, list(getattr(settings, name)))
+    importlib.import_module("event_routing_backends.settings.common").plugin_settings(Defaults)
+    backends: Mapping[str, Any] = getattr(Defaults, "EVENT_TRACKING_BACKENDS")
+    return backends
