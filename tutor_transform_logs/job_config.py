@@ -1,0 +1,163 @@
+"""From settings and a command's options to the job's config: what the user gave, else what the site has, checked."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tutor import config as tutor_config
+from tutor.exceptions import TutorError
+from tutor.types import Config
+
+from tutor_transform_logs import literals
+from tutor_transform_logs.lms_job import config as job
+from tutor_transform_logs.settings import JOB_SETTINGS, PREFIX, PROVIDERS, TEXT
+
+BY_KEY = {setting.key: setting for setting in JOB_SETTINGS}
+
+# The names of ERB's --source_config and --destination_config that have a setting; any other is a driver's keyword.
+FAMILY = tuple(name for name in job.STORAGE_KEYS if name not in ("provider", "options"))
+
+
+class SettingError(TutorError):
+    """A value that can't be used. Its text is one line: which setting, what is wrong, what is allowed."""
+
+
+def from_settings(root: str, config: Config) -> dict[str, Any]:
+    """What the user set, by key of the job's config: in the environment (``TUTOR_TRANSFORM_LOGS_...``) or config.yml.
+
+    ``config`` is Tutor's full, rendered config. Raises :class:`SettingError`.
+    """
+    saved = tutor_config.get_user(root)
+    values: dict[str, Any] = {}
+    for setting in JOB_SETTINGS:
+        text = os.environ.get(f"TUTOR_{setting.name}")
+        try:
+            if text is not None:
+                value = literals.reveal(literals.parse(setting, text))
+            elif setting.name in saved:
+                value = literals.read_saved(setting, saved, config)
+            else:
+                continue
+        except ValueError as error:
+            raise SettingError(f"{setting.name}: {error}; allowed: {setting.kind.lower()}") from None
+        if setting.kind == TEXT and isinstance(value, (bool, float)):
+            # YAML has made 1.5 of 1.50 and true of yes: what was meant can't be told any more.
+            raise SettingError(f"{setting.name}: YAML reads the value as a {_yaml_name(value)}; put it in quotes")
+        if value is not None:
+            values[setting.key] = str(value) if setting.kind == TEXT and isinstance(value, int) else value
+    return values
+
+
+def _yaml_name(value: object) -> str:
+    return "flag" if isinstance(value, bool) else "number"
+
+
+def from_erb(role: str, text: str) -> dict[str, Any]:
+    """The settings that ERB's ``--source_config`` or ``--destination_config`` stands for.
+
+    It says all there is to say about the role, as it does to ERB: what it leaves out is empty, and not what the
+    settings or the site have. Raises :class:`SettingError`.
+    """
+    option = f"--{role}_config"
+    try:
+        given = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise SettingError(f"{option}: the text can't be read as JSON ({error}); allowed: a JSON object") from None
+    if not isinstance(given, dict):
+        raise SettingError(f"{option}: the JSON is not an object; allowed: a JSON object")
+    empty: dict[str, Any] = {name: "" for name in FAMILY}
+    family = {**empty, **{name: value for name, value in given.items() if name in FAMILY}}
+    family["options"] = {name: value for name, value in given.items() if name not in FAMILY}
+    return {f"{role}_{name}": "" if value is None else value for name, value in family.items()}
+
+
+def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any]:
+    """``values``, and for each object store what the site already has where the user said nothing.
+
+    An access key goes with its secret, and a host with its port and scheme: they come from one place, never mixed.
+    """
+    result = dict(values)
+    for role in job.ROLES:
+        provider = provider_of(values, role)
+        offers = _site_store(provider, site)
+        own_key = values.get(f"{role}_key")
+        if own_key is not None and own_key != offers.get("key"):
+            offers.pop("secret", None)
+        if values.get(f"{role}_host") is not None:
+            for name in ("host", "port", "secure", "region"):
+                offers.pop(name, None)
+        for name, value in offers.items():
+            if values.get(f"{role}_{name}") is None:
+                result[f"{role}_{name}"] = value
+    return result
+
+
+def provider_of(values: Mapping[str, Any], role: str) -> str:
+    """The provider of ``role`` as the job will read it."""
+    return str(values.get(f"{role}_provider") or "").strip().upper() or job.PROVIDERS[role]
+
+
+def _site_store(provider: str, site: Config) -> dict[str, Any]:
+    """What the site has for ``provider``: tutor-minio's server and keys, or tutor-contrib-s3's."""
+    if provider != "MINIO" and not provider.startswith("S3"):
+        return {}
+    keys = {"key": site.get("OPENEDX_AWS_ACCESS_KEY"), "secret": site.get("OPENEDX_AWS_SECRET_ACCESS_KEY")}
+    elsewhere = {
+        "host": site.get("S3_HOST"),
+        "port": site.get("S3_PORT"),
+        "secure": site.get("S3_USE_SSL", True),
+        "region": site.get("S3_REGION"),
+    }
+    plugins = site.get("PLUGINS")
+    has_minio = isinstance(plugins, list) and "minio" in plugins
+    if provider == "MINIO" and (has_minio or not elsewhere["host"]):
+        offers = {**keys, "host": "minio", "port": 9000, "secure": False}
+    elif elsewhere["host"]:
+        offers = {**keys, **elsewhere}
+    elif has_minio:
+        # The site's keys are tutor-minio's, and would mean nothing to Amazon.
+        offers = {"region": elsewhere["region"]}
+    else:
+        offers = {**keys, "region": elsewhere["region"]}
+    if provider == "MINIO":
+        offers.pop("region", None)  # its driver takes none
+    return {name: value for name, value in offers.items() if value not in (None, "")}
+
+
+def check(values: Mapping[str, Any]) -> job.JobConfig:
+    """Check ``values`` as the job will. Raises :class:`SettingError`."""
+    for role in job.ROLES:
+        _check_provider(role, provider_of(values, role))
+    try:
+        return job.load(values)
+    except job.ConfigError as error:
+        raise SettingError(f"{_called(error.key)}: {error.problem}; allowed: {error.allowed}") from None
+
+
+def _check_provider(role: str, provider: str) -> None:
+    known = (*PROVIDERS, job.LRS) if role == "destination" else PROVIDERS
+    if provider in known or provider == job.LRS:  # the job's own check says that LRS is a destination
+        return
+    near = difflib.get_close_matches(provider, known, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    some = "LRS, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
+    raise SettingError(
+        f"{_called(f'{role}_provider')}: {job.shown(provider)} is not known{hint}; "
+        f"allowed: {some} or another storage provider of Apache Libcloud"
+    )
+
+
+def _called(key: str) -> str:
+    setting = BY_KEY.get(key)
+    if setting is None:
+        return PREFIX + key.upper() if key in job.KEYS else key
+    return setting.name if setting.secret else f"{setting.name} ({setting.option})"
+
+
+def encode(values: Mapping[str, Any]) -> str:
+    """The text of the job's config file."""
+    return json.dumps({key: value for key, value in values.items() if value is not None}, indent=1) + "\n"
