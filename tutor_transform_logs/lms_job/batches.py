@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import dead_letters
 from .counts import Counts
@@ -13,7 +13,7 @@ from .errors import ObjectGone
 from .events import Unparsable, parse
 from .plan_model import Segment
 from .reader import BrokenObject, Line, decompressed, skipped, split_lines
-from .storage import Storage
+from .storage import Readable
 from .transform import Transformer, Untransformable
 
 # A stretch of lines that make no statements is still a batch now and then, so that progress is kept.
@@ -55,7 +55,7 @@ class Batch:
         )
 
 
-def segment_lines(source: Storage, segment: Segment, offset: int, number: int, line_bytes: int) -> Iterator[Line]:
+def segment_lines(source: Readable, segment: Segment, offset: int, number: int, line_bytes: int) -> Iterator[Line]:
     """The lines of ``segment`` from ``offset``, which is the start of its line ``number``.
 
     Raises :class:`~.errors.ObjectGone` or :class:`~.reader.BrokenObject` after the last line that can be read.
@@ -93,17 +93,19 @@ def _whole(chunks: Iterable[bytes], segment: Segment, offset: int) -> Iterator[b
 
 def _without_line_end(lines: Iterator[Line]) -> Iterator[Line]:
     """Leave out the line end of a line that was done when it had none yet."""
-    shift = 0
+    first = next(lines, None)
+    if first is None:
+        return
+    if first.raw or first.open:
+        yield first
+        yield from lines
+        return
     for line in lines:
-        if not shift and not line.raw and not line.open:
-            shift = 1
-            continue
-        yield Line(line.offset, line.end, line.number - shift, line.raw, line.overlong, line.open)
-        shift = shift or 0
+        yield replace(line, number=line.number - 1)
 
 
 def batches(
-    source: Storage,
+    source: Readable,
     transformer: Transformer,
     segment: Segment,
     start: tuple[int, int],
@@ -167,7 +169,5 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, line: Line) -
 
 def _lose(batch: Batch, segment: Segment, line: Line, stage: str, reason: str, words: str, name: str) -> None:
     batch.counts.refuse(reason)
-    batch.letters.append(
-        DeadLetter(segment.object, line.offset, line.number, stage, reason, words, name, line.raw)
-    )
+    batch.letters.append(DeadLetter(segment.object, line.offset, line.number, stage, reason, words, name, line.raw))
     batch.weight += len(line.raw)

@@ -324,7 +324,7 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         _check_local(role, values["key"], values["container"])
     values["prefix"] = values["prefix"].lstrip("/")
     if ".." in values["prefix"].split("/"):
-        raise ConfigError(f"{role}_prefix", f'{shown(values["prefix"])} leads out of the container', 'no ".." in it')
+        raise ConfigError(f"{role}_prefix", f"{shown(values['prefix'])} leads out of the container", 'no ".." in it')
     if not values["container"] and provider != LRS:
         what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
         raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)

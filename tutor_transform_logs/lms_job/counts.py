@@ -35,6 +35,14 @@ class Counts:
         for reason, count in other.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
 
+    def since(self, old: Counts) -> Counts:
+        """What was counted after ``old``."""
+        new = Counts()
+        for name in NUMBERS:
+            setattr(new, name, getattr(self, name) - getattr(old, name))
+        new.reasons = {reason: count - old.reasons.get(reason, 0) for reason, count in self.reasons.items()}
+        return new
+
     def refuse(self, reason: str, count: int = 1) -> None:
         """Count dead letters."""
         self.reasons[reason] = self.reasons.get(reason, 0) + count

@@ -22,6 +22,7 @@ ERB_ERROR = "erb_error"
 CONFLICT = "conflict"
 INVALID = "invalid_statement"
 TOO_LARGE = "too_large"
+DELIVER_REASONS = frozenset({CONFLICT, INVALID, TOO_LARGE})
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class DeadLetter:
     raw: bytes
     statement: str = ""
     """The id of the statement that was rejected; empty before the deliver stage."""
+    destination: str = ""
+    """Who rejected it; empty before the deliver stage."""
 
 
 def dump(letters: Iterable[DeadLetter]) -> bytes:
@@ -59,6 +62,7 @@ def _dump_one(letter: DeadLetter) -> bytes:
     }
     if letter.statement:
         fields["statement"] = letter.statement
+        fields["destination"] = letter.destination
     try:
         fields["line"] = letter.raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -83,6 +87,7 @@ def parse(content: bytes) -> list[DeadLetter]:
                 event=fields["event"],
                 raw=raw,
                 statement=fields.get("statement", ""),
+                destination=fields.get("destination", ""),
             )
         )
     return letters

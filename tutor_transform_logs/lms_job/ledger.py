@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,8 @@ class Ledger:
         return self.storage.where(join_name(self.directory, *names))
 
     def load_plan(self) -> Plan | None:
-        return self._load("plan.json", Plan.from_json)
+        plan: Plan | None = self._load("plan.json", Plan.from_json)
+        return plan
 
     def save_plan(self, plan: Plan) -> None:
         self._save("plan.json", plan.to_json())
@@ -128,16 +129,18 @@ class Ledger:
                 raise self._unreadable(name, error) from None
         return letters
 
-    def save_joining(self, plan: Plan, joining: list[Mapping[str, Any]]) -> None:
-        self._save(f"{plan.name}/joining.json", {"files": joining})
+    def save_joining(self, plan: Plan, joining: Sequence[Mapping[str, Any]]) -> None:
+        self._save(f"{plan.name}/joining.json", {"files": list(joining)})
 
     def load_joining(self, plan: Plan) -> list[dict[str, Any]] | None:
-        return self._load(f"{plan.name}/joining.json", lambda values: list(values["files"]))
+        joining: list[dict[str, Any]] | None = self._load(f"{plan.name}/joining.json", lambda values: values["files"])
+        return joining
 
-    def save_text(self, plan: Plan, name: str, content: bytes, private: bool = False) -> str:
-        """Write a file for people beside the plan's entries; returns where it is."""
-        write_all(self.storage, join_name(self.directory, plan.name, name), content, private)
-        return self.where(plan.name, name)
+    def save_result(self, plan: Plan, result: Mapping[str, Any]) -> str:
+        """Write the plan's result for people and programs to read; returns where it is."""
+        name = f"{plan.name}/result.json"
+        write_all(self.storage, join_name(self.directory, name), json.dumps(result, indent=2).encode() + b"\n")
+        return self.where(name)
 
     def _save(self, name: str, values: Mapping[str, Any]) -> None:
         content = json.dumps({"version": VERSION, **values}, sort_keys=True).encode("ascii")

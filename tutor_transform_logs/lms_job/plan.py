@@ -179,8 +179,15 @@ def _segments(
             stored_bytes=one.size if one.compression or stop is None else stop - begin,
             compression=one.compression,
             after_open_line=content.ends_open and begin == content.length > 0,
+            lines_before=_lines_before(content, begin),
             skip={name: offset for name, offset in skip.items() if offset > begin},
         )
+
+
+def _lines_before(content: Content, offset: int) -> int | None:
+    if content.resume_at == offset:
+        return content.lines - 1
+    return content.lines if content.length == offset else None if offset else 0
 
 
 def _has_grown(content: Content, one: Seen) -> bool:
@@ -247,8 +254,10 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
     ``entries``: segment id -> destination id -> entry.
     """
     contents = {content.id: content for content in plan.contents}
-    for segment in sorted(plan.segments, key=lambda segment: (segment.content, segment.start)):
-        contents[segment.content] = _with_done(contents[segment.content], segment, entries[segment.id])
+    for segment, before in numbered_lines(plan, entries):
+        lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
+        content = _with_done(contents[segment.content], segment, entries[segment.id], lines)
+        contents[segment.content] = content
     for one in plan.objects:
         if one.content is not None and one.note != LOOK_AGAIN:
             content = contents[one.content]
@@ -256,7 +265,19 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
     return replace(plan, contents=tuple(contents.values()), finished=True)
 
 
-def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry]) -> Content:
+def numbered_lines(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Iterator[tuple[Segment, int]]:
+    """The segments in the order of their contents, each with the number of lines before it.
+
+    Right for every segment whose predecessors are done.
+    """
+    lines: dict[int, int] = {}
+    for segment in sorted(plan.segments, key=lambda segment: (segment.content, segment.start)):
+        before = lines.get(segment.content, 0) if segment.lines_before is None else segment.lines_before
+        yield segment, before
+        lines[segment.content] = before + max(entry.counts.lines for entry in entries[segment.id].values())
+
+
+def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry], lines: int) -> Content:
     done = dict(content.done)
     for destination, entry in entries.items():
         # Only what is done without a gap before it counts.
@@ -267,4 +288,4 @@ def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry])
     if last.position < content.length:
         return content
     open_end = last.ends_open and last.resume_at is None
-    return replace(content, length=last.position, resume_at=last.resume_at, ends_open=open_end)
+    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, ends_open=open_end)

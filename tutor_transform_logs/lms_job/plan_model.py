@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .files import OutputFormat
@@ -42,6 +42,8 @@ class Content:
     fingerprint: Fingerprint
     length: int
     """How much of it has been seen."""
+    lines: int
+    """How many lines that is."""
     done: Mapping[str, int]
     """Destination id -> everything before this offset has been delivered there."""
     names: Mapping[str, int]
@@ -72,6 +74,8 @@ class Segment:
     compression: str = ""
     after_open_line: bool = False
     """The line before ``start`` had no newline when it was done; one at ``start`` belongs to it."""
+    lines_before: int | None = None
+    """How many lines of the content come before ``start``, where that is known."""
     skip: Mapping[str, int] = field(default_factory=dict)
     """Destination id -> offset before which it has these lines already."""
 
@@ -184,6 +188,6 @@ class ContentIndex:
             for number in digests.get(Fingerprint.of(head, length).digest, ()):
                 if self.contents[number].is_same(name, head):
                     return self.contents[number]
-        content = Content(len(self.contents) + 1, Fingerprint.of(head), 0, {}, {name: 0})
+        content = Content(len(self.contents) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
         self._add(content)
         return content

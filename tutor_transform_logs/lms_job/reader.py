@@ -161,9 +161,7 @@ def skipped(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
         count = 0
 
 
-def split_lines(
-    chunks: Iterable[bytes], offset: int = 0, number: int = 1, limit: int = 16 * 1024**2
-) -> Iterator[Line]:
+def split_lines(chunks: Iterable[bytes], offset: int = 0, number: int = 1, limit: int = 16 * 1024**2) -> Iterator[Line]:
     """Split ``chunks`` into lines at ``\\n``; a ``\\r`` before it goes too.
 
     ``offset`` and ``number`` are those of the first line. Of a line longer than ``limit`` bytes only the first

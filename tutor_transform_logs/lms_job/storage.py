@@ -19,7 +19,14 @@ class StoredObject:
     size: int
 
 
-class Storage(Protocol):
+class Readable(Protocol):
+    """What reading the source takes."""
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``end``; fewer if the object is shorter."""
+
+
+class Storage(Readable, Protocol):
     """A container. Names are below the container, with ``/`` between their parts, prefix included.
 
     Every call raises :class:`~.errors.Refused` where the store says no and :class:`~.errors.OutOfReach` where it does
@@ -31,9 +38,6 @@ class Storage(Protocol):
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """The objects whose names begin with ``prefix``, sorted by name."""
-
-    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from ``start`` to before ``end``; fewer if the object is shorter."""
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         """Put an object in place whole, or not at all. ``chunks`` is called again for every new try."""

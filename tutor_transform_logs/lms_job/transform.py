@@ -204,5 +204,5 @@ def _recommended_backends() -> Mapping[str, Any]:
         if getattr(settings, name, None):
             setattr(Defaults, name, list(getattr(settings, name)))
     importlib.import_module("event_routing_backends.settings.common").plugin_settings(Defaults)
-    backends: Mapping[str, Any] = getattr(Defaults, "EVENT_TRACKING_BACKENDS")
+    backends: Mapping[str, Any] = Defaults.EVENT_TRACKING_BACKENDS  # type: ignore[attr-defined]  # ERB sets it
     return backends

@@ -1,0 +1,101 @@
+"""``python -m tutor_transform_logs.lms_job PHASE --config FILE``: README.rst describes the config file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import LRS, ConfigError, JobConfig, read
+from .errors import FAILED, STOPPED, JobError
+from .signals import Interrupted, Interruptions
+
+if TYPE_CHECKING:
+    from .run import Run
+
+# module -> the distribution that brings it
+NEEDED = {"event_routing_backends": "edx-event-routing-backends", "eventtracking": "event-tracking"}
+NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; returns the exit status (see ``errors``)."""
+    options = _parser().parse_args(arguments)
+    interruptions = Interruptions()
+    interruptions.install()
+    for stream in (sys.stdout, sys.stderr):
+        # An object's name can be any bytes, and a terminal may not know all characters.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
+    run: Run | None = None
+    try:
+        config = read(_text(options.config))
+        _set_up_django(config)
+        from .run import Run
+
+        run = Run(config, interruptions)
+        if options.phase == "plan":
+            return run.plan()
+        if options.phase == "work":
+            return run.work_only()
+        if options.phase == "report":
+            return run.report_only()
+        return run.run()
+    except ConfigError as error:
+        return _fail(FAILED, f"Config: {error}.")
+    except JobError as error:
+        return _fail(error.status, str(error))
+    except Interrupted as interruption:
+        return _fail(STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tutor_transform_logs.lms_job", description=__doc__)
+    parser.add_argument("phase", choices=("plan", "work", "report", "run"), help="run: the three in one process")
+    parser.add_argument("--config", required=True, metavar="FILE", help="the job's config file (JSON); - for stdin")
+    return parser
+
+
+def _text(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError("--config", f"{path} can't be read ({reason})", "a JSON file") from None
+
+
+def _set_up_django(config: JobConfig) -> None:
+    """Load the LMS. Says what is missing before anything else is done."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        raise JobError("DJANGO_SETTINGS_MODULE is not set: the job runs inside the LMS or another Django project.")
+    storages = [config.source, config.ledger, *([config.destination] if config.destination else [])]
+    needed = dict(NEEDED)
+    if any(storage.provider != LRS and not storage.is_local for storage in storages):
+        needed |= NEEDED_FOR_OBJECT_STORES
+    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise JobError(
+            f"The LMS image lacks {' and '.join(missing)}, which this job needs.\n"
+            "Build an image that has them with 'tutor images build transform-logs', and use it by "
+            "'tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=...': see README.rst, \"A site without ERB\"."
+        )
+    logging.getLogger("tutor_transform_logs").setLevel(logging.INFO)
+    import django
+
+    django.setup()
+
+
+def _fail(status: int, message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What a run is doing, while it is doing it: a bar on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from .counts import Counts
+from .storage import Readable
+
+PLAIN_INTERVAL = 5.0
+
+
+class Progress:
+    """Counts what has been read and done in this run, and shows it on standard error."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total = total_bytes
+        self._read = 0
+        self._counts = Counts()
+        self._object = ""
+        self._started = self._said = time.monotonic()
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
+            self._bar = tqdm(
+                total=total_bytes, unit="B", unit_scale=True, dynamic_ncols=True, bar_format=layout, file=sys.stderr
+            )
+
+    def watch(self, source: Readable) -> Readable:
+        """``source``, with what is read from it counted."""
+        return _Watched(source, self)
+
+    def skip(self, count: int) -> None:
+        """These bytes were done by an earlier run."""
+        self._total -= count
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
+    def begin(self, name: str) -> None:
+        self._object = name
+
+    def add_bytes(self, count: int) -> None:
+        self._read += count
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def add_counts(self, counts: Counts) -> None:
+        self._counts.add(counts)
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._counts.lines:,} lines, {self._rates()}", refresh=False)
+        elif now - self._said >= PLAIN_INTERVAL:
+            self._said = now
+            self.say(self._line(now))
+
+    def say(self, message: str) -> None:
+        """One line to the user, without spoiling the bar."""
+        if self._bar is not None:
+            self._bar.write(message, file=sys.stderr)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _rates(self) -> str:
+        secs = max(time.monotonic() - self._started, 0.001)
+        events = self._counts.transformed + self._counts.untransformable
+        return f"{events:,} events, {self._counts.made:,} statements, {events / secs:,.0f} events/s"
+
+    def _line(self, now: float) -> str:
+        share = self._read / self._total if self._total else 1.0
+        left = (now - self._started) * (1 - share) / share if share > 0 else 0.0
+        return (
+            f"{size(self._read)} of {size(self._total)} ({share:.0%}), {self._counts.lines:,} lines, {self._rates()}, "
+            f"about {duration(left)} left, in {self._object}"
+        )
+
+
+class _Watched:
+    def __init__(self, source: Readable, progress: Progress) -> None:
+        self._source = source
+        self._progress = progress
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        for chunk in self._source.read(name, start, end):
+            self._progress.add_bytes(len(chunk))
+            yield chunk
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(secs: float) -> str:
+    """Seconds for people: 3 min."""
+    if secs < 90:
+        return f"{secs:.0f} s"
+    if secs < 90 * 60:
+        return f"{secs / 60:.0f} min"
+    return f"{secs / 3600:.1f} h"

@@ -1,0 +1,262 @@
+"""REPORT: add the segments up, check that everything is accounted for, put the results in place, set the status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import dead_letters
+from .config import JobConfig
+from .counts import Counts, total
+from .dead_letters import DELIVER, DeadLetter
+from .delivery import Destination
+from .errors import DONE, FAILED, REJECTED, STOPPED, JobError
+from .files import Files, add_to_manifest
+from .joining import join_parts
+from .ledger import Entry, Ledger
+from .plan import finish_plan, numbered_lines
+from .plan_model import Plan, Segment
+from .storage import Storage, join_name
+
+Entries = Mapping[int, Mapping[str, Entry]]
+
+
+@dataclass
+class DestinationResult:
+    """What one destination got."""
+
+    id: str
+    name: str
+    counts: Counts
+    done: bool
+    stopped: str = ""
+
+
+@dataclass
+class ObjectResult:
+    """What was in one source object."""
+
+    name: str
+    size: int
+    counts: Counts
+    done: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """The outcome of a plan so far."""
+
+    plan: Plan
+    job_key: str
+    counts: Counts
+    destinations: list[DestinationResult]
+    objects: list[ObjectResult]
+    differences: list[str]
+    problems: list[str]
+    outputs: list[str] = field(default_factory=list)
+    dead_letters: str = ""
+    path: str = ""
+    status: int = DONE
+
+    @property
+    def done(self) -> bool:
+        return all(destination.done for destination in self.destinations)
+
+
+def make_report(
+    config: JobConfig,
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    stores: Mapping[str, Storage],
+    stopped: Mapping[str, JobError],
+    interrupted: bool = False,
+) -> Result:
+    """Add up where the plan stands, finish it if all is done, and save the result in the ledger.
+
+    ``stores`` holds the destination's storage under its id, where it has one.
+    """
+    entries = load_entries(plan, ledger, destinations)
+    result = _add_up(config, plan, ledger, destinations, entries, stopped)
+    result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, result)
+    if result.done and not result.differences:
+        for destination in destinations:
+            if isinstance(destination, Files) and config.destination is not None:
+                store = stores[destination.id]
+                result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
+        ledger.save_plan(finish_plan(plan, entries))
+    result.status = exit_status(result, [error.status for error in stopped.values()], interrupted, config.strict)
+    result.path = ledger.save_result(plan, to_json(config, result))
+    return result
+
+
+def load_entries(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Entries:
+    """Every entry of the plan: segment id -> destination id -> entry."""
+    return {
+        segment.id: {d.id: ledger.load_entry(plan, segment, d.id) for d in destinations} for segment in plan.segments
+    }
+
+
+def _farthest(entries: Mapping[str, Entry]) -> Entry:
+    """The entry that knows most of a segment's lines: the lines are the same for every destination."""
+    return max(entries.values(), key=lambda entry: (entry.position, entry.done, entry.counts.lines))
+
+
+def _add_up(
+    config: JobConfig,
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    entries: Entries,
+    stopped: Mapping[str, JobError],
+) -> Result:
+    results = []
+    differences = []
+    for destination in destinations:
+        mine = [entries[segment.id][destination.id] for segment in plan.segments]
+        counts = total(entry.counts for entry in mine)
+        differences += [f"{destination.name}: {words}" for words in counts.differences()]
+        error = stopped.get(destination.id)
+        results.append(
+            DestinationResult(
+                destination.id, destination.name, counts, all(e.done for e in mine), str(error) if error else ""
+            )
+        )
+    objects, problems = _objects(plan, entries)
+    counts = total(one.counts for one in objects)
+    # Statements are each destination's own; in the sum over all lines there is one set of them.
+    return Result(plan, ledger.key, counts, results, objects, differences, problems)
+
+
+def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str]]:
+    sizes = {one.name: one.size for one in plan.objects}
+    objects = {one.name: ObjectResult(one.name, one.size, Counts(), True, [one.note] if one.note else [])
+               for one in plan.objects}  # fmt: skip
+    problems = []
+    for segment in plan.segments:
+        # An object that was rotated between two runs of the plan goes by its newer name.
+        one = objects.setdefault(
+            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), True)
+        )
+        entry = _farthest(entries[segment.id])
+        one.counts.add(entry.counts)
+        one.done = one.done and all(e.done for e in entries[segment.id].values())
+        if entry.problem:
+            one.notes.append(entry.problem)
+            problems.append(f"{segment.object}: {entry.problem}")
+    return list(objects.values()), problems
+
+
+def _save_dead_letters(
+    plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries, result: Result
+) -> str:
+    """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none."""
+    if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
+        return ""
+    name = join_name(ledger.directory, plan.name, "dead-letters.jsonl")
+
+    def lines() -> Iterator[bytes]:
+        for segment, before in numbered_lines(plan, entries):
+            yield dead_letters.dump(_letters(plan, ledger, destinations, entries, segment, before))
+
+    ledger.storage.write(name, lines, private=True)
+    return ledger.storage.where(name)
+
+
+def _letters(
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    entries: Entries,
+    segment: Segment,
+    before: int,
+) -> Iterator[DeadLetter]:
+    """A segment's dead letters, with line numbers in the object: lines once, statements for each destination."""
+    of_segment = entries[segment.id]
+    farthest = _farthest(of_segment)
+    for destination in destinations:
+        entry = of_segment[destination.id]
+        for letter in ledger.load_dead_letters(plan, segment, destination.id, entry):
+            if letter.stage == DELIVER or entry is farthest:
+                yield replace(letter, line=letter.line + before)
+
+
+def _put_in_place(
+    config: JobConfig, plan: Plan, ledger: Ledger, store: Storage, files: Files, entries: Entries
+) -> list[str]:
+    """Join what is to be one file, and list the source files beside it; returns where the output is."""
+    assert config.destination is not None
+    outputs = []
+    batches = [(segment, entries[segment.id][files.id].batches) for segment in plan.segments]
+    if plan.output.layout == "single":
+        outputs = join_parts(config, plan, ledger, store, files, batches)
+    elif any(count for _, count in batches):
+        outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
+    sources = [f"{one.name} - {one.size} bytes" for one in plan.objects]
+    add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
+    return outputs
+
+
+def exit_status(result: Result, stops: Sequence[int], interrupted: bool, strict: bool) -> int:
+    """The exit status that the outcome means: see ``errors``."""
+    if result.differences or FAILED in stops:
+        return FAILED
+    if interrupted or not result.done:
+        return STOPPED
+    if any(destination.counts.rejected for destination in result.destinations) or result.problems:
+        return REJECTED
+    if strict and reasons(result):
+        return REJECTED
+    return DONE
+
+
+def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
+    """The result file."""
+    plan = result.plan
+    return {
+        "job_key": result.job_key,
+        "plan": plan.number,
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(plan.created)),
+        "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "transformer_type": config.transformer_type,
+        "dry_run": config.dry_run,
+        "source": str(config.source),
+        "status": result.status,
+        "done": result.done,
+        "lines": {name: getattr(result.counts, name) for name in LINE_NAMES},
+        "reasons": reasons(result),
+        "destinations": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "done": one.done,
+                "stopped": one.stopped,
+                **{name: getattr(one.counts, name) for name in STATEMENT_NAMES},
+            }
+            for one in result.destinations
+        ],
+        "objects": [
+            {"name": one.name, "size": one.size, "done": one.done, "notes": one.notes, **one.counts.to_json()}
+            for one in result.objects
+        ],
+        "differences": result.differences,
+        "problems": result.problems,
+        "outputs": result.outputs,
+        "dead_letters": result.dead_letters,
+    }
+
+
+LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
+STATEMENT_NAMES = ("made", "stored", "already_there", "rejected", "not_routed")
+
+
+def reasons(result: Result) -> dict[str, int]:
+    """How many dead letters there are for each reason: lines once, statements for each destination."""
+    counted = {r: n for r, n in result.counts.reasons.items() if r not in dead_letters.DELIVER_REASONS}
+    for destination in result.destinations:
+        for reason in dead_letters.DELIVER_REASONS & destination.counts.reasons.keys():
+            counted[reason] = counted.get(reason, 0) + destination.counts.reasons[reason]
+    return dict(sorted(counted.items()))

@@ -1,0 +1,105 @@
+"""The result as a person reads it at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .config import JobConfig
+from .progress import size
+from .report import DestinationResult, ObjectResult, Result, reasons
+
+MOST_OBJECTS = 20
+# What each outcome of a line means to someone who sees the word for the first time.
+OUTCOMES = (
+    ("transformed", "made into statements"),
+    ("unknown_event", "events that this type does not transform"),
+    ("filtered", "left out by the run's filters"),
+    ("blank", "empty lines"),
+    ("unparsable", "dead letters: no event could be read"),
+    ("untransformable", "dead letters: ERB makes no statement of them"),
+)
+
+
+def summary(config: JobConfig, result: Result, width: int) -> str:
+    """The table, in at most ``width`` columns where names allow."""
+    return "\n".join([*_objects(result, width), "", *_lines(result), "", *_destinations(result), *_end(config, result)])
+
+
+def _objects(result: Result, width: int) -> Iterator[str]:
+    columns = ("size", "lines", "transformed", "dead")
+    room = max(12, width - 44)
+    yield f"{'object':<{room}} {columns[0]:>9} {columns[1]:>11} {columns[2]:>11} {columns[3]:>8}"
+    worth_naming = sorted(result.objects, key=lambda one: (not one.notes, not one.counts.dead_letters))
+    shown = {id(one) for one in worth_naming[:MOST_OBJECTS]}
+    for one in result.objects:
+        if id(one) in shown:
+            yield from _object(one, room)
+    if len(result.objects) > MOST_OBJECTS:
+        yield f"... and {len(result.objects) - MOST_OBJECTS:,} more objects: all are in the result file"
+
+
+def _object(one: ObjectResult, room: int) -> Iterator[str]:
+    name = printable(one.name)
+    if len(name) > room:
+        name = "..." + name[len(name) - room + 3 :]
+    counts = one.counts
+    dead = counts.unparsable + counts.untransformable
+    yield f"{name:<{room}} {size(one.size):>9} {counts.lines:>11,} {counts.transformed:>11,} {dead:>8,}"
+    for note in [*one.notes, *([] if one.done else ["not finished"])]:
+        yield f"    {printable(note)}"
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield f"{'lines':<16}{result.counts.lines:>13,}"
+    for name, meaning in OUTCOMES:
+        count = getattr(result.counts, name)
+        if count or name in ("transformed", "unknown_event"):
+            yield f"  {name.replace('_', ' '):<16}{count:>11,}  {meaning}"
+
+
+def _destinations(result: Result) -> Iterator[str]:
+    for one in result.destinations:
+        yield f"statements to {one.name}"
+        yield from _destination(one)
+
+
+def _destination(one: DestinationResult) -> Iterator[str]:
+    counts = one.counts
+    yield f"  {'made':<16}{counts.made:>11,}"
+    yield f"  {'stored':<16}{counts.stored:>11,}"
+    if counts.already_there:
+        yield f"  {'already there':<16}{counts.already_there:>11,}"
+    if counts.rejected:
+        yield f"  {'rejected':<16}{counts.rejected:>11,}  dead letters: not taken as they are"
+    if counts.not_routed:
+        yield f"  {'not routed':<16}{counts.not_routed:>11,}  kept from this router by its match_params"
+    if one.stopped:
+        yield f"  stopped: {one.stopped}"
+
+
+def _end(config: JobConfig, result: Result) -> Iterator[str]:
+    failed = reasons(result)
+    if failed:
+        yield ""
+        yield f"dead letters    {sum(failed.values()):>13,}"
+        for reason, count in failed.items():
+            yield f"  {reason:<16}{count:>11,}"
+        yield f"  in {printable(result.dead_letters)}"
+    yield ""
+    for output in result.outputs:
+        yield f"Output: {printable(output)}"
+    yield f"Result: {printable(result.path)}"
+    if result.differences:
+        yield "NOT everything is accounted for; please report this:"
+        yield from (f"  {difference}" for difference in result.differences)
+    elif result.done:
+        yield "Every line and every statement is accounted for."
+    else:
+        yield "Not finished: run the same command again to resume where this run stopped."
+    if config.dry_run:
+        yield "Dry run: statements went to the logger only."
+
+
+def printable(text: str) -> str:
+    """``text`` on one line of a terminal, whatever is in it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
