@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def lms() -> Iterator[None]:
+def lms() -> None:
     """The embedded LMS in this process, with 50 users and 5 courses in its database."""
-    from tutor_demo_lms import seed
+    from tutor_demo_lms import seed  # type: ignore[import-not-found, unused-ignore]
 
     seed.migrate()
     seed.seed()
-    yield

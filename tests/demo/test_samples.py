@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from event_routing_backends.management.commands.helpers.event_log_parser import parse_json_event
 from eventtracking.processors.exceptions import EventEmissionExit
 from eventtracking.tracker import get_tracker
 
 import tutor_transform_logs.demo
-from tutor_transform_logs.demo import events, log_writer, samples
+from tutor_transform_logs.demo import events, log_writer, outcomes, samples
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.demo.outcomes import Fate, Kind
 
@@ -26,20 +27,12 @@ pytestmark = pytest.mark.usefixtures("lms")
 
 
 @pytest.fixture(autouse=True)
-def quiet_erb(settings_of_erb: None) -> Iterator[None]:
-    """ERB logs each failure with its traceback; thousands of them are meant here."""
+def erb() -> Iterator[None]:
+    """Caliper is off by default; and ERB logs each failure with its traceback, of which many are meant here."""
     logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def settings_of_erb() -> Iterator[None]:
-    """Caliper is off by default."""
-    from django.test import override_settings
-
     with override_settings(CALIPER_EVENTS_ENABLED=True, XAPI_EVENT_LOGGING_ENABLED=False):
         yield
+    logging.disable(logging.NOTSET)
 
 
 def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -71,7 +64,7 @@ def fate_in_erb(kind: Kind, line: bytes) -> tuple[Fate, list[dict[str, Any]]]:
         if str(error).startswith("User with"):
             return Fate("unknown_user"), []
         return Fate("unknown_course" if str(error).startswith("Course with") else "value_error"), []
-    except Exception:
+    except Exception:  # noqa: BLE001
         return Fate("other_error"), []
     if not statements:
         return Fate("no_transformer"), []
@@ -114,12 +107,7 @@ def test_every_event_type_gives_a_statement_from_the_samples(kind: Kind) -> None
 
 def test_the_samples_have_everything_in_them() -> None:
     xapi = samples.expected("xapi")
-    for outcome in samples.outcomes.UNTRANSFORMABLE + (
-        "blank",
-        "unparsable",
-        "no_transformer",
-        "transformed",
-    ):
+    for outcome in (*outcomes.UNTRANSFORMABLE, "blank", "unparsable", "no_transformer", "transformed"):
         assert xapi.count(outcome) > 0, outcome
     assert 0.4 < xapi.count("unknown_event") / xapi.lines < 0.6
     assert xapi.statements > xapi.count("transformed")  # children of multi-question problems
@@ -145,9 +133,7 @@ def test_writing_the_samples_again_gives_the_shipped_bytes(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_big_logs_hold_what_they_say(kind: Kind, tmp_path: Path) -> None:
-    mix = Mix(
-        good=150, page_view=80, unknown_user=3, unknown_course=4, type_error=6, broken=5, blank=2, copies=7
-    )
+    mix = Mix(good=150, page_view=80, unknown_user=3, unknown_course=4, type_error=6, broken=5, blank=2, copies=7)
     log = log_writer.write_log(tmp_path / "tracking.log", mix, seed=3)
     fates, ids = Counter[Fate](), Counter[str]()
     lines = log.path.read_bytes().split(b"\n")[:-1]
@@ -156,7 +142,7 @@ def test_big_logs_hold_what_they_say(kind: Kind, tmp_path: Path) -> None:
         fates[fate] += 1
         ids.update(str(statement.get("id") or statement["data"][0]["id"]) for statement in statements)
     expected = log.expected(kind)
-    assert samples.outcomes.add_up(fates.items()).outcomes == expected.outcomes
+    assert outcomes.add_up(fates.items()).outcomes == expected.outcomes
     assert log.lines == len(lines) == expected.lines == mix.lines
     assert log.bytes == log.path.stat().st_size
     assert ids.total() == expected.statements

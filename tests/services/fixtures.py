@@ -1,0 +1,98 @@
+"""Fixtures of the real servers. A server starts with the first test that asks and stops with the session."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import http_sinks, mariadb, object_store, ralph
+from tests.services.job import DemoLms
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def ralph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ralph.Ralph]:
+    """A running Ralph."""
+    with ralph.start(tmp_path_factory.mktemp("ralph")) as server:
+        yield server
+
+
+@pytest.fixture
+def new_lrs(ralph_server: ralph.Ralph) -> Callable[[], ralph.Lrs]:
+    """Gives an empty LRS (an account of the running Ralph) at each call, for tests with several."""
+    return lambda: ralph_server.account(next(_numbers))
+
+
+@pytest.fixture
+def lrs(new_lrs: Callable[[], ralph.Lrs]) -> ralph.Lrs:
+    """An empty LRS."""
+    return new_lrs()
+
+
+@pytest.fixture(scope="session")
+def nanio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.ObjectStore]:
+    """A running nanio."""
+    with object_store.start_nanio(tmp_path_factory.mktemp("nanio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_store.ObjectStore]:
+    """A running moto server."""
+    with object_store.start_moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def nanio_bucket(nanio: object_store.ObjectStore) -> object_store.Bucket:
+    """An empty bucket in nanio."""
+    return nanio.bucket(f"bucket-{next(_numbers)}")
+
+
+@pytest.fixture
+def moto_bucket(moto: object_store.ObjectStore) -> object_store.Bucket:
+    """An empty bucket in moto."""
+    return moto.bucket(f"bucket-{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mariadb.MariaDb]:
+    """A running MariaDB."""
+    with mariadb.start(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def caliper_sink() -> Iterator[http_sinks.CaliperSink]:
+    """A store for Caliper envelopes."""
+    with http_sinks.start_caliper_sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def scripted_lrs() -> Iterator[http_sinks.ScriptedLrs]:
+    """An LRS that can be told to misbehave."""
+    with http_sinks.start_scripted_lrs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def demo_lms_template(tmp_path_factory: pytest.TempPathFactory) -> DemoLms:
+    """A set-up LMS that is only ever copied."""
+    return DemoLms(database=tmp_path_factory.mktemp("lms") / "template.sqlite3").set_up()
+
+
+@pytest.fixture
+def demo_lms(demo_lms_template: DemoLms, tmp_path: Path) -> DemoLms:
+    """A fresh LMS (50 users, 5 courses) for jobs in processes of their own."""
+    return demo_lms_template.copy_to(tmp_path / "lms.sqlite3")
+
+
+@pytest.fixture
+def mariadb_lms(mariadb_server: mariadb.MariaDb) -> DemoLms:
+    """A fresh LMS like ``demo_lms``, on MariaDB."""
+    return DemoLms(databases=mariadb_server.new_database()).set_up()

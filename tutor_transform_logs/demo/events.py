@@ -41,12 +41,10 @@ class Scene:
         return f"{prefix}:{rest}+type@{kind}+block@{self.hex_id(len(kind))}"
 
 
-_AGENT = (
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
-)
+_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 _ROOT = "http://localhost:18000"
 
-_VIDEO = {
+_VIDEO: dict[str, Event] = {
     # name: what the player adds to the video's id, code and duration
     "load_video": {},
     "play_video": {"currentTime": 4.25},
@@ -75,7 +73,7 @@ _MOBILE_VIDEO = {
     "edx.video.transcript.shown": "show_transcript",
     "edx.video.transcript.hidden": "hide_transcript",
 }
-_ENROLLMENT = {
+_ENROLLMENT: dict[str, Event] = {
     "edx.course.enrollment.activated": {"mode": "audit"},
     "edx.course.enrollment.deactivated": {"mode": "audit"},
     "edx.course.enrollment.mode_changed": {"mode": "verified"},
@@ -147,9 +145,7 @@ def _mobile_video(name: str, scene: Scene) -> Event:
         application={"name": "edx.mobileapp.android", "version": "5.0.1"},
         component="videoplayer",
     )
-    return _log_entry(
-        name, scene, context, json.dumps(data), "mobile", f"{_ROOT}/courses/{scene.course}", legacy
-    )
+    return _log_entry(name, scene, context, json.dumps(data), "mobile", f"{_ROOT}/courses/{scene.course}", legacy)
 
 
 def _enrollment(name: str, scene: Scene) -> Event:
@@ -390,10 +386,7 @@ CALIPER_NAMES = frozenset(
         "edx.problem.hint.demandhint_displayed",
         "problem_check",
         *("load_video", "play_video", "complete_video", "stop_video", "pause_video", "seek_video"),
-        *(
-            f"edx.video.{what}"
-            for what in ("loaded", "played", "completed", "stopped", "paused", "position.changed")
-        ),
+        *(f"edx.video.{what}" for what in ("loaded", "played", "completed", "stopped", "paused", "position.changed")),
     }
 )
 

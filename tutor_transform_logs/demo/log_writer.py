@@ -116,7 +116,7 @@ def _scene(course: str, number: int) -> Scene:
 
 
 def _of_names(names: Iterable[str], courses: Iterable[str]) -> list[_Template]:
-    made = []
+    made: list[_Template] = []
     for course in courses:
         for name in names:
             event = events.build(name, _scene(course, len(made)))
@@ -126,24 +126,21 @@ def _of_names(names: Iterable[str], courses: Iterable[str]) -> list[_Template]:
 
 
 def _page_views(courses: Iterable[str]) -> list[_Template]:
-    made = []
+    made: list[_Template] = []
     for course in courses:
         for path in (f"/courses/{course}/progress", f"/xblock/{course}/handler/problem_check", "/dashboard"):
             event = events.page_view(path, _scene(course, len(made)))
-            made.append(
-                _template(event, Fate("unknown_event"), Fate("unknown_event"), prefixed=len(made) % 2 == 0)
-            )
+            made.append(_template(event, Fate("unknown_event"), Fate("unknown_event"), prefixed=len(made) % 2 == 0))
     return made
 
 
 def _type_errors(courses: Iterable[str]) -> list[_Template]:
     """Two sorts of input on which both of ERB's transformers raise TypeError."""
-    made, fate = [], Fate("type_error")
+    made: list[_Template] = []
+    fate = Fate("type_error")
     for course in courses:
         event = events.build("play_video", _scene(course, len(made)))
-        made.append(
-            _template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, fate, fate, prefixed=True)
-        )
+        made.append(_template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, fate, fate, prefixed=True))
         context = event["context"] | {"user_id": [_USER_ID]}
         made.append(_template(event | {"context": context}, fate, fate, prefixed=True))
     return made
@@ -154,7 +151,7 @@ def _with_fate(templates: Iterable[_Template], xapi: Fate, caliper: Fate) -> lis
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
+def _open(path: Path) -> Iterator[Any]:
     with path.open("wb") as raw:
         if path.suffix == ".gz":
             # Neither the name nor the time in the header: the same lines are the same bytes.
@@ -238,13 +235,9 @@ def write_log(
     templates = {
         "good": _of_names(names, keys),
         "page_view": _page_views(keys),
-        "unknown_user": _with_fate(
-            _of_names(["play_video"], keys), Fate("unknown_user"), Fate("unknown_user")
-        ),
+        "unknown_user": _with_fate(_of_names(["play_video"], keys), Fate("unknown_user"), Fate("unknown_user")),
         # Caliper does not look the course of a video up.
-        "unknown_course": _with_fate(
-            _of_names(["play_video"], [roster.UNKNOWN_COURSE]), Fate("unknown_course"), one
-        ),
+        "unknown_course": _with_fate(_of_names(["play_video"], [roster.UNKNOWN_COURSE]), Fate("unknown_course"), one),
         "type_error": _type_errors(keys),
     }
     sorts = [field.name for field in fields(mix)]
@@ -253,9 +246,7 @@ def write_log(
     used: Counter[_Template] = Counter()
     copied: Counter[_Template] = Counter()
     written = 0
-    lines = _lines(
-        (sorts[i] for i in order), templates, list(roster.users(users)), chance, start, used, copied
-    )
+    lines = _lines((sorts[i] for i in order), templates, list(roster.users(users)), chance, start, used, copied)
     with _open(path) as file:
         while some := list(islice(lines, _WRITE_EVERY)):
             written += file.write(("\n".join(some) + "\n").encode())

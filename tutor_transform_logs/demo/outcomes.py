@@ -76,14 +76,10 @@ def of_good_event(name: str, kind: Kind, statements: int = 1) -> Fate:
         if name not in events.CALIPER_NAMES:
             return Fate("unknown_event")
         # Caliper never makes more than one event of one.
-        return (
-            Fate("no_transformer") if name in events.WITHOUT_CALIPER_TRANSFORMER else Fate("transformed", 1)
-        )
+        return Fate("no_transformer") if name in events.WITHOUT_CALIPER_TRANSFORMER else Fate("transformed", 1)
     if name not in events.BUILDERS:
         return Fate("unknown_event")
-    return (
-        Fate("no_transformer") if name in events.WITHOUT_XAPI_TRANSFORMER else Fate("transformed", statements)
-    )
+    return Fate("no_transformer") if name in events.WITHOUT_XAPI_TRANSFORMER else Fate("transformed", statements)
 
 
 def add_up(fates: Iterable[tuple[Fate, int]], duplicate_statements: int = 0) -> Expected:
@@ -93,6 +89,4 @@ def add_up(fates: Iterable[tuple[Fate, int]], duplicate_statements: int = 0) -> 
     for fate, lines in fates:
         outcomes[fate.outcome] += lines
         statements += fate.statements * lines
-    return Expected(
-        {key: n for key, n in outcomes.items() if n}, statements, statements - duplicate_statements
-    )
+    return Expected({key: n for key, n in outcomes.items() if n}, statements, statements - duplicate_statements)

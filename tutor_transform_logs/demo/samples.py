@@ -182,9 +182,7 @@ def _traps(clock: _Clock) -> Iterator[Line]:
     """Lines that mislead someone who looks for the event's name without parsing."""
     scene = clock.scene()
     page = events.page_view("/event", scene)
-    page["event"] = json.dumps(
-        {"GET": {}, "POST": {"name": ["load_video"], "event": ['{"name": "load_video"}']}}
-    )
+    page["event"] = json.dumps({"GET": {}, "POST": {"name": ["load_video"], "event": ['{"name": "load_video"}']}})
     yield _line(page, scene, _UNKNOWN, _UNKNOWN)
     # ERB can transform these, but they are in none of its white lists.
     for name in "edx.grades.problem.submitted", "edx.problem.completed":
@@ -209,9 +207,7 @@ def _traps(clock: _Clock) -> Iterator[Line]:
 def _broken(clock: _Clock) -> Iterator[Line]:
     unparsable = Fate("unparsable")
     scene = clock.scene()
-    whole = events.with_prefix(
-        events.to_json(events.build("play_video", scene), ascii_only=False), scene
-    ).encode()
+    whole = events.with_prefix(events.to_json(events.build("play_video", scene), ascii_only=False), scene).encode()
     chinese = json.dumps({"name": "play_video", "event": {"title": "数据"}}, ensure_ascii=False).encode()
     for data in (
         whole[: len(whole) // 2],
@@ -240,8 +236,7 @@ def _older() -> list[Line]:
     for name in sorted(events.CALIPER_NAMES):
         lines += [_good(name, clock.scene(), style=1), _page(clock.scene())]
     # A log that passed through a machine with other line ends.
-    lines = [replace(line, ending=b"\r\n") for line in lines] + _blank(ending=b"\r\n")
-    return lines
+    return [replace(line, ending=b"\r\n") for line in lines] + _blank(ending=b"\r\n")
 
 
 def _newest() -> list[Line]:

@@ -17,7 +17,7 @@ def main() -> None:
     import django
 
     django.setup()
-    from tutor_demo_lms import seed
+    from tutor_demo_lms import seed  # type: ignore[import-not-found, unused-ignore]
 
     seed.migrate()
     seed.seed(arguments.users, arguments.courses)

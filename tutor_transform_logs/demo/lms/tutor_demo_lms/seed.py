@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection, transaction
 from opaque_keys.edx.keys import CourseKey
-from tutor_demo_lms import roster
+from tutor_demo_lms import roster  # type: ignore[import-not-found, unused-ignore]
 
 _BATCH = 2000
 
@@ -29,24 +29,17 @@ def seed(n_users: int = 50, n_courses: int = 5) -> None:
     user_model = get_user_model()
     types = {}
     for name in ExternalIdType.XAPI, ExternalIdType.CALIPER, ExternalIdType.LTI:
-        types[name], _ = ExternalIdType.objects.get_or_create(
-            name=name, defaults={"description": f"{name} ids"}
-        )
+        types[name], _ = ExternalIdType.objects.get_or_create(name=name, defaults={"description": f"{name} ids"})
 
     there = set(user_model.objects.values_list("id", flat=True))
     new_users = [person for person in roster.users(n_users) if person.id not in there]
     user_model.objects.bulk_create(
-        [
-            user_model(id=person.id, username=person.username, email=person.email, password="!")
-            for person in new_users
-        ],
+        [user_model(id=person.id, username=person.username, email=person.email, password="!") for person in new_users],
         batch_size=_BATCH,
     )
     ExternalId.objects.bulk_create(
         [
-            ExternalId(
-                user_id=person.id, external_id_type=types[name], external_user_id=person.external_id(name)
-            )
+            ExternalId(user_id=person.id, external_id_type=types[name], external_user_id=person.external_id(name))
             for person in new_users
             if person.has_external_ids
             for name in (ExternalIdType.XAPI, ExternalIdType.CALIPER)

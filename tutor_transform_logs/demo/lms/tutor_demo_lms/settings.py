@@ -6,6 +6,8 @@ The environment decides where it runs:
     path of the SQLite file (default: ``demo-lms.sqlite3`` in the working directory)
 ``DEMO_LMS_DATABASES``
     a whole ``DATABASES`` value as JSON, instead of SQLite
+``DEMO_LMS_LOG``
+    a file that gets all logging, instead of the console
 ``DEMO_LMS_SETTINGS``
     a JSON object of further settings, laid over the rest as a site's own YAML would be
 """
@@ -18,7 +20,7 @@ import sys
 from typing import Any
 
 from event_routing_backends.settings.common import plugin_settings
-from tutor_demo_lms import roster
+from tutor_demo_lms import roster  # type: ignore[import-not-found, unused-ignore]
 
 SECRET_KEY = "demo: these settings guard nothing"
 # ERB's fernet fields derive their key from these; a real LMS has its own.
@@ -50,7 +52,7 @@ if os.environ.get("DEMO_LMS_DATABASES"):
     DATABASES = json.loads(os.environ["DEMO_LMS_DATABASES"])
     if any("mysql" in database["ENGINE"] for database in DATABASES.values()):
         try:
-            import MySQLdb  # noqa: F401
+            import MySQLdb  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
         except ImportError:
             # mysqlclient, which edx-platform uses, has to be compiled; the pure Python driver does here.
             import pymysql
@@ -63,7 +65,9 @@ EVENT_TRACKING_ENABLED = True
 RETIRED_USER_SALTS = list(roster.RETIRED_USER_SALTS)
 RETIRED_USERNAME_FMT = roster.RETIRED_USERNAME_FMT
 
-# Console logging as in an LMS container: ERB's two loggers print every statement, other loggers from INFO up.
+# Logging as in an LMS container: ERB's two loggers give every statement, other loggers what is from INFO up.
+_LOG = os.environ.get("DEMO_LMS_LOG")
+_HANDLER: dict[str, Any] = {"class": "logging.FileHandler", "filename": _LOG} if _LOG else {}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -74,13 +78,12 @@ LOGGING = {
         "raw": {"format": "%(message)s"},
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "level": "INFO", "formatter": "standard"},
-        "xapi_tracking": {"class": "logging.StreamHandler", "level": "DEBUG", "formatter": "raw"},
-        "caliper_tracking": {"class": "logging.StreamHandler", "level": "DEBUG", "formatter": "raw"},
+        "console": {"class": "logging.StreamHandler", "level": "INFO", "formatter": "standard"} | _HANDLER,
+        "tracking": {"class": "logging.StreamHandler", "level": "DEBUG", "formatter": "raw"} | _HANDLER,
     },
     "loggers": {
-        "xapi_tracking": {"handlers": ["xapi_tracking"], "level": "INFO", "propagate": False},
-        "caliper_tracking": {"handlers": ["caliper_tracking"], "level": "INFO", "propagate": False},
+        "xapi_tracking": {"handlers": ["tracking"], "level": "INFO", "propagate": False},
+        "caliper_tracking": {"handlers": ["tracking"], "level": "INFO", "propagate": False},
     },
     "root": {"handlers": ["console"], "level": "INFO"},
 }

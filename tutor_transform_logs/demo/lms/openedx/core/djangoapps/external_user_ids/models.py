@@ -67,9 +67,7 @@ class ExternalId(_Stamped):
         return external_id, created
 
     @classmethod
-    def batch_get_or_create_user_ids(
-        cls, users: Iterable[Any], type_name: str
-    ) -> dict[int, ExternalId] | None:
+    def batch_get_or_create_user_ids(cls, users: Iterable[Any], type_name: str) -> dict[int, ExternalId] | None:
         """The ids of this type of many users by user id, made where missing; None if there is no such type."""
         kind = ExternalIdType.objects.filter(name=type_name).first()
         if kind is None:

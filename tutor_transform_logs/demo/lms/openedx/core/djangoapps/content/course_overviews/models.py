@@ -9,7 +9,7 @@ from opaque_keys.edx.django.models import CourseKeyField
 class CourseOverview(models.Model):  # type: ignore[misc, unused-ignore]
     """What the LMS knows of a course run without opening it."""
 
-    id = CourseKeyField(db_index=True, primary_key=True, max_length=255)
+    id = CourseKeyField(db_index=True, primary_key=True, max_length=255)  # type: ignore[no-untyped-call, unused-ignore]
     display_name = models.TextField(null=True)
 
     class Meta:

@@ -41,9 +41,7 @@ class Migration(migrations.Migration):
                 ("external_user_id", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL
-                    ),
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL),
                 ),
                 (
                     "external_id_type",

@@ -1,0 +1,212 @@
+"""HTTP servers of the tests' own: a store for Caliper envelopes, and an LRS that misbehaves by script."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came in. ``at`` is the monotonic time."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer to one request.
+
+    :param store: keep the statements all the same (an LRS that stores and then fails to say so).
+    :param hang_secs: wait so long before answering.
+    :param cut_off: close the connection in the middle of the body that the header promises.
+    :param no_answer: close the connection without a word.
+    """
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    store: bool = False
+    hang_secs: float = 0
+    cut_off: bool = False
+    no_answer: bool = False
+
+
+def basic(username: str, password: str) -> str:
+    """The Authorization header of HTTP Basic."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, respond: Callable[[Request], Answer]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.respond = respond
+        self.stopping = threading.Event()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no event here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        answer = self.server.respond(Request(self.path, headers, body, time.monotonic()))
+        self.server.stopping.wait(answer.hang_secs)
+        if answer.no_answer:
+            self.close_connection = True
+            return
+        content = b"" if answer.body is None else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        for key, value in answer.headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content) + (1000 if answer.cut_off else 0)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = self.close_connection or answer.cut_off
+
+    def log_message(self, *_: Any) -> None:
+        """Tests look at the requests, not at a log."""
+
+
+@contextlib.contextmanager
+def _serve(respond: Callable[[Request], Answer]) -> Iterator[str]:
+    server = _Server(respond)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.stopping.set()
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class CaliperSink:
+    """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in."""
+
+    url: str = ""
+    authorization: str | None = None
+    requests: list[Request] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def respond(self, request: Request) -> Answer:
+        """Answer as a Caliper endpoint does."""
+        with self._lock:
+            self.requests.append(request)
+        if self.authorization is not None and request.headers.get("authorization") != self.authorization:
+            return Answer(401, {"error": "unauthorized"})
+        return Answer(200, {})
+
+    @property
+    def envelopes(self) -> list[dict[str, Any]]:
+        """All envelopes, whether posted one by one or in arrays."""
+        bodies = [request.json() for request in self.requests]
+        return [envelope for body in bodies for envelope in (body if isinstance(body, list) else [body])]
+
+    def event_ids(self) -> list[str]:
+        """The ids of all events in the envelopes."""
+        return [event["id"] for envelope in self.envelopes for event in envelope["data"]]
+
+
+@dataclass
+class ScriptedLrs:
+    """An LRS in memory that behaves like Ralph, except where told to misbehave.
+
+    :param script: answers for the next requests, one each, in order; None: this one as usual.
+    :param max_bytes: bodies above this are answered with 413.
+    :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
+    :param authorization: the Authorization header to insist on (else 401).
+    """
+
+    url: str = ""
+    script: list[Answer | None] = field(default_factory=list)
+    max_bytes: int | None = None
+    refused: dict[str, int] = field(default_factory=dict)
+    authorization: str | None = None
+    latency_secs: float = 0
+    requests: list[Request] = field(default_factory=list)
+    statements: dict[str, Any] = field(default_factory=dict)
+    # How often a statement that was already stored came again.
+    repeated: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def respond(self, request: Request) -> Answer:
+        """Answer by the script, or as an LRS does."""
+        if self.latency_secs:
+            time.sleep(self.latency_secs)
+        with self._lock:
+            self.requests.append(request)
+            scripted = self.script.pop(0) if self.script else None
+            if scripted is not None:
+                if scripted.store:
+                    self._store(request)
+                return scripted
+            return self._as_usual(request)
+
+    def _as_usual(self, request: Request) -> Answer:
+        if self.authorization is not None and request.headers.get("authorization") != self.authorization:
+            return Answer(401, {"detail": "Invalid authentication credentials"})
+        if self.max_bytes is not None and len(request.body) > self.max_bytes:
+            return Answer(413, {"detail": "Request Entity Too Large"})
+        batch = request.json()
+        ids = [statement["id"] for statement in batch]
+        for one in ids:
+            if one in self.refused:
+                return Answer(self.refused[one], {"detail": f"statement {one} is not welcome"})
+        if len(set(ids)) < len(ids):
+            return Answer(400, {"detail": "Duplicate statement IDs in the list of statements"})
+        if any(self.statements.get(statement["id"], statement) != statement for statement in batch):
+            return Answer(409, {"detail": "Differing statements already exist with the same ID"})
+        new = self._store(request)
+        return Answer(200, new) if new else Answer(204)
+
+    def _store(self, request: Request) -> list[str]:
+        batch = request.json()
+        new = [statement for statement in batch if statement["id"] not in self.statements]
+        self.repeated += len(batch) - len(new)
+        self.statements |= {statement["id"]: statement for statement in new}
+        return [statement["id"] for statement in new]
+
+    def batch_sizes(self) -> list[int]:
+        """How many statements each request had."""
+        return [len(request.json()) for request in self.requests]
+
+
+@contextlib.contextmanager
+def start_caliper_sink() -> Iterator[CaliperSink]:
+    """Run a store for Caliper envelopes on a free port."""
+    sink = CaliperSink()
+    with _serve(sink.respond) as root:
+        sink.url = f"{root}/caliper"
+        yield sink
+
+
+@contextlib.contextmanager
+def start_scripted_lrs() -> Iterator[ScriptedLrs]:
+    """Run an LRS that can be told to misbehave, on a free port."""
+    lrs = ScriptedLrs()
+    with _serve(lrs.respond) as root:
+        lrs.url = f"{root}/xAPI/statements"
+        yield lrs
