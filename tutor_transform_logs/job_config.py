@@ -69,7 +69,7 @@ def from_erb(role: str, text: str) -> dict[str, Any]:
         raise SettingError(f"{option}: the text can't be read as JSON ({error}); allowed: a JSON object") from None
     if not isinstance(given, dict):
         raise SettingError(f"{option}: the JSON is not an object; allowed: a JSON object")
-    empty: dict[str, Any] = {name: "" for name in FAMILY}
+    empty: dict[str, Any] = dict.fromkeys(FAMILY, "")
     family = {**empty, **{name: value for name, value in given.items() if name in FAMILY}}
     family["options"] = {name: value for name, value in given.items() if name not in FAMILY}
     return {f"{role}_{name}": "" if value is None else value for name, value in family.items()}

@@ -111,16 +111,15 @@ def take_set_literally(commands: list[click.Command]) -> list[click.Command]:
 
 
 def _literal_config(command: click.Command) -> click.Command:
-    save = command.commands.get("save") if isinstance(command, click.Group) else None
-    if save is None:
+    if not isinstance(command, click.Group) or "save" not in command.commands:
         return command
+    save = command.commands["save"]
     literal = copy.copy(save)
     literal.params = [copy.copy(param) for param in save.params]
     for param in literal.params:
         if param.name == "set_vars":
             param.type = LiteralValues(param.type)
     group = copy.copy(command)
-    assert isinstance(group, click.Group)
     group.commands = {**group.commands, "save": literal}
     return group
 
@@ -134,5 +133,3 @@ def read_saved(setting: Setting, saved: Config, rendered: Config) -> Any:
     value = saved[setting.name]
     written_by_hand = isinstance(value, (str, dict, list)) and is_template(str(value))
     return reveal(rendered[setting.name] if written_by_hand else value)
-
-

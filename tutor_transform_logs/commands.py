@@ -1,0 +1,203 @@
+"""``tutor local|dev|k8s do transform-tracking-logs`` and the ``tutor transform-logs`` group."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tutor import config as tutor_config
+from tutor import env as tutor_env
+from tutor import fmt, plugins
+from tutor.exceptions import TutorError
+
+from tutor_transform_logs import job_config, rendering
+from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
+
+SERVICE = "transform-logs"
+
+# What the job's exit statuses mean to the one who reads the terminal; any other is a failure like any task's.
+ENDINGS = {
+    3: "Done, but the destination rejected some statements: see the dead letters in the report above.",
+    4: "Stopped before the end. Run the same command again: it goes on where it stopped.",
+}
+
+RUN_OPTIONS = "For this run only"
+ERB_OPTIONS = "As event-routing-backends and Aspects have them"
+
+HELP = """Replay tracking logs: transform them to xAPI or Caliper and deliver them.
+
+With nothing set it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
+configured for. Each option stands for the setting in brackets, for one run: set it for good with `tutor config save
+--set`. Secrets have no option. Both spellings, --batch-size and --batch_size, will do.
+
+Run again, it takes up what is new or was not finished. It ends with 0 if all was delivered, 1 if it failed, 3 if some
+statements were rejected, 4 if it had to stop and should be run again.
+"""
+
+
+class ReplayCommand(click.Command):
+    """A command with its options in groups, ERB's spellings, and the job's own exit status."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_option("--lrs-urls", args))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(GROUPS.get(str(param.name), "Other"), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TutorError as error:
+            status = status_of_job(error)
+            if status not in ENDINGS:
+                raise
+            fmt.echo_error(ENDINGS[status])
+            ctx.exit(status)
+
+
+def repeat_option(option: str, args: Sequence[str]) -> list[str]:
+    """``args`` with the option before each of its values: argparse has ``nargs="+"``, and click has not."""
+    result: list[str] = []
+    values = 0
+    for arg in args:
+        if arg.replace("_", "-") == option:
+            values = 1
+        elif arg.startswith("-"):
+            values = 0
+        elif values:
+            if values > 1:
+                result.append(option)
+            values += 1
+        result.append(arg)
+    return result
+
+
+def status_of_job(error: TutorError) -> int | None:
+    """The exit status of the job's container, which Tutor has in the text of its error only."""
+    found = re.match(r"Command failed with status (\d+): docker compose .*", str(error.args[0]), re.DOTALL)
+    return int(found[1]) if found and f" {SERVICE}-job " in found[0] else None
+
+
+def _options() -> Iterator[tuple[str, click.Option]]:
+    """Each option with the title it stands under: one a setting, then those that are not settings."""
+    for setting in SETTINGS:
+        if setting.secret:
+            continue
+        text = f"{setting.meaning} [{setting.name}; default: {setting.shown_default}]"
+        if setting.kind == FLAG:
+            names = f"{setting.option}/--no-{setting.option.removeprefix('--')}"
+            yield setting.group, click.Option([names, setting.key], default=None, help=text)
+        else:
+            several = setting.kind == LIST
+            metavar = "URL..." if several else setting.kind
+            names = setting.option
+            yield setting.group, click.Option([names, setting.key], metavar=metavar, multiple=several, help=text)
+    for name, text in (
+        ("restart", "Forget what the ledger says is done, and begin anew."),
+        ("retry-failed", "Send the dead letters of the runs before again."),
+    ):
+        yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
+    for role in ("source", "destination"):
+        text = f"All {role} settings in one JSON object; a secret in it shows in the process list."
+        yield ERB_OPTIONS, click.Option([f"--{role}_config", f"{role}_config"], metavar="JSON", help=text)
+    text = "With Aspects: run its deduplication of ClickHouse after the job."
+    yield ERB_OPTIONS, click.Option(["--deduplicate"], is_flag=True, help=text)
+
+
+OPTIONS = tuple(_options())
+GROUPS = {str(option.name): title for title, option in OPTIONS}
+
+
+def transform_tracking_logs_job(
+    source_config: str | None, destination_config: str | None, deduplicate: bool, **options: Any
+) -> Iterator[tuple[str, str]]:
+    """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script)."""
+    click_context = click.get_current_context()
+    context = click_context.obj
+    if getattr(context, "NAME", None) not in ("local", "dev"):
+        raise TutorError("Kubernetes is not supported by this version yet: use tutor local or dev")
+    site = tutor_config.load(context.root)
+    values = job_config.from_settings(context.root, site)
+    for role, text in (("source", source_config), ("destination", destination_config)):
+        if text is not None:
+            values.update(job_config.from_erb(role, text))
+    image = options.pop("docker_image")
+    values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
+    values = job_config.with_site_defaults(values, site)
+    job_config.check(values)
+    rendering.check_rendered(context.root)
+
+    path = rendering.write_config(context.root, job_config.encode(values))
+    click_context.call_on_close(lambda: path.unlink(missing_ok=True))
+    if image:
+        os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
+    yield SERVICE, f"exec sh {rendering.CONTAINER}/tasks/run.sh {rendering.in_container(path)}"
+    if deduplicate:
+        yield from deduplication()
+
+
+def given(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options that stand on the command line."""
+    return ((key, value) for key, value in options.items() if value is not None and value != ())
+
+
+def deduplication() -> Iterator[tuple[str, str]]:
+    """The task of Aspects' own ``--deduplicate``; none if there is no Aspects."""
+    if not plugins.is_loaded("aspects"):
+        fmt.echo_info(
+            "--deduplicate: nothing to do. Aspects is not enabled, and statements keep their ids at every run, "
+            "so that a learning record store holds each of them once."
+        )
+        return
+    yield "clickhouse", tutor_env.read_template_file("aspects", "jobs", "init", "clickhouse", "deduplicate.sh")
+
+
+transform_tracking_logs = ReplayCommand(
+    "transform-tracking-logs",
+    callback=transform_tracking_logs_job,
+    params=[option for _, option in OPTIONS],
+    help=HELP,
+    short_help="Replay tracking logs as xAPI or Caliper",
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
+)
+
+
+@click.group("transform-logs", short_help="Replay tracking logs")
+def transform_logs() -> None:
+    """Commands of the transform_logs plugin. The replay itself: tutor local do transform-tracking-logs --help"""
+
+
+@transform_logs.command()
+@click.option("--type", "type_", type=click.Choice(["xapi", "caliper"]), default="xapi", show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("transform-logs-demo"),
+    show_default=True,
+    help="Folder for the statements, the dead letters and the report.",
+)
+@click.pass_context
+def demo(ctx: click.Context, type_: str, output: Path) -> None:
+    """Replay sample logs without Open edX, Docker or an LRS.
+
+    Runs the same job as `do transform-tracking-logs`, on an embedded LMS with sample users and courses.
+    """
+    try:
+        from tutor_transform_logs.demo.runner import run_demo
+    except ImportError as error:
+        raise TutorError(
+            f"The demo needs {error.name}, which is not installed. "
+            "Run: pip install 'tutor-contrib-transform-logs[demo]'"
+        ) from error
+    ctx.exit(run_demo(type_, output))

@@ -1,0 +1,28 @@
+"""What the plugin registers with Tutor, and nothing else."""
+
+from __future__ import annotations
+
+from tutor import hooks
+
+from tutor_transform_logs import commands, literals, rendering
+from tutor_transform_logs.__about__ import __version__
+from tutor_transform_logs.settings import PREFIX, SETTINGS
+
+hooks.Filters.CONFIG_DEFAULTS.add_items(
+    [(f"{PREFIX}VERSION", __version__), *((setting.name, setting.default) for setting in SETTINGS)]
+)
+
+# The job's code is rendered from the package itself, so the package's folder is a template root, too.
+hooks.Filters.ENV_TEMPLATE_ROOTS.add_items([str(rendering.data_dir("templates")), str(rendering.PACKAGE)])
+hooks.Filters.ENV_TEMPLATE_TARGETS.add_items(
+    [(rendering.JOB_CODE, str(rendering.ENV_CODE.parent)), (rendering.TASKS, "plugins")]
+)
+hooks.Filters.IS_FILE_RENDERED.add()(rendering.render_unless_ours)
+
+for patch in sorted(rendering.data_dir("patches").iterdir()):
+    hooks.Filters.ENV_PATCHES.add_item((patch.name, patch.read_text(encoding="utf-8")))
+
+# Aspects has a job of the same name: the one that comes last is the one that Tutor runs.
+hooks.Filters.CLI_DO_COMMANDS.add_item(commands.transform_tracking_logs, priority=hooks.priorities.LOW)
+hooks.Filters.CLI_COMMANDS.add_item(commands.transform_logs)
+hooks.Filters.CLI_COMMANDS.add()(literals.take_set_literally)

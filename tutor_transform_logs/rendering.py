@@ -1,0 +1,83 @@
+"""Where the plugin's files lie, where Tutor's environment has them, and the job's config file between the two."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from tutor import env as tutor_env
+from tutor.exceptions import TutorError
+
+PACKAGE = Path(__file__).resolve().parent
+
+JOB_CODE = "lms_job"
+TASKS = "transform_logs/tasks"
+# Rendered below <tutor root>/env; the compose patches mount these folders.
+ENV_CODE = Path("plugins", "transform_logs", JOB_CODE)
+ENV_TASKS = Path("plugins", TASKS)
+ENV_PRIVATE = Path("plugins", "transform_logs", "private")
+CONTAINER = "/openedx/transform-logs"
+
+
+def data_dir(name: str) -> Path:
+    """The folder ``patches`` or ``templates``: in the package, or beside it in an editable install."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def render_unless_ours(rendered: bool, template: str) -> bool:
+    """Filter of Tutor's IS_FILE_RENDERED: Python and samples of this package are copied, never read as templates.
+
+    The package's folder is a template root, for the sake of the job's code in it, and Tutor lists all that lies there.
+    """
+    return rendered and not (PACKAGE / template).is_file()
+
+
+def check_rendered(root: str) -> None:
+    """Raise ``TutorError`` unless Tutor's environment has the job of this very version of the plugin.
+
+    Also keeps Docker from making the folders it can't find, which would belong to root.
+    """
+    pairs = [(PACKAGE / JOB_CODE, ENV_CODE), (data_dir("templates") / TASKS, ENV_TASKS)]
+    for source, target in pairs:
+        for file in sorted(source.iterdir()):
+            if file.suffix not in (".py", ".sh"):
+                continue
+            copy = Path(tutor_env.pathjoin(root, str(target / file.name)))
+            # Jinja takes the final newline off what it renders.
+            if not copy.is_file() or copy.read_bytes().rstrip(b"\n") != file.read_bytes().rstrip(b"\n"):
+                raise TutorError("Tutor's environment is older than this plugin. Run: tutor config save")
+
+
+def write_config(root: str, text: str) -> Path:
+    """Write the job's config file, which may hold secrets, for one run, and return its path.
+
+    The container's user must read it, whose id may be any. So the file and its folder are open to all, and what keeps
+    others out is the folder above, which only its owner may enter: Docker mounts the inner folder, and nobody in the
+    container passes through the outer one. Each run has a file of its own name, so that two that start at once do not
+    read each other's. Raises ``TutorError``.
+    """
+    private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
+    folder = private / "config"
+    path = folder / f"config-{secrets.token_hex(4)}.json"
+    try:
+        private.mkdir(parents=True, exist_ok=True)
+        private.chmod(0o700)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(descriptor, 0o644)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise TutorError(
+            f"The job's config file can't be written: {error}. If {private} belongs to another user, remove it"
+        ) from error
+    return path
+
+
+def in_container(path: Path) -> str:
+    """Where the job finds the config file that :func:`write_config` wrote."""
+    return f"{CONTAINER}/config/{path.name}"
