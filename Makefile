@@ -1,0 +1,82 @@
+# Everything that a clone needs: a Python, make and the package registries.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_OUTPUT ?= demo-output
+DEMO_TYPE ?= xapi
+# What to test, and how: make test PYTEST="tests/demo -k samples"
+PYTEST ?=
+# How tests (and the embedded LMS in them) talk to MariaDB.
+TEST_DRIVER := 'PyMySQL>=1.1,<2'
+# event-routing-backends needs Python 3.11. Each candidate is tried out: a version manager's name for a Python that
+# it does not have is on PATH all the same.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-output
+	@# A root and a plugin folder of its own: the demo must not touch the Tutor of whoever runs it.
+	@export TUTOR_ROOT="$(abspath $(VENV))/demo-tutor" TUTOR_PLUGINS_ROOT="$(abspath $(VENV))/demo-tutor-plugins"; \
+	mkdir -p "$$TUTOR_ROOT" "$$TUTOR_PLUGINS_ROOT"; \
+	$(BIN)/tutor plugins enable transform_logs >/dev/null; \
+	$(BIN)/tutor transform-logs demo --type "$(DEMO_TYPE)" --output "$(DEMO_OUTPUT)"
+
+.PHONY: test
+test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
+	$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: lint
+lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the distributions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict --exclude /migrations/
+	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages
+	@# The job's script as Tutor renders it.
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \
+	mkdir "$$TUTOR_ROOT" "$$TUTOR_PLUGINS_ROOT"; \
+	$(BIN)/tutor plugins enable transform_logs >/dev/null; \
+	$(BIN)/tutor config save >/dev/null; \
+	mapfile -t scripts < <(find "$$TUTOR_ROOT/env/plugins/transform_logs" -name '*.sh'); \
+	(( $${#scripts[@]} )) || { echo "no rendered script found" >&2; exit 1; }; \
+	echo "$(BIN)/shellcheck (rendered) $${scripts[*]##*/env/}"; \
+	$(BIN)/shellcheck "$${scripts[@]}"
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist . >$(VENV)/build.log 2>&1 || { tail -30 $(VENV)/build.log; exit 1; }
+	$(BIN)/twine check --strict dist/*
+
+.PHONY: format
+format: $(VENV)/installed-dev ## Put the code into the project's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove all that make has made here (servers for tests stay in ~/.cache/tutor-transform-logs)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: debian-packages
+debian-packages:
+	@tests/services/install-debian-packages
+
+$(BIN)/python:
+	@if [[ -z "$(PYTHON)" ]]; then \
+		echo "No Python 3.11 or later found. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi
+	"$(PYTHON)" -m venv --clear $(VENV) \
+		|| { echo "Could not make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	touch $@
+
+$(VENV)/installed-dev: $(BIN)/python setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]' $(TEST_DRIVER)
+	touch $(VENV)/installed-demo $@

@@ -1,0 +1,121 @@
+"""The demo from its command to the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.job import REPOSITORY, newest
+from tutor_transform_logs.demo import samples
+from tutor_transform_logs.demo.outcomes import Kind
+
+XAPI_FIELDS = {"id", "actor", "verb", "object", "timestamp", "version"}
+
+
+def demo(kind: Kind, folder: Path, *, output: str = "out") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tutor_transform_logs.demo", "--type", kind, "--output", output],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def statements(output: Path) -> list[dict[str, Any]]:
+    files = [path for path in sorted((output / "statements").iterdir()) if path.name != "manifest.log"]
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
+def saved_result(output: Path) -> dict[str, Any]:
+    file = newest(output / "ledger", "result.json")
+    assert file is not None
+    result: dict[str, Any] = json.loads(file.read_text())
+    return result
+
+
+@pytest.mark.parametrize("kind", ["xapi", "caliper"])
+def test_the_demo_ends_with_statements_and_says_where(kind: Kind, tmp_path: Path) -> None:
+    done = demo(kind, tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected, output = samples.expected(kind), tmp_path / "out"
+    made = statements(output)
+    assert len(made) == expected.statements
+    for statement in made:
+        # A raw event has these two.
+        assert "event_type" not in statement
+        assert "event_source" not in statement
+        if kind == "xapi":
+            assert statement.keys() >= XAPI_FIELDS
+            assert re.fullmatch(r"[0-9a-f-]{36}", statement["id"])
+            assert statement["version"] == "1.0.3"
+        else:
+            assert statement.keys() == {"sensor", "sendTime", "data", "dataVersion"}
+            assert all(event["id"].startswith("urn:uuid:") for event in statement["data"])
+
+    lines = saved_result(output)["lines"]
+    assert lines["lines"] == expected.lines
+    assert lines["transformed"] == expected.count("transformed")
+    assert lines["blank"] == expected.count("blank")
+    assert lines["unparsable"] == expected.count("unparsable")
+    assert lines["unknown_event"] == expected.count("unknown_event")
+    # An event type without a transformer is one that can't be transformed.
+    assert lines["untransformable"] == expected.untransformable + expected.count("no_transformer")
+
+    shown = done.stdout
+    assert f"{expected.statements:,} lines in out/statements/" in shown
+    assert str(tmp_path) not in shown.split("Where to look")[1]
+    first = shown.split("The first ")[1]
+    assert ('"verb"' if kind == "xapi" else '"sensor"') in first
+    # The terminal is for reading: statements and tracebacks go into the LMS's log.
+    assert "Traceback" not in done.stdout + done.stderr
+    assert (output / "lms.log").stat().st_size > 100_000
+    for line in shown.splitlines():
+        if str(tmp_path) not in line:
+            assert len(line) <= 79, line
+
+
+def test_a_second_demo_finds_nothing_new_and_a_new_line_is_taken_up(tmp_path: Path) -> None:
+    first = demo("xapi", tmp_path)
+    assert first.returncode == 0, first.stderr
+    before = {path: path.read_bytes() for path in (tmp_path / "out/statements").iterdir()}
+    second = demo("xapi", tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "out/statements").iterdir()} == before
+
+    with (tmp_path / "out/logs/tracking.log").open("ab") as log:
+        log.write(b"\n" + samples.content("tracking.log").splitlines()[0].replace(b"2026-01-03", b"2026-01-04") + b"\n")
+    third = demo("xapi", tmp_path)
+    assert third.returncode == 0, third.stderr
+    old = b"".join(content for path, content in before.items() if path.name != "manifest.log")
+    assert len(statements(tmp_path / "out")) == len(old.splitlines()) + 1
+
+
+def test_both_types_go_to_one_output(tmp_path: Path) -> None:
+    assert demo("xapi", tmp_path).returncode == 0
+    assert demo("caliper", tmp_path).returncode == 0
+    names = [path.name for path in (tmp_path / "out/statements").glob("*_*.log")]
+    assert sorted(name.rsplit("_", 1)[1] for name in names) == ["caliper.log", "xapi.log"]
+
+
+def test_without_the_extra_the_demo_says_what_to_install(tmp_path: Path) -> None:
+    done = subprocess.run(
+        # -S: no site-packages, and so none of the extra's.
+        [sys.executable, "-S", "-m", "tutor_transform_logs.demo"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "pip install 'tutor-contrib-transform-logs[demo]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
