@@ -25,18 +25,29 @@ ENDINGS = {
     4: "Stopped before the end. Run the same command again: it goes on where it stopped.",
 }
 
-RUN_OPTIONS = "For this run only"
-ERB_OPTIONS = "As event-routing-backends and Aspects have them"
+RUN_OPTIONS = "Run"
+ERB_OPTIONS = "As event-routing-backends and Aspects spell it"
 
 HELP = """Replay tracking logs: transform them to xAPI or Caliper and deliver them.
 
-With nothing set it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
-configured for. Each option stands for the setting in brackets, for one run: set it for good with `tutor config save
---set`. Secrets have no option. Both spellings, --batch-size and --batch_size, will do.
+With nothing set, it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
+configured for. Run it again and it takes up what is new, or what was not finished.
 
-Run again, it takes up what is new or was not finished. It ends with 0 if all was delivered, 1 if it failed, 3 if some
-statements were rejected, 4 if it had to stop and should be run again.
+\b
+  tutor local do transform-tracking-logs --dry-run
+  tutor local do transform-tracking-logs \\
+    --destination-provider LOCAL --destination-container out
+
+An option stands for the setting in its brackets, for one run. To set it for good:
+
+\b
+  tutor config save --set TRANSFORM_LOGS_BATCH_SIZE=500
+
+Exit status: 0 all delivered, 1 failed, 3 some statements were rejected, 4 stopped before the end (run it again).
 """
+
+SECRETS = ", ".join(setting.name for setting in SETTINGS if setting.secret)
+EPILOG = f"Settings that may hold a secret have no option: {SECRETS}."
 
 
 class ReplayCommand(click.Command):
@@ -50,7 +61,7 @@ class ReplayCommand(click.Command):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
-                groups.setdefault(GROUPS.get(str(param.name), "Other"), []).append(record)
+                groups.setdefault(GROUPS.get(str(param.name), RUN_OPTIONS), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):
                 formatter.write_dl(records)
@@ -91,6 +102,11 @@ def status_of_job(error: TutorError) -> int | None:
 
 def _options() -> Iterator[tuple[str, click.Option]]:
     """Each option with the title it stands under: one a setting, then those that are not settings."""
+    for name, text in (
+        ("restart", "Forget what the ledger says is done, and begin anew."),
+        ("retry-failed", "Send the dead letters of earlier runs again."),
+    ):
+        yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
         if setting.secret:
             continue
@@ -103,11 +119,6 @@ def _options() -> Iterator[tuple[str, click.Option]]:
             metavar = "URL..." if several else setting.kind
             names = setting.option
             yield setting.group, click.Option([names, setting.key], metavar=metavar, multiple=several, help=text)
-    for name, text in (
-        ("restart", "Forget what the ledger says is done, and begin anew."),
-        ("retry-failed", "Send the dead letters of the runs before again."),
-    ):
-        yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for role in ("source", "destination"):
         text = f"All {role} settings in one JSON object; a secret in it shows in the process list."
         yield ERB_OPTIONS, click.Option([f"--{role}_config", f"{role}_config"], metavar="JSON", help=text)
@@ -168,6 +179,7 @@ transform_tracking_logs = ReplayCommand(
     callback=transform_tracking_logs_job,
     params=[option for _, option in OPTIONS],
     help=HELP,
+    epilog=EPILOG,
     short_help="Replay tracking logs as xAPI or Caliper",
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )

@@ -66,7 +66,19 @@ class Setting:
             return self.default_text
         if isinstance(self.default, bool):
             return str(self.default).lower()
-        return "none" if self.default in (None, "", []) else str(self.default)
+        if self.default in (None, "", []):
+            return "none"
+        if self.key.endswith("_bytes"):
+            return f"{self.default}, {_binary(self.default)}"
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def _binary(size: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024 or size % 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
 
 
 def _job(key: str, group: str, kind: str, meaning: str, secret: bool = False, default_text: str = "") -> Setting:
@@ -83,43 +95,49 @@ def _job(key: str, group: str, kind: str, meaning: str, secret: bool = False, de
     )
 
 
-def _storage(role: str, defaults: dict[str, str], provider: str, providers: str) -> Iterator[Setting]:
+def _storage(role: str, at_first: str, where: str, exists: str, use: str, **defaults: str) -> Iterator[Setting]:
     """The settings that say where objects of one ``role`` lie."""
     group = role.capitalize()
 
-    def row(name: str, kind: str, meaning: str, default_text: str, **more: Any) -> Setting:
+    def row(name: str, kind: str, meaning: str, default_text: str = "none", **more: Any) -> Setting:
         return Setting(f"{role}_{name}", group, kind, meaning, default_text=defaults.get(name, default_text), **more)
 
-    site_key = "the site's, for S3 and MINIO"
-    yield row("provider", TEXT, f"Where the {role} is: {providers}.", provider)
-    yield row("key", TEXT, "LOCAL: a directory in the job's container; else the access key id.", site_key, hidden=True)
-    yield row("secret", TEXT, "Secret access key.", site_key, secret=True)
-    yield row("container", TEXT, "LOCAL: one directory in the key; else the bucket. It must exist.", "none")
-    yield row("prefix", TEXT, "Only names below the container that begin so; a leading / is taken off.", "none")
-    yield row("host", TEXT, "Host name of the object store.", "the site's, for S3 and MINIO")
-    yield row("port", NUMBER, "Port of the object store.", "the site's with its host, else the provider's")
-    yield row("secure", FLAG, "Speak HTTPS with the object store?", "the site's with its host, else yes")
-    yield row("region", TEXT, "Region of the bucket.", "the site's, for S3")
-    yield row("token", TEXT, "Session token.", "none", secret=True)
-    yield row("options", MAPPING, "Any other keyword of libcloud's driver, as an object.", "none", secret=True)
+    key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
+    yield row("provider", TEXT, where, at_first)
+    yield row("key", TEXT, "LOCAL: a directory in the job's container; else the access key id.", key, hidden=True)
+    yield row("secret", TEXT, "The secret access key.", "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
+    yield row("container", TEXT, f"LOCAL: one directory in the key; else a bucket. {exists}")
+    yield row("prefix", TEXT, f"{use} A leading / is taken off.")
+    yield row("host", TEXT, "The object store's host.", "MINIO: minio; S3: S3_HOST")
+    yield row(
+        "port", NUMBER, "The object store's port.", "MINIO: 9000; S3: S3_PORT; the provider's for a host of yours"
+    )
+    yield row("secure", FLAG, "Speak HTTPS?", "MINIO: false; S3: S3_USE_SSL; true for a host of yours")
+    yield row("region", TEXT, "The bucket's region.", "S3: S3_REGION")
+    yield row("token", TEXT, "A session token.", secret=True)
+    yield row("options", MAPPING, "An object: any other keyword of libcloud's driver.", secret=True)
 
 
 SETTINGS: tuple[Setting, ...] = (
+    _job("transformer_type", "Run", TEXT, "What to make: xapi or caliper."),
+    _job("dry_run", "Run", FLAG, "Transform and write to the loggers, but deliver nothing."),
+    _job("log_statements", "Run", FLAG, "Print the loggers' statements, even on a terminal."),
+    _job("strict", "Run", FLAG, "End with 3 if there is any dead letter at all."),
     *_storage(
         "source",
-        {
-            "key": "LOCAL: /openedx/data; S3, MINIO: the site's",
-            "container": "LOCAL: logs",
-            "prefix": "LOCAL: tracking.log",
-        },
         "LOCAL",
-        "LOCAL, S3, MINIO, or another storage provider of libcloud, in capitals",
+        "Where the logs are: LOCAL, S3, MINIO or another storage provider of libcloud, in capitals.",
+        "It must exist.",
+        "Read what lies below and whose name begins so.",
+        container="LOCAL: logs",
+        prefix="LOCAL: tracking.log",
     ),
     *_storage(
         "destination",
-        {"key": "LOCAL: /openedx/data; S3, MINIO: the site's"},
         "LRS",
-        "LRS, or where files go: LOCAL, S3, MINIO, ...",
+        "Where the statements go: LRS, or for files LOCAL, S3, MINIO or another provider.",
+        "It must exist.",
+        "Where to write in it.",
     ),
     _job(
         "lrs_endpoints",
@@ -129,35 +147,41 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         default_text="every enabled router of the LMS",
     ),
-    _job("lrs_urls", "LRS", LIST, "Send to these of the LMS's routers only.", default_text="all"),
-    _job("lrs_timeout_secs", "LRS", NUMBER, "Wait so long for an answer."),
-    _job("lrs_max_wait_secs", "LRS", NUMBER, "Try an LRS that is out of reach for so long, then stop."),
-    _job("transformer_type", "Statements", TEXT, "xapi or caliper."),
-    _job("caliper_stable_ids", "Statements", FLAG, "Give a Caliper event the same id at every run?"),
-    _job("dry_run", "Statements", FLAG, "Transform and log, but deliver nothing."),
-    _job("log_statements", "Statements", FLAG, "Print the statements' loggers on a terminal, too."),
-    _job("strict", "Statements", FLAG, "End with 3 if there is any dead letter at all."),
-    _job("max_line_bytes", "Statements", NUMBER, "A longer line is a dead letter."),
+    _job(
+        "lrs_urls", "LRS", LIST, "Send to these of the LMS's routers only: one or more route URLs.", default_text="all"
+    ),
+    _job("lrs_timeout_secs", "LRS", NUMBER, "Wait so many seconds for an answer."),
+    _job("lrs_max_wait_secs", "LRS", NUMBER, "Keep trying an LRS that is out of reach for so many seconds, then stop."),
+    _job("caliper_stable_ids", "Statements", FLAG, "The same log line gets the same Caliper id at every run."),
+    _job("max_line_bytes", "Statements", NUMBER, "A line longer than so many bytes is a dead letter."),
     _job("batch_size", "Pace", NUMBER, "Statements of at most so many events are sent at once."),
     _job("batch_max_bytes", "Pace", NUMBER, "At most so many bytes are sent at once."),
-    _job("sleep_between_batches_secs", "Pace", NUMBER, "Rest after each batch."),
+    _job("sleep_between_batches_secs", "Pace", NUMBER, "Rest so many seconds after each batch."),
     _job("workers", "Pace", TEXT, "Processes that work at once, or auto."),
-    _job("max_events_per_second", "Pace", NUMBER, "Transform no more than that.", default_text="0, no limit"),
-    _job("segment_bytes", "Pace", NUMBER, "A plain file is cut into pieces of this size."),
+    _job(
+        "max_events_per_second",
+        "Pace",
+        NUMBER,
+        "Transform no more events a second.",
+        default_text="0, which is no limit",
+    ),
+    _job("segment_bytes", "Pace", NUMBER, "Share out a plain file in pieces of so many bytes."),
     _job("output_layout", "Files", TEXT, "single: one file a run; batches: one a batch."),
     _job("output_compression", "Files", TEXT, "none or gzip."),
-    _job("output_max_bytes", "Files", NUMBER, "single: go on in a next file at this size."),
+    _job("output_max_bytes", "Files", NUMBER, "single: begin another file after so many bytes."),
     *_storage(
         "ledger",
-        {"key": "LOCAL: /openedx/data; S3, MINIO: the site's", "container": "LOCAL: transform-logs (is made)"},
         "LOCAL",
-        "what is done already: LOCAL, S3, MINIO, ...",
+        "Where the job keeps what is done: LOCAL, S3, MINIO or another provider.",
+        "LOCAL: it is made.",
+        "Where to write in it.",
+        container="LOCAL: transform-logs",
     ),
     Setting(
         "docker_image",
         "Container",
         TEXT,
-        "Image of the job.",
+        "The image that the job runs in.",
         default="",
         default_text="the LMS image",
         rendered=True,
