@@ -9,15 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .config import LRS, ConfigError, JobConfig, read
 from .errors import FAILED, STOPPED, JobError
 from .signals import Interrupted, Interruptions
 
-if TYPE_CHECKING:
-    from .run import Run
-
+PHASES = ("run", "plan", "work", "report", "status")
 # module -> the distribution that brings it
 NEEDED = {"event_routing_backends": "edx-event-routing-backends", "eventtracking": "event-tracking"}
 NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
@@ -31,34 +28,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # An object's name can be any bytes, and a terminal may not know all characters.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
-    run: Run | None = None
     try:
         config = read(_text(options.config))
         _set_up_django(config)
         from .run import Run
 
         run = Run(config, interruptions)
-        if options.phase == "plan":
-            return run.plan()
-        if options.phase == "work":
-            return run.work_only()
-        if options.phase == "report":
-            return run.report_only()
-        return run.run()
+        status: int = getattr(run, options.phase)()
+        return status
     except ConfigError as error:
         return _fail(FAILED, f"Config: {error}.")
     except JobError as error:
         return _fail(error.status, str(error))
     except Interrupted as interruption:
         return _fail(STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
-    finally:
-        if run is not None:
-            run.close()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tutor_transform_logs.lms_job", description=__doc__)
-    parser.add_argument("phase", choices=("plan", "work", "report", "run"), help="run: the three in one process")
+    parser.add_argument("phase", choices=PHASES, help="run is plan, work and report in one process")
     parser.add_argument("--config", required=True, metavar="FILE", help="the job's config file (JSON); - for stdin")
     return parser
 

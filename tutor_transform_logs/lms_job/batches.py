@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from . import dead_letters
 from .counts import Counts
-from .dead_letters import DeadLetter
+from .dead_letters import PARSE, TRANSFORM, DeadLetter
 from .delivery import Made
 from .errors import ObjectGone
 from .events import Unparsable, parse
@@ -18,6 +18,8 @@ from .transform import Transformer, Untransformable
 
 # A stretch of lines that make no statements is still a batch now and then, so that progress is kept.
 LONGEST_BATCH_LINES = 100_000
+# What a dead letter keeps of a line that is too long to be an event.
+OVERLONG_KEPT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Batch:
     resume_at: int | None = None
     ends_open: bool = False
     problem: str = ""
+    """Why the object could not be read to the segment's end, if so."""
+    gone: bool = False
+    """The object is not (any more) what was planned; its content may be found elsewhere."""
     weight: int = 0
     """Bytes that the batch holds in memory."""
 
@@ -111,10 +116,12 @@ def batches(
     start: tuple[int, int],
     cuts: Iterable[int],
     limits: Limits,
+    retries: bool = False,
 ) -> Iterator[Batch]:
     """The batches of ``segment`` from ``start`` (an offset and its line number); the last one has ``last`` set.
 
-    A batch ends at each of ``cuts``: offsets at which some destination is to go on.
+    A batch ends at each of ``cuts``: offsets at which some destination is to go on. With ``retries``, the lines are
+    dead letters, and what they hold is tried again.
     """
     stops = set(cuts)
     batch = Batch(start[0], *start)
@@ -123,33 +130,43 @@ def batches(
             if batch.counts.lines and (batch.is_full(limits) or line.offset in stops):
                 yield batch
                 batch = Batch(line.offset, line.offset, line.number)
-            _add(batch, transformer, segment, line)
-    except (BrokenObject, ObjectGone) as error:
+            _add(batch, transformer, segment, line, _letter(line) if retries else None)
+    except BrokenObject as error:
         batch.problem = str(error)
+    except ObjectGone as error:
+        batch.problem = str(error)
+        batch.gone = True
     batch.last = True
     yield batch
 
 
-def _add(batch: Batch, transformer: Transformer, segment: Segment, line: Line) -> None:
+def _letter(line: Line) -> DeadLetter | None:
+    """The dead letter in a line of a dead-letters file."""
+    letters = dead_letters.parse(line.raw)
+    return letters[0] if letters else None
+
+
+def _add(batch: Batch, transformer: Transformer, segment: Segment, line: Line, letter: DeadLetter | None) -> None:
     """Account for one line."""
     counts = batch.counts
     counts.lines += 1
     batch.end = line.end
     batch.next_line = line.number + 1
     batch.ends_open = line.open
-    if not line.raw.strip():
+    raw = letter.raw if letter else line.raw
+    if not raw.strip():
         counts.blank += 1
         return
     name = ""
     try:
         if line.overlong:
-            raise Unparsable("line_too_long", f"longer than {len(line.raw)} bytes (max_line_bytes)")
-        event = parse(line.raw)
+            raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
+        event = parse(raw)
         name = event.name
         if not transformer.known(name):
             counts.unknown_event += 1
             return
-        statements = transformer.statements(event, line.raw)
+        statements = transformer.statements(event, raw)
     except Unparsable as error:
         counts.unparsable += 1
         reason = error.reason
@@ -157,17 +174,34 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, line: Line) -
             # Perhaps still being written: told apart, and read again when the object has grown.
             batch.resume_at = line.offset
             reason = "incomplete_line"
-        _lose(batch, segment, line, dead_letters.PARSE, reason, error.words, name)
+        _lose(batch, segment, line, letter, PARSE, reason, error.words, name)
     except Untransformable as error:
         counts.untransformable += 1
-        _lose(batch, segment, line, dead_letters.TRANSFORM, error.reason, error.words, name)
+        _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.words, name)
     else:
         counts.transformed += 1
-        batch.made += [Made(statement, event, line) for statement in statements]
+        if letter and letter.statement:
+            statements = [statement for statement in statements if statement.id == letter.statement]
+        batch.made += [Made(statement, event, line, letter) for statement in statements]
         batch.weight += sum(len(statement.body) for statement in statements) + len(line.raw)
 
 
-def _lose(batch: Batch, segment: Segment, line: Line, stage: str, reason: str, words: str, name: str) -> None:
+def _lose(
+    batch: Batch,
+    segment: Segment,
+    line: Line,
+    letter: DeadLetter | None,
+    stage: str,
+    reason: str,
+    words: str,
+    name: str,
+) -> None:
+    """Make a dead letter of a line, or of the line that an older dead letter holds."""
     batch.counts.refuse(reason)
-    batch.letters.append(DeadLetter(segment.object, line.offset, line.number, stage, reason, words, name, line.raw))
-    batch.weight += len(line.raw)
+    if letter:
+        new = replace(letter, stage=stage, reason=reason, words=words, event=name, statement="", destination="")
+    else:
+        raw = line.raw[:OVERLONG_KEPT_BYTES] if line.overlong else line.raw
+        new = DeadLetter(segment.object, line.offset, line.number, stage, reason, words, name, raw)
+    batch.letters.append(new)
+    batch.weight += len(new.raw)

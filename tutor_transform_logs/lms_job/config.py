@@ -202,7 +202,7 @@ def _json(key: str, value: Any, kind: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(key, f"the text can't be read as JSON ({error})", kind) from None
 
 
@@ -333,7 +333,9 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
 
 def _check_local(role: str, key: str, container: str) -> None:
     if not key.startswith("/"):
-        raise ConfigError(f"{role}_key", f"{shown(key)} is not an absolute path", "a directory in the container")
+        # Not repeated: with the provider forgotten, it is an object store's access key.
+        allowed = f"a directory in the container, or another {role}_provider"
+        raise ConfigError(f"{role}_key", f"the value is no absolute path, as {LOCAL} needs it", allowed)
     if "/" in container or container in (".", ".."):
         allowed = "the name of one directory in the key; what lies below it goes in the prefix"
         raise ConfigError(f"{role}_container", f"{shown(container)} is not one directory's name", allowed)
@@ -386,7 +388,7 @@ def read(text: str) -> JobConfig:
     """Parse and check the text of a config file. Raises :class:`ConfigError`."""
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError("--config", f"the file is not JSON ({error})", "one JSON object") from None
     if not isinstance(raw, dict):
         raise ConfigError("--config", "the file's JSON is not an object", "one JSON object")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .dead_letters import DeadLetter
 from .events import Event
 from .reader import Line
 from .transform import Statement
@@ -18,6 +19,12 @@ class Made:
     statement: Statement
     event: Event
     line: Line
+    letter: DeadLetter | None = None
+    """The dead letter that is tried again, if this is a retry."""
+
+    def concerns(self, destination_name: str) -> bool:
+        """A statement that one destination rejected is tried again there only."""
+        return self.letter is None or self.letter.destination in ("", destination_name)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .config import StorageConfig
+from .config import JobConfig, StorageConfig
 from .delivery import Made, Outcome, Parcel
 from .errors import ObjectGone
 from .storage import Storage, join_name, read_all, write_all
@@ -21,6 +21,10 @@ class OutputFormat:
     layout: str
     compression: str
     max_bytes: int
+
+    @classmethod
+    def of(cls, config: JobConfig) -> OutputFormat:
+        return cls(config.output_layout, config.output_compression, config.output_max_bytes)
 
     @property
     def suffix(self) -> str:

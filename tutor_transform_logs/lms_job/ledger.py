@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,10 @@ from .counts import Counts
 from .dead_letters import DeadLetter
 from .errors import JobError, ObjectGone
 from .plan_model import Plan, Segment
-from .storage import Storage, join_name, read_all, write_all
+from .storage import Storage, StoredObject, join_name, read_all, write_all
 
 VERSION = 1
+DEAD_LETTERS = "dead-letters.jsonl"
 
 
 class LedgerError(JobError):
@@ -128,6 +129,22 @@ class Ledger:
             except (ObjectGone, ValueError, KeyError) as error:
                 raise self._unreadable(name, error) from None
         return letters
+
+    def dead_letter_files(self) -> list[StoredObject]:
+        """The joined dead letters of every plan that has some."""
+        return [one for one in self.storage.listing(f"{self.directory}/") if one.name.endswith(f"/{DEAD_LETTERS}")]
+
+    def write_dead_letters(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
+        """Join a plan's dead letters into one object; returns where it is."""
+        name = join_name(self.directory, plan.name, DEAD_LETTERS)
+        self.storage.write(name, chunks, private=True)
+        return self.storage.where(name)
+
+    def drop_dead_batches(self) -> None:
+        """Remove the dead letters by batch, once they are joined: they hold personal data."""
+        for one in list(self.storage.listing(f"{self.directory}/")):
+            if "/dead/" in one.name:
+                self.storage.delete(one.name)
 
     def save_joining(self, plan: Plan, joining: Sequence[Mapping[str, Any]]) -> None:
         self._save(f"{plan.name}/joining.json", {"files": list(joining)})

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .config import JobConfig
-from .errors import JobError, ObjectGone
+from .errors import JobError
 from .files import OutputFormat
 from .ledger import Entry, Ledger
-from .plan_model import (
-    HEAD_BYTES,
-    Content,
-    ContentIndex,
-    Plan,
-    Range,
-    Segment,
-    SourceObject,
-    cut_points,
-    subtract,
-)
-from .reader import BrokenObject, compression, decompressed
-from .storage import Storage, StoredObject
+from .plan_model import Content, ContentIndex, Plan, Range, Segment, SourceObject, cut_points, subtract
+from .source_objects import Seen, holder_of, look_at_all
+from .storage import Storage
 
-# Enough stored bytes to unpack HEAD_BYTES from, whatever packed them (bzip2 works in blocks of up to 900 kB).
-HEAD_STORED_BYTES = 1024**2
 PROBE_BYTES = 64 * 1024
 LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
 
 
-@dataclass(frozen=True)
-class Seen:
-    """An object as it was found: pinned by name and size, known by its first bytes."""
-
-    name: str
-    size: int
-    compression: str
-    content: int
+def starts_anew(config: JobConfig) -> bool:
+    """Is what earlier runs did to be left out of account? A dry run is a rehearsal of everything, every time."""
+    return config.restart or config.dry_run
 
 
 def make_plan(
@@ -49,19 +32,23 @@ def make_plan(
     in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to. Raises
     :class:`~.errors.JobError` if there is nothing to read at all.
     """
-    old = None if config.restart else ledger.load_plan()
+    old = None if starts_anew(config) else ledger.load_plan()
     found = list(source.listing(config.source.prefix))
     if not found and old is None:
         where = source.where(config.source.prefix)
         raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
     index = ContentIndex(old.contents if old else ())
-    seen = [_look(source, entry, index) for entry in found]
+    seen = look_at_all(source, found, index)
     if old is not None and not old.finished:
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(old.created))
         say(f"Resuming plan {old.name}, begun {begun} UTC.")
         plan = replace(old, segments=tuple(_moved(old.segments, seen)))
     else:
-        plan = _new_plan(config, source, index, seen, destinations, (old.number if old else ledger.last_number()) + 1)
+        number = old.number if old else ledger.last_number()
+        plan = _new_plan(config, source, index, seen, destinations, number + 1)
+        if not plan.segments:
+            # Nothing to do is no plan of its own; what was learned of the objects is kept.
+            plan = replace(finish_plan(plan, {}), number=number)
     ledger.save_plan(plan)
     return plan
 
@@ -76,7 +63,8 @@ def _new_plan(
 ) -> Plan:
     segments: list[Segment] = []
     objects: list[SourceObject] = []
-    for same in _by_content(seen):
+    objects += [SourceObject(one.name, 0, None, "empty") for one in seen if not one.size]
+    for same in _by_content([one for one in seen if one.size]):
         planned, noted = _plan_content(config, source, index.contents[same[0].content], same, destinations)
         segments += planned
         objects += noted
@@ -87,34 +75,8 @@ def _new_plan(
         contents=tuple(index.contents.values()),
         objects=tuple(sorted(objects, key=lambda entry: entry.name)),
         segments=tuple(replace(segment, id=number) for number, segment in enumerate(ordered, 1)),
-        output=OutputFormat(config.output_layout, config.output_compression, config.output_max_bytes),
+        output=OutputFormat.of(config),
     )
-
-
-def _look(source: Storage, entry: StoredObject, index: ContentIndex) -> Seen:
-    """Read an object's first bytes: how it is compressed, and which content it is."""
-    try:
-        raw = b"".join(source.read(entry.name, 0, min(entry.size, HEAD_BYTES)))
-        kind = compression(raw)
-        if kind:
-            raw = b"".join(source.read(entry.name, 0, min(entry.size, HEAD_STORED_BYTES)))
-        head = _first_bytes(decompressed(iter((raw,)), kind), HEAD_BYTES)
-    except ObjectGone:
-        # Unreadable or deleted since it was listed: WORK will meet it again and say so.
-        kind, head = "", b""
-    return Seen(entry.name, entry.size, kind, index.find_or_add(entry.name, head).id)
-
-
-def _first_bytes(pieces: Iterator[bytes], count: int) -> bytes:
-    head = b""
-    try:
-        for piece in pieces:
-            head += piece[: count - len(head)]
-            if len(head) >= count:
-                break
-    except BrokenObject:
-        pass  # cut off on purpose, or broken: then WORK says so
-    return head
 
 
 def _by_content(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
@@ -126,21 +88,11 @@ def _by_content(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
         yield sorted(group, key=lambda one: (bool(one.compression), -one.size, one.name))
 
 
-def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> list[Segment]:
+def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> Iterator[Segment]:
     """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
-    now: dict[int, list[Seen]] = {}
-    for one in seen:
-        now.setdefault(one.content, []).append(one)
-    moved = []
     for segment in segments:
-        holders = now.get(segment.content, [])
-        # A plain object that is long enough, else a compressed one (its length is not known).
-        fitting = [one for one in holders if one.compression or segment.end is None or one.size >= segment.end]
-        if fitting and segment.object not in {one.name for one in fitting}:
-            holder = min(fitting, key=lambda one: (bool(one.compression), one.name))
-            segment = replace(segment, object=holder.name, compression=holder.compression)
-        moved.append(segment)
-    return moved
+        # One whose content is nowhere any more is kept: WORK looks once more, and accounts for it.
+        yield holder_of(segment, seen) or segment
 
 
 def _plan_content(
@@ -204,8 +156,6 @@ def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[st
 
 def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[Range | None, str]:
     """The range of ``one`` that some destination has not got yet, or why there is none."""
-    if one.size == 0:
-        return None, "empty"
     grown = _has_grown(content, one)
     if one.compression:
         end = None if grown else content.length
@@ -253,6 +203,8 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
 
     ``entries``: segment id -> destination id -> entry.
     """
+    if plan.retries:
+        return replace(plan, finished=True)
     contents = {content.id: content for content in plan.contents}
     for segment, before in numbered_lines(plan, entries):
         lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
@@ -262,7 +214,9 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
         if one.content is not None and one.note != LOOK_AGAIN:
             content = contents[one.content]
             contents[content.id] = replace(content, names={**content.names, one.name: one.size})
-    return replace(plan, contents=tuple(contents.values()), finished=True)
+    # An object whose first bytes could not be read is met anew every time.
+    known = (content for content in contents.values() if content.fingerprint.length)
+    return replace(plan, contents=tuple(known), finished=True)
 
 
 def numbered_lines(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Iterator[tuple[Segment, int]]:

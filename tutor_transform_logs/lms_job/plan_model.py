@@ -104,6 +104,8 @@ class Plan:
     segments: tuple[Segment, ...]
     output: OutputFormat
     finished: bool = False
+    retries: bool = False
+    """The objects are dead letters in the ledger, not logs in the source."""
 
     @property
     def name(self) -> str:
@@ -116,7 +118,7 @@ class Plan:
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Raises ``KeyError`` or ``TypeError`` for what :meth:`to_json` has not written."""
         contents = (Content(**(c | {"fingerprint": Fingerprint(**c["fingerprint"])})) for c in values["contents"])
-        rest = {name: values[name] for name in ("number", "created", "finished")}
+        rest = {name: values[name] for name in ("number", "created", "finished", "retries")}
         return cls(
             contents=tuple(contents),
             objects=tuple(SourceObject(**o) for o in values["objects"]),
@@ -188,6 +190,6 @@ class ContentIndex:
             for number in digests.get(Fingerprint.of(head, length).digest, ()):
                 if self.contents[number].is_same(name, head):
                     return self.contents[number]
-        content = Content(len(self.contents) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
+        content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
         self._add(content)
         return content

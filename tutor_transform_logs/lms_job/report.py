@@ -18,7 +18,8 @@ from .joining import join_parts
 from .ledger import Entry, Ledger
 from .plan import finish_plan, numbered_lines
 from .plan_model import Plan, Segment
-from .storage import Storage, join_name
+from .retry import drop_retried
+from .storage import Storage
 
 Entries = Mapping[int, Mapping[str, Entry]]
 
@@ -60,6 +61,8 @@ class Result:
     dead_letters: str = ""
     path: str = ""
     status: int = DONE
+    halted: str = ""
+    """What ended the run early, in words."""
 
     @property
     def done(self) -> bool:
@@ -73,24 +76,37 @@ def make_report(
     destinations: Sequence[Destination],
     stores: Mapping[str, Storage],
     stopped: Mapping[str, JobError],
-    interrupted: bool = False,
+    halted: JobError | None,
 ) -> Result:
     """Add up where the plan stands, finish it if all is done, and save the result in the ledger.
 
-    ``stores`` holds the destination's storage under its id, where it has one.
+    ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
+    failed, ``halted`` what ended the whole run early.
     """
     entries = load_entries(plan, ledger, destinations)
-    result = _add_up(config, plan, ledger, destinations, entries, stopped)
-    result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, result)
-    if result.done and not result.differences:
+    result = _add_up(plan, ledger, destinations, entries, stopped)
+    if not plan.finished:
+        result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries)
+    if result.done and not result.differences and not plan.finished:
         for destination in destinations:
             if isinstance(destination, Files) and config.destination is not None:
                 store = stores[destination.id]
                 result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
+        # In this order, so that a kill in between leaves nothing that would be retried or joined twice.
+        drop_retried(ledger, plan)
         ledger.save_plan(finish_plan(plan, entries))
-    result.status = exit_status(result, [error.status for error in stopped.values()], interrupted, config.strict)
+        ledger.drop_dead_batches()
+    errors = [*stopped.values(), *([halted] if halted else [])]
+    result.halted = str(halted) if halted else ""
+    result.status = exit_status(result, [error.status for error in errors], config.strict)
     result.path = ledger.save_result(plan, to_json(config, result))
     return result
+
+
+def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Result:
+    """Add up where the plan stands, and change nothing."""
+    entries = load_entries(plan, ledger, destinations)
+    return _add_up(plan, ledger, destinations, entries, {})
 
 
 def load_entries(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Entries:
@@ -106,7 +122,6 @@ def _farthest(entries: Mapping[str, Entry]) -> Entry:
 
 
 def _add_up(
-    config: JobConfig,
     plan: Plan,
     ledger: Ledger,
     destinations: Sequence[Destination],
@@ -150,20 +165,16 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
     return list(objects.values()), problems
 
 
-def _save_dead_letters(
-    plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries, result: Result
-) -> str:
+def _save_dead_letters(plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries) -> str:
     """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none."""
     if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
         return ""
-    name = join_name(ledger.directory, plan.name, "dead-letters.jsonl")
 
     def lines() -> Iterator[bytes]:
         for segment, before in numbered_lines(plan, entries):
             yield dead_letters.dump(_letters(plan, ledger, destinations, entries, segment, before))
 
-    ledger.storage.write(name, lines, private=True)
-    return ledger.storage.where(name)
+    return ledger.write_dead_letters(plan, lines)
 
 
 def _letters(
@@ -195,16 +206,18 @@ def _put_in_place(
         outputs = join_parts(config, plan, ledger, store, files, batches)
     elif any(count for _, count in batches):
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
+    if plan.retries:
+        return outputs
     sources = [f"{one.name} - {one.size} bytes" for one in plan.objects]
     add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
     return outputs
 
 
-def exit_status(result: Result, stops: Sequence[int], interrupted: bool, strict: bool) -> int:
+def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:
     """The exit status that the outcome means: see ``errors``."""
     if result.differences or FAILED in stops:
         return FAILED
-    if interrupted or not result.done:
+    if stops or not result.done:
         return STOPPED
     if any(destination.counts.rejected for destination in result.destinations) or result.problems:
         return REJECTED
@@ -244,6 +257,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         ],
         "differences": result.differences,
         "problems": result.problems,
+        "halted": result.halted,
         "outputs": result.outputs,
         "dead_letters": result.dead_letters,
     }

@@ -1,26 +1,29 @@
-"""The three phases, put together from the rooms."""
+"""The phases, put together from the rooms."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from .config import JobConfig
 from .delivery import Destination
-from .errors import DONE, JobError
+from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
 from .ledger import Ledger, job_identity, job_key
-from .lock import lock_directory
+from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
-from .plan import make_plan
+from .plan import make_plan, starts_anew
 from .plan_model import Plan
 from .progress import Progress, size
-from .report import Result, make_report
+from .report import make_report, make_status
+from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
-from .storage import Storage, open_storage
+from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .transform import Transformer
 from .work import Tools, Worker
@@ -34,7 +37,6 @@ class Run:
     def __init__(self, config: JobConfig, interruptions: Interruptions) -> None:
         self._config = config
         self._interruptions = interruptions
-        self._progress: Progress | None = None
         wait = config.lrs_max_wait_secs
         self._source = open_storage(config.source, wait)
         self._source.check()
@@ -44,136 +46,167 @@ class Run:
             self._store.check()
         ledger_storage = open_storage(config.ledger, wait)
         ledger_storage.check(create=True)
-        identity = job_identity(config)
-        self._ledger = Ledger(ledger_storage, config.ledger.prefix, job_key(identity))
-        if config.ledger.is_local:
-            lock_directory(ledger_storage.where(self._ledger.directory))
-        self._ledger.save_identity(identity)
+        self._ledger = Ledger(ledger_storage, config.ledger.prefix, job_key(job_identity(config)))
+        # Asked for now, so that a job that has nowhere to send to says so before it reads anything.
+        self._destinations: Sequence[Destination] = self._open_destinations()
         self._stopped: Mapping[str, JobError] = {}
+        self._halted: JobError | None = None
 
     def run(self) -> int:
         """Plan, work, report. After a plan that was resumed, what came to the source since is planned and done too."""
-        status = DONE
-        while True:
-            plan, resumed = self._plan()
-            if not plan.segments:
-                self._nothing_new(plan)
-                return status
-            status = max(status, self._work_and_report(plan))
-            if not resumed or status:
-                return status
+        with self._locked():
+            if self._config.retry_failed:
+                return self._retry()
+            while True:
+                plan, resumed = self._plan()
+                if not plan.segments:
+                    self._nothing_new(plan)
+                    return DONE
+                self._work(plan)
+                status = self._report(plan)
+                if not resumed or self._stopped or self._halted:
+                    return status
+
+    def _retry(self) -> int:
+        plan = make_retry_plan(self._ledger)
+        if not plan.segments:
+            print("There are no dead letters to retry.")
+            return DONE
+        _say(f"Retrying the dead letters of {len(plan.objects):,} plans.")
+        self._work(plan)
+        return self._report(plan)
 
     def plan(self) -> int:
-        plan, _ = self._plan()
+        """The phase PLAN alone."""
+        with self._locked():
+            plan, _ = self._plan()
         if not plan.segments:
             self._nothing_new(plan)
         return DONE
 
-    def work_only(self) -> int:
-        """The phase WORK alone: does what the plan in hand has left."""
-        plan = self._plan_in_hand()
-        interrupted = self._work(plan)
-        if interrupted is not None:
-            raise interrupted
-        return max((error.status for error in self._stopped.values()), default=DONE)
+    def work(self) -> int:
+        """The phase WORK alone: what the plan in hand has left."""
+        self._work(self._plan_in_hand())
+        for error in (*self._stopped.values(), self._halted):
+            if error is not None:
+                raise error
+        return DONE
 
-    def report_only(self) -> int:
+    def report(self) -> int:
         """The phase REPORT alone."""
-        plan = self._plan_in_hand()
-        return self._report(plan, self._destinations(plan), interrupted=False)
+        with self._locked():
+            return self._report(self._plan_in_hand())
 
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.close()
+    def status(self) -> int:
+        """Print where the job stands; nothing is started and nothing is changed."""
+        plan = self._ledger.load_plan()
+        if plan is None:
+            print(f"This job has not run yet (ledger: {self._ledger.where()}).")
+            return DONE
+        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
+        print(f"Plan {plan.name}, begun {begun} UTC, {'finished' if plan.finished else 'NOT finished'}.\n")
+        self._use_output_of(plan)
+        print(summary(self._config, make_status(plan, self._ledger, self._destinations), _width()))
+        return DONE
 
-    def _say(self, message: str) -> None:
-        if self._progress is not None:
-            self._progress.say(message)
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        """One run of the job at a time."""
+        config = self._config
+        lock: contextlib.AbstractContextManager[None]
+        if config.ledger.is_local:
+            lock = local_lock(self._ledger.where())
         else:
-            print(message, file=sys.stderr, flush=True)
+            own = open_storage(config.ledger, config.lrs_max_wait_secs)
+            lock = remote_lock(own, join_name(self._ledger.directory, "lock.json"))
+        return lock
 
     def _plan_in_hand(self) -> Plan:
         plan = self._ledger.load_plan()
         if plan is None:
             raise JobError(f"There is no plan in {self._ledger.where()}: run the phase plan first.")
+        self._use_output_of(plan)
         return plan
 
     def _plan(self) -> tuple[Plan, bool]:
         """The plan, and whether it was begun by an earlier run."""
-        config = self._config
-        before = None if config.restart else self._ledger.load_plan()
-        resumed = before is not None and not before.finished
-        names = [one.id for one in self._destinations(None)]
-        plan = make_plan(config, self._source, self._ledger, names, self._say)
-        self._say(
+        before = None if starts_anew(self._config) else self._ledger.load_plan()
+        self._ledger.save_identity(job_identity(self._config))
+        names = [one.id for one in self._destinations]
+        plan = make_plan(self._config, self._source, self._ledger, names, _say)
+        _say(
             f"{len(plan.objects):,} objects, {size(sum(one.size for one in plan.objects))}; "
             f"to do: {len(plan.segments):,} segments, {size(sum(s.stored_bytes for s in plan.segments))}."
         )
-        return plan, resumed
+        self._use_output_of(plan)
+        return plan, before is not None and not before.finished
 
     def _nothing_new(self, plan: Plan) -> None:
-        print(f"Nothing new: all {len(plan.objects):,} objects were done before. To do them again: --restart.")
+        print(f"Nothing new in {len(plan.objects):,} objects: all were done before. To do them again: --restart.")
         print(f"Ledger: {self._ledger.where()}")
 
-    def _work_and_report(self, plan: Plan) -> int:
-        interrupted = self._work(plan)
-        if interrupted is not None:
-            self._say(f"Interrupted ({interrupted.name}).")
-        return self._report(plan, self._destinations(plan), interrupted is not None)
-
-    def _work(self, plan: Plan) -> Interrupted | None:
-        """Do the plan's segments. Returns the interruption that ended the work early, if one did."""
+    def _work(self, plan: Plan) -> None:
+        """Do the plan's segments; what ended the work early is kept for the report."""
         config = self._config
         transformer = Transformer(config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs)
         for notice in transformer.notices:
-            self._say(notice)
-        statement_logger = open_logger(
-            config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
-        )
-        self._progress = Progress(sum(segment.stored_bytes for segment in plan.segments))
-        _show_warnings(self._progress)
+            _say(notice)
+        progress = Progress(sum(segment.stored_bytes for segment in plan.segments))
+        _show_log(progress)
         tools = Tools(
-            self._source,
-            self._ledger,
-            transformer,
-            self._destinations(plan),
-            statement_logger,
-            self._progress,
-            self._interruptions,
+            source=self._ledger.storage if plan.retries else self._source,
+            ledger=self._ledger,
+            transformer=transformer,
+            destinations=self._destinations,
+            statement_logger=open_logger(
+                config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
+            ),
+            progress=progress,
+            interruptions=self._interruptions,
         )
         worker = Worker(config, plan, tools)
         self._stopped = worker.stopped
         try:
             worker.work(plan.segments)
         except Interrupted as interruption:
-            return interruption
+            self._halted = OutOfReach(f"Interrupted ({interruption.name}).")
+        except JobError as error:
+            self._halted = error
         finally:
-            self._progress.close()
-            self._progress = None
-        return None
+            progress.close()
 
-    def _destinations(self, plan: Plan | None) -> Sequence[Destination]:
-        config = self._config
-        if config.dry_run:
-            return [Loggers(config.transformer_type)]
-        if config.destination is None:
-            return open_endpoints(config)
+    def _open_destinations(self) -> Sequence[Destination]:
+        if self._config.dry_run:
+            return [Loggers(self._config.transformer_type)]
+        if self._config.destination is None:
+            return open_endpoints(self._config)
+        return [self._files(OutputFormat.of(self._config))]
+
+    def _files(self, output: OutputFormat) -> Files:
+        assert self._config.destination is not None
         assert self._store is not None
-        output = plan.output if plan else OutputFormat("", "", 0)
-        return [Files(config.destination, self._store, output, self._ledger.key)]
+        return Files(self._config.destination, self._store, output, self._ledger.key)
 
-    def _report(self, plan: Plan, destinations: Sequence[Destination], interrupted: bool) -> int:
+    def _use_output_of(self, plan: Plan) -> None:
+        """A plan keeps the output format that it was made with."""
+        if self._store is not None:
+            self._destinations = [self._files(plan.output)]
+
+    def _report(self, plan: Plan) -> int:
         stores = {Files.id: self._store} if self._store is not None else {}
-        result = make_report(self._config, plan, self._ledger, destinations, stores, self._stopped, interrupted)
-        self._print(result)
+        result = make_report(self._config, plan, self._ledger, self._destinations, stores, self._stopped, self._halted)
+        print(summary(self._config, result, _width()), flush=True)
         return result.status
 
-    def _print(self, result: Result) -> None:
-        width = min(shutil.get_terminal_size().columns, WIDEST)
-        print(summary(self._config, result, width), flush=True)
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
-def _show_warnings(progress: Progress) -> None:
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, WIDEST)
+
+
+def _show_log(progress: Progress) -> None:
     """The job's own log (a server that is away, a wait) goes where the progress goes, on lines of its own."""
 
     class ToProgress(logging.Handler):

@@ -84,17 +84,21 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield f"dead letters    {sum(failed.values()):>13,}"
         for reason, count in failed.items():
             yield f"  {reason:<16}{count:>11,}"
-        yield f"  in {printable(result.dead_letters)}"
+        if result.dead_letters:
+            yield f"  in {printable(result.dead_letters)}"
     yield ""
     for output in result.outputs:
         yield f"Output: {printable(output)}"
-    yield f"Result: {printable(result.path)}"
+    if result.path:
+        yield f"Result: {printable(result.path)}"
     if result.differences:
         yield "NOT everything is accounted for; please report this:"
         yield from (f"  {difference}" for difference in result.differences)
     elif result.done:
         yield "Every line and every statement is accounted for."
     else:
+        if result.halted:
+            yield printable(result.halted)
         yield "Not finished: run the same command again to resume where this run stopped."
     if config.dry_run:
         yield "Dry run: statements went to the logger only."

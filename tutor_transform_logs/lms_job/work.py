@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import dead_letters
@@ -18,6 +18,7 @@ from .loggers import StatementLogger
 from .plan_model import Plan, Segment
 from .progress import Progress
 from .signals import Interruptions
+from .source_objects import find_again, still_holds
 from .storage import Storage
 from .transform import Transformer
 
@@ -66,26 +67,64 @@ class Worker:
         if not entries:
             progress.skip(segment.stored_bytes)
             return
-        progress.begin(segment.object)
         first = min(entries.values(), key=lambda entry: entry.position)
         if not segment.compression:
             progress.skip(first.position - segment.start)
+        progress.begin(segment.object)
+        current = self._current(segment)
+        if current is not None and self._do_from(current, entries):
+            return
+        # Rotated or cut off while it was read: what is left of it may be somewhere else.
+        again = self._find_again(segment) or current
+        if again is not None:
+            self._do_from(again, entries, last_try=True)
+        else:
+            self._give_up(segment, entries)
+
+    def _current(self, segment: Segment) -> Segment | None:
+        """The segment with the object that holds its content now, or ``None`` if none does."""
+        content = next((content for content in self._plan.contents if content.id == segment.content), None)
+        if content is None or not content.fingerprint.length or still_holds(self._tools.source, segment, content):
+            return segment
+        return self._find_again(segment)
+
+    def _find_again(self, segment: Segment) -> Segment | None:
+        if self._plan.retries:
+            return None
+        return find_again(self._tools.source, self._config.source.prefix, segment, self._plan.contents)
+
+    def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
+        """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
+
+        ``False``: the object does not hold it all (any more), and nothing of the batch in hand was delivered.
+        """
+        first = min(entries.values(), key=lambda entry: entry.position)
         made = batches(
-            progress.watch(self._tools.source),
+            self._tools.progress.watch(self._tools.source),
             self._tools.transformer,
             segment,
             (first.position, first.line),
             [entry.position for entry in entries.values()],
             self._limits,
+            self._plan.retries,
         )
         for batch in made:
+            if batch.gone and not last_try:
+                return False
             self._tools.statement_logger.write(batch.made)
-            delivered = self._deliver_to_all(segment, entries, batch)
-            progress.add_counts(delivered)
+            self._tools.progress.add_counts(self._deliver_to_all(segment, entries, batch))
             if not entries:
-                return
+                break
             if not batch.last:
                 self._pause(batch)
+        return True
+
+    def _give_up(self, segment: Segment, entries: dict[str, Entry]) -> None:
+        """Account for a segment whose content is nowhere in the source any more."""
+        problem = "deleted, or replaced by another log, before it was read to its end"
+        for destination, entry in entries.items():
+            entry.problem, entry.done = problem, True
+            self._tools.ledger.save_entry(self._plan, segment, destination, entry)
 
     def _deliver_to_all(self, segment: Segment, entries: dict[str, Entry], batch: Batch) -> Counts:
         """Deliver a batch to every destination that has not got it; take out of ``entries`` those that fail."""
@@ -109,6 +148,8 @@ class Worker:
         parcels = []
         counts = total([entry.counts, batch.counts])
         for made in batch.made:
+            if not made.concerns(destination.name):
+                continue
             body = destination.route(made)
             if body is None:
                 counts.not_routed += 1
@@ -172,19 +213,17 @@ def batch_name(plan: Plan, segment: Segment, number: int) -> str:
     return f"{plan.name}-{segment.id:06d}-{number:06d}"
 
 
-def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> list[DeadLetter]:
-    return [
-        DeadLetter(
-            segment.object,
-            rejection.parcel.made.line.offset,
-            rejection.parcel.made.line.number,
-            dead_letters.DELIVER,
-            rejection.reason,
-            rejection.words,
-            rejection.parcel.made.event.name,
-            rejection.parcel.made.line.raw,
-            rejection.parcel.id,
-            destination.name,
+def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> Iterator[DeadLetter]:
+    for rejection in outcome.rejected:
+        made = rejection.parcel.made
+        letter = made.letter or DeadLetter(
+            segment.object, made.line.offset, made.line.number, "", "", "", made.event.name, made.line.raw
         )
-        for rejection in outcome.rejected
-    ]
+        yield replace(
+            letter,
+            stage=dead_letters.DELIVER,
+            reason=rejection.reason,
+            words=rejection.words,
+            statement=rejection.parcel.id,
+            destination=destination.name,
+        )
