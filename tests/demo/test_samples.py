@@ -64,7 +64,7 @@ def fate_in_erb(kind: Kind, line: bytes) -> tuple[Fate, list[dict[str, Any]]]:
         if str(error).startswith("User with"):
             return Fate("unknown_user"), []
         return Fate("unknown_course" if str(error).startswith("Course with") else "value_error"), []
-    except Exception:  # noqa: BLE001
+    except Exception:
         return Fate("other_error"), []
     if not statements:
         return Fate("no_transformer"), []

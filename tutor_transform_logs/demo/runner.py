@@ -16,7 +16,7 @@ _WIDTH = 79
 _SHOWN_LINES = 34
 
 
-def run_demo(type: str, output: Path) -> int:  # noqa: A002 (the option's name)
+def run_demo(type: str, output: Path) -> int:
     """Transform the sample logs into files below ``output``; gives the job's exit status.
 
     A second run with the same ``output`` is a second run of the same job: it finds nothing new to do.
