@@ -36,10 +36,11 @@ def parse(raw: bytes) -> Event:
     """
     begin = raw.find(b"{")
     text = raw[begin:].rstrip() if begin >= 0 else b""
-    if not text.endswith(b"}"):
+    # ERB's regular expression takes more characters for white space at the end than bytes know.
+    if not (text.endswith(b"}") or text.decode("utf-8", "replace").rstrip().endswith("}")):
         raise Unparsable("no_json", "no JSON object in the line")
     try:
-        fields = json.loads(text.decode("utf-8"))
+        fields = json.loads(text.decode("utf-8").rstrip())
     except UnicodeDecodeError as error:
         raise Unparsable("not_utf8", str(error)) from None
     except (ValueError, RecursionError) as error:
