@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 PIECE = 1024 * 1024
 
+# An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
+XZ_MEMORY = 256 * 1024**2
+
 # The first bytes say how an object is compressed; its name may lie.
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -86,7 +89,9 @@ class _Gunzip:
 def _unpacker(name: str) -> _Unpacker:
     if name == "gzip":
         return _Gunzip()
-    return bz2.BZ2Decompressor() if name == "bzip2" else lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    if name == "bzip2":
+        return bz2.BZ2Decompressor()
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
 
 
 def decompressed(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
