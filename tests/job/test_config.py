@@ -1,0 +1,363 @@
+"""The config file: every key has a default and a check, and no message repeats a secret."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutor_transform_logs.lms_job import config
+from tutor_transform_logs.lms_job.config import ConfigError, Endpoint, load, read
+
+# The defaults that the contract with the host promises, written down a second time on purpose.
+DEFAULTS: dict[str, Any] = {
+    "transformer_type": "xapi",
+    "lrs_endpoints": (),
+    "lrs_urls": (),
+    "lrs_timeout_secs": 60.0,
+    "lrs_max_wait_secs": 600.0,
+    "batch_size": 1000,
+    "batch_max_bytes": 8388608,
+    "sleep_between_batches_secs": 0.0,
+    "workers": 1,
+    "max_events_per_second": 0.0,
+    "dry_run": False,
+    "strict": False,
+    "log_statements": False,
+    "max_line_bytes": 16777216,
+    "segment_bytes": 268435456,
+    "output_layout": "single",
+    "output_compression": "none",
+    "output_max_bytes": 34359738368,
+    "caliper_stable_ids": True,
+    "restart": False,
+    "retry_failed": False,
+}
+MINIO = {"provider": "MINIO", "key": "openedx", "secret": "the-secret", "host": "minio", "port": 9000, "secure": False}
+
+# key -> values that can't be used, and a part of what is said to be allowed
+BAD: dict[str, tuple[list[Any], str]] = {
+    "transformer_type": (["XAPI", "tincan", 1, ["xapi"], True], "xapi or caliper"),
+    "lrs_endpoints": (
+        [1, "not json", {"url": "http://lrs"}, [{}], ["http://lrs"], [{"url": "lrs"}], [{"url": "http://l", "pw": 1}]],
+        "",
+    ),
+    "lrs_urls": ([1, {"a": 1}, [1], "ftp://lrs", ["lrs.example.org"], ["http://u:p@lrs"], "[1"], "URL"),
+    "lrs_timeout_secs": ([0, -1, "soon", True, [], float("nan"), float("inf")], "a number"),
+    "lrs_max_wait_secs": ([-0.1, "x", True, {}], "a number, 0 or more"),
+    "batch_size": ([0, -1, 1.5, "many", True, "1" * 30], "a whole number, at least 1"),
+    "batch_max_bytes": ([1023, "x"], "a whole number, at least 1024"),
+    "sleep_between_batches_secs": ([-1, "x", False], "a number, 0 or more"),
+    "workers": ([0, -2, "all", 1.5, True], '"auto"'),
+    "max_events_per_second": ([-1, "x"], "a number, 0 or more"),
+    "dry_run": ([1, "yes", [], 0], "true or false"),
+    "strict": (["no", 2], "true or false"),
+    "log_statements": (["on"], "true or false"),
+    "max_line_bytes": ([0, 100, "1k"], "at least 1024"),
+    "segment_bytes": ([1, 65535], "at least 65536"),
+    "output_layout": (["one", 1], "single or batches"),
+    "output_compression": (["gz", "zstd", True], "none or gzip"),
+    "output_max_bytes": ([0, -5, "32G"], "at least 1"),
+    "caliper_stable_ids": (["maybe"], "true or false"),
+    "restart": (["x"], "true or false"),
+    "retry_failed": ([3], "true or false"),
+    "source_provider": ([True, [], {}], "text"),
+    "source_key": ([True, [], "relative/path"], ""),
+    "source_secret": ([True, ["x"], {"x": 1}], "text"),
+    "source_container": ([False, "a/b", "..", "."], ""),
+    "source_prefix": ([True, "../x", "a/../../b"], ""),
+    "source_host": ([["minio"]], "text"),
+    "source_port": ([0, 65536, "http", 1.5, True], "at least 1 and at most 65535"),
+    "source_secure": (["https", 1], "true or false"),
+    "source_region": ([{}], "text"),
+    "source_token": ([[]], "text"),
+    "source_options": ([1, "x", "[1]", ["a"]], "a JSON object"),
+}
+
+
+def storage(role: str, **values: Any) -> dict[str, Any]:
+    return {f"{role}_{name}": value for name, value in values.items()}
+
+
+def test_an_empty_config_is_the_stock_site() -> None:
+    made = load({})
+    assert {name: getattr(made, name) for name in config.FIELDS} == DEFAULTS
+    assert (made.source.provider, made.source.root, made.source.prefix) == (
+        "LOCAL",
+        "/openedx/data/logs",
+        "tracking.log",
+    )
+    assert made.destination is None
+    assert (made.ledger.provider, made.ledger.root, made.ledger.prefix) == (
+        "LOCAL",
+        "/openedx/data/transform-logs",
+        "",
+    )
+
+
+def test_null_is_the_default_of_every_key() -> None:
+    assert load(dict.fromkeys(config.KEYS)) == load({})
+
+
+def test_every_key_is_tested_here() -> None:
+    assert set(DEFAULTS) == set(config.FIELDS)
+    assert set(BAD) == set(config.FIELDS) | {f"source_{name}" for name in config.STORAGE_KEYS}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in BAD.items() for value in values])
+def test_a_bad_value_is_told_with_its_key_and_what_is_allowed(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load({key: value})
+    assert raised.value.key == key
+    assert BAD[key][1] in raised.value.allowed
+    assert raised.value.allowed
+    assert str(raised.value).startswith(f"{key}: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("batch_size", "250", 250),
+        ("batch_size", 250.0, 250),
+        ("batch_size", "", 1000),
+        ("workers", "auto", "auto"),
+        ("workers", "4", 4),
+        ("sleep_between_batches_secs", "2.5", 2.5),
+        ("dry_run", "True", True),
+        ("strict", "false", False),
+        ("lrs_urls", "http://a http://b", ("http://a", "http://b")),
+        ("lrs_urls", '["http://a"]', ("http://a",)),
+        ("lrs_urls", "", ()),
+        ("lrs_endpoints", "", ()),
+        ("lrs_endpoints", '[{"url": "http://a", "bearer": "t"}]', (Endpoint("http://a", bearer="t"),)),
+        (
+            "lrs_endpoints",
+            [{"url": "https://a/xAPI", "username": "u", "password": "p"}, {"url": "http://b", "bearer": None}],
+            (Endpoint("https://a/xAPI", "u", "p"), Endpoint("http://b")),
+        ),
+    ],
+)
+def test_values_as_command_lines_and_yaml_give_them(key: str, value: Any, meant: Any) -> None:
+    assert getattr(load({key: value}), key) == meant
+
+
+def test_storage_values_are_read_leniently() -> None:
+    source = load(
+        storage("source", provider=" minio ", container="logs", prefix="/tracking", port="9000", secure="false")
+        | storage("source", options='{"a": 1}', key=123)
+    ).source
+    assert (source.provider, source.prefix, source.port, source.secure) == ("MINIO", "tracking", 9000, False)
+    assert (source.options, source.key) == ({"a": 1}, "123")
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^batchsize: there is no such key"):
+        load({"batchsize": 1})
+
+
+@pytest.mark.parametrize("provider", ["MINIO", "S3", "GOOGLE_STORAGE"])
+@pytest.mark.parametrize("role", config.ROLES)
+def test_an_object_store_needs_a_container(role: str, provider: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{role}_container: not set, and {provider} needs one"):
+        load({f"{role}_provider": provider})
+
+
+def test_a_local_destination_needs_a_container() -> None:
+    with pytest.raises(ConfigError, match=r"^destination_container: not set"):
+        load({"destination_provider": "LOCAL"})
+
+
+@pytest.mark.parametrize("role", ["source", "ledger"])
+def test_the_lrs_is_a_destination_only(role: str) -> None:
+    with pytest.raises(ConfigError, match=f'^{role}_provider: "LRS" is a destination only'):
+        load({f"{role}_provider": "LRS"})
+
+
+def test_an_endpoint_has_one_way_in() -> None:
+    with pytest.raises(ConfigError, match="both a bearer token and"):
+        load({"lrs_endpoints": [{"url": "http://a", "bearer": "t", "username": "u"}]})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", "1", "NaN"])
+def test_a_file_that_is_no_json_object_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="one JSON object"):
+        read(text)
+
+
+def test_a_deeply_nested_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one JSON object"):
+        read("[" * 200_000)
+
+
+SECRET = "SENTINEL-7f3a"
+SECRET_KEYS = [
+    *(f"{role}_{name}" for role in config.ROLES for name in ("key", "secret", "token", "options")),
+    "lrs_endpoints",
+]
+SHAPES: list[Any] = [
+    SECRET,
+    [SECRET],
+    {SECRET: 1, "url": 1},
+    {"url": SECRET},
+    [{"password": SECRET}],
+    [{"url": f"http://user:{SECRET}@lrs"}],
+    [{"url": f"ftp://user:{SECRET}@lrs"}],
+    [{"url": f"//user:{SECRET}@["}],
+    [{"url": "http://lrs", "password": [SECRET]}],
+    [{"url": "http://lrs", "password": SECRET, "bearer": SECRET}],
+    f'{{"{SECRET}',
+    f'[{{"url": "http://lrs", "password": "{SECRET}"',
+    [[SECRET]],
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape)[:40])
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_no_message_repeats_a_secret(key: str, shape: Any) -> None:
+    raws: list[dict[str, Any]] = [{key: shape}]
+    raws.append({key: shape, "batch_size": 0})
+    raws.append({key: shape, key.replace(key.split("_")[-1], "provider"): "S3"} if key != "lrs_endpoints" else {})
+    for raw in raws:
+        try:
+            made = load(raw)
+        except ConfigError as error:
+            assert SECRET not in str(error)
+            assert SECRET not in repr(error)
+        else:
+            # The whole config may end in a traceback or a log.
+            assert key.endswith("_key") or SECRET not in repr(made)
+
+
+def test_neither_identity_nor_words_of_a_store_hold_its_credentials() -> None:
+    values = {**MINIO, "key": SECRET, "secret": SECRET, "token": SECRET, "container": "c", "options": {"x": SECRET}}
+    source = load(storage("source", **values)).source
+    assert SECRET not in f"{source} {source!r} {json.dumps(source.identity())}"
+
+
+OK_DOCUMENT: dict[str, dict[str, Any]] = {
+    "recursive": storage("source", key="/openedx/data", container="logs", prefix=""),
+    "begins with tracking": storage("source", key="/openedx/data", container="logs", prefix="tracking"),
+    "one file": storage("source", key="/openedx/data", container="logs", prefix="tracking.log"),
+    "local to LRS": {
+        **storage("source", provider="LOCAL", key="/openedx/data/", prefix="tracking.log", container="logs"),
+        "destination_provider": "LRS",
+        "transformer_type": "xapi",
+    },
+    "local to LRS, slowly": {
+        **storage("source", provider="LOCAL", key="/openedx/data/", prefix="tracking.log", container="logs"),
+        "destination_provider": "LRS",
+        "transformer_type": "caliper",
+        "batch_size": 1000,
+        "sleep_between_batches_secs": 2.5,
+    },
+    "MINIO to LRS": {**storage("source", **MINIO, container="openedx", prefix="tracking"), "transformer_type": "xapi"},
+    "S3 to LRS": storage("source", **{**MINIO, "provider": "S3"}, container="openedx", prefix="tracking"),
+    "local to local": {
+        **storage("source", provider="LOCAL", key="/openedx/data/", container="logs", prefix="tracking.log"),
+        **storage("destination", provider="LOCAL", key="/openedx/data/", container="transformed_logs"),
+        "destination_prefix": "2023-06-01",
+        "transformer_type": "caliper",
+    },
+    "local to a directory below the source's": {
+        **storage("source", provider="LOCAL", key="/openedx/data/", container="logs", prefix="tracking.log"),
+        **storage("destination", provider="LOCAL", key="/openedx/data/", container="logs", prefix="transformed_events"),
+    },
+    "MINIO to MINIO": {
+        **storage("source", **MINIO, container="openedx", prefix="/tracking_logs"),
+        **storage("destination", **MINIO, container="openedx", prefix="transformed_logs/2023-06-02/"),
+        "transformer_type": "xapi",
+    },
+}
+
+
+@pytest.mark.parametrize("example", OK_DOCUMENT)
+def test_the_documents_own_examples_are_taken(example: str) -> None:
+    made = load(OK_DOCUMENT[example])
+    assert not made.source.prefix.startswith("/")
+
+
+LOCAL_SOURCE = storage("source", provider="LOCAL", key="/d", container="logs", prefix="tracking")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        storage("source", key="/d", container="logs", prefix="") | storage("ledger", key="/d", container="logs"),
+        storage("source", key="/d/", container="logs", prefix="")
+        | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="out"),
+        storage("source", key="/d/x/..", container="logs", prefix="")
+        | storage("destination", provider="LOCAL", key="/d//.", container="logs", prefix="out"),
+        LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="tracking"),
+        LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="/tracking-out/x"),
+        LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d/logs", container="tracking", prefix="x"),
+        storage("source", **MINIO, container="c", prefix="")
+        | storage("destination", **MINIO, container="c", prefix="out"),
+        storage("source", **MINIO, container="c", prefix="logs/")
+        | storage("destination", **MINIO, container="c", prefix="/logs/out/"),
+        storage("source", **MINIO, container="c", prefix="a") | storage("ledger", **MINIO, container="c", prefix="a/b"),
+    ],
+)
+def test_a_destination_in_the_source_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="is in the source") as raised:
+        load(raw)
+    assert "the-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="out"),
+        LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs2", prefix="tracking"),
+        storage("source", key="/d", container="logs", prefix="")
+        | storage("destination", provider="LOCAL", key="/d", container="logs2"),
+        storage("source", **MINIO, container="c", prefix="logs/")
+        | storage("destination", **MINIO, container="c", prefix="logs-out"),
+        storage("source", **MINIO, container="c") | storage("destination", **MINIO, container="d"),
+        storage("source", **MINIO, container="c") | storage("destination", **{**MINIO, "host": "x"}, container="c"),
+        storage("source", **MINIO, container="logs", prefix="")
+        | storage("destination", provider="LOCAL", key="/d", container="logs"),
+    ],
+)
+def test_other_places_are_taken(raw: dict[str, Any]) -> None:
+    load(raw)
+
+
+PREFIXES = st.lists(st.sampled_from(["a", "ab", "/", "-", ".log", "tracking"]), max_size=6).map("".join)
+
+
+@given(PREFIXES, PREFIXES, st.booleans())
+def test_nothing_that_is_written_is_listed_as_source(written: str, read_: str, local: bool) -> None:
+    """Whatever the two prefixes are: refused, or no name below the one begins with the other."""
+    where: dict[str, Any] = (
+        {"provider": "LOCAL", "key": "/d", "container": "c"} if local else {**MINIO, "container": "c"}
+    )
+    raw = storage("source", **where, prefix=read_) | storage("destination", **where, prefix=written)
+    try:
+        made = load(raw)
+    except ConfigError:
+        return
+    assert made.destination is not None
+    below = made.destination.prefix.strip("/")
+    for name in ("26-01-02_03-04-05_xapi.log", ".parts-0a1b2c3d4e5f/x", "manifest.log", "x/y"):
+        full = f"{below}/{name}" if below else name
+        if made.source.prefix.startswith(full) or not full.startswith(made.source.prefix):
+            continue
+        pytest.fail(f"{full} is written, and read by the prefix {made.source.prefix!r}")
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+WORDS = st.sampled_from(["LOCAL", "S3", "MINIO", "LRS", "xapi", "single", "/d", "http://h", "[", "{}", "[1]", ".."])
+VALUES = SCALARS | WORDS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from(["url", "a"]), SCALARS)
+
+
+@given(st.dictionaries(st.sampled_from(config.KEYS), VALUES, max_size=8))
+def test_any_config_is_taken_or_refused_in_one_line(raw: dict[str, Any]) -> None:
+    try:
+        load(raw)
+    except ConfigError as error:
+        assert error.key in config.KEYS
+        assert "\n" not in str(error)
