@@ -13,8 +13,11 @@ from .ledger import Entry, Ledger
 from .plan_model import Content, ContentIndex, Plan, Range, Segment, SourceObject, cut_points, subtract
 from .source_objects import Seen, holder_of, look_at_all
 from .storage import Storage
+from .workers import worker_count
 
 PROBE_BYTES = 64 * 1024
+SMALLEST_SEGMENT = 1024**2
+SEGMENTS_PER_WORKER = 4
 LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
 
 
@@ -63,9 +66,10 @@ def _new_plan(
 ) -> Plan:
     segments: list[Segment] = []
     objects: list[SourceObject] = []
+    segment_bytes = _segment_bytes(config, sum(one.size for one in seen))
     objects += [SourceObject(one.name, 0, None, "empty") for one in seen if not one.size]
     for same in _by_content([one for one in seen if one.size]):
-        planned, noted = _plan_content(config, source, index.contents[same[0].content], same, destinations)
+        planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
         segments += planned
         objects += noted
     ordered = sorted(segments, key=lambda segment: (segment.object, segment.start))
@@ -95,8 +99,16 @@ def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> Iterator[Segmen
         yield holder_of(segment, seen) or segment
 
 
+def _segment_bytes(config: JobConfig, total: int) -> int:
+    """How large a piece of a plain object is: small enough that every worker gets several, even of one object."""
+    workers = worker_count(config.workers)
+    if workers == 1:
+        return config.segment_bytes
+    return min(config.segment_bytes, max(SMALLEST_SEGMENT, total // (workers * SEGMENTS_PER_WORKER)))
+
+
 def _plan_content(
-    config: JobConfig, source: Storage, content: Content, objects: Sequence[Seen], destinations: Sequence[str]
+    segment_bytes: int, source: Storage, content: Content, objects: Sequence[Seen], destinations: Sequence[str]
 ) -> tuple[list[Segment], list[SourceObject]]:
     """The segments for what is new in ``objects``, which all hold ``content``."""
     planned: list[Segment] = []
@@ -112,16 +124,16 @@ def _plan_content(
             note = "" if pieces else "another copy of one that is read"
         skip = _done(content, destinations, _has_grown(content, one))
         for start, end in pieces:
-            planned += _segments(config, source, content, one, (start, end), skip)
+            planned += _segments(segment_bytes, source, content, one, (start, end), skip)
         covered += pieces
         noted.append(SourceObject(one.name, one.size, content.id, note))
     return planned, noted
 
 
 def _segments(
-    config: JobConfig, source: Storage, content: Content, one: Seen, piece: Range, skip: Mapping[str, int]
+    segment_bytes: int, source: Storage, content: Content, one: Seen, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
-    for begin, stop in _cut(config, source, one, *piece):
+    for begin, stop in _cut(segment_bytes, source, one, *piece):
         yield Segment(
             id=0,
             content=content.id,
@@ -169,12 +181,12 @@ def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[R
     return (start, end), ""
 
 
-def _cut(config: JobConfig, source: Storage, one: Seen, start: int, end: int | None) -> list[Range]:
+def _cut(segment_bytes: int, source: Storage, one: Seen, start: int, end: int | None) -> list[Range]:
     """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
     if one.compression or end is None:
         return [(start, end)]
     cuts = [start]
-    for point in cut_points(start, end, config.segment_bytes):
+    for point in cut_points(start, end, segment_bytes):
         if point <= cuts[-1]:
             continue
         newline = _next_line(source, one.name, point, end)

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from .counts import Counts
 from .storage import Readable
 
 PLAIN_INTERVAL = 5.0
+
+
+class Teller(Protocol):
+    """What a worker tells of its doing: to the user, or to the process that talks to the user."""
+
+    def watch(self, source: Readable) -> Readable: ...
+
+    def skip(self, count: int) -> None: ...
+
+    def begin(self, name: str) -> None: ...
+
+    def add_counts(self, counts: Counts) -> None: ...
+
+    def say(self, message: str) -> None: ...
 
 
 class Progress:
@@ -33,7 +48,7 @@ class Progress:
 
     def watch(self, source: Readable) -> Readable:
         """``source``, with what is read from it counted."""
-        return _Watched(source, self)
+        return watched(source, self.add_bytes)
 
     def skip(self, count: int) -> None:
         """These bytes were done by an earlier run."""
@@ -85,15 +100,20 @@ class Progress:
         )
 
 
+@dataclass(frozen=True)
 class _Watched:
-    def __init__(self, source: Readable, progress: Progress) -> None:
-        self._source = source
-        self._progress = progress
+    source: Readable
+    add_bytes: Callable[[int], None]
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        for chunk in self._source.read(name, start, end):
-            self._progress.add_bytes(len(chunk))
+        for chunk in self.source.read(name, start, end):
+            self.add_bytes(len(chunk))
             yield chunk
+
+
+def watched(source: Readable, add_bytes: Callable[[int], None]) -> Readable:
+    """``source``, with the length of every chunk that is read from it told to ``add_bytes``."""
+    return _Watched(source, add_bytes)
 
 
 def size(count: float) -> str:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .config import JobConfig
 from .delivery import Destination
@@ -16,9 +16,10 @@ from .files import Files, OutputFormat
 from .ledger import Ledger, job_identity, job_key
 from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
+from .pace import Pace
 from .plan import make_plan, starts_anew
 from .plan_model import Plan
-from .progress import Progress, size
+from .progress import Progress, Teller, size
 from .report import make_report, make_status
 from .retry import make_retry_plan
 from .routers import open_endpoints
@@ -27,6 +28,7 @@ from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .transform import Transformer
 from .work import Tools, Worker
+from .workers import Channel, Pool, worker_count
 
 WIDEST = 100
 
@@ -150,29 +152,65 @@ class Run:
         transformer = Transformer(config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs)
         for notice in transformer.notices:
             _say(notice)
-        progress = Progress(sum(segment.stored_bytes for segment in plan.segments))
-        _show_log(progress)
-        tools = Tools(
-            source=self._ledger.storage if plan.retries else self._source,
-            ledger=self._ledger,
-            transformer=transformer,
-            destinations=self._destinations,
-            statement_logger=open_logger(
-                config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
-            ),
-            progress=progress,
-            interruptions=self._interruptions,
+        statement_logger = open_logger(
+            config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
         )
-        worker = Worker(config, plan, tools)
-        self._stopped = worker.stopped
+        pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
+        progress = Progress(sum(segment.stored_bytes for segment in plan.segments))
+        _show_log(progress.say)
+
+        def worker(teller: Teller) -> Worker:
+            tools = Tools(
+                source=self._ledger.storage if plan.retries else self._source,
+                ledger=self._ledger,
+                transformer=transformer,
+                destinations=self._destinations,
+                statement_logger=statement_logger,
+                progress=teller,
+                pace=pace,
+                interruptions=self._interruptions,
+            )
+            return Worker(config, plan, tools)
+
+        def forked(channel: Channel) -> None:
+            self._reopen(plan)
+            _show_log(channel.say)
+            mine = worker(channel)
+            while (work := channel.next_segment()) is not None:
+                segment, stopped_elsewhere = work
+                mine.stopped.update(stopped_elsewhere)
+                mine.do(segment)
+                channel.send("stopped", mine.stopped)
+
         try:
-            worker.work(plan.segments)
+            count = worker_count(config.workers)
+            if min(count, len(plan.segments)) > 1:
+                pool = Pool(count, forked, progress)
+                self._stopped = pool.stopped
+                pool.run(plan.segments, len(self._destinations))
+                self._halted = pool.halted
+            else:
+                alone = worker(progress)
+                self._stopped = alone.stopped
+                alone.work(plan.segments)
         except Interrupted as interruption:
             self._halted = OutOfReach(f"Interrupted ({interruption.name}).")
         except JobError as error:
             self._halted = error
         finally:
             progress.close()
+
+    def _reopen(self, plan: Plan) -> None:
+        """After a fork: what talks over a connection is opened anew."""
+        config = self._config
+        wait = config.lrs_max_wait_secs
+        self._source = open_storage(config.source, wait)
+        self._ledger = Ledger(open_storage(config.ledger, wait), config.ledger.prefix, self._ledger.key)
+        if self._store is not None and config.destination is not None:
+            self._store = open_storage(config.destination, wait)
+            self._use_output_of(plan)
+        else:
+            self._destinations = self._open_destinations()
 
     def _open_destinations(self) -> Sequence[Destination]:
         if self._config.dry_run:
@@ -206,12 +244,12 @@ def _width() -> int:
     return min(shutil.get_terminal_size().columns, WIDEST)
 
 
-def _show_log(progress: Progress) -> None:
+def _show_log(say: Callable[[str], None]) -> None:
     """The job's own log (a server that is away, a wait) goes where the progress goes, on lines of its own."""
 
     class ToProgress(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            progress.say(self.format(record))
+            say(self.format(record))
 
     logger = logging.getLogger("tutor_transform_logs")
     logger.handlers[:] = [ToProgress()]

@@ -29,6 +29,9 @@ class Interruptions:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        # One is enough: a second one, as from a terminal and from docker, would only disturb the leaving.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
         if self._deferring:
             self._pending = name
         else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import dead_letters
@@ -15,8 +14,10 @@ from .delivery import Destination, Outcome, Parcel
 from .errors import JobError
 from .ledger import Entry, Ledger
 from .loggers import StatementLogger
+from .overlap import Ahead
+from .pace import Pace
 from .plan_model import Plan, Segment
-from .progress import Progress
+from .progress import Teller
 from .signals import Interruptions
 from .source_objects import find_again, still_holds
 from .storage import Storage
@@ -32,7 +33,8 @@ class Tools:
     transformer: Transformer
     destinations: Sequence[Destination]
     statement_logger: StatementLogger
-    progress: Progress
+    progress: Teller
+    pace: Pace
     interruptions: Interruptions
 
 
@@ -44,19 +46,18 @@ class Worker:
         self._plan = plan
         self._tools = tools
         self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
-        self._events = 0
-        self._started = time.monotonic()
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
         for segment in segments:
-            self._do(segment)
+            self.do(segment)
             if len(self.stopped) == len(self._tools.destinations):
                 return
 
-    def _do(self, segment: Segment) -> None:
+    def do(self, segment: Segment) -> None:
+        """Bring one segment to every destination that has not got it."""
         ledger = self._tools.ledger
         entries = {}
         for destination in self._tools.destinations:
@@ -99,15 +100,23 @@ class Worker:
         ``False``: the object does not hold it all (any more), and nothing of the batch in hand was delivered.
         """
         first = min(entries.values(), key=lambda entry: entry.position)
-        made = batches(
-            self._tools.progress.watch(self._tools.source),
-            self._tools.transformer,
-            segment,
-            (first.position, first.line),
-            [entry.position for entry in entries.values()],
-            self._limits,
-            self._plan.retries,
+        made = Ahead(
+            batches(
+                self._tools.progress.watch(self._tools.source),
+                self._tools.transformer,
+                segment,
+                (first.position, first.line),
+                [entry.position for entry in entries.values()],
+                self._limits,
+                self._plan.retries,
+            )
         )
+        try:
+            return self._deliver_each(segment, entries, made, last_try)
+        finally:
+            made.close()
+
+    def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
         for batch in made:
             if batch.gone and not last_try:
                 return False
@@ -116,7 +125,7 @@ class Worker:
             if not entries:
                 break
             if not batch.last:
-                self._pause(batch)
+                self._tools.pace.after_batch(batch.counts.transformed + batch.counts.untransformable, bool(batch.made))
         return True
 
     def _give_up(self, segment: Segment, entries: dict[str, Entry]) -> None:
@@ -196,16 +205,6 @@ class Worker:
             ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
         ledger.save_entry(self._plan, segment, destination.id, new)
         return new
-
-    def _pause(self, batch: Batch) -> None:
-        """Hold to the pace that the settings ask for."""
-        self._events += batch.counts.transformed + batch.counts.untransformable
-        pause = self._config.sleep_between_batches_secs if batch.made else 0.0
-        if self._config.max_events_per_second:
-            due = self._started + self._events / self._config.max_events_per_second
-            pause = max(pause, due - time.monotonic())
-        if pause > 0:
-            time.sleep(pause)
 
 
 def batch_name(plan: Plan, segment: Segment, number: int) -> str:

@@ -1,0 +1,64 @@
+"""Batches are made ahead in a thread while the one before them is delivered."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from django.db import connections
+
+T = TypeVar("T")
+
+# How often a thread that has nobody to hand its batch to looks whether it is still wanted.
+LOOK_SECS = 0.2
+
+
+class Ahead(Generic[T]):
+    """An iterator over ``items`` that a thread keeps up to ``depth`` items ahead of its reader.
+
+    The thread makes the items and the reader delivers them, not the other way round: only the main thread can be
+    interrupted by a signal, and it is the delivery that may wait long. An exception of ``items`` reaches the reader.
+    """
+
+    def __init__(self, items: Iterator[T], depth: int = 1) -> None:
+        self._items = items
+        self._queue: queue.Queue[T | BaseException | None] = queue.Queue(depth)
+        self._unwanted = threading.Event()
+        self._thread = threading.Thread(target=self._make, daemon=True)
+        self._thread.start()
+
+    def _make(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+            self._put(None)
+        except BaseException as error:  # handed to the reader, who raises it
+            self._put(error)
+        finally:
+            connections.close_all()  # this thread's own
+
+    def _put(self, item: T | BaseException | None) -> bool:
+        while not self._unwanted.is_set():
+            try:
+                self._queue.put(item, timeout=LOOK_SECS)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Let the thread end; waits for it as long as one item takes, but not for ever."""
+        self._unwanted.set()
+        self._thread.join(timeout=5.0)

@@ -1,0 +1,38 @@
+"""Politeness: how fast batches may follow each other, over all workers of a run together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+# A run that was held up may catch up by so much, and no more.
+BURST_SECS = 1.0
+
+
+class Pace:
+    """A time-table that forked workers share. Its times are those of the machine's monotonic clock, in seconds."""
+
+    def __init__(self, sleep_between_batches_secs: float, max_events_per_second: float) -> None:
+        """0 for either: no limit."""
+        self._sleep = sleep_between_batches_secs
+        self._rate = max_events_per_second
+        context = multiprocessing.get_context("fork")
+        now = time.monotonic()
+        self._free_at = context.Value("d", now)
+        self._due_at = context.Value("d", now)
+
+    def after_batch(self, events: int, sent: bool) -> None:
+        """Sleep until the next batch may begin, after one of ``events`` events."""
+        until = 0.0
+        if self._sleep and sent:
+            with self._free_at.get_lock():
+                self._free_at.value = max(self._free_at.value, time.monotonic()) + self._sleep
+                until = self._free_at.value
+        if self._rate:
+            with self._due_at.get_lock():
+                earliest = time.monotonic() - BURST_SECS
+                self._due_at.value = max(self._due_at.value, earliest) + events / self._rate
+                until = max(until, self._due_at.value)
+        delay = until - time.monotonic()
+        if delay > 0:
+            time.sleep(delay)
