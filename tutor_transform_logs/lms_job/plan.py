@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .config import JobConfig
+from .cpus import worker_count
 from .errors import JobError
 from .files import OutputFormat
 from .ledger import Entry, Ledger
 from .plan_model import Content, ContentIndex, Plan, Range, Segment, SourceObject, cut_points, subtract
 from .source_objects import Seen, holder_of, look_at_all
 from .storage import Storage
-from .workers import worker_count
 
 PROBE_BYTES = 64 * 1024
 SMALLEST_SEGMENT = 1024**2

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from .config import JobConfig
+from .cpus import worker_count
 from .delivery import Destination
 from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
@@ -28,7 +29,7 @@ from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .transform import Transformer
 from .work import Tools, Worker
-from .workers import Channel, Pool, worker_count
+from .workers import Channel, Pool
 
 WIDEST = 100
 

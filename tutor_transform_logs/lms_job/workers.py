@@ -11,15 +11,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from django.db import connections
 
-from .config import AUTO_WORKERS
 from .counts import Counts
 from .errors import JobError, OutOfReach
 from .plan_model import Segment
@@ -210,23 +208,3 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def worker_count(wanted: int | str) -> int:
-    """The number of workers; ``"auto"``: the CPUs that this process may use, by affinity and cgroup quota."""
-    if wanted != AUTO_WORKERS:
-        return int(wanted)
-    cpus = len(os.sched_getaffinity(0))
-    return max(1, min([cpus, *(int(quota) for quota in _cgroup_quotas())]))
-
-
-def _cgroup_quotas(root: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
-    """CPUs that the container may use by its quota: cgroup v2's cpu.max, v1's cfs quota and period."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (root / "cpu.max").read_text().split()
-        if quota != "max":
-            yield max(1.0, int(quota) / int(period))
-    with contextlib.suppress(OSError, ValueError):
-        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        if quota_us > 0:
-            yield max(1.0, quota_us / int((root / "cpu" / "cpu.cfs_period_us").read_text()))
