@@ -10,12 +10,16 @@ DEMO_OUTPUT ?= demo-output
 DEMO_TYPE ?= xapi
 # What to test, and how: make test PYTEST="tests/demo -k samples"
 PYTEST ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Newer ones do not run on Python 3.10, and do not say so.
+OLD_PYTHON := 'edx-opaque-keys<2.12; python_version < "3.11"'
 # How tests (and the embedded LMS in them) talk to MariaDB.
 TEST_DRIVER := 'PyMySQL>=1.1,<2'
-# event-routing-backends needs Python 3.11. Each candidate is tried out: a version manager's name for a Python that
-# it does not have is on PATH all the same.
-PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python3.14; do \
-	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+# Today's event-routing-backends needs Python 3.11; there is an older one for 3.10. Each candidate is tried out: a
+# version manager's name for a Python that it does not have is on PATH all the same.
+PYTHON ?= $(shell for oldest in 11 10; do for python in python3 python3.12 python3.11 python3.13 python3.14 python3.10; do \
+	"$$python" -c "import sys; sys.exit(sys.version_info < (3, $$oldest))" 2>/dev/null && echo "$$python" && exit; \
+	done; done)
 
 .PHONY: help
 help: ## Show this list
@@ -26,7 +30,7 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 	@# A root and a plugin folder of its own: the demo must not touch the Tutor of whoever runs it.
 	@export TUTOR_ROOT="$(abspath $(VENV))/demo-tutor" TUTOR_PLUGINS_ROOT="$(abspath $(VENV))/demo-tutor-plugins"; \
 	mkdir -p "$$TUTOR_ROOT" "$$TUTOR_PLUGINS_ROOT"; \
-	$(BIN)/tutor plugins enable transform_logs >/dev/null; \
+	$(BIN)/tutor plugins enable transform_logs >/dev/null 2>&1; \
 	$(BIN)/tutor transform-logs demo --type "$(DEMO_TYPE)" --output "$(DEMO_OUTPUT)"
 
 .PHONY: test
@@ -43,8 +47,8 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \
 	mkdir "$$TUTOR_ROOT" "$$TUTOR_PLUGINS_ROOT"; \
-	$(BIN)/tutor plugins enable transform_logs >/dev/null; \
-	$(BIN)/tutor config save >/dev/null; \
+	log="$$folder/log"; \
+	{ $(BIN)/tutor plugins enable transform_logs && $(BIN)/tutor config save; } >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
 	mapfile -t scripts < <(find "$$TUTOR_ROOT/env/plugins/transform_logs" -name '*.sh'); \
 	(( $${#scripts[@]} )) || { echo "no rendered script found" >&2; exit 1; }; \
 	echo "$(BIN)/shellcheck (rendered) $${scripts[*]##*/env/}"; \
@@ -69,14 +73,14 @@ debian-packages:
 
 $(BIN)/python:
 	@if [[ -z "$(PYTHON)" ]]; then \
-		echo "No Python 3.11 or later found. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi
+		echo "No Python 3.10 or later found. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi
 	"$(PYTHON)" -m venv --clear $(VENV) \
 		|| { echo "Could not make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
 
 $(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(PIP) --editable '.[demo]' $(OLD_PYTHON)
 	touch $@
 
 $(VENV)/installed-dev: $(BIN)/python setup.py pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]' $(TEST_DRIVER)
+	$(PIP) --editable '.[demo,dev]' $(OLD_PYTHON) $(TEST_DRIVER)
 	touch $(VENV)/installed-demo $@

@@ -19,7 +19,7 @@ class Scene:
     """Who did it, where and when. ``number`` varies the ids of problems, videos, threads and exams."""
 
     user_id: Any
-    username: str
+    username: Any
     course: str
     time: str
     number: int = 0

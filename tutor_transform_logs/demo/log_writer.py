@@ -142,7 +142,7 @@ def _type_errors(courses: Iterable[str]) -> list[_Template]:
         event = events.build("play_video", _scene(course, len(made)))
         made.append(_template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, fate, fate, prefixed=True))
         context = event["context"] | {"user_id": [_USER_ID]}
-        made.append(_template(event | {"context": context}, fate, fate, prefixed=True))
+        made.append(_template(event | {"context": context, "username": [_USERNAME]}, fate, fate, prefixed=True))
     return made
 
 

@@ -79,6 +79,7 @@ def _environment(output: Path) -> dict[str, str]:
         "DEMO_LMS_DB": str(output / "lms.sqlite3"),
         # As on a site, every statement is logged too; on the terminal that would hide all the rest.
         "DEMO_LMS_LOG": str(output / "lms.log"),
+        "DEMO_LMS_SETTINGS": json.dumps({"CALIPER_EVENT_LOGGING_ENABLED": True}),
         # What the package index says of old Pythons is no concern of the demo's.
         "PYTHONWARNINGS": "ignore",
     }

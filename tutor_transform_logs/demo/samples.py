@@ -162,7 +162,11 @@ def _failures(clock: _Clock) -> Iterator[Line]:
         (_with_data("speed_change_video", id="x", duration=195), type_error, _UNKNOWN),
         (_without_completion, type_error, _UNKNOWN),
         (_grade_as_text, type_error, one),
-        (lambda scene: events.build("play_video", replace(scene, user_id=["7"])), type_error, type_error),
+        (
+            lambda scene: events.build("play_video", replace(scene, user_id=["7"], username=["x"])),
+            type_error,
+            type_error,
+        ),
         (lambda scene: events.build("play_video", scene) | {"event": ""}, value_error, value_error),
         (lambda scene: events.build("showanswer", scene) | {"event": None}, value_error, value_error),
     ]
