@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .config import JobConfig
@@ -26,9 +26,7 @@ def starts_anew(config: JobConfig) -> bool:
     return config.restart or config.dry_run
 
 
-def make_plan(
-    config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], say: Callable[[str], None]
-) -> Plan:
+def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str]) -> Plan:
     """Make the plan and save it in the ledger, or take up the one in hand as it is, if it is not finished.
 
     What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
@@ -43,8 +41,6 @@ def make_plan(
     index = ContentIndex(old.contents if old else ())
     seen = look_at_all(source, found, index)
     if old is not None and not old.finished:
-        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(old.created))
-        say(f"Resuming plan {old.name}, begun {begun} UTC.")
         plan = replace(old, segments=tuple(_moved(old.segments, seen)))
     else:
         number = old.number if old else ledger.last_number()

@@ -116,13 +116,18 @@ def watched(source: Readable, add_bytes: Callable[[int], None]) -> Readable:
     return _Watched(source, add_bytes)
 
 
-def size(count: float) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things for people: 1 object, 2 objects."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(amount: float) -> str:
     """Bytes for people: 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
 
 
 def duration(secs: float) -> str:

@@ -19,9 +19,9 @@ from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
 from .pace import Pace
 from .plan import make_plan, starts_anew
-from .plan_model import Plan
-from .progress import Progress, Teller, size
-from .report import make_report, make_status
+from .plan_model import Plan, Segment
+from .progress import Progress, Teller, count, size
+from .report import load_entries, make_report, make_status
 from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
@@ -60,15 +60,20 @@ class Run:
         with self._locked():
             if self._config.retry_failed:
                 return self._retry()
-            while True:
-                plan, resumed = self._plan()
-                if not plan.segments:
-                    self._nothing_new(plan)
-                    return DONE
+            plan, resumed = self._plan()
+            if not plan.segments:
+                self._nothing_new(plan)
+                return DONE
+            self._work(plan)
+            status = self._report(plan)
+            if not resumed or self._stopped or self._halted:
+                return status
+            plan, _ = self._plan()
+            if plan.segments:
+                print()
                 self._work(plan)
-                status = self._report(plan)
-                if not resumed or self._stopped or self._halted:
-                    return status
+                status = max(status, self._report(plan))
+            return status
 
     def _retry(self) -> int:
         plan = make_retry_plan(self._ledger)
@@ -135,16 +140,29 @@ class Run:
         before = None if starts_anew(self._config) else self._ledger.load_plan()
         self._ledger.save_identity(job_identity(self._config))
         names = [one.id for one in self._destinations]
-        plan = make_plan(self._config, self._source, self._ledger, names, _say)
-        _say(
-            f"{len(plan.objects):,} objects, {size(sum(one.size for one in plan.objects))}; "
-            f"to do: {len(plan.segments):,} segments, {size(sum(s.stored_bytes for s in plan.segments))}."
-        )
+        plan = make_plan(self._config, self._source, self._ledger, names)
         self._use_output_of(plan)
-        return plan, before is not None and not before.finished
+        resumed = before is not None and not before.finished
+        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
+        left = self._left(plan) if resumed else plan.segments
+        done_before = sum(1 for one in plan.objects if one.note)
+        _say(
+            (f"Resuming plan {plan.name}, begun {begun} UTC. " if resumed else "")
+            + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
+            + (f", {done_before:,} of them passed over. " if done_before else ". ")
+            + f"To do: {count(len(left), 'segment')}"
+            + (f" of {len(plan.segments):,}" if resumed else "")
+            + f", {size(sum(segment.stored_bytes for segment in left))}."
+        )
+        return plan, resumed
+
+    def _left(self, plan: Plan) -> list[Segment]:
+        """The segments that some destination has not got whole."""
+        entries = load_entries(plan, self._ledger, self._destinations)
+        return [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
 
     def _nothing_new(self, plan: Plan) -> None:
-        print(f"Nothing new in {len(plan.objects):,} objects: all were done before. To do them again: --restart.")
+        print(f"Nothing new in {count(len(plan.objects), 'object')}: done before. To do it all again: --restart.")
         print(f"Ledger: {self._ledger.where()}")
 
     def _work(self, plan: Plan) -> None:
