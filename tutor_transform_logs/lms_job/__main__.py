@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _set_up_django(config)
         from .run import Run
 
-        run = Run(config, interruptions)
+        run = Run(config, interruptions, _share(options.share))
         status: int = getattr(run, options.phase)()
         return status
     except ConfigError as error:
@@ -47,8 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tutor_transform_logs.lms_job", description=__doc__)
     parser.add_argument("phase", choices=PHASES, help="run is plan, work and report in one process")
+    parser.add_argument(
+        "--share",
+        metavar="I/N",
+        default="0/1",
+        help="work: do only the I-th of N shares, counted from 0 (default: 0/1)",
+    )
     parser.add_argument("--config", required=True, metavar="FILE", help="the job's config file (JSON); - for stdin")
     return parser
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, _, of = text.partition("/")
+    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
+        raise ConfigError("--share", f"{text} is no share", "I/N, two whole numbers with I below N")
+    return int(index), int(of)
 
 
 def _text(path: str) -> str:

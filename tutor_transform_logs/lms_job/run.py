@@ -19,7 +19,7 @@ from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
 from .pace import Pace
 from .plan import make_plan, starts_anew
-from .plan_model import Plan, Segment
+from .plan_model import Plan, Segment, share
 from .progress import Progress, Teller, count, size
 from .report import load_entries, make_report, make_status
 from .retry import make_retry_plan
@@ -37,8 +37,10 @@ WIDEST = 100
 class Run:
     """One run of the job: opens what the config names, once it has seen that everything is there."""
 
-    def __init__(self, config: JobConfig, interruptions: Interruptions) -> None:
+    def __init__(self, config: JobConfig, interruptions: Interruptions, share: tuple[int, int] = (0, 1)) -> None:
+        """``share``: which part of the segments the phase WORK is to do, and of how many."""
         self._config = config
+        self._share = share
         self._interruptions = interruptions
         wait = config.lrs_max_wait_secs
         self._source = open_storage(config.source, wait)
@@ -174,8 +176,11 @@ class Run:
         statement_logger = open_logger(
             config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
         )
-        pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
-        progress = Progress(sum(segment.stored_bytes for segment in plan.segments))
+        index, of = self._share
+        segments = share(plan.segments, index, of) if of > 1 else plan.segments
+        # The limits are the run's: what runs at the same time elsewhere gets its part of them.
+        pace = Pace(config.sleep_between_batches_secs * of, config.max_events_per_second / of)
+        progress = Progress(sum(segment.stored_bytes for segment in segments))
         _show_log(progress.say)
 
         def worker(teller: Teller) -> Worker:
@@ -203,15 +208,15 @@ class Run:
 
         try:
             count = worker_count(config.workers)
-            if min(count, len(plan.segments)) > 1:
+            if min(count, len(segments)) > 1:
                 pool = Pool(count, forked, progress)
                 self._stopped = pool.stopped
-                pool.run(plan.segments, len(self._destinations))
+                pool.run(segments, len(self._destinations))
                 self._halted = pool.halted
             else:
                 alone = worker(progress)
                 self._stopped = alone.stopped
-                alone.work(plan.segments)
+                alone.work(segments)
         except Interrupted as interruption:
             self._halted = OutOfReach(f"Interrupted ({interruption.name}).")
         except JobError as error:
