@@ -29,6 +29,7 @@ DEV = [
     "moto[server]>=5,<6",
     "mypy>=1.11,<3",
     "nanio>=0.1.7,<0.2",
+    "PyMySQL>=1.1,<2",
     "pytest>=8,<10",
     "pytest-timeout>=2.3,<3",
     "ruff>=0.8,<1",

@@ -67,6 +67,9 @@ class ReplayCommand(click.Command):
                 formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Here, because Tutor waits for the cluster before it calls a job's callback.
+        if getattr(ctx.obj, "NAME", None) not in ("local", "dev"):
+            raise TutorError("Kubernetes is not supported by this version yet: use tutor local or dev")
         try:
             return super().invoke(ctx)
         except TutorError as error:
@@ -136,8 +139,6 @@ def transform_tracking_logs_job(
     """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script)."""
     click_context = click.get_current_context()
     context = click_context.obj
-    if getattr(context, "NAME", None) not in ("local", "dev"):
-        raise TutorError("Kubernetes is not supported by this version yet: use tutor local or dev")
     site = tutor_config.load(context.root)
     values = job_config.from_settings(context.root, site)
     for role, text in (("source", source_config), ("destination", destination_config)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -71,7 +72,8 @@ def write_config(root: str, text: str) -> Path:
             file.write(text)
             os.fchmod(descriptor, 0o644)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise TutorError(
             f"The job's config file can't be written: {error}. If {private} belongs to another user, remove it"
         ) from error

@@ -36,8 +36,8 @@ class Setting:
     """One row of the table.
 
     ``key`` is the name in the job's config file; the setting is ``TRANSFORM_LOGS_`` and the key in capitals. A default
-    of ``None`` is one that depends on other settings; ``default_text`` says how. ``secret`` settings have no option on
-    the command line and are never printed; ``hidden`` ones have an option, but their values are not printed either.
+    of ``None`` is one that depends on other settings; ``default_text`` says how. Those that may hold a
+    ``secret`` have no option on the command line, and their values are never printed.
     """
 
     key: str
@@ -47,7 +47,6 @@ class Setting:
     default: Any = None
     default_text: str = ""
     secret: bool = False
-    hidden: bool = False
     rendered: bool = False
     """Is the value a template that Tutor renders, as its own settings are? All others are taken literally."""
 
@@ -104,7 +103,7 @@ def _storage(role: str, at_first: str, where: str, exists: str, use: str, **defa
 
     key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
     yield row("provider", TEXT, where, at_first)
-    yield row("key", TEXT, "LOCAL: a directory in the job's container; else the access key id.", key, hidden=True)
+    yield row("key", TEXT, "LOCAL: a directory in the job's container; else the access key id.", key)
     yield row("secret", TEXT, "The secret access key.", "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
     yield row("container", TEXT, f"LOCAL: one directory in the key; else a bucket. {exists}")
     yield row("prefix", TEXT, f"{use} A leading / is taken off.")
@@ -112,7 +111,7 @@ def _storage(role: str, at_first: str, where: str, exists: str, use: str, **defa
     yield row(
         "port", NUMBER, "The object store's port.", "MINIO: 9000; S3: S3_PORT; the provider's for a host of yours"
     )
-    yield row("secure", FLAG, "Speak HTTPS?", "MINIO: false; S3: S3_USE_SSL; true for a host of yours")
+    yield row("secure", FLAG, "Whether to speak HTTPS.", "MINIO: false; S3: S3_USE_SSL; true for a host of yours")
     yield row("region", TEXT, "The bucket's region.", "S3: S3_REGION")
     yield row("token", TEXT, "A session token.", secret=True)
     yield row("options", MAPPING, "An object: any other keyword of libcloud's driver.", secret=True)

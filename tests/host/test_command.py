@@ -1,0 +1,306 @@
+"""The real ``tutor`` with a ``docker`` that records: what it is asked to run, and what the job would read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.conftest import Done, Tutor
+
+SECRET = 's3cr$t"{{x}}'
+NASTY = [
+    "with space",
+    "it's",
+    'dou"ble',
+    "$HOME",
+    "`id`",
+    "back\\slash",
+    "{{ LMS_HOST }}",
+    "{% raw",
+    "new\nline\n",
+    "#x",
+]
+
+
+def assert_hidden(secret: str, done: Done) -> None:
+    """The secret is in the config file, and nowhere else that anybody could look."""
+    assert secret in json.dumps(done.config, ensure_ascii=False) or secret in str(done.config)
+    seen = [done.output, *done.job["argv"], *done.job["environ"].values()]
+    assert [text for text in seen if secret in text] == []
+
+
+def test_it_runs_the_job_in_its_service_with_nothing_set(tutor: Tutor) -> None:
+    done = tutor.replay()
+    assert done.status == 0, done.output
+    argv = done.job["argv"]
+    run = argv.index("run")
+    assert argv[0] == "compose"
+    assert argv[run - 1].endswith("local/docker-compose.jobs.yml")
+    name = Path(done.job["path"]).name
+    script = f"exec sh /openedx/transform-logs/tasks/run.sh /openedx/transform-logs/config/{name}"
+    assert argv[run:] == ["run", "--rm", "-T", "transform-logs-job", "sh", "-e", "-c", script]
+    assert done.config == {"restart": False, "retry_failed": False}
+
+
+def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:
+    done = tutor("dev", "do", "transform-tracking-logs")
+    assert done.status == 0, done.output
+    assert [word for word in done.job["argv"] if word.endswith("dev/docker-compose.jobs.yml")]
+
+
+def test_it_says_that_kubernetes_is_not_supported_yet(tutor: Tutor) -> None:
+    assert "Kubernetes is not supported" in tutor("k8s", "do", "transform-tracking-logs").error
+
+
+def test_a_secret_survives_and_stays_out_of_sight(each_tutor: Tutor) -> None:
+    each_tutor.save(TRANSFORM_LOGS_SOURCE_SECRET=SECRET, TRANSFORM_LOGS_BATCH_SIZE="7")
+    each_tutor.must("config", "save")  # renders what it finds in config.yml, and saves that
+    done = each_tutor.replay()
+    assert done.config["source_secret"] == SECRET
+    assert done.config["batch_size"] == 7
+    assert_hidden(SECRET, done)
+
+
+def test_any_text_survives_from_the_settings_and_from_options(tutor: Tutor) -> None:
+    options = [{f"k{number}": text for number, text in enumerate(NASTY)}]
+    everything = "".join(NASTY)
+    tutor.save(
+        TRANSFORM_LOGS_SOURCE_SECRET=everything,
+        TRANSFORM_LOGS_DESTINATION_OPTIONS=json.dumps({"nested": options}),
+        TRANSFORM_LOGS_SOURCE_TOKEN="0123",
+        TRANSFORM_LOGS_SOURCE_PORT='"9000"',
+    )
+    config = tutor.replay("--source-prefix", everything).config
+    assert config["source_secret"] == everything
+    assert config["source_prefix"] == everything
+    assert config["destination_options"] == {"nested": options}
+    assert config["source_token"] == "0123"
+    assert config["source_port"] == "9000"
+
+
+def test_the_config_file_is_the_jobs_and_its_owners_and_is_gone_after_the_run(tutor: Tutor) -> None:
+    done = tutor.replay()
+    assert done.job["modes"] == [0o644, 0o755, 0o700]
+    assert list(Path(done.job["path"]).parent.iterdir()) == []
+    assert list(Path(tutor.replay(JOB_STATUS="4").job["path"]).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", ["000", "077"])
+def test_the_permissions_do_not_depend_on_the_umask(tutor: Tutor, umask: str) -> None:
+    sh = Tutor(tutor.bin, tutor.root, tutor.environ)
+    wrapper = tutor.root.parent / "umask-bin"
+    wrapper.mkdir()
+    (wrapper / "tutor").write_text(f'#!/bin/sh\numask {umask}\nexec {sh.bin}/tutor "$@"\n')
+    (wrapper / "tutor").chmod(0o755)
+    assert Tutor(wrapper, tutor.root, tutor.environ).replay().job["modes"] == [0o644, 0o755, 0o700]
+
+
+@pytest.mark.parametrize(("status", "words"), [(3, "rejected"), (4, "Run the same command again")])
+def test_it_ends_with_the_jobs_own_status(each_tutor: Tutor, status: int, words: str) -> None:
+    done = each_tutor.replay(JOB_STATUS=str(status))
+    assert done.status == status, done.output
+    assert words in done.output
+    assert "Traceback" not in done.output
+
+
+def test_any_other_failure_is_tutors_to_report(tutor: Tutor) -> None:
+    done = tutor.replay(JOB_STATUS="2")
+    assert done.status == 1
+    assert "Command failed with status 2" in done.output
+    assert "Traceback" not in done.output
+
+
+ERBS = {
+    "--source_provider": "LOCAL",
+    "--source_config": '{"key": "/openedx/data/", "prefix": "tracking.log", "container": "logs"}',
+    "--destination_provider": "LRS",
+}
+MINIO = (
+    '{"key": "openedx", "secret": "minio secret", "container": "openedx", "prefix": "%s", '
+    '"host": "files.local.overhang.io", "secure": false}'
+)
+
+
+def words(options: dict[str, str]) -> list[str]:
+    return [word for option in options.items() for word in option]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {**ERBS, "--transformer_type": "xapi"},
+            {"source_key": "/openedx/data/", "source_prefix": "tracking.log", "transformer_type": "xapi"},
+        ),
+        (
+            {**ERBS, "--transformer_type": "caliper", "--batch_size": "1000", "--sleep_between_batches_secs": "2.5"},
+            {"transformer_type": "caliper", "batch_size": "1000", "sleep_between_batches_secs": "2.5"},
+        ),
+        (
+            {
+                "--source_provider": "S3",
+                "--source_config": '{"key": "openedx", "secret": "minio secret", "container": "openedx", "prefix": '
+                '"tracking", "host": "minio", "port": 9000, "secure": false}',
+                "--destination_provider": "LRS",
+                "--transformer_type": "xapi",
+            },
+            {"source_provider": "S3", "source_port": 9000, "source_secure": False, "source_secret": "minio secret"},
+        ),
+        (
+            {
+                "--transformer_type": "caliper",
+                "--source_provider": "LOCAL",
+                "--source_config": '{"key": "/openedx/data/", "container": "logs", "prefix": "tracking.log"}',
+                "--destination_provider": "LOCAL",
+                "--destination_config": '{"key": "/openedx/data/", "container": "transformed_logs", "prefix": '
+                '"2023-06-01"}',
+            },
+            {"destination_container": "transformed_logs", "destination_prefix": "2023-06-01"},
+        ),
+        (
+            {
+                "--source_provider": "MINIO",
+                "--source_config": MINIO % "/tracking_logs",
+                "--destination_provider": "MINIO",
+                "--destination_config": MINIO % "transformed_logs/2023-06-02/",
+                "--transformer_type": "xapi",
+            },
+            {"source_host": "files.local.overhang.io", "source_port": "", "destination_secure": False},
+        ),
+    ],
+)
+def test_the_documents_command_lines_work_unchanged(
+    tutor: Tutor, options: dict[str, str], expected: dict[str, Any]
+) -> None:
+    done = tutor.replay(*words(options))
+    assert done.status == 0, done.output
+    assert {key: done.config[key] for key in expected} == expected
+    if "minio secret" in str(options):
+        assert_hidden("minio secret", done)
+
+
+def test_both_spellings_and_several_urls_after_one_flag(tutor: Tutor) -> None:
+    urls = ["http://lrs1.example.com", "http://lrs2.example.com"]
+    config = tutor.replay("--lrs-urls", *urls, "--dry_run", "--source_prefix", "a_b", "--no-strict").config
+    assert config["lrs_urls"] == urls
+    assert config["dry_run"] is True
+    assert config["strict"] is False
+    assert config["source_prefix"] == "a_b"
+
+
+def test_an_option_wins_over_erbs_config_and_that_over_the_setting(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_SOURCE_PREFIX="set", TRANSFORM_LOGS_SOURCE_CONTAINER="set", TRANSFORM_LOGS_BATCH_SIZE="5")
+    config = tutor.replay("--source_config", '{"container": "json", "prefix": "json"}', "--source-prefix", "opt").config
+    assert (config["source_prefix"], config["source_container"], config["batch_size"]) == ("opt", "json", 5)
+
+
+def test_the_sites_defaults_follow_a_provider_that_is_given_for_one_run(tutor: Tutor) -> None:
+    tutor.save(OPENEDX_AWS_ACCESS_KEY="AKIA", OPENEDX_AWS_SECRET_ACCESS_KEY="site-secret")
+    done = tutor.replay("--source-provider", "MINIO", "--source-container", "b")
+    assert (done.config["source_key"], done.config["source_host"]) == ("AKIA", "minio")
+    assert_hidden("site-secret", done)
+
+
+def test_the_environment_gives_settings_as_it_does_for_tutors_own(tutor: Tutor) -> None:
+    done = tutor.replay(TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN="0123", TUTOR_TRANSFORM_LOGS_DRY_RUN="true")
+    assert (done.config["source_token"], done.config["dry_run"]) == ("0123", True)
+
+
+def test_an_image_for_one_run(tutor: Tutor) -> None:
+    assert tutor.replay("--docker-image", "me/openedx:1").job["environ"]["TRANSFORM_LOGS_JOB_IMAGE"] == "me/openedx:1"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--source-provider", "MINO"], "TRANSFORM_LOGS_SOURCE_PROVIDER (--source-provider)"),
+        (["--batch-size", "x"], "TRANSFORM_LOGS_BATCH_SIZE (--batch-size)"),
+        (["--destination-provider", "S3"], "TRANSFORM_LOGS_DESTINATION_CONTAINER (--destination-container)"),
+        (["--source_config", '{"secret": "hush"'], "--source_config"),
+        (["--transformer_type", "scorm"], "TRANSFORM_LOGS_TRANSFORMER_TYPE (--transformer-type)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(tutor: Tutor, args: list[str], said: str) -> None:
+    error = tutor.replay(*args).error
+    assert f"Error: {said}: " in error
+    assert "hush" not in error
+    assert not (tutor.root / "env/plugins/transform_logs/private").exists()
+
+
+def test_a_mistake_in_config_yml_is_one_line(tutor: Tutor) -> None:
+    with (tutor.root / "config.yml").open("a") as file:
+        file.write("TRANSFORM_LOGS_SOURCE_SECRET: yes\n")
+    assert "put it in quotes" in tutor.replay().error
+
+
+def test_an_environment_of_another_version_is_noticed(tutor: Tutor) -> None:
+    (tutor.root / "env/plugins/transform_logs/lms_job/config.py").write_text("old")
+    assert "Run: tutor config save" in tutor.replay().error
+
+
+def test_a_config_folder_that_docker_made_is_explained(tutor: Tutor) -> None:
+    private = tutor.root / "env/plugins/transform_logs/private"
+    private.write_text("in the way")
+    assert f"{private}" in tutor.replay().error
+
+
+def test_deduplicate_without_aspects_is_accepted_and_explained(tutor: Tutor) -> None:
+    done = tutor.replay("--deduplicate")
+    assert done.status == 0
+    assert "nothing to do. Aspects is not enabled" in done.output
+    assert len(done.calls) == 1
+
+
+def test_help_names_every_setting(tutor: Tutor) -> None:
+    from tutor_transform_logs.settings import SETTINGS
+
+    done = tutor.replay("--help")
+    assert done.status == 0, done.output
+    assert [setting.name for setting in SETTINGS if setting.name not in done.output] == []
+    assert max(map(len, done.output.splitlines())) <= 100
+
+
+FAKE_ASPECTS = '''
+import os, click
+from tutor import hooks
+
+@click.command("transform-tracking-logs")
+def job():
+    """Aspects' own."""
+    yield "lms", "echo aspects"
+
+hooks.Filters.CLI_DO_COMMANDS.add_item(job)
+hooks.Filters.ENV_TEMPLATE_ROOTS.add_item(os.path.join(os.path.dirname(__file__), "templates"))
+'''
+
+
+@pytest.mark.parametrize("name", ["aspects", "zzz"])
+def test_with_aspects_ours_runs_and_then_its_deduplication(each_tutor: Tutor, name: str) -> None:
+    """A plugin that registers a job of the same name, loaded before ours and after."""
+    plugins = Path(each_tutor.environ["TUTOR_PLUGINS_ROOT"])
+    (plugins / f"{name}.py").write_text(FAKE_ASPECTS)
+    script = plugins / "templates/aspects/jobs/init/clickhouse/deduplicate.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text("echo deduplicate {{ LMS_HOST }}")
+    each_tutor.must("plugins", "enable", name)
+    done = each_tutor.replay("--deduplicate", "--source_provider", "LOCAL", "--source_config", '{"container": "logs"}')
+    assert done.status == 0, done.output
+    services = [word for call in done.calls for word in call["argv"] if word.endswith("-job")]
+    if name == "aspects":
+        assert services == ["transform-logs-job", "clickhouse-job"]
+        assert done.calls[1]["argv"][-1] == "echo deduplicate lms.test"
+        failed = each_tutor.replay("--deduplicate", JOB_STATUS="3")
+        assert (failed.status, len(failed.calls)) == (3, 1)
+    else:
+        assert services == ["transform-logs-job"]
+
+
+def test_the_demo_says_what_to_install(tutor: Tutor) -> None:
+    """This Tutor has an environment of its own, without event-routing-backends."""
+    done = tutor("transform-logs", "demo")
+    assert done.status == 1
+    assert "pip install 'tutor-contrib-transform-logs[demo]'" in done.output
+    assert "Traceback" not in done.output

@@ -1,0 +1,140 @@
+"""What the job is told: by the user, else by the site; and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tutor_transform_logs import job_config
+from tutor_transform_logs.lms_job import config as job
+
+MINIO_SITE: dict[str, Any] = {
+    "PLUGINS": ["minio"],
+    "OPENEDX_AWS_ACCESS_KEY": "openedx",
+    "OPENEDX_AWS_SECRET_ACCESS_KEY": "minio's",
+}
+S3_SITE: dict[str, Any] = {
+    "PLUGINS": ["s3"],
+    "OPENEDX_AWS_ACCESS_KEY": "AKIA",
+    "OPENEDX_AWS_SECRET_ACCESS_KEY": "amazon's",
+    "S3_HOST": "",
+    "S3_PORT": "",
+    "S3_REGION": "eu-west-1",
+    "S3_USE_SSL": True,
+}
+CEPH_SITE = {**S3_SITE, "S3_HOST": "ceph.example.org", "S3_PORT": 8443}
+
+
+def source(values: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
+    """What the site adds to the source."""
+    result = job_config.with_site_defaults({f"source_{name}": value for name, value in values.items()}, site)
+    return {name.removeprefix("source_"): value for name, value in result.items()}
+
+
+@pytest.mark.parametrize(
+    ("site", "given", "expected"),
+    [
+        (MINIO_SITE, {}, {}),
+        (MINIO_SITE, {"provider": "LOCAL"}, {}),
+        (MINIO_SITE, {"provider": "AZURE_BLOBS"}, {}),
+        (
+            MINIO_SITE,
+            {"provider": "minio"},
+            {"key": "openedx", "secret": "minio's", "host": "minio", "port": 9000, "secure": False},
+        ),
+        # A host of one's own has its own port and scheme.
+        (MINIO_SITE, {"provider": "MINIO", "host": "files.x"}, {"key": "openedx", "secret": "minio's"}),
+        # A key of one's own has its own secret.
+        (MINIO_SITE, {"provider": "MINIO", "key": "me"}, {"host": "minio", "port": 9000, "secure": False}),
+        # tutor-minio's keys are not for Amazon.
+        (MINIO_SITE, {"provider": "S3"}, {}),
+        (S3_SITE, {"provider": "S3"}, {"key": "AKIA", "secret": "amazon's", "region": "eu-west-1"}),
+        # An empty key asks for boto3's own chain.
+        (S3_SITE, {"provider": "S3", "key": ""}, {"region": "eu-west-1"}),
+        (
+            CEPH_SITE,
+            {"provider": "S3"},
+            {"key": "AKIA", "secret": "amazon's", "host": "ceph.example.org", "port": 8443, "secure": True}
+            | {"region": "eu-west-1"},
+        ),
+        (
+            CEPH_SITE,
+            {"provider": "MINIO"},
+            {"key": "AKIA", "secret": "amazon's", "host": "ceph.example.org", "port": 8443, "secure": True},
+        ),
+        ({}, {"provider": "MINIO"}, {"host": "minio", "port": 9000, "secure": False}),
+    ],
+)
+def test_the_site_fills_in_what_belongs_together(
+    site: dict[str, Any], given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert source(given, site) == {**given, **expected}
+
+
+def test_erbs_config_says_all_there_is_to_say() -> None:
+    text = '{"key": "a", "secret": "s", "container": "c", "host": "h", "port": 9000, "secure": false, "ex": {"b": 1}}'
+    values = job_config.with_site_defaults({"source_provider": "S3", **job_config.from_erb("source", text)}, CEPH_SITE)
+    loaded = job_config.check(values).source
+    assert (loaded.key, loaded.secret, loaded.container, loaded.prefix) == ("a", "s", "c", "")
+    assert (loaded.host, loaded.port, loaded.secure, loaded.region) == ("h", 9000, False, "")
+    assert loaded.options == {"ex": {"b": 1}}
+
+
+def test_erbs_config_without_prefix_reads_the_whole_directory() -> None:
+    values = job_config.from_erb("source", '{"key": "/openedx/data/", "container": "logs"}')
+    loaded = job_config.check(values).source
+    assert (loaded.root, loaded.prefix) == ("/openedx/data/logs", "")
+
+
+def test_the_documents_minio_prefix_loses_its_slash() -> None:
+    values = job_config.from_erb("source", '{"container": "openedx", "prefix": "/tracking_logs"}')
+    assert job_config.check({"source_provider": "MINIO", **values}).source.prefix == "tracking_logs"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"source_provider": "MINO"},
+            ['SOURCE_PROVIDER (--source-provider): "MINO"', "did you mean MINIO?", "LOCAL, S3"],
+        ),
+        ({"source_provider": "LSR"}, ['"LSR"', "allowed: LOCAL, S3, MINIO"]),
+        ({"destination_provider": "LSR"}, ['"LSR"', "did you mean LRS?"]),
+        ({"source_provider": "LRS"}, ["SOURCE_PROVIDER (--source-provider)", "destination only"]),
+        ({"source_provider": "S3"}, ["SOURCE_CONTAINER (--source-container): not set"]),
+        ({"destination_provider": "LOCAL"}, ["DESTINATION_CONTAINER (--destination-container): not set"]),
+        (
+            {
+                "destination_provider": "LOCAL",
+                "destination_container": "logs",
+                "destination_prefix": "tracking.log/out",
+            },
+            ["DESTINATION_PREFIX (--destination-prefix)", "/openedx/data/logs/tracking.log/out", "allowed: another"],
+        ),
+        ({"batch_size": "many"}, ['BATCH_SIZE (--batch-size): "many"', "allowed: a whole number"]),
+        ({"source_port": "70000"}, ["SOURCE_PORT (--source-port)", "70000", "65535"]),
+        ({"source_options": '{"a": "hush'}, ["TRANSFORM_LOGS_SOURCE_OPTIONS: ", "JSON"]),
+        ({"lrs_endpoints": '[{"url": "hush"}]'}, ["TRANSFORM_LOGS_LRS_ENDPOINTS: ", "a URL"]),
+        ({"transformer_type": "xAPI"}, ['TRANSFORMER_TYPE (--transformer-type): "xAPI"', "xapi or caliper"]),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(values: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(job_config.SettingError) as caught:
+        job_config.check(values)
+    message = str(caught.value.args[0])
+    assert message.startswith("TRANSFORM_LOGS_")
+    assert "\n" not in message
+    assert "; allowed: " in message
+    assert [word for word in words if word not in message] == [], message
+
+
+@pytest.mark.parametrize("text", ['{"secret": "hush', "[1]", '"hush"'])
+def test_erbs_config_that_is_no_object_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(job_config.SettingError, match=r"^--source_config: .*; allowed: a JSON object$") as caught:
+        job_config.from_erb("source", text)
+    assert "hush" not in str(caught.value)
+
+
+def test_every_key_of_the_job_has_a_name_in_errors() -> None:
+    assert {key: name for key in job.KEYS if not (name := job_config._called(key)).startswith("TRANSFORM_LOGS_")} == {}
