@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import demo_lms
 from tests.services.registry import used_services
 
 pytest_plugins = ["tests.services.fixtures"]
+
+# A busy machine is slow, which is no failure; and in CI a run must not fail by the luck of the draw.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
 
 _workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-")
 
