@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError, connections
 from . import dead_letters
 from .backoff import delays
 from .errors import JobError, OutOfReach
-from .events import Event
+from .events import Event, parse
 
 log = logging.getLogger(__name__)
 
@@ -127,20 +127,22 @@ class Transformer:
 
         Raises :class:`Untransformable`, and :class:`~.errors.OutOfReach` when the database stays away.
         """
-        made = self._process(event)
+        made = self._process(event, raw)
         if not made:
             if not any(event.name in mapping for mapping in self._mappings):
                 raise Untransformable(dead_letters.NO_TRANSFORMER, f"no {self.type} transformer for {event.name}")
             raise Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
         return [self._statement(fields, raw, index) for index, fields in enumerate(made)]
 
-    def _process(self, event: Event) -> list[dict[str, Any]]:
+    def _process(self, event: Event, raw: bytes) -> list[dict[str, Any]]:
         waits = delays(self._max_wait_secs)
         while True:
             try:
                 return list(self.router.process_event(dict(event.fields)))
             except (OperationalError, InterfaceError) as error:
                 _wait_for_database(waits, error)
+                # ERB takes fields out of the event's data as it goes: the next try needs them all.
+                event = parse(raw)
             except Exception as error:
                 # One event's exception is that event's alone, whatever it is.
                 raise _untransformable(error) from None
