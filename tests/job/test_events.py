@@ -40,9 +40,10 @@ def outcome(raw: bytes) -> Event | str:
     try:
         return parse(raw)
     except Unparsable as error:
-        assert error.reason in REASONS
-        assert error.words
-        return error.reason
+        reason, words = error.reason, error.words
+    assert reason in REASONS
+    assert words
+    return reason
 
 
 def same(one: Any, other: Any) -> bool:

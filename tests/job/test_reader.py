@@ -6,7 +6,6 @@ import bz2
 import gzip
 import lzma
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -31,6 +30,17 @@ def cut(content: bytes, points: list[int]) -> list[bytes]:
     """``content`` in pieces, some of them empty."""
     bounds = [0, *sorted(min(point, len(content)) for point in points), len(content)]
     return [content[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def until_broken(chunks: list[bytes], name: str) -> tuple[bytes, str]:
+    """What is unpacked before the break, and what is said of it; no words if there is none."""
+    got = b""
+    try:
+        for piece in decompressed(chunks, name):
+            got += piece
+    except BrokenObject as error:
+        return got, str(error)
+    return got, ""
 
 
 def expected_lines(content: bytes, offset: int, number: int, limit: int) -> list[Line]:
@@ -121,11 +131,8 @@ def test_of_a_truncated_object_the_good_part_is_read(name: str, share: float) ->
     # bzip2 unpacks in blocks of at most 900 kB, so its content has to be longer than some of them.
     content = b"".join(b'{"name": "x", "number": %d}\n' % number for number in range(60_000))
     packed = COMPRESSORS[name](content)
-    pieces = []
-    with pytest.raises(BrokenObject, match=f"^truncated {name} data$"):
-        for piece in decompressed(cut(packed[: int(len(packed) * share)], [1000, 70_000]), name):
-            pieces.append(piece)
-    got = b"".join(pieces)
+    got, words = until_broken(cut(packed[: int(len(packed) * share)], [1000, 70_000]), name)
+    assert words == f"truncated {name} data"
     assert content.startswith(got)
     assert len(got) > len(content) * (share - 0.35)
 
@@ -135,20 +142,16 @@ def test_of_a_damaged_object_the_good_part_is_read(name: str) -> None:
     good = COMPRESSORS[name](b"good\n")
     bad = bytearray(COMPRESSORS[name](bytes(range(256)) * 400))
     bad[len(bad) // 2 : len(bad) // 2 + 20] = b"\xa5" * 20
-    pieces = []
-    with pytest.raises(BrokenObject, match=f"^(damaged|truncated) {name} data"):
-        for piece in decompressed([good + bytes(bad)], name):
-            pieces.append(piece)
-    assert b"".join(pieces).startswith(b"good\n")
+    got, words = until_broken([good + bytes(bad)], name)
+    assert got.startswith(b"good\n")
+    assert words.startswith((f"damaged {name} data", f"truncated {name} data"))
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_rubbish_after_the_last_member_is_a_break(name: str) -> None:
-    pieces = []
-    with pytest.raises(BrokenObject):
-        for piece in decompressed([COMPRESSORS[name](b"good\n"), b"rubbish"], name):
-            pieces.append(piece)
-    assert b"".join(pieces) == b"good\n"
+    got, words = until_broken([COMPRESSORS[name](b"good\n"), b"rubbish"], name)
+    assert got == b"good\n"
+    assert words
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
@@ -166,7 +169,7 @@ def test_any_bytes_are_unpacked_or_broken(name: str, content: bytes, points: lis
 def test_a_bomb_is_unpacked_in_pieces(name: str) -> None:
     size = 32 * 1024**2
     bomb = {
-        "gzip": lambda: zlib.compress(bytes(size), wbits=31),
+        "gzip": lambda: gzip.compress(bytes(size)),
         "bzip2": lambda: bz2.compress(bytes(size)),
         "xz": lambda: lzma.compress(bytes(size), preset=0),
     }[name]()

@@ -1,0 +1,186 @@
+"""Where batches, segments and chunks are cut changes nothing of what is made."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.job.erb import transformer
+from tutor_transform_logs.demo import samples
+from tutor_transform_logs.lms_job.batches import Batch, Limits, batches
+from tutor_transform_logs.lms_job.counts import total
+from tutor_transform_logs.lms_job.plan_model import Segment
+from tutor_transform_logs.lms_job.transform import Transformer
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+ROOMY = Limits(events=10**6, bytes=10**9, line_bytes=16 * 1024**2)
+# Of every outcome some, with both line ends, and the last line open.
+CONTENT = b"".join(
+    line.data + line.ending
+    for lines in (samples.FILES["tracking.log.1"]()[:9], samples.FILES["tracking.log"]()[-34:])
+    for line in lines
+)
+STARTS = [0, *(at + 1 for at, byte in enumerate(CONTENT) if byte == 0x0A and at + 1 < len(CONTENT))]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An object that is read in chunks of some size."""
+
+    content: bytes
+    chunk: int
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        content = self.content[start:end]
+        yield from (content[at : at + self.chunk] for at in range(0, len(content), self.chunk))
+
+
+@pytest.fixture(scope="module")
+def xapi() -> Iterator[Transformer]:
+    with transformer("xapi") as made:
+        yield made
+
+
+def segment(start: int = 0, end: int | None = len(CONTENT), **more: Any) -> Segment:
+    return Segment(id=1, content=1, object="tracking.log", start=start, end=end, stored_bytes=0, **more)
+
+
+def facts(made: Sequence[Batch]) -> dict[str, Any]:
+    """All that a run keeps of its batches, without where they were cut."""
+    return {
+        "made": [(one.statement.id, one.statement.body, one.line.offset) for batch in made for one in batch.made],
+        "letters": [
+            (letter.offset, letter.stage, letter.reason, letter.words, letter.event, letter.raw)
+            for batch in made
+            for letter in batch.letters
+        ],
+        "counts": total(batch.counts for batch in made).to_json(),
+        "end": (made[-1].end, made[-1].resume_at, made[-1].ends_open),
+    }
+
+
+def in_order(made: Sequence[Batch], start: int) -> None:
+    """Batches follow each other without a gap, and only the last is the last."""
+    for batch in made:
+        assert batch.start == start
+        start = batch.end
+    assert [batch.last for batch in made] == [False] * (len(made) - 1) + [True]
+
+
+_whole: dict[int, dict[str, Any]] = {}
+
+
+def whole(xapi: Transformer) -> dict[str, Any]:
+    if not _whole:
+        _whole[0] = facts(list(batches(Memory(CONTENT, 10**9), xapi, segment(), (0, 1), [], ROOMY)))
+    return _whole[0]
+
+
+def test_the_content_has_everything_in_it(xapi: Transformer) -> None:
+    counts = whole(xapi)["counts"]
+    assert counts["lines"] == len(STARTS)
+    assert all(counts[name] for name in ("blank", "unparsable", "unknown_event", "transformed", "untransformable"))
+
+
+fewer = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@fewer
+@given(
+    chunk=st.integers(1, 5000),
+    events=st.integers(1, 40),
+    size=st.sampled_from([1, 3000, 10**9]),
+    cuts=st.lists(st.sampled_from(STARTS), max_size=4),
+)
+def test_cuts_do_not_change_what_is_made(
+    xapi: Transformer, chunk: int, events: int, size: int, cuts: list[int]
+) -> None:
+    limits = Limits(events, size, ROOMY.line_bytes)
+    made = list(batches(Memory(CONTENT, chunk), xapi, segment(), (0, 1), cuts, limits))
+    in_order(made, 0)
+    assert facts(made) == whole(xapi)
+    assert {cut for cut in cuts if cut} <= {batch.start for batch in made}
+    for batch in made:
+        assert batch.counts.transformed + batch.counts.untransformable <= events
+        assert STARTS[batch.next_line - 1 :][:1] == ([batch.end] if batch.end < len(CONTENT) else [])
+
+
+@fewer
+@given(
+    bounds=st.lists(st.sampled_from(STARTS[1:]), max_size=4, unique=True).map(sorted),
+    chunk=st.integers(1, 5000),
+    compressed=st.booleans(),
+)
+def test_segments_do_not_change_what_is_made(
+    xapi: Transformer, bounds: list[int], chunk: int, compressed: bool
+) -> None:
+    source = Memory(gzip.compress(CONTENT) if compressed else CONTENT, chunk)
+    made = []
+    for start, end in zip([0, *bounds], [*bounds, None if compressed else len(CONTENT)], strict=True):
+        one = segment(start, end, compression="gzip" if compressed else "")
+        part = list(batches(source, xapi, one, (start, 1), [], Limits(7, 10**9, ROOMY.line_bytes)))
+        in_order(part, start)
+        made += part
+    assert facts(made) == whole(xapi)
+
+
+@fewer
+@given(stop=st.integers(0, 12), chunk=st.integers(1, 5000))
+def test_a_run_taken_up_at_a_batch_goes_on_in_the_same_batches(xapi: Transformer, stop: int, chunk: int) -> None:
+    limits = Limits(5, 10**9, ROOMY.line_bytes)
+    first = list(batches(Memory(CONTENT, 4096), xapi, segment(), (0, 1), [], limits))[: stop + 1]
+    at = (first[-1].end, first[-1].next_line)
+    rest = []
+    if not first[-1].last:
+        rest = list(batches(Memory(CONTENT, chunk), xapi, segment(), at, [at[0]], limits))
+    undisturbed = list(batches(Memory(CONTENT, 4096), xapi, segment(), (0, 1), [], limits))
+    assert [(one.start, one.end, one.next_line) for one in [*first, *rest]] == [
+        (one.start, one.end, one.next_line) for one in undisturbed
+    ]
+
+
+def test_a_line_end_that_came_later_belongs_to_the_line_before(xapi: Transformer) -> None:
+    """The last line was whole, but without its newline, when it was done."""
+    grown = CONTENT + b"\n" + CONTENT[STARTS[2] : STARTS[4]]
+    later = segment(len(CONTENT), len(grown), after_open_line=True)
+    made = list(batches(Memory(grown, 100), xapi, later, (len(CONTENT), len(STARTS) + 1), [], ROOMY))
+    counts = total(batch.counts for batch in made)
+    assert (counts.lines, counts.blank) == (2, 0)
+    assert made[0].made[0].line.number == len(STARTS) + 1
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+def test_of_a_plain_object_that_was_cut_off_all_whole_lines_are_done(xapi: Transformer, cut: int) -> None:
+    shorter = Memory(CONTENT[:-cut], 1000)
+    made = list(batches(shorter, xapi, segment(), (0, 1), [], ROOMY))
+    assert "ends at byte" in made[-1].problem
+    assert made[-1].gone
+    counts = total(batch.counts for batch in made)
+    assert counts.lines == CONTENT[:-cut].count(b"\n")
+
+
+def test_of_a_truncated_gzip_the_good_part_is_done(xapi: Transformer) -> None:
+    packed = gzip.compress(CONTENT, 0)
+    made = list(
+        batches(Memory(packed[: len(packed) // 2], 999), xapi, segment(end=None, compression="gzip"), (0, 1), [], ROOMY)
+    )
+    assert made[-1].problem == "truncated gzip data"
+    assert total(batch.counts for batch in made).lines > len(STARTS) / 4
+
+
+def test_a_line_over_the_limit_is_a_dead_letter_that_keeps_its_beginning(xapi: Transformer) -> None:
+    limits = Limits(10, 10**9, 5000)
+    content = b'{"name": "play_video", "event": "' + b"x" * 20_000 + b'"}\n' + CONTENT[: STARTS[1]]
+    [batch] = batches(Memory(content, 700), xapi, segment(end=len(content)), (0, 1), [], limits)
+    [letter] = batch.letters
+    assert (letter.reason, letter.line, letter.offset) == ("line_too_long", 1, 0)
+    assert content.startswith(letter.raw)
+    assert len(letter.raw) <= 5000
+    assert batch.counts.transformed == 1

@@ -1,0 +1,231 @@
+"""The statements are ERB's, field for field: for every event type of ERB's white lists and every sample line.
+
+Another way to make the statements is held to the same tests by adding it to ``WAYS``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import override_settings
+from event_routing_backends import helpers
+from event_routing_backends.management.commands.helpers.event_log_parser import parse_json_event
+from eventtracking.tracker import get_tracker
+
+from tests.job.erb import comparable, fields_of, statements_of_erb, transformer
+from tutor_transform_logs.demo import events, samples
+from tutor_transform_logs.demo.events import Scene
+from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
+from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.lms_job import dead_letters
+from tutor_transform_logs.lms_job.errors import OutOfReach
+from tutor_transform_logs.lms_job.events import Unparsable, parse
+from tutor_transform_logs.lms_job.transform import Transformer, Untransformable
+
+KINDS: tuple[Kind, ...] = ("xapi", "caliper")
+# name -> what makes the transformer to test
+WAYS: dict[str, Callable[[Kind], AbstractContextManager[Transformer]]] = {"processors": transformer}
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of ``WAYS`` for one type, ready."""
+
+    kind: Kind
+    transformer: Transformer
+
+
+@pytest.fixture(params=[(way, kind) for way in WAYS for kind in KINDS], ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    name, kind = request.param
+    with override_settings(CALIPER_EVENTS_ENABLED=True, XAPI_EVENT_LOGGING_ENABLED=False), WAYS[name](kind) as made:
+        yield Way(kind, made)
+
+
+def white_list(kind: Kind) -> set[str]:
+    [processor] = [
+        one
+        for one in get_tracker().backends["event_transformer"].backends[kind].processors
+        if hasattr(one, "whitelist")
+    ]
+    return set(processor.whitelist)
+
+
+def scene(name: str, number: int) -> Scene:
+    person = roster.user(1 + number % 50)
+    return Scene(
+        user_id=person.id,
+        username=person.logged_as,
+        course=roster.course(number % 5).key,
+        time=f"2026-03-0{1 + number % 9}T10:{number % 60:02d}:00.{number % 1000:03d}001+00:00",
+        number=number,
+    )
+
+
+def assert_parity(way: Way, raw: bytes) -> int:
+    """Compare what the job makes of a line with what ERB makes of it; gives the number of statements."""
+    erbs_event = parse_json_event(raw.decode("utf-8", "replace"))
+    try:
+        event = parse(raw)
+    except Unparsable:
+        assert erbs_event is None
+        return 0
+    assert erbs_event is not None
+    assert event.fields == erbs_event
+    name = erbs_event.get("name", "")
+    assert event.name == name
+    words: str | None = None
+    try:
+        theirs = statements_of_erb(way.kind, erbs_event) if name else []
+    except Exception as error:
+        theirs, words = [], str(error)
+    assert way.transformer.known(name) == (name in white_list(way.kind))
+    if not way.transformer.known(name):
+        assert not theirs
+        assert words is None
+        return 0
+    if not theirs:
+        with pytest.raises(Untransformable) as raised:
+            way.transformer.statements(event, raw)
+        if words is None:
+            assert raised.value.reason == dead_letters.NO_TRANSFORMER
+        else:
+            # With ERB's own words, so that the reader of a dead letter can find them.
+            assert words in raised.value.words
+        return 0
+    mine = way.transformer.statements(event, raw)
+    # This is the event in which match_params are looked up: ERB has taken fields out of it.
+    assert event.fields == erbs_event
+    assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
+    for statement, their in zip(mine, theirs, strict=True):
+        assert json.loads(statement.body) == json.loads(json.dumps(statement.fields))
+        assert statement.body.count(b"\n") == 0
+        if way.kind == "xapi":
+            # Also in their order, which is what a reader of the files sees.
+            assert statement.body.decode("ascii") == json.dumps(their)
+            assert statement.id == their["id"]
+        else:
+            assert statement.id == statement.fields["data"][0]["id"]
+            assert uuid.UUID(statement.id).version == 5
+    return len(mine)
+
+
+def test_every_type_of_erbs_white_list_is_the_same(way: Way) -> None:
+    made = {}
+    for number, name in enumerate(sorted(white_list(way.kind))):
+        event = events.build(name, scene(name, number))
+        for line in (
+            events.to_json(event),
+            events.with_prefix(events.to_json(event, ascii_only=False), scene(name, 1)),
+        ):
+            made[name] = assert_parity(way, line.encode())
+    without = events.WITHOUT_XAPI_TRANSFORMER if way.kind == "xapi" else events.WITHOUT_CALIPER_TRANSFORMER
+    assert {name for name, count in made.items() if not count} == without
+    assert set(made) == white_list(way.kind)
+
+
+@pytest.mark.parametrize("name", samples.FILES)
+def test_every_sample_line_is_the_same(way: Way, name: str) -> None:
+    made = sum(assert_parity(way, line.data) for line in samples.FILES[name]() if line.data)
+    assert made == samples.expected(way.kind, name).statements
+
+
+def test_a_user_in_every_role_is_the_same(way: Way) -> None:
+    """By id, by name, by an id in text, retired, without external ids yet, and nobody."""
+    people: list[tuple[Any, str]] = [(person.id, person.logged_as) for person in roster.users(15)]
+    people += [(None, person.logged_as) for person in roster.users(15)]
+    people += [("", "learner0012"), ("12", "x"), (None, ""), (0, ""), (10**12, "nobody"), (None, "\ud800"), (True, "")]
+    for number, (user_id, username) in enumerate(people):
+        one = Scene(user_id, username, roster.course(0).key, f"2026-03-01T10:00:{number % 60:02d}+00:00", number)
+        assert_parity(way, events.to_json(events.build("play_video", one)).encode())
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_database_that_fails_once_changes_nothing(way: Way, failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever query fails: the next try starts from the whole event again."""
+    monkeypatch.setattr(time, "sleep", lambda secs: None)
+    for number, name in enumerate(sorted(white_list(way.kind))):
+        raw = events.to_json(events.build(name, scene(name, number))).encode()
+        erbs_event = parse_json_event(raw.decode())
+        assert erbs_event is not None
+        theirs = statements_of_erb(way.kind, erbs_event)
+        if not theirs:
+            continue
+        # Else ERB would answer from its caches and ask nothing.
+        forget()
+        queries = itertools.count(1)
+
+        def fail_once(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if next(queries) == failing:  # noqa: B023
+                raise OperationalError("server has gone away")
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(fail_once):
+            mine = way.transformer.statements(parse(raw), raw)
+        assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
+
+
+def test_a_database_that_stays_away_is_out_of_reach() -> None:
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        raise OperationalError("server has gone away")
+
+    raw = events.to_json(events.build("play_video", scene("x", 1))).encode()
+    forget()
+    with (
+        transformer("xapi", max_wait_secs=0.1) as made,
+        connection.execute_wrapper(fail),
+        pytest.raises(OutOfReach, match="server has gone away"),
+    ):
+        made.statements(parse(raw), raw)
+
+
+def forget() -> None:
+    """Empty ERB's caches: it would answer from them and ask the database nothing."""
+    for one in vars(helpers).values():
+        if hasattr(one, "cache_clear"):
+            one.cache_clear()
+
+
+def reason(kind: Kind, event: dict[str, Any]) -> str:
+    raw = json.dumps(event).encode()
+    with transformer(kind) as made, pytest.raises(Untransformable) as raised:
+        made.statements(parse(raw), raw)
+    assert raised.value.words
+    return raised.value.reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reasons_are_told_apart(kind: Kind) -> None:
+    one = scene("x", 1)
+    nobody = Scene(roster.UNKNOWN_USER_BASE, "nobody", one.course, one.time)
+    gone = Scene(one.user_id, one.username, roster.UNKNOWN_COURSE, one.time)
+    missing = events.build("edx.course.enrollment.activated", one)
+    missing = missing | {"event": {}}
+    assert reason(kind, events.build("play_video", nobody)) == dead_letters.UNKNOWN_USER
+    assert reason(kind, events.build("edx.course.enrollment.activated", gone)) == dead_letters.UNKNOWN_COURSE
+    assert reason(kind, events.build("play_video", one) | {"event": ""}) == dead_letters.MISSING_FIELD
+    type_error = events.build("play_video", one) | {"event": {"id": "x", "duration": [1]}}
+    assert reason(kind, type_error) == dead_letters.ERB_ERROR
+
+
+def test_caliper_ids_follow_from_the_line_alone() -> None:
+    raw = events.to_json(events.build("play_video", scene("x", 1))).encode()
+    other = raw.replace(b"195.5", b"195.6")
+    with transformer("caliper") as made:
+        ids = [made.statements(parse(line), line)[0].id for line in (raw, raw, other)]
+    assert ids[0] == ids[1] != ids[2]
+    with transformer("caliper", stable_ids=False) as made:
+        random = [made.statements(parse(raw), raw)[0].id for _ in range(2)]
+    assert len({*random, *ids}) == 4
+    assert uuid.UUID(random[0]).version == 4

@@ -1,0 +1,150 @@
+"""What is left to do, where it is cut, who does it, and how a log is known again: as plain values."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutor_transform_logs.lms_job.files import OutputFormat
+from tutor_transform_logs.lms_job.plan_model import (
+    HEAD_BYTES,
+    SURE_BYTES,
+    Content,
+    ContentIndex,
+    Fingerprint,
+    Plan,
+    Segment,
+    SourceObject,
+    cut_points,
+    share,
+    subtract,
+)
+
+OFFSETS = st.integers(0, 60)
+RANGES = st.tuples(OFFSETS, OFFSETS).map(lambda pair: (min(pair), max(pair)))
+BEYOND = 100  # stands for the end of an open range
+
+
+@given(st.tuples(OFFSETS, OFFSETS | st.none()), st.lists(RANGES, max_size=6))
+def test_subtract_leaves_each_byte_that_is_not_covered_once(
+    wanted: tuple[int, int | None], covered: list[tuple[int, int]]
+) -> None:
+    left = subtract(wanted, covered)
+    bytes_left = [at for start, end in left for at in range(start, BEYOND if end is None else end)]
+    end = BEYOND if wanted[1] is None else wanted[1]
+    bytes_wanted = set(range(wanted[0], end)) - {at for start, stop in covered for at in range(start, stop)}
+    assert bytes_left == sorted(bytes_wanted)
+    assert [end for _, end in left].count(None) == (1 if wanted[1] is None else 0)
+    assert all(end is None or start < end for start, end in left)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(10**8, 10**10))
+def test_cut_points_make_equal_pieces_of_at_most_the_size(start: int, length: int, size: int) -> None:
+    bounds = [start, *cut_points(start, start + length, size), start + length]
+    pieces = [end - begin for begin, end in pairwise(bounds)]
+    assert sum(pieces) == length
+    assert max(pieces) <= size + 1
+    assert max(pieces) - min(pieces) <= 1
+
+
+def segment(number: int, stored: int) -> Segment:
+    return Segment(id=number, content=1, object="tracking.log", start=0, end=stored, stored_bytes=stored)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=40), st.integers(1, 9))
+def test_every_segment_has_one_worker_and_the_shares_are_fair(sizes: list[int], workers: int) -> None:
+    segments = [segment(number, stored) for number, stored in enumerate(sizes, 1)]
+    shares = [share(segments, index, workers) for index in range(workers)]
+    assert sorted(one.id for part in shares for one in part) == list(range(1, len(sizes) + 1))
+    loads = [sum(one.stored_bytes for one in part) for part in shares]
+    assert max(loads) - min(loads) <= max(sizes, default=0)
+    assert shares == [share(segments[::-1], index, workers) for index in range(workers)]
+
+
+NAMES = st.sampled_from(["tracking.log", "tracking.log.1", "logs/\udcff\n"])
+CONTENTS = st.builds(
+    Content,
+    id=st.integers(1, 9),
+    fingerprint=st.builds(Fingerprint.of, st.binary(max_size=300)),
+    length=st.integers(0, 10**13),
+    lines=st.integers(0, 10**10),
+    done=st.dictionaries(st.sampled_from(["files", "lrs-1"]), st.integers(0, 10**13)),
+    names=st.dictionaries(NAMES, st.integers(0, 10**13)),
+    resume_at=st.none() | st.integers(0, 10**13),
+    ends_open=st.booleans(),
+)
+SEGMENTS = st.builds(
+    Segment,
+    id=st.integers(1, 9),
+    content=st.integers(1, 9),
+    object=NAMES,
+    start=st.integers(0, 10**13),
+    end=st.none() | st.integers(0, 10**13),
+    stored_bytes=st.integers(0, 10**13),
+    compression=st.sampled_from(["", "gzip"]),
+    after_open_line=st.booleans(),
+    lines_before=st.none() | st.integers(0, 10**10),
+    skip=st.dictionaries(st.sampled_from(["files", "lrs-1"]), st.integers(0, 10**13)),
+)
+OBJECTS = st.builds(SourceObject, NAMES, st.integers(0, 10**13), st.none() | st.integers(1, 9), st.text(max_size=9))
+
+
+@given(
+    st.builds(
+        Plan,
+        number=st.integers(1, 9999),
+        created=st.floats(0, 2e9),
+        contents=st.lists(CONTENTS, max_size=3).map(tuple),
+        objects=st.lists(OBJECTS, max_size=3).map(tuple),
+        segments=st.lists(SEGMENTS, max_size=3).map(tuple),
+        output=st.builds(
+            OutputFormat,
+            st.sampled_from(["single", "batches"]),
+            st.sampled_from(["none", "gzip"]),
+            st.integers(1, 10**12),
+        ),
+        finished=st.booleans(),
+    )
+)
+def test_a_plan_comes_back_from_json(plan: Plan) -> None:
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+LOG = bytes(range(256)) * 40
+
+
+@given(
+    heads=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 100, 255, 256, 300, 4096, 9000])), max_size=8)
+)
+def test_a_log_is_known_by_its_first_bytes_however_long_it_has_become(heads: list[tuple[int, int]]) -> None:
+    """Three logs, seen again and again under new names and at other lengths."""
+    index = ContentIndex([])
+    logs = [bytes([number]) + LOG for number in range(3)]
+    sure: dict[int, int] = {}
+    for turn, (number, length) in enumerate(heads):
+        head = logs[number][: min(length, HEAD_BYTES)]
+        found = index.find_or_add(f"name-{turn}", head)
+        if length >= SURE_BYTES and number in sure and length >= index.contents[sure[number]].fingerprint.length:
+            assert found.id == sure[number]
+        if length >= SURE_BYTES:
+            sure.setdefault(number, found.id)
+        assert all(found.id != other for which, other in sure.items() if which != number)
+    assert list(index.contents) == list(range(1, len(index.contents) + 1))
+
+
+def test_a_short_log_is_known_by_its_name_too() -> None:
+    index = ContentIndex([])
+    first = index.find_or_add("a", b"short")
+    assert index.find_or_add("b", b"short").id != first.id
+    assert index.find_or_add("a", b"short, and grown").id == first.id
+    assert index.find_or_add("a", b"another").id != first.id
+
+
+def test_an_empty_object_is_no_content_that_others_can_have() -> None:
+    index = ContentIndex([])
+    empty = index.find_or_add("a", b"")
+    assert index.find_or_add("b", b"x" * 500).id != empty.id
+    assert index.find_or_add("a", b"y" * 500).id != empty.id
