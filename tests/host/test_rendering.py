@@ -1,0 +1,150 @@
+"""What Tutor makes of the plugin: the compose files, and the job's code in its environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.conftest import REPOSITORY, Tutor
+
+LOCAL = ("local/docker-compose.yml", "local/docker-compose.prod.yml", "local/docker-compose.jobs.yml")
+DEV = (
+    "local/docker-compose.yml",
+    "dev/docker-compose.yml",
+    "local/docker-compose.jobs.yml",
+    "dev/docker-compose.jobs.yml",
+)
+CODE = REPOSITORY / "tutor_transform_logs" / "lms_job"
+
+
+def service(tutor: Tutor, files: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = tutor.compose(*files)["transform-logs-job"]
+    return found
+
+
+def mounts(service: dict[str, Any]) -> dict[str, str]:
+    """Container folder to host folder and options."""
+    parts = [volume.split(":", 2) for volume in service["volumes"]]
+    return {container: ":".join([host, *options]) for host, container, *options in parts}
+
+
+def major(tutor: Tutor) -> int:
+    return int(tutor.must("--version").rsplit(maxsplit=1)[1].split(".")[0])
+
+
+def test_the_job_service_is_complete(each_tutor: Tutor) -> None:
+    services = each_tutor.compose(*LOCAL)
+    ours, lms_job, lms = (services[name] for name in ("transform-logs-job", "lms-job", "lms"))
+    assert ours["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-" + lms_job["image"] + "}"
+    assert ours["environment"] == {**lms_job["environment"], "PYTHONPATH": "/openedx/transform-logs"}
+    assert set(ours["depends_on"]) == {"permissions", *lms_job["depends_on"]}
+    assert ours["depends_on"]["permissions"] == {"condition": "service_completed_successfully"}
+
+    z = "" if major(each_tutor) == 20 else "z"
+    there = mounts(ours)
+    assert there["/openedx/data"] == mounts(lms)["/openedx/data"]
+    assert there["/openedx/data"].split(":")[0] == "../../data/lms"
+    # Tutor 21 and 22 write "roz", which docker compose does not know, and takes for read and write.
+    for container, volume in mounts(lms_job).items():
+        if container != "/openedx/data":
+            assert there[container].replace("ro,z", "roz") == volume
+    for container in ("tutor_transform_logs/lms_job", "tasks", "config"):
+        host, options = there[f"/openedx/transform-logs/{container}"].split(":")
+        assert options.split(",") == ["ro", *([z] if z else [])]
+        if container != "config":
+            assert (each_tutor.root / "env/local" / host).resolve().is_dir()
+
+
+def test_in_dev_it_is_the_dev_images(each_tutor: Tutor) -> None:
+    services = each_tutor.compose(*DEV)
+    ours, lms_job = services["transform-logs-job"], services["lms-job"]
+    assert ours["environment"]["DJANGO_SETTINGS_MODULE"] == "lms.envs.tutor.development"
+    assert ours["environment"]["SERVICE_VARIANT"] == "lms"
+    assert "/openedx/transform-logs/config" in mounts(ours)
+    text = (each_tutor.root / "env/dev/docker-compose.jobs.yml").read_text()
+    assert ours["build"]["target"] == "development"
+    assert f"image: {ours['image'].removeprefix('${TRANSFORM_LOGS_JOB_IMAGE:-').removesuffix('}')}\n" in text
+    assert lms_job
+
+
+def test_an_image_of_ones_own(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_DOCKER_IMAGE="{{ LMS_HOST }}/mine:1")
+    assert service(tutor, LOCAL)["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-lms.test/mine:1}"
+    dev = service(tutor, DEV)
+    assert dev["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-lms.test/mine:1}"
+    assert "build" not in dev
+
+
+def test_mounts_of_edx_platform_apply_as_to_lms_job(each_tutor: Tutor, tmp_path: Path) -> None:
+    platform, other = tmp_path / "edx-platform", tmp_path / "old-logs"
+    for folder in (platform, other):
+        folder.mkdir()
+    both = f"lms-job,transform-logs-job:{other}:/old-logs"
+    for mount in (str(platform), both):
+        each_tutor.must("config", "save", "--append", f"MOUNTS={mount}")
+    services = each_tutor.compose(*LOCAL)
+    ours = services["transform-logs-job"]["volumes"]
+    for mount in (f"{platform}:/openedx/edx-platform", f"{other}:/old-logs"):
+        assert len([volume for volume in services["lms-job"]["volumes"] if volume.startswith(mount)]) == 1
+        assert len([volume for volume in ours if volume.startswith(mount)]) == 1, ours
+
+
+def test_it_needs_no_other_service_than_the_site_runs(tutor: Tutor) -> None:
+    tutor.save(RUN_MYSQL="false", RUN_MONGODB="false", RUN_MEILISEARCH="false")
+    assert list(service(tutor, LOCAL)["depends_on"]) == ["permissions"]
+
+
+def test_the_jobs_code_is_rendered_as_it_is(each_tutor: Tutor) -> None:
+    rendered = each_tutor.root / "env/plugins/transform_logs/lms_job"
+    sources = sorted(path.relative_to(CODE) for path in CODE.rglob("*.py"))
+    assert sorted(path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file()) == sources
+    for name in sources:
+        assert (rendered / name).read_bytes() == (CODE / name).read_bytes(), name
+
+
+def test_nothing_else_of_the_package_is_rendered(each_tutor: Tutor) -> None:
+    env = each_tutor.root / "env"
+    assert {path.name for path in (env / "plugins").iterdir()} == {"transform_logs"}
+    assert {path.name for path in (env / "plugins/transform_logs").iterdir()} == {"lms_job", "tasks"}
+    assert not [path for path in env.iterdir() if path.name in ("demo", "patches", "templates", "plugin.py")]
+    # Lists the patches by rendering every template of every root: it must not choke on Python or on samples.
+    assert "local-docker-compose-jobs-services" in each_tutor.must("config", "patches", "list")
+
+
+def test_disabling_the_plugin_takes_its_service_away(tutor: Tutor) -> None:
+    tutor.must("plugins", "disable", "transform_logs")
+    assert "transform-logs-job" not in (tutor.root / "env/local/docker-compose.jobs.yml").read_text()
+
+
+def test_the_rendered_code_runs_with_nothing_else_of_the_package(tutor: Tutor, tmp_path: Path) -> None:
+    """As in the container: the one folder mounted below a folder that is on PYTHONPATH."""
+    package = tmp_path / "tutor_transform_logs"
+    package.mkdir()
+    (package / "lms_job").symlink_to(tutor.root / "env/plugins/transform_logs/lms_job")
+    code = "import tutor_transform_logs.lms_job.config as c, sys; print(c.__file__); print(len(sys.modules))"
+    environ = {"PYTHONPATH": str(tmp_path), "PATH": ""}
+    command = [sys.executable, "-S", "-c", code]  # -S: without this environment's own installed plugin
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith(str(package)), done.stderr
+
+
+def test_the_script_passes_shellcheck_and_ends_with_the_jobs_status(tutor: Tutor, tmp_path: Path) -> None:
+    script = tutor.root / "env/plugins/transform_logs/tasks/run.sh"
+    subprocess.run([Path(sys.executable).parent / "shellcheck", script], check=True)
+    text = script.read_text().replace("/openedx/edx-platform", str(tmp_path))
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\nexit 4\n')
+    (tmp_path / "python").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", text, "run.sh", "/a b"], env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (4, "-m tutor_transform_logs.lms_job run --config /a b\n")
+
+
+@pytest.mark.parametrize("files", [LOCAL, DEV])
+def test_the_config_folder_is_the_one_that_the_command_writes(tutor: Tutor, files: tuple[str, ...]) -> None:
+    path = Path(tutor.replay().job["path"])
+    host = mounts(service(tutor, files))["/openedx/transform-logs/config"].split(":")[0]
+    assert (tutor.root / "env/local" / host).resolve() == path.parent.resolve()
