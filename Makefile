@@ -53,8 +53,9 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	(( $${#scripts[@]} )) || { echo "no rendered script found" >&2; exit 1; }; \
 	echo "$(BIN)/shellcheck (rendered) $${scripts[*]##*/env/}"; \
 	$(BIN)/shellcheck "$${scripts[@]}"
-	rm -rf build dist
-	$(BIN)/python -m build --outdir dist . >$(VENV)/build.log 2>&1 || { tail -30 $(VENV)/build.log; exit 1; }
+	@rm -rf build dist
+	@echo "$(BIN)/python -m build"
+	@$(BIN)/python -m build --outdir dist . >$(VENV)/build.log 2>&1 || { tail -30 $(VENV)/build.log; exit 1; }
 	$(BIN)/twine check --strict dist/*
 
 .PHONY: format
@@ -74,13 +75,16 @@ debian-packages:
 $(BIN)/python:
 	@if [[ -z "$(PYTHON)" ]]; then \
 		echo "No Python 3.10 or later found. Install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; fi
-	"$(PYTHON)" -m venv --clear $(VENV) \
+	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV) \
 		|| { echo "Could not make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
 
 $(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
-	$(PIP) --editable '.[demo]' $(OLD_PYTHON)
-	touch $@
+	@echo "installing the plugin and what the demo needs into $(VENV) (about a minute)"
+	@$(PIP) --editable '.[demo]' $(OLD_PYTHON)
+	@touch $@
 
 $(VENV)/installed-dev: $(BIN)/python setup.py pyproject.toml
-	$(PIP) --editable '.[demo,dev]' $(OLD_PYTHON) $(TEST_DRIVER)
-	touch $(VENV)/installed-demo $@
+	@echo "installing the plugin and what its tests need into $(VENV) (a few minutes)"
+	@$(PIP) --editable '.[demo,dev]' $(OLD_PYTHON) $(TEST_DRIVER)
+	@touch $(VENV)/installed-demo $@
