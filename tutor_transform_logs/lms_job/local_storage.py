@@ -59,6 +59,8 @@ class LocalStorage:
     def _names(self, prefix: str) -> Iterator[str]:
         """Paths below the root that begin with ``prefix``; only directories that can hold such are walked."""
         top = self.root / prefix.rpartition("/")[0]
+        if not self._inside(top):
+            return
         for directory, _, files in os.walk(top):
             below = os.path.relpath(directory, self.root)
             for file in files:
