@@ -164,6 +164,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Transform no more events a second.",
         default_text="0, which is no limit",
     ),
+    _job(
+        "database_alias",
+        "Pace",
+        TEXT,
+        "Read from this one of the LMS's DATABASES, such as a replica.",
+        default_text="the LMS's own choice",
+    ),
     _job("segment_bytes", "Pace", NUMBER, "Share out a plain file in pieces of so many bytes."),
     _job("output_layout", "Files", TEXT, "single: one file a run; batches: one a batch."),
     _job("output_compression", "Files", TEXT, "none or gzip."),

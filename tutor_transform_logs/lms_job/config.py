@@ -116,6 +116,7 @@ class JobConfig:
     sleep_between_batches_secs: float
     workers: int | str
     max_events_per_second: float
+    database_alias: str
     dry_run: bool
     strict: bool
     log_statements: bool
@@ -277,6 +278,7 @@ FIELDS: dict[str, Field] = {
     "sleep_between_batches_secs": Field(0.0, _number),
     "workers": Field(1, _workers),
     "max_events_per_second": Field(0.0, _number),
+    "database_alias": Field("", _text),
     "dry_run": Field(False, _boolean),
     "strict": Field(False, _boolean),
     "log_statements": Field(False, _boolean),

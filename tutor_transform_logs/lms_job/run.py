@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .config import JobConfig
 from .cpus import worker_count
+from .database import read_from
 from .delivery import Destination
 from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
@@ -43,6 +44,7 @@ class Run:
         self._share = share
         self._interruptions = interruptions
         wait = config.lrs_max_wait_secs
+        read_from(config.database_alias)
         self._source = open_storage(config.source, wait)
         self._source.check()
         self._store: Storage | None = None
