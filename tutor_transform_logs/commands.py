@@ -159,6 +159,16 @@ def transform_tracking_logs_job(
         yield from deduplication()
 
 
+def add_init_task(tasks: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Filter of Tutor's CLI_DO_INIT_TASKS: make ERB's tables where they are missing, in the job's own image."""
+    context = click.get_current_context(silent=True)
+    if context is None or getattr(context.obj, "NAME", None) not in ("local", "dev"):
+        return tasks
+    # The job's service mounts it, and Docker would make it for root alone.
+    rendering.make_private_folder(context.obj.root)
+    return [*tasks, (SERVICE, tutor_env.read_template_file("transform_logs", "tasks", "init.sh"))]
+
+
 def given(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The options that stand on the command line."""
     return ((key, value) for key, value in options.items() if value is not None and value != ())

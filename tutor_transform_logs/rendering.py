@@ -51,22 +51,32 @@ def check_rendered(root: str) -> None:
                 raise TutorError("Tutor's environment is older than this plugin. Run: tutor config save")
 
 
-def write_config(root: str, text: str) -> Path:
-    """Write the job's config file, which may hold secrets, for one run, and return its path.
+def make_private_folder(root: str) -> Path:
+    """Make the folder that the container has for the job's config file. Raises ``OSError``.
 
-    The container's user must read it, whose id may be any. So the file and its folder are open to all, and what keeps
-    others out is the folder above, which only its owner may enter: Docker mounts the inner folder, and nobody in the
-    container passes through the outer one. Each run has a file of its own name, so that two that start at once do not
-    read each other's. Raises ``TutorError``.
+    The container's user must read what is there, whose id may be any. So the folder and its files are open to all, and
+    what keeps others out is the folder above, which only its owner may enter: Docker mounts the inner folder, and
+    nobody in the container passes through the outer one.
     """
     private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
     folder = private / "config"
-    path = folder / f"config-{secrets.token_hex(4)}.json"
+    private.mkdir(parents=True, exist_ok=True)
+    private.chmod(0o700)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return folder
+
+
+def write_config(root: str, text: str) -> Path:
+    """Write the job's config file, which may hold secrets, for one run, and return its path.
+
+    Each run has a file of its own name, so that two that start at once do not read each other's.
+    Raises ``TutorError``.
+    """
+    private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
+    path = private / "config" / f"config-{secrets.token_hex(4)}.json"
     try:
-        private.mkdir(parents=True, exist_ok=True)
-        private.chmod(0o700)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
+        make_private_folder(root)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -84,8 +84,9 @@ def _set_up_django(config: JobConfig) -> None:
     if missing:
         raise JobError(
             f"The LMS image lacks {' and '.join(missing)}, which this job needs.\n"
-            "Build an image that has them with 'tutor images build transform-logs', and use it by "
-            "'tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=...': see README.rst, \"A site without ERB\"."
+            "Run: tutor images build transform-logs && tutor config save --set "
+            "TRANSFORM_LOGS_DOCKER_IMAGE=$(tutor images printtag transform-logs) && "
+            "tutor local do init --limit=transform_logs"
         )
     logging.getLogger("tutor_transform_logs").setLevel(logging.INFO)
     import django
