@@ -69,7 +69,7 @@ class Progress:
         self._counts.add(counts)
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._counts.lines:,} lines, {self._rates()}", refresh=False)
+            self._bar.set_postfix_str(f"{self._counts.lines:,} lines, {self._speed():,.0f} events/s", refresh=False)
         elif now - self._said >= PLAIN_INTERVAL:
             self._said = now
             self.say(self._line(now))
@@ -86,16 +86,18 @@ class Progress:
             self._bar.close()
             self._bar = None
 
-    def _rates(self) -> str:
-        secs = max(time.monotonic() - self._started, 0.001)
-        events = self._counts.transformed + self._counts.untransformable
-        return f"{events:,} events, {self._counts.made:,} statements, {events / secs:,.0f} events/s"
+    def _speed(self) -> float:
+        return self._events() / max(time.monotonic() - self._started, 0.001)
+
+    def _events(self) -> int:
+        return self._counts.transformed + self._counts.untransformable
 
     def _line(self, now: float) -> str:
         share = self._read / self._total if self._total else 1.0
         left = (now - self._started) * (1 - share) / share if share > 0 else 0.0
         return (
-            f"{size(self._read)} of {size(self._total)} ({share:.0%}), {self._counts.lines:,} lines, {self._rates()}, "
+            f"{size(self._read)} of {size(self._total)} ({share:.0%}), {self._counts.lines:,} lines, "
+            f"{self._events():,} events, {self._counts.made:,} statements, {self._speed():,.0f} events/s, "
             f"about {duration(left)} left, in {self._object}"
         )
 
