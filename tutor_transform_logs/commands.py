@@ -36,7 +36,8 @@ configured for. Run it again and it takes up what is new, or what was not finish
 \b
   tutor local do transform-tracking-logs --dry-run
   tutor local do transform-tracking-logs \\
-    --destination-provider LOCAL --destination-container out
+    --destination-provider LOCAL \\
+    --destination-container out
 
 An option stands for the setting in its brackets, for one run. To set it for good:
 
@@ -62,9 +63,11 @@ class ReplayCommand(click.Command):
             record = param.get_help_record(ctx)
             if record is not None:
                 groups.setdefault(GROUPS.get(str(param.name), RUN_OPTIONS), []).append(record)
+        # On a narrow terminal two columns would break the settings' names.
+        col_max = 30 if formatter.width >= 74 else 6
         for title, records in groups.items():
             with formatter.section(title):
-                formatter.write_dl(records)
+                formatter.write_dl(records, col_max=col_max)
 
     def invoke(self, ctx: click.Context) -> Any:
         # Here, because Tutor waits for the cluster before it calls a job's callback.
