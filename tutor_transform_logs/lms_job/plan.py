@@ -18,6 +18,10 @@ from .storage import Storage
 PROBE_BYTES = 64 * 1024
 SMALLEST_SEGMENT = 1024**2
 SEGMENTS_PER_WORKER = 4
+EMPTY = "empty"
+DONE_BEFORE = "done before"
+ANOTHER_COPY = "another copy of one that is read"
+USUAL_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY)
 LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
 
 
@@ -63,7 +67,7 @@ def _new_plan(
     segments: list[Segment] = []
     objects: list[SourceObject] = []
     segment_bytes = _segment_bytes(config, sum(one.size for one in seen))
-    objects += [SourceObject(one.name, 0, None, "empty") for one in seen if not one.size]
+    objects += [SourceObject(one.name, 0, None, EMPTY) for one in seen if not one.size]
     for same in _by_content([one for one in seen if one.size]):
         planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
         segments += planned
@@ -117,7 +121,7 @@ def _plan_content(
             note = LOOK_AGAIN
         elif wanted is not None:
             pieces = subtract(wanted, [(start, end) for start, end in covered if end is not None])
-            note = "" if pieces else "another copy of one that is read"
+            note = "" if pieces else ANOTHER_COPY
         skip = _done(content, destinations, _has_grown(content, one))
         for start, end in pieces:
             planned += _segments(segment_bytes, source, content, one, (start, end), skip)
@@ -170,10 +174,11 @@ def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[R
     else:
         end = one.size
         if end < content.length:
-            return None, f"shorter than it was ({one.size} bytes, {content.length} were read before)"
+            problem = f"shorter than it was ({one.size} bytes, {content.length} were read before)"
+            return None, f"{problem}: nothing of it is done; --restart does it again whole"
     start = min(_done(content, destinations, grown).values())
     if end is not None and start >= end:
-        return None, "done before"
+        return None, DONE_BEFORE
     return (start, end), ""
 
 

@@ -87,19 +87,22 @@ def make_report(
     result = _add_up(plan, ledger, destinations, entries, stopped)
     if not plan.finished:
         result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries)
-    if result.done and not result.differences and not plan.finished:
+    finishing = result.done and not result.differences and not plan.finished
+    if finishing:
         for destination in destinations:
             if isinstance(destination, Files) and config.destination is not None:
                 store = stores[destination.id]
                 result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
-        # In this order, so that a kill in between leaves nothing that would be retried or joined twice.
-        drop_retried(ledger, plan)
-        ledger.save_plan(finish_plan(plan, entries))
-        ledger.drop_dead_batches()
     errors = [*stopped.values(), *([halted] if halted else [])]
     result.halted = str(halted) if halted else ""
     result.status = exit_status(result, [error.status for error in errors], config.strict)
     result.path = ledger.save_result(plan, to_json(config, result))
+    if finishing:
+        # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
+        # finished plan without its result.
+        drop_retried(ledger, plan)
+        ledger.save_plan(finish_plan(plan, entries))
+        ledger.drop_dead_batches()
     return result
 
 

@@ -19,7 +19,7 @@ from .ledger import Ledger, job_identity, job_key
 from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
 from .pace import Pace
-from .plan import make_plan, starts_anew
+from .plan import USUAL_NOTES, make_plan, starts_anew
 from .plan_model import Plan, Segment, share
 from .progress import Progress, Teller, count, size
 from .report import load_entries, make_report, make_status
@@ -27,7 +27,7 @@ from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
 from .storage import Storage, join_name, open_storage
-from .summary import summary
+from .summary import printable, summary
 from .transform import Transformer
 from .work import Tools, Worker
 from .workers import Channel, Pool
@@ -166,7 +166,12 @@ class Run:
         return [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
 
     def _nothing_new(self, plan: Plan) -> None:
+        # A run that was killed at the very end of its plan has left these.
+        self._ledger.drop_dead_batches()
         print(f"Nothing new in {count(len(plan.objects), 'object')}: done before. To do it all again: --restart.")
+        for one in plan.objects:
+            if one.note not in USUAL_NOTES:
+                print(printable(f"{one.name}: {one.note}"))
         print(f"Ledger: {self._ledger.where()}")
 
     def _work(self, plan: Plan) -> None:
