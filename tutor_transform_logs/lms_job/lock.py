@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from .errors import JobError, ObjectGone
 from .progress import duration
@@ -20,20 +21,59 @@ from .storage import Storage, read_all, write_all
 BEAT_SECS = 20.0
 # A holder that has not been heard of for so long is dead: it would have ended its run for want of its ledger.
 DEAD_AFTER_SECS = 120.0
+# The workers of a killed run hold its local lock until the kernel has ended them too.
+GRACE_SECS = 3.0
 
 
 def _holder() -> dict[str, object]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "since": time.time(),
+        "kernel": _kernel(),
+        "started": _started(pid),
+    }
+
+
+def _kernel() -> str:
+    """Which running kernel's process ids are meant, and which container's; ``""`` where that can't be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When the process was started, in the kernel's ticks; ``""`` if it is not alive."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def _is_dead(holder: Mapping[str, Any]) -> bool:
+    """Is it certain, without waiting for a heartbeat, that the holder is not alive?"""
+    kernel = _kernel()
+    return bool(kernel) and holder.get("kernel") == kernel and _started(holder["pid"]) != holder.get("started")
 
 
 def _refuse(text: str) -> JobError:
+    what_to_do = "Wait for it to end, or stop it."
     try:
         holder = json.loads(text)
-        age = duration(time.time() - holder["since"])
-        words = f"pid {holder['pid']} on {holder['host']}, for {age}"
+        now = time.time()
+        words = f"pid {holder['pid']} on {holder['host']}, for {duration(now - holder['since'])}"
+        if "beat" in holder:
+            words += f", last heard of {duration(now - holder['beat'])} ago"
+            left = duration(max(0.0, holder["beat"] + DEAD_AFTER_SECS - now))
+            what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
     except (ValueError, KeyError, TypeError):
         words = "by another process"
-    return JobError(f"This job is running already ({words}). Wait for it to end, or stop it.")
+    return JobError(f"This job is running already ({words}). {what_to_do}")
 
 
 @contextlib.contextmanager
@@ -46,15 +86,32 @@ def local_lock(directory: str) -> Iterator[None]:
     path = Path(directory) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise _refuse(file.read()) from None
+        _lock(file)
         file.truncate(0)
         file.write(json.dumps(_holder()))
         file.flush()
         yield
+
+
+def _lock(file: IO[str]) -> None:
+    deadline = time.monotonic() + GRACE_SECS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            file.seek(0)
+            text = file.read()
+        if time.monotonic() > deadline or not _holder_is_dead(text):
+            raise _refuse(text)
+        time.sleep(0.05)
+
+
+def _holder_is_dead(text: str) -> bool:
+    try:
+        return _is_dead(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True  # not written yet, or half written
 
 
 @contextlib.contextmanager
@@ -99,7 +156,7 @@ def _check_remote(storage: Storage, name: str, token: str) -> None:
         return
     try:
         holder = json.loads(text)
-        alive = time.time() - holder["beat"] < DEAD_AFTER_SECS
+        alive = time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
         someone_else = holder["token"] != token
     except (ValueError, KeyError, TypeError):
         return  # half a lock is nobody's
