@@ -73,7 +73,9 @@ class Lrs:
         self._max_bytes = batch_max_bytes
         self._url = _resource(target)
         self.name = shown_url(self._url)
-        self.id = "lrs-" + hashlib.sha256(target.url.rstrip("/").encode()).hexdigest()[:10]
+        # Two accounts at one URL are two destinations: each may have a store of its own behind it.
+        account = f"{target.url.rstrip('/')} {target.username}".rstrip()
+        self.id = "lrs-" + hashlib.sha256(account.encode()).hexdigest()[:10]
         self._session = requests.Session()
         self._session.auth = _auth(target)
         self._session.headers.update(target.headers)

@@ -36,12 +36,13 @@ def open_endpoints(config: JobConfig) -> list[Lrs]:
 
 
 def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
-    by_url = {target.url.rstrip("/"): target for target in targets}
-    missing = [url for url in urls if url.rstrip("/") not in by_url]
+    there = dict.fromkeys(target.url.rstrip("/") for target in targets)
+    missing = [url for url in urls if url.rstrip("/") not in there]
     if missing:
-        there = ", ".join(shown_url(url) for url in by_url)
-        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. There are: {there}.")
-    return [by_url[url] for url in dict.fromkeys(url.rstrip("/") for url in urls)]
+        known = ", ".join(map(shown_url, there))
+        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. There are: {known}.")
+    wanted = {url.rstrip("/") for url in urls}
+    return [target for target in targets if target.url.rstrip("/") in wanted]
 
 
 def _enabled_routers(transformer_type: str) -> list[Any]:
