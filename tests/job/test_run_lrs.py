@@ -1,0 +1,239 @@
+"""Whole runs of the job to a real LRS, through the LMS's routers and through the settings' endpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.job.runs import Site, assert_accounted, assert_refused, erbs_ids
+from tests.services.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
+from tests.services.ralph import PASSWORD, Lrs
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+MIX = Mix(good=60, page_view=40, unknown_user=2, type_error=2, broken=3, copies=4)
+
+
+def ids_in(site: Site) -> set[str]:
+    return erbs_ids(site.logs.joinpath("tracking.log").read_bytes().splitlines())
+
+
+def to_lrs(*lrss: Lrs) -> dict[str, Any]:
+    return {"lrs_endpoints": [lrs.endpoint for lrs in lrss]}
+
+
+def by_url(result: dict[str, Any], url: str) -> dict[str, Any]:
+    [one] = [one for one in result["destinations"] if one["name"] == url]
+    return dict(one)
+
+
+def test_local_to_lrs_through_the_settings(site: Site, lrs: Lrs) -> None:
+    log = site.log(MIX)
+    run = site.run(site.source(), to_lrs(lrs), batch_size=20)
+    result = assert_accounted(run, log.xapi)
+    [destination] = result["destinations"]
+    # A line that was logged twice makes the same statement twice: one is stored.
+    assert (destination["stored"], destination["already_there"]) == (log.xapi.distinct_statements, 4)
+    found = lrs.ids()
+    assert len(found) == len(set(found))
+    assert set(found) == ids_in(site)
+    again = site.run(site.source(), to_lrs(lrs), batch_size=20)
+    assert again.stdout.startswith("Nothing new")
+    anew = site.run(site.source(), to_lrs(lrs), restart=True)
+    result = assert_accounted(anew, log.xapi)
+    assert by_url(result, lrs.url)["already_there"] == log.xapi.statements
+    assert set(lrs.ids()) == set(found)
+    assert PASSWORD not in run.stdout + run.stderr + json.dumps(result)
+
+
+def test_every_enabled_router_gets_what_is_for_it(
+    site: Site, new_lrs: Callable[[], Lrs], scripted_lrs: ScriptedLrs
+) -> None:
+    """Basic and Bearer, all and some, as it is and overridden; one that is disabled, one of the other type."""
+    log = site.log(MIX)
+    whole, part = new_lrs(), new_lrs()
+    scripted_lrs.authorization = "Bearer the-token"
+    platform = {"platform": "a-site-of-ours", "authority": {"objectType": "Agent", "mbox": "mailto:x@example.org"}}
+    match = {"name": ["^play_video$", "edx.video"], "context.org_id": "OpenedX", "data.id": "."}
+    lms = site.lms
+    login = {"auth_scheme": "Basic", "password": PASSWORD}
+    lms.add_router(whole.url, username=whole.username, **login)
+    # tincan adds "statements" itself: both forms of the URL are the same resource.
+    endpoint = part.url.removesuffix("statements")
+    configurations = {"match_params": match, "override_args": {"authority": platform["authority"]}}
+    lms.add_router(endpoint, backend_name="XAPI", username=part.username, configurations=configurations, **login)
+    lms.add_router(
+        scripted_lrs.url, auth_scheme="Bearer", auth_key="the-token", configurations={"match_params": {"name": "x{9}"}}
+    )
+    lms.add_router("http://127.0.0.1:9/nobody-listens", backend_name="Caliper")
+    run = site.run(site.source())
+    result = assert_accounted(run, log.xapi)
+    assert len(result["destinations"]) == 3
+    assert set(whole.ids()) == ids_in(site)
+    wanted = {
+        line
+        for line in site.logs.joinpath("tracking.log").read_bytes().splitlines()
+        if b'"OpenedX"' in line and (b'"name": "play_video"' in line or b'"name": "edx.video' in line)
+    }
+    got = part.statements()
+    assert {one["id"] for one in got} == erbs_ids(wanted)
+    assert got
+    # Ralph sets the authority of the account; what was sent is seen in the count and in the next test.
+    assert scripted_lrs.requests == []
+    by_name = {one["id"]: one for one in result["destinations"]}
+    assert sorted(one["not_routed"] > 0 for one in by_name.values()) == [False, True, True]
+
+
+def test_overrides_and_bearer_reach_the_lrs(site: Site, scripted_lrs: ScriptedLrs) -> None:
+    site.log(Mix(good=5))
+    scripted_lrs.authorization = "Bearer the-token"
+    overrides = {"version": "1.0.1", "context": {"platform": "ours"}}
+    site.lms.add_router(
+        scripted_lrs.url, auth_scheme="Bearer", auth_key="the-token", configurations={"override_args": overrides}
+    )
+    run = site.run(site.source())
+    assert run.status == 0, run.stderr
+    assert set(scripted_lrs.statements) == ids_in(site)
+    assert all(one["context"] == {"platform": "ours"} for one in scripted_lrs.statements.values())
+    assert all(one["version"] == "1.0.1" for one in scripted_lrs.statements.values())
+    [request] = scripted_lrs.requests
+    assert request.headers["x-experience-api-version"].startswith("1.0.")
+
+
+def test_lrs_urls_limit_the_routers(site: Site, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
+    site.log(Mix(good=5))
+    site.lms.add_router(lrs.url, auth_scheme="Basic", username=lrs.username, password=lrs.password)
+    site.lms.add_router(scripted_lrs.url)
+    run = site.run(site.source(), lrs_urls=[f"{lrs.url}/"])
+    assert run.status == 0, run.stderr
+    assert set(lrs.ids()) == ids_in(site)
+    assert scripted_lrs.requests == []
+    other = site.run(site.source(), lrs_urls=["http://lrs.example.org/xAPI"])
+    assert_refused(other, "lrs_urls: http://lrs.example.org/xAPI is no enabled router", lrs.url)
+
+
+def test_two_accounts_at_one_url_both_get_everything(site: Site, new_lrs: Callable[[], Lrs]) -> None:
+    log = site.log(MIX)
+    one, other = new_lrs(), new_lrs()
+    run = site.run(site.source(), to_lrs(one, other))
+    result = assert_accounted(run, log.xapi)
+    assert len({destination["id"] for destination in result["destinations"]}) == 2
+    assert set(one.ids()) == set(other.ids()) == ids_in(site)
+
+
+def test_one_lrs_that_refuses_holds_back_no_other(site: Site, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
+    site.log(MIX)
+    scripted_lrs.authorization = basic("u", "the-right-one")
+    endpoints = [{"url": scripted_lrs.url, "username": "u", "password": "a-wrong-one"}, lrs.endpoint]
+    run = site.run(site.source(), lrs_endpoints=endpoints)
+    assert run.status == 1
+    assert f"{scripted_lrs.url} refuses the credentials (401)" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+    assert "a-wrong-one" not in run.stdout + run.stderr
+    assert set(lrs.ids()) == ids_in(site)
+    assert len(scripted_lrs.requests) == 1
+    endpoints[0]["password"] = "the-right-one"
+    run = site.run(site.source(), lrs_endpoints=endpoints)
+    assert run.status == 0, run.stdout + run.stderr
+    assert set(scripted_lrs.statements) == set(lrs.ids())
+    assert run.result is not None
+    assert by_url(run.result, lrs.url)["already_there"] == 4
+
+
+def test_a_wrong_password_is_said_and_nothing_is_stored(site: Site, lrs: Lrs) -> None:
+    site.log(Mix(good=5))
+    run = site.run(site.source(), lrs_endpoints=[{**lrs.endpoint, "password": "not-this-one"}])
+    assert run.status == 1
+    assert f"{lrs.url} refuses the credentials (401)" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+    assert "not-this-one" not in run.stdout + run.stderr
+    assert lrs.count() == 0
+
+
+@pytest.mark.parametrize("routers", [False, True], ids=["settings", "router"])
+def test_caliper_envelopes_reach_their_store(site: Site, caliper_sink: CaliperSink, routers: bool) -> None:
+    log = site.log(MIX, names=CALIPER_GOOD_NAMES)
+    caliper_sink.authorization = basic("u", "p") if routers else "Bearer the-token"
+    endpoints = [] if routers else [{"url": caliper_sink.url, "bearer": "the-token"}]
+    if routers:
+        site.lms.add_router(
+            caliper_sink.url,
+            backend_name="Caliper",
+            auth_scheme="Basic",
+            username="u",
+            password="p",
+            configurations={"headers": {"X-Of-Ours": "yes"}},
+        )
+    run = site.run(site.source(), transformer_type="caliper", lrs_endpoints=endpoints, batch_size=25)
+    result = assert_accounted(run, log.caliper)
+    [destination] = result["destinations"]
+    ids = caliper_sink.event_ids()
+    # Equal lines give equal events: those of one batch are sent once.
+    assert len(set(ids)) == log.caliper.statements - 4
+    assert len(ids) == destination["stored"]
+    assert all(set(one) == {"sensor", "sendTime", "data", "dataVersion"} for one in caliper_sink.envelopes)
+    assert routers == all(request.headers.get("x-of-ours") == "yes" for request in caliper_sink.requests)
+
+
+def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: Site, lrs: Lrs) -> None:
+    """Another statement is there under the id of one; strict or not, that is a rejection."""
+    log = site.log(Mix(good=60))
+    assert site.run(site.source(), to_lrs(lrs)).status == 0
+    # An id follows from verb, actor and time: with another duration it is another statement with the same id.
+    log.path.write_bytes(log.path.read_bytes().replace(b"195.5", b"200.5"))
+    run = site.run(site.source(), to_lrs(lrs), restart=True)
+    assert run.status == 3
+    assert run.result is not None
+    [destination] = run.result["destinations"]
+    assert destination["rejected"] > 0
+    assert destination["rejected"] + destination["already_there"] == log.xapi.statements
+    assert run.result["reasons"] == {"conflict": destination["rejected"]}
+    letters = run.dead_letters()
+    assert {letter["statement"] for letter in letters} <= set(lrs.ids())
+    assert all("409" in letter["words"] and letter["destination"] == lrs.url for letter in letters)
+    assert all("200.5" in letter["line"] for letter in letters)
+
+
+def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: Site, scripted_lrs: ScriptedLrs) -> None:
+    site.log(Mix(good=64))
+    ids = sorted(ids_in(site))
+    scripted_lrs.refused = {ids[5]: 422, ids[40]: 400}
+    scripted_lrs.script = [Answer(503), Answer(429, headers={"Retry-After": "0"}), Answer(500, store=True)]
+    run = site.run(site.source(), lrs_endpoints=[{"url": scripted_lrs.url}])
+    assert run.status == 3
+    assert run.result is not None
+    assert run.result["reasons"] == {"invalid_statement": 2}
+    assert {letter["statement"] for letter in run.dead_letters()} == {ids[5], ids[40]}
+    assert all("is not welcome" in letter["words"] for letter in run.dead_letters())
+    [destination] = run.result["destinations"]
+    assert (destination["rejected"], destination["made"]) == (2, 64)
+    assert destination["stored"] + destination["already_there"] == 62
+
+
+def test_the_acceptance_case(site: Site, lrs: Lrs) -> None:
+    """10,000 good lines, 3 broken, 5 of unknown users and 2 on which ERB raises TypeError."""
+    log = site.log(Mix(good=10_000, broken=3, unknown_user=5, type_error=2))
+    run = site.run(site.source(), to_lrs(lrs))
+    result = assert_accounted(run, log.xapi)
+    assert result["lines"]["lines"] == 10_010
+    assert result["reasons"] == {"no_json": 3, "unknown_user": 5, "erb_error": 2}
+    letters = run.dead_letters()
+    assert len(letters) == 10
+    assert sum("TypeError" in letter["words"] for letter in letters) == 2
+    stored = {one["id"] for one in lrs.statements()}
+    assert len(stored) == lrs.count() == 10_000
+    assert stored == ids_in(site)
+    # The same outcome, asked for strictly: what is reported is the same, the status is not.
+    strict = site.run(site.source(), to_lrs(lrs), command="report", strict=True)
+    assert_accounted(strict, log.xapi, status=3)
+
+
+def test_strict_makes_a_whole_run_end_with_3(site: Site, scripted_lrs: ScriptedLrs) -> None:
+    log = site.log(Mix(good=30, broken=1))
+    run = site.run(site.source(), lrs_endpoints=[{"url": scripted_lrs.url}], strict=True)
+    assert_accounted(run, log.xapi, status=3)
+    assert len(scripted_lrs.statements) == 30
