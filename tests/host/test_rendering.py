@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import REPOSITORY, Tutor
+from tests.host.conftest import Tutor
 
 LOCAL = ("local/docker-compose.yml", "local/docker-compose.prod.yml", "local/docker-compose.jobs.yml")
 DEV = (
@@ -18,7 +18,6 @@ DEV = (
     "local/docker-compose.jobs.yml",
     "dev/docker-compose.jobs.yml",
 )
-CODE = REPOSITORY / "tutor_transform_logs" / "lms_job"
 
 
 def service(tutor: Tutor, files: tuple[str, ...]) -> dict[str, Any]:
@@ -98,18 +97,19 @@ def test_it_needs_no_other_service_than_the_site_runs(tutor: Tutor) -> None:
     assert list(service(tutor, LOCAL)["depends_on"]) == ["permissions"]
 
 
-def test_the_jobs_code_is_rendered_as_it_is(each_tutor: Tutor) -> None:
+def test_the_jobs_code_is_rendered_as_it_is(each_tutor: Tutor, checkout: Path) -> None:
+    code = checkout / "tutor_transform_logs" / "lms_job"
     rendered = each_tutor.root / "env/plugins/transform_logs/lms_job"
-    sources = sorted(path.relative_to(CODE) for path in CODE.rglob("*.py"))
+    sources = sorted(path.relative_to(code) for path in code.rglob("*.py"))
     assert sorted(path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file()) == sources
     for name in sources:
-        assert (rendered / name).read_bytes() == (CODE / name).read_bytes(), name
+        assert (rendered / name).read_bytes() == (code / name).read_bytes(), name
 
 
 def test_nothing_else_of_the_package_is_rendered(each_tutor: Tutor) -> None:
     env = each_tutor.root / "env"
     assert {path.name for path in (env / "plugins").iterdir()} == {"transform_logs"}
-    assert {path.name for path in (env / "plugins/transform_logs").iterdir()} == {"lms_job", "tasks"}
+    assert {path.name for path in (env / "plugins/transform_logs").iterdir()} == {"build", "lms_job", "tasks"}
     assert not [path for path in env.iterdir() if path.name in ("demo", "patches", "templates", "plugin.py")]
     # Lists the patches by rendering every template of every root: it must not choke on Python or on samples.
     assert "local-docker-compose-jobs-services" in each_tutor.must("config", "patches", "list")
