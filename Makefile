@@ -13,8 +13,6 @@ PYTEST ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Newer ones do not run on Python 3.10, and do not say so.
 OLD_PYTHON := 'edx-opaque-keys<2.12; python_version < "3.11"'
-# How tests (and the embedded LMS in them) talk to MariaDB.
-TEST_DRIVER := 'PyMySQL>=1.1,<2'
 # Today's event-routing-backends needs Python 3.11; there is an older one for 3.10. Each candidate is tried out: a
 # version manager's name for a Python that it does not have is on PATH all the same.
 PYTHON ?= $(shell for oldest in 11 10; do for python in python3 python3.12 python3.11 python3.13 python3.14 python3.10; do \
@@ -86,5 +84,5 @@ $(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
 
 $(VENV)/installed-dev: $(BIN)/python setup.py pyproject.toml
 	@echo "installing the plugin and what its tests need into $(VENV) (a few minutes)"
-	@$(PIP) --editable '.[demo,dev]' $(OLD_PYTHON) $(TEST_DRIVER)
+	@$(PIP) --editable '.[demo,dev]' $(OLD_PYTHON)
 	@touch $(VENV)/installed-demo $@
