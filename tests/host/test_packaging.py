@@ -10,6 +10,8 @@ import pytest
 
 from tests.host.conftest import TUTORS, Tutor, tutor_bin, tutor_environ
 
+pytestmark = pytest.mark.slow
+
 # What Tutor sees of the plugin: its patches, and all templates below its roots that it would render.
 SEEN = """
 import hashlib, sys

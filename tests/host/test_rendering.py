@@ -11,6 +11,8 @@ import pytest
 
 from tests.host.conftest import Tutor
 
+pytestmark = pytest.mark.slow
+
 LOCAL = ("local/docker-compose.yml", "local/docker-compose.prod.yml", "local/docker-compose.jobs.yml")
 DEV = (
     "local/docker-compose.yml",
