@@ -111,6 +111,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
     for name, text in (
         ("restart", "Forget what the ledger says is done, and begin anew."),
         ("retry-failed", "Send the dead letters of earlier runs again."),
+        ("status", "Print where the job stands; start nothing."),
     ):
         yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
@@ -137,7 +138,7 @@ GROUPS = {str(option.name): title for title, option in OPTIONS}
 
 
 def transform_tracking_logs_job(
-    source_config: str | None, destination_config: str | None, deduplicate: bool, **options: Any
+    source_config: str | None, destination_config: str | None, deduplicate: bool, status: bool, **options: Any
 ) -> Iterator[tuple[str, str]]:
     """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script)."""
     click_context = click.get_current_context()
@@ -157,8 +158,9 @@ def transform_tracking_logs_job(
     click_context.call_on_close(lambda: path.unlink(missing_ok=True))
     if image:
         os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
-    yield SERVICE, f"exec sh {rendering.CONTAINER}/tasks/run.sh {rendering.in_container(path)}"
-    if deduplicate:
+    phase = "status" if status else "run"
+    yield SERVICE, f"exec sh {rendering.CONTAINER}/tasks/run.sh {phase} {rendering.in_container(path)}"
+    if deduplicate and not status:
         yield from deduplication()
 
 
