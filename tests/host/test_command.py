@@ -40,9 +40,15 @@ def test_it_runs_the_job_in_its_service_with_nothing_set(tutor: Tutor) -> None:
     assert argv[0] == "compose"
     assert argv[run - 1].endswith("local/docker-compose.jobs.yml")
     name = Path(done.job["path"]).name
-    script = f"exec sh /openedx/transform-logs/tasks/run.sh /openedx/transform-logs/config/{name}"
+    script = f"exec sh /openedx/transform-logs/tasks/run.sh run /openedx/transform-logs/config/{name}"
     assert argv[run:] == ["run", "--rm", "-T", "transform-logs-job", "sh", "-e", "-c", script]
     assert done.config == {"restart": False, "retry_failed": False}
+
+
+def test_status_starts_the_phase_that_changes_nothing(tutor: Tutor) -> None:
+    done = tutor.replay("--status", "--deduplicate")
+    assert done.status == 0, done.output
+    assert "tasks/run.sh status /openedx/transform-logs/config/" in done.job["argv"][-1]
 
 
 def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:

@@ -141,7 +141,7 @@ def test_the_script_passes_shellcheck_and_ends_with_the_jobs_status(tutor: Tutor
     (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\nexit 4\n')
     (tmp_path / "python").chmod(0o755)
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", "-c", text, "run.sh", "/a b"], env=environ, capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", text, "run.sh", "run", "/a b"], env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (4, "-m tutor_transform_logs.lms_job run --config /a b\n")
 
 
