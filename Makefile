@@ -21,7 +21,7 @@ PYTHON ?= $(shell for oldest in 11 10; do for python in python3 python3.12 pytho
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-output
@@ -35,12 +35,17 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
 	$(BIN)/python -m pytest $(PYTEST)
 
+.PHONY: e2e
+e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-tracking-logs" in real containers (installs Docker)
+	@tests/e2e/install-docker
+	$(BIN)/python -m pytest tests/e2e -o python_files='scenario_*.py' $(PYTEST)
+
 .PHONY: lint
 lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the distributions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict --exclude /migrations/
-	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages
+	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \

@@ -1,0 +1,162 @@
+"""A Docker daemon, images, a database with an LMS in it, and fresh sites."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from tests.e2e import docker as docker_module
+from tests.e2e import images as images_module
+from tests.e2e import site as site_module
+from tests.e2e.docker import Docker
+from tests.e2e.images import NAME, Images
+from tests.e2e.site import Site
+from tests.services import mariadb
+
+MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def found(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print what a scenario found in the store."""
+    scenario = request.node.name.removeprefix("test_").replace("_", " ")
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{scenario}: {text}", flush=True)
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A Docker daemon with compose."""
+    with docker_module.start() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def images(docker: Docker, request: pytest.FixtureRequest) -> Images:
+    """The images that sites are made of."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        return images_module.ensure(docker)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder that other users may enter, unlike pytest's own: what keeps them out must be Tutor and this plugin."""
+    with tempfile.TemporaryDirectory(prefix="transform-logs-e2e-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def site_settings(docker: Docker, images: Images, scratch: Path) -> dict[str, Any]:
+    """Settings of a site with no service but the LMS: it uses those that the tests start."""
+    off = {f"RUN_{name}": False for name in ("MYSQL", "MONGODB", "REDIS", "SMTP", "MEILISEARCH", "CADDY")}
+    return {
+        **off,
+        "DOCKER_IMAGE_OPENEDX": images.lms_without_erb,
+        "DOCKER_IMAGE_OPENEDX_DEV": images.lms_without_erb,
+        "LMS_HOST": "lms.example.org",
+        "CMS_HOST": "studio.lms.example.org",
+        "MYSQL_HOST": "127.0.0.1",
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": "1",
+        # Not those of a Tutor that may be in use here.
+        "LOCAL_PROJECT_NAME": "transform_logs_e2e",
+        "DEV_PROJECT_NAME": "transform_logs_e2e_dev",
+    }
+
+
+@pytest.fixture(scope="session")
+def lms_image(docker: Docker, images: Images, scratch: Path, site_settings: dict[str, Any]) -> str:
+    """An LMS image as a site has it after ``tutor images build openedx``, as far as this plugin has a part in it.
+
+    The part is what the plugin's patch puts into Tutor's own Dockerfile.
+    """
+    site = site_module.new(scratch / "image", docker, site_settings)
+    dockerfile = (site.root / "env/build/openedx/Dockerfile").read_text()
+    patch = (Path(images_module.REPOSITORY) / "templates/transform_logs/partials/requirements").read_text().strip()
+    assert dockerfile.count(patch) == 2, "the patch is to be in Tutor's Dockerfile once for local and once for dev"
+    tag = f"{NAME}/lms:{docker_module.key_of(images.lms_without_erb, patch)}"
+    if not docker.has_image(tag):
+        with images_module.served(images.index) as index:
+            images_module.build_on(
+                docker, images.lms_without_erb, tag, f"ARG PIP_INDEX_URL\n{patch}", {}, "--network=host",
+                f"--build-arg=PIP_INDEX_URL={index}",
+            )  # fmt: skip
+    # The image that chowns the data directory, with Tutor's own script.
+    script = site.root / "env/build/permissions/setowner.sh"
+    tag_of_permissions = f"{NAME}/permissions:{docker_module.key_of(images.base, script)}"
+    if not docker.has_image(tag_of_permissions):
+        steps = "COPY setowner.sh /usr/local/bin/setowner\nRUN chmod a+x /usr/local/bin/setowner"
+        images_module.build_on(docker, images.base, tag_of_permissions, steps, {"setowner.sh": script})
+    site_settings["DOCKER_IMAGE_PERMISSIONS"] = tag_of_permissions
+    return tag
+
+
+@pytest.fixture(scope="session")
+def populated(
+    mariadb_server: mariadb.MariaDb, docker: Docker, lms_image: str, site_settings: dict[str, Any], scratch: Path
+) -> str:
+    """The name of a database with people and courses, of which sites get copies."""
+    database = _database(mariadb_server)
+    settings = {**site_settings, **database, "DOCKER_IMAGE_OPENEDX": lms_image}
+    site_module.populate(site_module.new(scratch / "populated", docker, settings))
+    return str(database["OPENEDX_MYSQL_DATABASE"])
+
+
+def _database(server: mariadb.MariaDb, copy_of: str = "") -> dict[str, Any]:
+    """Make a database; gives Tutor's settings for it."""
+    made = server.new_database()["default"]
+    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (copy_of,))
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"CREATE TABLE {made['NAME']}.{table} LIKE {copy_of}.{table}")
+            cursor.execute(f"INSERT INTO {made['NAME']}.{table} SELECT * FROM {copy_of}.{table}")
+    return {"MYSQL_PORT": made["PORT"], "OPENEDX_MYSQL_DATABASE": made["NAME"]}
+
+
+@pytest.fixture
+def new_site(
+    docker: Docker,
+    lms_image: str,
+    site_settings: dict[str, Any],
+    scratch: Path,
+    mariadb_server: mariadb.MariaDb,
+    populated: str,
+    request: pytest.FixtureRequest,
+) -> Iterator[MakeSite]:
+    """Gives a new site with these settings over the usual ones, with people and courses in its database."""
+    made: list[Site] = []
+
+    def make(*, plugins: tuple[str, ...] = ("transform_logs",), **settings: Any) -> Site:
+        folder = scratch / f"{request.node.name[:40]}-{len(made)}"
+        usual = {**site_settings, "DOCKER_IMAGE_OPENEDX": lms_image, "DOCKER_IMAGE_OPENEDX_DEV": lms_image}
+        database = _database(mariadb_server, copy_of=populated)
+        site = site_module.new(folder, docker, {**usual, **database, **settings}, plugins)
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        site.remove()
+        shutil.rmtree(site.folder, ignore_errors=True)
+
+
+def pytest_configure() -> None:
+    """Containers write as user 1000, and whoever runs this has to be able to look at that."""
+    if os.geteuid() != 0:
+        sys.stderr.write("e2e: not root: files of other users can't be made ready for the LMS\n")

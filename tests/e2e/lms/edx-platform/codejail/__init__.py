@@ -1,0 +1,1 @@
+"""What Tutor's settings import from codejail."""

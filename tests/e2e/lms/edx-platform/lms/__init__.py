@@ -1,0 +1,1 @@
+"""Stands where edx-platform's ``lms`` package is."""

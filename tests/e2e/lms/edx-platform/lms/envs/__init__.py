@@ -1,0 +1,1 @@
+"""The settings modules that Tutor's rendered settings start from."""

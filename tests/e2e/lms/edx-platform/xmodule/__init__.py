@@ -1,0 +1,1 @@
+"""Stands where edx-platform's ``xmodule`` package is."""
