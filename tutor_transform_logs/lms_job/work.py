@@ -140,7 +140,13 @@ class Worker:
         counts = []
         for destination in self._tools.destinations:
             entry = entries.get(destination.id)
-            if entry is None or entry.position > batch.start:
+            if entry is None:
+                continue
+            if entry.position > batch.start:
+                # Ahead of the others: it has these lines already, and at the end of the segment all of them.
+                if batch.last and entry.position >= batch.end:
+                    entry.done = True
+                    self._tools.ledger.save_entry(self._plan, segment, destination.id, entry)
                 continue
             try:
                 entries[destination.id] = self._deliver(segment, destination, entry, batch)
