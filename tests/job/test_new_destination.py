@@ -11,6 +11,9 @@ from tests.services.http_sinks import ScriptedLrs, start_scripted_lrs
 from tutor_transform_logs.demo.log_writer import Mix
 
 
+pytestmark = pytest.mark.usefixtures("lms")
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_new_lrs_gets_the_backlog_and_the_other_one_only_what_is_new(
     site: Site, scripted_lrs: ScriptedLrs, compressed: bool
