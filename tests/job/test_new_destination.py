@@ -14,18 +14,18 @@ from tutor_transform_logs.demo.log_writer import Mix
 pytestmark = pytest.mark.usefixtures("lms")
 
 
-@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("since", ["nothing", "appended", "rotated and compressed"])
 def test_a_new_lrs_gets_the_backlog_and_the_other_one_only_what_is_new(
-    site: Site, scripted_lrs: ScriptedLrs, compressed: bool
+    site: Site, scripted_lrs: ScriptedLrs, since: str
 ) -> None:
     log = site.log(Mix(good=40, broken=2))
     whole = (site.logs / "tracking.log").read_bytes()
-    cut = whole.index(b"\n", len(whole) // 2) + 1
+    cut = len(whole) if since == "nothing" else whole.index(b"\n", len(whole) // 2) + 1
     (site.logs / "tracking.log").write_bytes(whole[:cut])
     first = site.run(site.source(), lrs_endpoints=[{"url": scripted_lrs.url}], batch_size=7)
     assert first.status == 0, first.stdout
     before = len(scripted_lrs.requests)
-    if compressed:
+    if since == "rotated and compressed":
         (site.logs / "tracking.log").unlink()
         (site.logs / "tracking.log-20260101.gz").write_bytes(gzip.compress(whole))
     else:
