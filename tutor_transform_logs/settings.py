@@ -152,6 +152,7 @@ SETTINGS: tuple[Setting, ...] = (
     _job("lrs_timeout_secs", "LRS", NUMBER, "Wait so many seconds for an answer."),
     _job("lrs_max_wait_secs", "LRS", NUMBER, "Keep trying an LRS that is out of reach for so many seconds, then stop."),
     _job("caliper_stable_ids", "Statements", FLAG, "The same log line gets the same Caliper id at every run."),
+    _job("fast_path", "Statements", FLAG, "Make the same statements by shorter ways than event-routing-backends does."),
     _job("max_line_bytes", "Statements", NUMBER, "A line longer than so many bytes is a dead letter."),
     _job("batch_size", "Pace", NUMBER, "Statements of at most so many events are sent at once."),
     _job("batch_max_bytes", "Pace", NUMBER, "At most so many bytes are sent at once."),

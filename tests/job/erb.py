@@ -12,6 +12,7 @@ from django.test import override_settings
 from eventtracking.tracker import get_tracker
 
 from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.lms_job import erb_patches
 from tutor_transform_logs.lms_job.transform import Statement, Transformer
 
 
@@ -21,7 +22,8 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
     ERB takes fields out of the event's data as it goes, before ``match_params`` are looked up in it.
     """
     router = get_tracker().backends["event_transformer"].backends[kind]
-    made: list[dict[str, Any]] = router.process_event(event)
+    with erb_patches.removed():
+        made: list[dict[str, Any]] = router.process_event(event)
     return made
 
 
@@ -34,6 +36,7 @@ def transformer(kind: Kind, **options: Any) -> Iterator[Transformer]:
         try:
             yield Transformer(kind, **{"stable_ids": True, "max_wait_secs": 1.0, **options})
         finally:
+            erb_patches.remove()
             erb_log.setLevel(level)
 
 

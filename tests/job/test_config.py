@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "output_compression": "none",
     "output_max_bytes": 34359738368,
     "caliper_stable_ids": True,
+    "database_alias": "",
+    "fast_path": True,
     "restart": False,
     "retry_failed": False,
 }
@@ -62,6 +64,8 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "output_compression": (["gz", "zstd", True], "none or gzip"),
     "output_max_bytes": ([0, -5, "32G"], "at least 1"),
     "caliper_stable_ids": (["maybe"], "true or false"),
+    "fast_path": (["maybe"], "true or false"),
+    "database_alias": ([True, [], {}], "text"),
     "restart": (["x"], "true or false"),
     "retry_failed": ([3], "true or false"),
     "source_provider": ([True, [], {}], "text"),

@@ -10,7 +10,6 @@ from tests.job.runs import Site, erbs_ids
 from tests.services.http_sinks import ScriptedLrs, start_scripted_lrs
 from tutor_transform_logs.demo.log_writer import Mix
 
-
 pytestmark = pytest.mark.usefixtures("lms")
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,10 @@ from tutor_transform_logs.lms_job.transform import Transformer, Untransformable
 
 KINDS: tuple[Kind, ...] = ("xapi", "caliper")
 # name -> what makes the transformer to test
-WAYS: dict[str, Callable[[Kind], AbstractContextManager[Transformer]]] = {"processors": transformer}
+WAYS: dict[str, Callable[[Kind], AbstractContextManager[Transformer]]] = {
+    "fast": transformer,
+    "processors": partial(transformer, fast_path=False),
+}
 
 pytestmark = pytest.mark.usefixtures("lms")
 

@@ -10,9 +10,10 @@ from .counts import Counts
 from .dead_letters import PARSE, TRANSFORM, DeadLetter
 from .delivery import Made
 from .errors import ObjectGone
-from .events import Unparsable, parse
+from .events import Event, Unparsable, parse
 from .plan_model import Segment
 from .reader import BrokenObject, Line, decompressed, skipped, split_lines
+from .skip import Gap, Skip, split
 from .storage import Readable
 from .transform import Transformer, Untransformable
 
@@ -20,6 +21,9 @@ from .transform import Transformer, Untransformable
 LONGEST_BATCH_LINES = 100_000
 # What a dead letter keeps of a line that is too long to be an event.
 OVERLONG_KEPT_BYTES = 4096
+# What is read ahead of the batch in hand, to be looked up together. No batch is cut because of it.
+WINDOW_EVENTS = 1000
+WINDOW_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,24 @@ class Batch:
         )
 
 
-def segment_lines(source: Readable, segment: Segment, offset: int, number: int, line_bytes: int) -> Iterator[Line]:
-    """The lines of ``segment`` from ``offset``, which is the start of its line ``number``.
+@dataclass(frozen=True)
+class Parsed:
+    """A line, and what the parser says of it."""
+
+    line: Line
+    raw: bytes
+    """The bytes that were parsed: the line's, or those of the dead letter in it."""
+    letter: DeadLetter | None
+    event: Event | None
+    """Of a type that is transformed."""
+    unparsable: Unparsable | None = None
+    blank: bool = False
+
+
+def segment_lines(
+    source: Readable, segment: Segment, offset: int, number: int, line_bytes: int, skip: Skip | None = None
+) -> Iterator[Line | Gap]:
+    """The lines of ``segment`` from ``offset``, which is the start of its line ``number``; gaps only with ``skip``.
 
     Raises :class:`~.errors.ObjectGone` or :class:`~.reader.BrokenObject` after the last line that can be read.
     """
@@ -72,7 +92,11 @@ def segment_lines(source: Readable, segment: Segment, offset: int, number: int, 
             chunks = _until(chunks, segment.end - offset)
     else:
         chunks = _whole(source.read(segment.object, offset, segment.end), segment, offset)
-    lines = split_lines(chunks, offset, number, line_bytes)
+    lines: Iterator[Line | Gap]
+    if skip is None:
+        lines = split_lines(chunks, offset, number, line_bytes)
+    else:
+        lines = split(chunks, offset, number, line_bytes, skip)
     if segment.after_open_line and offset == segment.start:
         lines = _without_line_end(lines)
     return lines
@@ -96,12 +120,12 @@ def _whole(chunks: Iterable[bytes], segment: Segment, offset: int) -> Iterator[b
         raise ObjectGone(f"it ends at byte {position}, and had {segment.end} bytes when it was planned")
 
 
-def _without_line_end(lines: Iterator[Line]) -> Iterator[Line]:
+def _without_line_end(lines: Iterator[Line | Gap]) -> Iterator[Line | Gap]:
     """Leave out the line end of a line that was done when it had none yet."""
     first = next(lines, None)
     if first is None:
         return
-    if first.raw or first.open:
+    if isinstance(first, Gap) or first.raw or first.open:
         yield first
         yield from lines
         return
@@ -125,12 +149,23 @@ def batches(
     """
     stops = set(cuts)
     batch = Batch(start[0], *start)
+    skip = None if retries else transformer.skip
+    lines = segment_lines(source, segment, *start, limits.line_bytes, skip)
     try:
-        for line in segment_lines(source, segment, *start, limits.line_bytes):
-            if batch.counts.lines and (batch.is_full(limits) or line.offset in stops):
-                yield batch
-                batch = Batch(line.offset, line.offset, line.number)
-            _add(batch, transformer, segment, line, _letter(line) if retries else None)
+        for one in _looked_up(_parsed(lines, transformer, retries), transformer):
+            if isinstance(one, Parsed):
+                if batch.counts.lines and (batch.is_full(limits) or one.line.offset in stops):
+                    yield batch
+                    batch = Batch(one.line.offset, one.line.offset, one.line.number)
+                _add(batch, transformer, segment, one)
+                continue
+            rest: Gap | None = one
+            while rest is not None:
+                if batch.counts.lines and (batch.is_full(limits) or rest.start in stops):
+                    yield batch
+                    batch = Batch(rest.start, rest.start, rest.number)
+                gap, rest = rest.cut(_until_cut(rest, LONGEST_BATCH_LINES - batch.counts.lines, stops))
+                _skip(batch, gap)
     except BrokenObject as error:
         batch.problem = str(error)
     except ObjectGone as error:
@@ -140,45 +175,110 @@ def batches(
     yield batch
 
 
+def _until_cut(gap: Gap, most: int, stops: set[int]) -> int:
+    """How many of the gap's lines, at least one, still belong to a batch that takes ``most`` of them."""
+    if any(gap.start < stop < gap.end for stop in stops):
+        position = gap.start
+        for count, line in enumerate(gap.lines[:most]):
+            if count and position in stops:
+                return count
+            position += len(line) + 1
+    return most
+
+
+def _parsed(lines: Iterable[Line | Gap], transformer: Transformer, retries: bool) -> Iterator[Parsed | Gap]:
+    for line in lines:
+        if isinstance(line, Gap):
+            yield line
+            continue
+        letter = _letter(line) if retries else None
+        raw = letter.raw if letter else line.raw
+        if not raw.strip():
+            yield Parsed(line, raw, letter, None, blank=True)
+            continue
+        try:
+            if line.overlong:
+                raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
+            event = parse(raw)
+        except Unparsable as error:
+            yield Parsed(line, raw, letter, None, error)
+        else:
+            yield Parsed(line, raw, letter, event if transformer.known(event.name) else None)
+
+
+def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Iterator[Parsed | Gap]:
+    """``lines``, read ahead so that what their events need of the database is asked for together."""
+    if not transformer.looks_ahead:
+        yield from lines
+        return
+    window: list[Parsed | Gap] = []
+    events: list[Event] = []
+    weight = 0
+    problem: Exception | None = None
+    source = iter(lines)
+    while problem is None:
+        try:
+            one = next(source, None)
+        except (BrokenObject, ObjectGone) as error:
+            # What was read before it counts.
+            one, problem = None, error
+        if one is not None:
+            window.append(one)
+            weight += one.end - one.start if isinstance(one, Gap) else len(one.raw)
+            if isinstance(one, Parsed) and one.event is not None:
+                events.append(one.event)
+            if len(events) < WINDOW_EVENTS and weight < WINDOW_BYTES:
+                continue
+        transformer.look_up(events)
+        yield from window
+        if one is None and problem is None:
+            return
+        window, events, weight = [], [], 0
+    raise problem
+
+
 def _letter(line: Line) -> DeadLetter | None:
     """The dead letter in a line of a dead-letters file."""
     letters = dead_letters.parse(line.raw)
     return letters[0] if letters else None
 
 
-def _add(batch: Batch, transformer: Transformer, segment: Segment, line: Line, letter: DeadLetter | None) -> None:
+def _skip(batch: Batch, gap: Gap) -> None:
+    """Account for lines that need no parsing."""
+    count = len(gap.lines)
+    batch.counts.lines += count
+    batch.counts.unknown_event += count
+    batch.end = gap.end
+    batch.next_line = gap.number + count
+    batch.ends_open = False
+
+
+def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parsed) -> None:
     """Account for one line."""
-    counts = batch.counts
+    counts, line, letter, event = batch.counts, parsed.line, parsed.letter, parsed.event
     counts.lines += 1
     batch.end = line.end
     batch.next_line = line.number + 1
     batch.ends_open = line.open
-    raw = letter.raw if letter else line.raw
-    if not raw.strip():
+    if parsed.blank:
         counts.blank += 1
-        return
-    name = ""
-    try:
-        if line.overlong:
-            raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
-        event = parse(raw)
-        name = event.name
-        if not transformer.known(name):
-            counts.unknown_event += 1
-            return
-        statements = transformer.statements(event, raw)
-    except Unparsable as error:
+    elif parsed.unparsable is not None:
         counts.unparsable += 1
-        reason = error.reason
+        reason = parsed.unparsable.reason
         if line.open:
             # Perhaps still being written: told apart, and read again when the object has grown.
             batch.resume_at = line.offset
             reason = "incomplete_line"
-        _lose(batch, segment, line, letter, PARSE, reason, error.words, name)
-    except Untransformable as error:
-        counts.untransformable += 1
-        _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.words, name)
+        _lose(batch, segment, line, letter, PARSE, reason, parsed.unparsable.words, "")
+    elif event is None:
+        counts.unknown_event += 1
     else:
+        try:
+            statements = transformer.statements(event, parsed.raw)
+        except Untransformable as error:
+            counts.untransformable += 1
+            _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.words, event.name)
+            return
         counts.transformed += 1
         if letter and letter.statement:
             statements = [statement for statement in statements if statement.id == letter.statement]

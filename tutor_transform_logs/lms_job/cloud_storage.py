@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import requests
@@ -26,6 +27,9 @@ CONNECT_TIMEOUT = 20.0
 READ_TIMEOUT = 120.0
 # Up to here an object is sent by one PUT; above, libcloud's stream upload makes it a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
+
+# How much of a stream may have to be read again after it broke.
+STREAM_PIECE = 64 * 1024
 
 T = TypeVar("T")
 
@@ -215,9 +219,18 @@ class _Adapter(HTTPAdapter):
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
-        response = super().send(request, *args, **kwargs)
+        response: Any = super().send(request, *args, **kwargs)
         response.raw.headers.pop("Content-Encoding", None)
+        response.iter_content = partial(_iter_small_pieces, response.iter_content)
         return response
+
+
+def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
+    """libcloud asks for pieces of 5 MiB, and all that has come of a piece is lost when the connection breaks.
+
+    A connection that always breaks before the first 5 MiB would never get any further.
+    """
+    return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))
 
 
 def _default_credentials() -> Any:

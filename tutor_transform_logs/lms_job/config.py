@@ -126,6 +126,7 @@ class JobConfig:
     output_compression: str
     output_max_bytes: int
     caliper_stable_ids: bool
+    fast_path: bool
     restart: bool
     retry_failed: bool
 
@@ -288,6 +289,7 @@ FIELDS: dict[str, Field] = {
     "output_compression": Field("none", _one_of(*OUTPUT_COMPRESSIONS)),
     "output_max_bytes": Field(32 * 1024**3, _whole(1)),
     "caliper_stable_ids": Field(True, _boolean),
+    "fast_path": Field(True, _boolean),
     "restart": Field(False, _boolean),
     "retry_failed": Field(False, _boolean),
 }

@@ -177,7 +177,9 @@ class Run:
     def _work(self, plan: Plan) -> None:
         """Do the plan's segments; what ended the work early is kept for the report."""
         config = self._config
-        transformer = Transformer(config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs)
+        transformer = Transformer(
+            config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path
+        )
         for notice in transformer.notices:
             _say(notice)
         statement_logger = open_logger(

@@ -1,0 +1,54 @@
+"""Memory is flat in the size of the input."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.job.runs import Site
+from tests.services.job import local, start_job
+from tutor_transform_logs.demo.log_writer import Mix
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+
+def peak_memory(site: Site, folder: Path) -> int:
+    """The most resident memory that a run on ``site``'s log takes, in bytes."""
+    folder.mkdir()
+    for name in ("out", "ledger"):
+        (folder / name).mkdir()
+    config = {
+        **site.source(),
+        **local("destination", folder / "out"),
+        **local("ledger", folder / "ledger"),
+        "batch_size": 50,
+    }
+    process = start_job(config, site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False), folder=folder)
+    peak = 0
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            peak = max(peak, watched.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.005)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stdout + stderr
+    return peak
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_ten_times_the_log_takes_no_more_memory(site: Site, suffix: str, tmp_path: Path) -> None:
+    peaks = []
+    for times in (1, 10):
+        shutil.rmtree(site.logs)
+        site.logs.mkdir()
+        log = site.log(Mix(good=100 * times, page_view=4000 * times, broken=10 * times), name=f"tracking.log{suffix}")
+        peaks.append(peak_memory(site, tmp_path / f"x{times}"))
+    # The whole log would be a good part of what the process takes anyway.
+    assert log.bytes > peaks[0] * 0.25
+    assert peaks[1] < peaks[0] * 1.2

@@ -1,0 +1,24 @@
+"""A dictionary that stays small."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Cache(dict[Key, Value]):
+    """Holds ``most`` entries at most: of what was put in first, some are dropped then."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep ``value`` under ``key``."""
+        if len(self) >= self._most:
+            for oldest in list(itertools.islice(self, self._most // 4 + 1)):
+                del self[oldest]
+        self[key] = value
