@@ -117,15 +117,20 @@ def populated(
     return str(database["OPENEDX_MYSQL_DATABASE"])
 
 
+def _sql(server: mariadb.MariaDb, statement: str, *values: str) -> list[Any]:
+    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
 def _database(server: mariadb.MariaDb, copy_of: str = "") -> dict[str, Any]:
     """Make a database; gives Tutor's settings for it."""
     made = server.new_database()["default"]
-    with pymysql.connect(host="127.0.0.1", port=server.port, user="root", autocommit=True) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (copy_of,))
-        for (table,) in cursor.fetchall():
-            cursor.execute(f"CREATE TABLE {made['NAME']}.{table} LIKE {copy_of}.{table}")
-            cursor.execute(f"INSERT INTO {made['NAME']}.{table} SELECT * FROM {copy_of}.{table}")
+    listed = _sql(server, "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", copy_of)
+    for (table,) in listed:
+        _sql(server, f"CREATE TABLE {made['NAME']}.{table} LIKE {copy_of}.{table}")
+        _sql(server, f"INSERT INTO {made['NAME']}.{table} SELECT * FROM {copy_of}.{table}")
     return {"MYSQL_PORT": made["PORT"], "OPENEDX_MYSQL_DATABASE": made["NAME"]}
 
 
@@ -139,14 +144,27 @@ def new_site(
     populated: str,
     request: pytest.FixtureRequest,
 ) -> Iterator[MakeSite]:
-    """Gives a new site with these settings over the usual ones, with people and courses in its database."""
+    """Gives a new site with these settings over the usual ones, with people and courses in its database.
+
+    ``erb_tables=False``: as if no LMS with ERB had ever been there.
+    """
     made: list[Site] = []
 
-    def make(*, plugins: tuple[str, ...] = ("transform_logs",), **settings: Any) -> Site:
+    def make(
+        *,
+        plugins: tuple[str, ...] = ("transform_logs",),
+        erb_tables: bool = True,
+        tutor_program: Path = site_module.TUTOR,
+        **settings: Any,
+    ) -> Site:
         folder = scratch / f"{request.node.name[:40]}-{len(made)}"
         usual = {**site_settings, "DOCKER_IMAGE_OPENEDX": lms_image, "DOCKER_IMAGE_OPENEDX_DEV": lms_image}
         database = _database(mariadb_server, copy_of=populated)
-        site = site_module.new(folder, docker, {**usual, **database, **settings}, plugins)
+        if not erb_tables:
+            name = database["OPENEDX_MYSQL_DATABASE"]
+            _sql(mariadb_server, f"DROP TABLE {name}.event_routing_backends_routerconfiguration")
+            _sql(mariadb_server, f"DELETE FROM {name}.django_migrations WHERE app = 'event_routing_backends'")
+        site = site_module.new(folder, docker, {**usual, **database, **settings}, plugins, tutor_program)
         made.append(site)
         return site
 

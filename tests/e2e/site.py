@@ -165,14 +165,18 @@ def wait_for(condition: Callable[[], Any], timeout_secs: float = 60) -> Any:
 
 
 def new(
-    folder: Path, docker: Docker, settings: Mapping[str, Any], plugins: Sequence[str] = ("transform_logs",)
+    folder: Path,
+    docker: Docker,
+    settings: Mapping[str, Any],
+    plugins: Sequence[str] = ("transform_logs",),
+    tutor_program: Path = TUTOR,
 ) -> Site:
     """Make a Tutor root with these plugins and settings.
 
     The containers share the machine's network, so that they reach the services that the tests start on its loopback
     address, where nobody else does; all else about them is Tutor's.
     """
-    site = Site(folder, docker)
+    site = Site(folder, docker, tutor_program)
     site.root.mkdir(parents=True)
     (folder / "plugins").mkdir()
     site.tutor("plugins", "enable", *plugins)

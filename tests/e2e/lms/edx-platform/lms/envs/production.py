@@ -42,6 +42,7 @@ PROFILE_IMAGE_BACKEND: dict[str, Any] = {"options": {}}
 REGISTRATION_EXTRA_FIELDS: dict[str, str] = {}
 JWT_AUTH: dict[str, Any] = {}
 CORS_ORIGIN_WHITELIST: list[str] = []
+CSRF_TRUSTED_ORIGINS: list[str] = []
 IDA_LOGOUT_URI_LIST: list[str] = []
 LOGIN_REDIRECT_WHITELIST: list[str] = []
 STATIC_ROOT = "/openedx/staticfiles"
