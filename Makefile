@@ -50,6 +50,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict --exclude /migrations/
+	$(BIN)/python docs/reference.py --check
 	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
