@@ -1,0 +1,236 @@
+"""The shorter ways to the same statements: tried with events that nobody would log, against ERB as it is."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.job.erb import transformer
+from tests.job.test_parity import KINDS, Way, assert_parity, scene, white_list
+from tests.job.test_reader import CONTENT, cut
+from tutor_transform_logs.demo import events, samples
+from tutor_transform_logs.lms_job.events import Unparsable, parse
+from tutor_transform_logs.lms_job.reader import Line, split_lines
+from tutor_transform_logs.lms_job.skip import Gap, Skip, split
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+KNOWN = frozenset({"play_video", "edx.ui.lms.link_clicked", "problem_check"})
+SKIP = Skip(KNOWN)
+
+
+def name_of(raw: bytes) -> str | None:
+    """The event's name by the full parse; ``None`` where it is no event."""
+    try:
+        return parse(raw).name
+    except Unparsable:
+        return None
+
+
+# What can be mistaken for the event's name, or hide it.
+PIECES = st.sampled_from(
+    ['{', '}', '"name"', ':', ' ', ',', '"play_video"', '"/dashboard"', '"event"', '"data"', '{}', '""', '\\"', '"',
+     '\\', '"n\\u0061me"', '"play\\u005fvideo"', '"play_video\\u0020"', '"na\\u006De"', 'null', '[', ']', '\t', '1',
+     'é', '"a"', '"event":', '{"name": "', '"event": {}}', '"name": "play_video"', '"name":"problem_check"',
+     '"name" : "x"']
+)  # fmt: skip
+NAMES = st.sampled_from(
+    [*sorted(KNOWN), "/dashboard", "play_video ", "", 'a"name": "play_video', "\\", "\x7f", "é", "n"]
+)
+VALUES = st.recursive(
+    NAMES | st.sampled_from([None, 1, True, '{"name": "play_video"}', '"name"']),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "event", 'x"name', "é"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+PAIRS = st.lists(st.tuples(st.sampled_from(["name", "event", "data", "context", "time", "n\\ame"]), VALUES), max_size=6)
+
+
+def check_skip(raw: bytes) -> None:
+    if SKIP.skips(raw):
+        assert name_of(raw) not in KNOWN, f"passed over, but it is known: {raw!r}"
+
+
+@given(st.lists(PIECES, max_size=16).map("".join))
+@example('{"event": {}, "name": "play_video"}')
+@example('{"name": "/dashboard", "event": {}, "name": "play_video"}')
+@example('{"name": "/dash\\"board", "event": {}, "name": "play_video"}')
+@example('{"event": {"name": "x"}, "name"\t:\t"play_video"}')
+@example('{"event": {}, "na\\u006de": "play_video"}')
+@example('2026 {"name": "/dashboard", "event": {}, "a": "\\\\", "name":"play_video"}')
+def test_no_known_event_is_passed_over_whatever_the_text(text: str) -> None:
+    check_skip(text.encode())
+
+
+@given(
+    pairs=PAIRS,
+    ascii_only=st.booleans(),
+    separators=st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :  ")]),
+    prefix=st.sampled_from(["", "2026-01-01 INFO [tracking] - ", '"name": ']),
+    escaped=st.sampled_from([("", ""), ("_", "\\u005f"), ("n", "\\u006E"), ("m", "\\u006d")]),
+)
+def test_no_known_event_is_passed_over_whatever_the_json(
+    pairs: list[tuple[str, Any]], ascii_only: bool, separators: tuple[str, str], prefix: str, escaped: tuple[str, str]
+) -> None:
+    """With keys twice, names nested and names in text."""
+    dump = json.JSONEncoder(ensure_ascii=ascii_only, separators=separators).encode
+    text = "{" + separators[0].join(f"{dump(key)}{separators[1]}{dump(value)}" for key, value in pairs) + "}"
+    check_skip((prefix + text.replace(*escaped)).encode())
+
+
+def test_most_lines_of_a_log_are_passed_over() -> None:
+    """What can't be told from its bytes is parsed: but page views have to be told, or nothing is gained."""
+    known = Skip(white_list("xapi"))
+    assert known.usable
+    unknown = passed = 0
+    for lines in samples.FILES.values():
+        for line in lines():
+            if line.xapi.outcome == "unknown_event":
+                unknown += 1
+                passed += known.skips(line.data)
+            else:
+                assert not known.skips(line.data)
+    assert passed > unknown * 0.7
+
+
+def test_a_name_that_can_be_written_in_two_ways_turns_it_off() -> None:
+    for name in ("é", 'a"b', "a/b", "a\\b", "", "a\tb"):
+        assert not Skip({"play_video", name}).usable
+
+
+PAGE = b'{"name": "/dashboard", "event": {}}'
+LINES = st.lists(st.sampled_from([PAGE, PAGE + b"\r", b'{"name": "play_video", "event": {}}', b"", b"\r"]), max_size=12)
+
+
+@given(
+    content=CONTENT | LINES.map(b"\n".join) | LINES.map(lambda lines: b"".join(line + b"\n" for line in lines)),
+    points=st.lists(st.integers(0, 400), max_size=8),
+    limit=st.sampled_from([1, 3, 30, 36, 10_000]),
+    offset=st.integers(0, 10**10),
+    number=st.integers(1, 10**6),
+)
+def test_lines_and_gaps_are_the_lines(content: bytes, points: list[int], limit: int, offset: int, number: int) -> None:
+    plain = list(split_lines([content], offset, number, limit))
+    found: list[Line | None] = []
+    at = offset
+    for one in split(cut(content, points), offset, number, limit, SKIP):
+        assert (one.start if isinstance(one, Gap) else one.offset) == at
+        assert one.number == number + len(found)
+        if isinstance(one, Gap):
+            assert one.lines
+            assert all(name_of(raw) not in KNOWN and len(raw) <= limit for raw in one.lines)
+            found += [None] * len(one.lines)
+        else:
+            found.append(one)
+        at = one.end
+    assert at == offset + len(content)
+    assert len(found) == len(plain)
+    assert all(mine is None or mine == whole for mine, whole in zip(found, plain, strict=True))
+
+
+@given(st.lists(st.binary(max_size=5), min_size=1, max_size=6), st.integers(1, 6))
+def test_a_gap_is_cut_between_lines(lines: list[bytes], count: int) -> None:
+    gap = Gap(100, 7, lines)
+    first, rest = gap.cut(count)
+    assert first.lines + (rest.lines if rest else []) == lines
+    assert (rest is None) == (count >= len(lines))
+    if rest:
+        assert (rest.start, rest.number, rest.end) == (first.end, 7 + count, gap.end)
+
+
+# Values that ERB, tincan or a database may stumble over; no NaN, which is not equal to itself.
+STRANGE = st.sampled_from(
+    [None, True, False, 0, -1, 1, 1.5, 1e300, 2**31, 2**63, 2**70, -0.0, "", " ", "0", "7", "-3", "1.5", "x", "é\u0301",
+     "\0", "\ud800", "a" * 5000, [], [1], {}, {"id": "x"}, {"user_id": 3}, "2026-03-01", "2026-03-01T10:00:00Z",
+     "2026-13-01T10:00:00+00:00", "2026-03-01T10:00:00.123456+05:30", "2026-03-01T24:00:00+00:00",
+     "2026-03-01T10:00:60+00:00", "block-v1:a+b+c+type@x+block@y", "course-v1:a+b+c", "learner0012", "LEARNER0012",
+     "Gone_Student", "https://example.org/?a=b#c", "_x", "٣"]
+)  # fmt: skip
+
+
+def paths(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """All places in an event."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*before, key)
+        yield from paths(child, (*before, key))
+
+
+def changed(event: dict[str, Any], changes: list[tuple[int, str, Any]]) -> dict[str, Any]:
+    """The event with values put at, taken from or added beside places in it, but still of its type."""
+    event = copy.deepcopy(event)
+    if isinstance(event["event"], str) and event["event"].startswith("{"):
+        event["event"] = json.loads(event["event"])
+    for place, how, new in changes:
+        value = copy.deepcopy(new)
+        there = [path for path in paths(event) if path[0] != "name"]
+        *before, last = there[place % len(there)]
+        owner: Any = event
+        for key in before:
+            owner = owner[key]
+        if how == "take" and isinstance(owner, dict):
+            del owner[last]
+        elif how == "add" and isinstance(owner, dict):
+            owner[["user_id", "username", "course_id", "id", "timestamp", "time", "module_id"][place % 7]] = value
+        else:
+            owner[last] = value
+    return event
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 500), st.sampled_from(["put", "take", "add"]), STRANGE), min_size=1, max_size=3
+)
+
+
+@pytest.fixture(params=KINDS)
+def fast(request: pytest.FixtureRequest) -> Iterator[Way]:
+    with override_settings(CALIPER_EVENTS_ENABLED=True), transformer(request.param) as made:
+        # Both types answer from look-ups; the short cut is xAPI's. Without them there is nothing to try here.
+        assert made.looks_ahead
+        assert made.skip is not None
+        yield Way(request.param, made)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=st.integers(0, 63), changes=CHANGES, looked_up=st.booleans())
+def test_strange_events_are_the_same(
+    fast: Way, number: int, changes: list[tuple[int, str, Any]], looked_up: bool
+) -> None:
+    names = sorted(white_list(fast.kind))
+    event = changed(events.build(names[number % len(names)], scene("", number)), changes)
+    raw = json.dumps(event).encode()
+    if looked_up:
+        try:
+            fast.transformer.look_up([parse(raw)])
+        except Unparsable:
+            return
+    assert_parity(fast, raw)
+
+
+def test_looking_up_many_at_once_changes_nothing(fast: Way) -> None:
+    """Known and unknown users and courses together, as a batch has them."""
+    lines = []
+    for number, (user_id, username, course) in enumerate(
+        itertools.product(
+            [3, "3", " 4", None, 900_000_001, "", 2**40, "x"],
+            ["staff", "Gone_Student", "STAFF", "nobody", "", "20260101", "ümit-ö", "a\0b"],
+            [scene("", 0).course, "course-v1:GoneU+Deleted101+2019", "no key"],
+        )
+    ):
+        event = events.build("edx.course.enrollment.activated", scene("", number % 40))
+        event["context"] |= {"user_id": user_id, "course_id": course}
+        event |= {"username": username, "event": event["event"] | {"user_id": user_id, "course_id": course}}
+        lines.append(json.dumps(event).encode())
+    fast.transformer.look_up(parse(raw) for raw in lines)
+    for raw in lines:
+        assert_parity(fast, raw)
