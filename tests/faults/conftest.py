@@ -1,0 +1,38 @@
+"""Fixtures of the fault suite, and its last line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tally
+from tests.faults.world import World, Zygote
+from tests.services.job import DemoLms
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was tried and how many differences were found."""
+    if line := tally.summary():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def zygote(demo_lms_template: DemoLms) -> Iterator[Zygote]:
+    """Starts jobs in an LMS that no test changes."""
+    zygote = Zygote(demo_lms_template)
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def world(zygote: Zygote, tmp_path: Path) -> World:
+    """A source, a destination and a ledger of one's own, and jobs that work on them."""
+    return World(tmp_path, zygote)
+
+
+@pytest.fixture
+def new_world(zygote: Zygote, tmp_path: Path) -> Callable[[str], World]:
+    """Gives a world of this name, for tests that compare two."""
+    return lambda name: World(tmp_path / name, zygote)
