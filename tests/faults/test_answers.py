@@ -1,0 +1,202 @@
+"""Every answer that an LRS may give, and some that it may not."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import tally
+from tests.faults.world import Ran, World, check_sums
+from tests.services.http_sinks import Answer, ScriptedLrs, basic, start_scripted_lrs
+from tests.services.process import free_port
+from tutor_transform_logs.demo.log_writer import Mix, write_log
+
+GOOD = 40
+PASSWORD = "the-pa55word"
+
+
+@pytest.fixture
+def sending(world: World, scripted_lrs: ScriptedLrs) -> World:
+    """A world whose job sends 40 statements in batches of 10 to the scripted LRS."""
+    write_log(world.logs / "tracking.log", Mix(good=GOOD), names=["play_video"], seed=7)
+    world.settings["batch_size"] = 10
+    world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": PASSWORD})
+    return world
+
+
+def tried(world: World, **more: Any) -> Ran:
+    ran = world.run(**more)
+    tally.add("faults")
+    assert PASSWORD not in ran.words
+    assert "Traceback" not in ran.words, ran.words
+    return ran
+
+
+def in_seconds() -> dict[str, str]:
+    return {"Retry-After": "1"}
+
+
+def as_date() -> dict[str, str]:
+    return {"Retry-After": email.utils.formatdate(time.time() + 2, usegmt=True)}
+
+
+PASSING: dict[str, Callable[[], list[Answer | None]]] = {
+    "500 after storing": lambda: [Answer(500, store=True)],
+    "503 twice": lambda: [None, Answer(503), Answer(503)],
+    "502 and no words": lambda: [Answer(502)],
+    "429 with seconds": lambda: [Answer(429, headers=in_seconds())],
+    "429 with a date": lambda: [None, Answer(429, headers=as_date())],
+    "408": lambda: [Answer(408)],
+    "no answer": lambda: [Answer(no_answer=True), None, Answer(no_answer=True)],
+    "no answer after storing": lambda: [Answer(no_answer=True, store=True)],
+    "cut off in the middle": lambda: [Answer(200, ["x"], cut_off=True)],
+    "cut off after storing": lambda: [None, Answer(200, ["x"], cut_off=True, store=True)],
+    "hanging past the time-out": lambda: [Answer(hang_secs=4, store=True)],
+    "slow": lambda: [Answer(200, hang_secs=1, store=True, body=[])],
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_is_waited_for(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
+    scripted_lrs.script = PASSING[name]()
+    began = time.monotonic()
+    ran = tried(sending, lrs_timeout_secs=2)
+    tally.same(0, ran.status, f"{name}: {ran.words}")
+    tally.same(GOOD, len(scripted_lrs.statements), name)
+    check_sums(sending.result())
+    if "429" in name:
+        assert time.monotonic() - began >= 1
+
+
+REFUSALS = {
+    "401": (Answer(401), "refuses the credentials"),
+    "403": (Answer(403, {"detail": "no"}), "refuses the credentials"),
+    "404": (Answer(404), "check its URL"),
+    "405": (Answer(405), "check its URL"),
+    "redirect": (Answer(302, headers={"Location": "https://elsewhere.example.org/xAPI/"}), "elsewhere.example.org"),
+    "HTML": (Answer(200, "<html>log in</html>", headers={"Content-Type": "text/html"}), "this is no LRS"),
+    "an object": (Answer(200, {"ok": True}), "this is no LRS"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_will_not_pass_ends_the_run_with_1(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
+    answer, words = REFUSALS[name]
+    scripted_lrs.script = [None, answer]
+    ran = tried(sending)
+    tally.same(1, ran.status, f"{name}: {ran.words}")
+    assert words in ran.words
+    tally.same(10, len(scripted_lrs.statements), name)
+    tally.same(2, len(scripted_lrs.requests), f"{name}: asked again")
+    again = sending.run()
+    tally.same(0, again.status, again.words)
+    tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), f"{name}, run again")
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_one_statement_at_fault_is_set_aside(sending: World, scripted_lrs: ScriptedLrs, status: int) -> None:
+    assert sending.run().status == 0
+    bad = list(scripted_lrs.statements)[23]
+    scripted_lrs.statements.clear()
+    scripted_lrs.refused = {bad: status}
+    ran = tried(sending, restart=True)
+    tally.same(3, ran.status, ran.words)
+    tally.same(GOOD - 1, len(scripted_lrs.statements), f"{status} for one")
+    [letter] = [json.loads(line) for path in sending.folder.rglob("dead-letters.jsonl") for line in path.open()]
+    assert (letter["statement"], letter["stage"]) == (bad, "deliver")
+    assert letter["reason"] == ("conflict" if status == 409 else "invalid_statement")
+    assert "is not welcome" in letter["words"]
+    check_sums(sending.result())
+    scripted_lrs.refused = {}
+    retried = tried(sending, retry_failed=True)
+    tally.same(0, retried.status, retried.words)
+    tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "after the retry")
+    assert not list(sending.folder.rglob("dead-letters.jsonl"))
+
+
+def test_a_body_too_large_is_sent_in_smaller_ones(sending: World, scripted_lrs: ScriptedLrs) -> None:
+    scripted_lrs.max_bytes = 5000
+    ran = tried(sending)
+    tally.same(0, ran.status, ran.words)
+    tally.same(GOOD, len(scripted_lrs.statements), "413")
+    scripted_lrs.max_bytes = 100
+    ran = tried(sending, restart=True)
+    tally.same(3, ran.status, ran.words)
+    reasons = sending.result()["reasons"]
+    tally.same({"too_large": GOOD}, reasons, "a limit that no statement keeps")
+
+
+def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: World, scripted_lrs: ScriptedLrs) -> None:
+    scripted_lrs.script = [None, None, *[Answer(503)] * 50]
+    ran = tried(sending, lrs_max_wait_secs=1)
+    tally.same(4, ran.status, ran.words)
+    assert "Run again to resume" in ran.words
+    tally.same(20, len(scripted_lrs.statements), "before it went away")
+    scripted_lrs.script = []
+    tally.same(0, sending.run().status, "run again")
+    tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "run again")
+
+
+def test_nobody_there(sending: World) -> None:
+    sending.to_lrs({"url": f"http://127.0.0.1:{free_port()}/xAPI", "username": "u", "password": PASSWORD})
+    ran = tried(sending, lrs_max_wait_secs=1)
+    tally.same(4, ran.status, ran.words)
+    assert "does not answer" in ran.words
+
+
+def test_one_of_two_down_holds_back_and_repeats_nothing(sending: World, scripted_lrs: ScriptedLrs) -> None:
+    with start_scripted_lrs() as other:
+        endpoints = [{"url": one.url, "username": "u", "password": PASSWORD} for one in (scripted_lrs, other)]
+        sending.to_lrs(*endpoints)
+        other.script = [None, *[Answer(503)] * 50]
+        ran = tried(sending, lrs_max_wait_secs=1)
+        tally.same(4, ran.status, ran.words)
+        tally.same((GOOD, 10), (len(scripted_lrs.statements), len(other.statements)), "one down")
+        asked = len(scripted_lrs.requests)
+        other.script = []
+        tally.same(0, sending.run().status, "run again")
+        tally.same(asked, len(scripted_lrs.requests), "the one that had all was asked again")
+        tally.same((GOOD, 0), (len(other.statements), other.repeated), "the other goes on where it was")
+
+
+def test_a_wrong_password_for_one_of_two(sending: World, scripted_lrs: ScriptedLrs) -> None:
+    with start_scripted_lrs() as other:
+        other.authorization = basic("u", "another")
+        sending.to_lrs(*({"url": one.url, "username": "u", "password": PASSWORD} for one in (other, scripted_lrs)))
+        ran = tried(sending)
+        tally.same(1, ran.status, ran.words)
+        tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server whose certificate nobody vouches for."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=somebody.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
+    command = ["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/xAPI"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_certificate_that_does_not_fit(sending: World, stranger: str) -> None:
+    sending.to_lrs({"url": stranger, "username": "u", "password": PASSWORD})
+    ran = tried(sending)
+    tally.same(1, ran.status, ran.words)
+    assert "certificate can't be trusted" in ran.words
