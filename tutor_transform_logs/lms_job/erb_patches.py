@@ -58,6 +58,7 @@ KNOWN_SOURCES: dict[str, frozenset[str]] = {
     "tincan": frozenset({"1b06cf3145a5"}),
     "transformer_version": frozenset({"6aa244fa9b41"}),
     "xapi_processors": frozenset({"1e7013e1cb64"}),
+    "xapi_transformer": frozenset({"363172aadb78"}),
 }
 
 _undo: list[tuple[Any, str, Any]] = []
@@ -82,6 +83,8 @@ def install(transformer_type: str) -> Lookups:
     _patch_base_transformer()
     _drop_filters()
     _patch_tincan()
+    if transformer_type == "xapi":
+        _share()
     return lookups
 
 
@@ -206,6 +209,24 @@ def _filter_type(method: Any) -> str | None:
     return str(closed["filter_type"])
 
 
+def _share() -> None:
+    """Let statements share what they have in common, unless there are filters, which may change it."""
+    configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
+    if any(str(name).startswith(f"{ERB}.") for name in configured):
+        return
+    module = importlib.import_module(f"{ERB}.processors.xapi.transformer")
+    if not is_known("xapi_transformer", (module,)):
+        return
+    owners = (
+        (module.XApiTransformer, "get_actor"),
+        (module.XApiVerbTransformerMixin, "get_verb"),
+        (module.XApiTransformer, "get_context_activities"),
+    )
+    sharing = importlib.import_module(f"{__package__}.shared").Sharing(*(vars(cls)[name] for cls, name in owners))
+    for (cls, name), method in zip(owners, sharing.methods(), strict=True):
+        _replace(cls, name, method)
+
+
 def _patch_tincan() -> None:
     fast_tincan = importlib.import_module(f"{__package__}.fast_tincan")
     modules = {name: importlib.import_module(f"tincan.{name}") for name in TINCAN}
@@ -213,5 +234,7 @@ def _patch_tincan() -> None:
         return
     _replace(modules["base"].Base, "__setattr__", fast_tincan.set_attribute)
     _replace(modules["serializable_base"].SerializableBase, "as_version", fast_tincan.as_version)
+    _replace(modules["serializable_base"].SerializableBase, "to_json", fast_tincan.to_json)
+    _replace(modules["language_map"].LanguageMap, "__init__", fast_tincan.make_language_map)
     for cls, init in fast_tincan.NEW_INITS.items():
         _replace(cls, "__init__", init)

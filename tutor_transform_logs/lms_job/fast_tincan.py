@@ -9,6 +9,8 @@ its own ``__init__`` or ``as_version``) are left to tincan altogether. Nothing i
 from __future__ import annotations
 
 import datetime
+import json
+import operator
 import re
 import uuid
 from collections.abc import Callable
@@ -22,11 +24,34 @@ from tincan.score import Score
 from tincan.serializable_base import SerializableBase
 from tincan.typed_list import TypedList
 
+from .cache import Cache
+
 Setter = Callable[[Any, Any], None]
 # The name of a slot, the types of which it takes values as they are, and the setter for all others.
 Rule = tuple[str, frozenset[type], Setter]
 
 NONE = type(None)
+
+
+class SharedAgent(tincan.Agent):  # type: ignore[misc]
+    """An actor that nobody changes: it carries itself as ``data`` and as JSON ``text``."""
+
+    __slots__ = ("data", "text")
+
+
+class SharedVerb(tincan.Verb):  # type: ignore[misc]
+    """A verb that nobody changes."""
+
+    __slots__ = ("data", "text")
+
+
+class SharedActivityList(tincan.ActivityList):  # type: ignore[misc]
+    """Activities that nobody changes."""
+
+    __slots__ = ("data", "text")
+
+
+SHARED = frozenset({SharedAgent, SharedVerb, SharedActivityList})
 # Which setters store which types of values as they are. (No empty text: some setters refuse it.)
 TAKEN: dict[type, dict[str, tuple[type, ...]]] = {
     AgentAccount: {"name": (str,), "home_page": (str,)},
@@ -41,7 +66,7 @@ TAKEN: dict[type, dict[str, tuple[type, ...]]] = {
     },
     tincan.ContextActivities: {
         "category": (tincan.ActivityList,),
-        "parent": (tincan.ActivityList,),
+        "parent": (tincan.ActivityList, SharedActivityList),
         "grouping": (tincan.ActivityList,),
         "other": (tincan.ActivityList,),
     },
@@ -62,8 +87,8 @@ TAKEN: dict[type, dict[str, tuple[type, ...]]] = {
     },
     tincan.Statement: {
         "id": (uuid.UUID,),
-        "actor": (tincan.Agent,),
-        "verb": (tincan.Verb,),
+        "actor": (tincan.Agent, SharedAgent),
+        "verb": (tincan.Verb, SharedVerb),
         "object": (tincan.Activity,),
         "timestamp": (datetime.datetime,),
         "context": (tincan.Context,),
@@ -86,6 +111,7 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00", re.
 ORIGINAL_INITS: dict[type, Callable[..., None]] = {cls: vars(cls)["__init__"] for cls in TAKEN}
 _original_as_version = SerializableBase.as_version
 _original_setattr = Base.__setattr__
+_original_language_map = tincan.LanguageMap.__init__
 
 
 class Plan:
@@ -186,7 +212,8 @@ def _new_init(original: Callable[..., None]) -> Callable[..., None]:
                 setattr(self, name, value)
                 continue
             slot, taken, setter = rule
-            if type(value) in taken and value != "":
+            kind = type(value)
+            if kind in taken and (value or kind is not str):
                 slots[slot] = value
             else:
                 setter(self, value)
@@ -227,37 +254,96 @@ class _Keys(dict[str, str]):
 _keys = _Keys()
 
 
-def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
-    """As ``SerializableBase.as_version``."""
-    cls = type(self)
-    if cls in MAPS:
-        plain = {}
-        for key, value in self.items():
-            if type(key) is not str or key.startswith("_") or key in CORRECTED:
-                return _original_as_version(self, version)
-            if value is not None:
-                plain[key] = value if type(value) in ATOMS else _as_data(value, version)
-        return plain
-    if isinstance(self, TypedList):
-        return [one.as_version(version) if isinstance(one, SerializableBase) else one for one in self]
-    if _plans[cls] is None:
-        return _original_as_version(self, version)
+class _ToData(dict[type, Callable[[Any], Any]]):
+    """How values of a type become plain data; what a type's values are as they are in JSON, they stay."""
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        if cls in SHARED:
+            self[cls] = operator.attrgetter("data")
+        elif cls in MAPS:
+            self[cls] = _map_data
+        elif issubclass(cls, TypedList):
+            self[cls] = _list_data if cls.as_version in (as_version, _original_as_version) else _ask
+        elif issubclass(cls, SerializableBase):
+            self[cls] = _object_data if _plans[cls] is not None else _ask
+        elif issubclass(cls, list):
+            self[cls] = _list_data
+        elif issubclass(cls, uuid.UUID):
+            self[cls] = str
+        elif issubclass(cls, datetime.timedelta):
+            self[cls] = jsonify_timedelta
+        elif issubclass(cls, datetime.datetime):
+            self[cls] = cls.isoformat
+        else:
+            self[cls] = _itself
+        return self[cls]
+
+
+_to_data = _ToData()
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _ask(value: Any) -> Any:
+    return value.as_version()
+
+
+def _object_data(one: Any) -> dict[str, Any]:
     plain = {}
-    for slot, value in self.__dict__.items():
+    for slot, value in one.__dict__.items():
         if value is not None:
-            plain[_keys[slot]] = value if type(value) in ATOMS else _as_data(value, version)
+            kind = type(value)
+            plain[_keys[slot]] = value if kind in ATOMS else _to_data[kind](value)
     return plain
 
 
-def _as_data(value: Any, version: str) -> Any:
-    if isinstance(value, SerializableBase):
-        return value.as_version(version)
-    if isinstance(value, list):
-        return [one.as_version(version) if isinstance(one, SerializableBase) else one for one in value]
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, datetime.timedelta):
-        return jsonify_timedelta(value)
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    return value
+def _map_data(one: Any) -> Any:
+    plain = {}
+    for key, value in one.items():
+        if type(key) is not str or key[:1] == "_" or key in CORRECTED:
+            return _original_as_version(one)
+        if value is not None:
+            kind = type(value)
+            plain[key] = value if kind in ATOMS else _to_data[kind](value)
+    return plain
+
+
+def _list_data(many: Any) -> list[Any]:
+    return [_to_data[type(one)](one) if isinstance(one, SerializableBase) else one for one in many]
+
+
+def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
+    """As ``SerializableBase.as_version``. (The version makes no difference to any class of tincan.)"""
+    found = _to_data[type(self)]
+    return _original_as_version(self, version) if found is _ask else found(self)
+
+
+_texts: Cache[tuple[Any, ...], str] = Cache(10_000)
+
+
+def to_json(self: Any, version: str = tincan.Version.latest) -> str:
+    """As ``SerializableBase.to_json``: the texts of verbs, which are part of every statement's id, are kept."""
+    cls = type(self)
+    if cls in SHARED:
+        known: str = self.text
+        return known
+    if cls is not tincan.Verb or type(self._display) is not tincan.LanguageMap:
+        return json.dumps(self.as_version(version))
+    key = (self._id, *self._display.items())
+    text = _texts.get(key)
+    if text is None:
+        text = json.dumps(self.as_version(version))
+        _texts.put(key, text)
+    return text
+
+
+def make_language_map(self: Any, *args: Any, **kwargs: Any) -> None:
+    """As ``LanguageMap.__init__``."""
+    texts = dict(*args, **kwargs)
+    for text in texts.values():
+        if not isinstance(text, str):
+            _original_language_map(self, *args, **kwargs)
+            return
+    dict.__init__(self, texts)
