@@ -35,6 +35,10 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
 	$(BIN)/python -m pytest $(PYTEST)
 
+.PHONY: faults
+faults: $(VENV)/installed-dev debian-packages ## Kill it, lie to it, feed it rubbish: the long form of tests/faults
+	TRANSFORM_LOGS_FAULTS=long $(BIN)/python -m pytest -q tests/faults $(PYTEST)
+
 .PHONY: e2e
 e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-tracking-logs" in real containers (installs Docker)
 	@tests/e2e/install-docker
