@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -88,10 +89,17 @@ def test_a_line_of_a_gigabyte_is_never_held() -> None:
             yield chunk
         yield b"\nnext\n"
 
-    for line in split_lines(chunks(), limit=5000):
-        held = max(held, len(line.raw))
-        last = line
+    tracemalloc.start()
+    try:
+        for line in split_lines(chunks(), limit=5000):
+            held = max(held, len(line.raw))
+            last = line
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert held == 5000
+    # The chunk in hand twice, and not a part of each of a thousand chunks.
+    assert most < 3_000_000
     assert last == Line(1_000_000_001, 1_000_000_006, 2, b"next")
 
 

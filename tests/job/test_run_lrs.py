@@ -198,6 +198,23 @@ def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: Site, lrs: Lrs) ->
     assert all("200.5" in letter["line"] for letter in letters)
 
 
+def test_two_statements_with_one_id_in_a_batch_are_a_conflict(site: Site, lrs: Lrs) -> None:
+    """Neither is lost unseen: the first is stored, the other one becomes a dead letter."""
+    log = site.log(Mix(good=10), names=["play_video"])
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    other = lines[3].replace(b"195.5", b"200.5")
+    assert other != lines[3]
+    log.path.write_bytes(b"".join([*lines, other, lines[4]]))
+    run = site.run(site.source(), to_lrs(lrs))
+    assert run.status == 3
+    assert run.result is not None
+    [destination] = run.result["destinations"]
+    assert [destination[name] for name in ("made", "stored", "already_there", "rejected")] == [12, 10, 1, 1]
+    [letter] = run.dead_letters()
+    assert (letter["reason"], letter["line_number"], letter["line"]) == ("conflict", 11, other.decode().rstrip())
+    assert set(lrs.ids()) == erbs_ids(lines)
+
+
 def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: Site, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=64))
     ids = sorted(ids_in(site))
