@@ -1,0 +1,102 @@
+"""All the bad input that there is, in one run: none of it ends the run, all of it is counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tally
+from tests.faults.world import World, check_sums
+from tutor_transform_logs.demo.log_writer import Mix, write_log
+
+ZEROS = 64 * 1024**2
+
+
+def place_logs(folder: Path) -> dict[str, int]:
+    """Write them; gives how many dead letters each reason is to have, and how many lines are good."""
+    write_log(folder / "tracking.log", Mix(good=20), names=["play_video"], seed=9)
+    [good, *_] = (folder / "tracking.log").read_bytes().splitlines()
+    text = good[good.index(b"{") :]
+    odd = [
+        b"x" * 100_000_000,
+        b'{"name": "play_video", "event": "\0"}',
+        b'{"name": "play_video", "event": {}, "x": "\xff\xfe"}',
+        b'{"a": ' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"name": "play_video", "event": {}, "n": ' + b"9" * 10_000 + b"}",
+        text.replace(b'"play_video"', b'"play_video", "name": "/dashboard"', 1),
+        text.replace(b'{"', b'{"surrogate": "\\ud800", "', 1),
+        b"",
+        b"{}",
+    ]
+    (folder / "tracking.log-odd").write_bytes(b"\n".join(odd) + b"\n")
+    (folder / "tracking.log-bomb.gz").write_bytes(gzip.compress(b"\0" * ZEROS) + gzip.compress(b"\n" + text + b"\n"))
+    whole = gzip.compress(b"".join(b'{"name": "/a", "event": %d, "pad": "%s"}\n' % (n, os.urandom(40).hex().encode())
+                                   for n in range(2000)))  # fmt: skip
+    (folder / "tracking.log-truncated.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "tracking.log-empty").touch()
+    (folder / "tracking.log.d").mkdir()
+    (folder / "tracking.log.d" / "a\nname").write_bytes(b"not an event\n")
+    (folder / os.fsdecode(b"tracking.log-\xff")).write_bytes(b"neither\n")
+    (folder / "tracking.log-gone").symlink_to("nowhere")
+    (folder / "tracking.log-outside").symlink_to("/etc/passwd")
+    return {"line_too_long": 2, "bad_json": 3, "not_utf8": 1, "no_event_field": 1, "no_json": 2}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_of_it_is_counted(world: World, workers: int) -> None:
+    reasons = place_logs(world.logs)
+    tally.add("inputs", 17)
+    ran = world.run(workers=workers, max_line_bytes=1_000_000)
+    # 3: one object could not be read to its end.
+    tally.same(3, ran.status, ran.words)
+    assert "Traceback" not in ran.words
+    result = world.result()
+    check_sums(result)
+    tally.same(reasons, {name: result["reasons"].get(name, 0) for name in reasons}, "dead letters by reason")
+    [problem] = result["problems"]
+    assert "truncated gzip data" in problem
+    assert "tracking.log-truncated.gz" in problem
+    made = [json.loads(line) for line in world.statements()]
+    assert {one["verb"]["display"]["en"] for one in made} == {"played"}
+    # The 20, one with a lone surrogate, and the one behind the bomb; the last two are the first of the 20 again.
+    tally.same(22, len(made), "statements of what is good among the bad")
+    names = {one["name"] for one in result["objects"]}
+    assert not {"tracking.log-gone", "tracking.log-outside"} & names
+    assert "root:" not in ran.words
+
+
+def test_memory_stays_bounded(world: World) -> None:
+    """Of the worst of it: the job may have less than the 64 MB that are zeros, the 100 MB that are one line."""
+    write_log(world.logs / "tracking.log", Mix(good=20), seed=9)
+    assert world.run().status == 0
+    peaks = [peak_of(world, world.settings)]
+    place_logs(world.logs)
+    peaks.append(peak_of(world, {**world.settings, "max_line_bytes": 1_000_000}))
+    tally.add("inputs")
+    assert peaks[1] < peaks[0] + 60_000, f"peak memory in kB: {peaks}"
+
+
+def peak_of(world: World, settings: dict[str, object]) -> int:
+    """The most memory, in kB, that a job of its own process had."""
+    config = world.folder / "peak.json"
+    config.write_text(json.dumps({**settings, "restart": True}))
+    code = (
+        "import resource, subprocess, sys;"
+        "subprocess.run([sys.executable, '-m', 'tutor_transform_logs.lms_job', 'run', '--config', sys.argv[1]],"
+        " stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, config],
+        env=world.zygote.lms.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
