@@ -168,7 +168,8 @@ class Run:
     def _nothing_new(self, plan: Plan) -> None:
         # A run that was killed at the very end of its plan has left these.
         self._ledger.drop_dead_batches()
-        print(f"Nothing new in {count(len(plan.objects), 'object')}: done before, or empty. To do it all again: --restart.")
+        objects = count(len(plan.objects), "object")
+        print(f"Nothing new in {objects}: done before, or empty. To do it all again: --restart.")
         for one in plan.objects:
             if one.note not in USUAL_NOTES:
                 print(printable(f"{one.name}: {one.note}"))
