@@ -257,7 +257,7 @@ _keys = _Keys()
 class _ToData(dict[type, Callable[[Any], Any]]):
     """How values of a type become plain data; what a type's values are as they are in JSON, they stay."""
 
-    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+    def __missing__(self, cls: Any) -> Callable[[Any], Any]:
         if cls in SHARED:
             self[cls] = operator.attrgetter("data")
         elif cls in MAPS:

@@ -33,7 +33,7 @@ class _Own(dict[type, bool]):
         return self[cls]
 
 
-def _shared(cls: type, original: Any) -> Any:
+def _shared(cls: Any, original: Any) -> Any:
     one: Any = cls.__new__(cls)
     if isinstance(original, list):
         list.extend(one, original)
