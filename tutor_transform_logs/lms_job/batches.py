@@ -130,7 +130,8 @@ def _without_line_end(lines: Iterator[Line | Gap]) -> Iterator[Line | Gap]:
         yield from lines
         return
     for line in lines:
-        yield replace(line, number=line.number - 1)
+        number = line.number - 1
+        yield Gap(line.start, number, line.lines) if isinstance(line, Gap) else replace(line, number=number)
 
 
 def batches(
