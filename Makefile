@@ -44,18 +44,13 @@ e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-trac
 	@tests/e2e/install-docker
 	$(BIN)/python -m pytest tests/e2e -o python_files='scenario_*.py' $(PYTEST)
 
-.PHONY: e2e
-e2e: $(VENV)/installed-dev debian-packages ## Run tutor local do in real containers, down to the store
-	@tests/e2e/install-docker
-	$(BIN)/python -m pytest -q -p no:cacheprovider -o python_files='scenario_*.py' tests/e2e $(PYTEST)
-
 .PHONY: lint
 lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the distributions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict --exclude /migrations/
 	$(BIN)/python docs/reference.py --check
-	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx tests/e2e/install-docker tests/e2e/docker-buildx
+	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \
