@@ -10,6 +10,8 @@ DEMO_OUTPUT ?= demo-output
 DEMO_TYPE ?= xapi
 # What to test, and how: make test PYTEST="tests/demo -k samples"
 PYTEST ?=
+# How to measure: make bench BENCH=--quick
+BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Newer ones do not run on Python 3.10, and do not say so.
 OLD_PYTHON := 'edx-opaque-keys<2.12; python_version < "3.11"'
@@ -34,6 +36,11 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 .PHONY: test
 test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
 	$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: bench
+bench: $(VENV)/installed-dev debian-packages ## Measure beside ERB's command and Ralph's convert, into ./bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: faults
 faults: $(VENV)/installed-dev debian-packages ## Kill it, lie to it, feed it rubbish: the long form of tests/faults

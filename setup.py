@@ -69,7 +69,7 @@ setup(
     exclude_package_data={"": ["*.pyc", "__pycache__/*"]},
     include_package_data=False,
     install_requires=["tutor>=20,<23", "click>=8.1,<9", "PyYAML>=6,<7"],
-    extras_require={"demo": JOB, "dev": DEV},
+    extras_require={"demo": JOB, "dev": DEV, "bench": ["matplotlib>=3.8,<4"]},
     entry_points={"tutor.plugin.v1": ["transform_logs = tutor_transform_logs.plugin"]},
     classifiers=[
         "Development Status :: 4 - Beta",

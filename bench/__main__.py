@@ -1,0 +1,218 @@
+"""``make bench``: how fast this job is, beside ERB's own command and Ralph's ``convert``, in one run on one machine.
+
+Everything runs on one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once. Each program is
+measured several times, in turn; what counts are the medians, and ratios within this run. Times are those of the whole
+process, from its start to its end. ``--quick`` is for development: small inputs, one turn.
+
+Writes ``results.json``, ``results.png`` and ``profile.txt`` into this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench import inputs
+from bench.plotting import plot
+from bench.scenarios import Bench, in_turn, median, opened, ratio, summed_up
+from tests.services.venvs import cache_folder
+
+HERE = Path(__file__).parent
+PARTS = ("lrs", "skip", "ralph", "workers", "sizes", "profile")
+MIB = 1024**2
+
+
+def say(text: str) -> None:
+    """Progress, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def bench_lrs(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """Half of the lines are made into statements, and sent."""
+    log = inputs.mixed(cache, lines)
+    say(f"{lines:,} lines to an LRS")
+    made = in_turn({"this job": lambda: bench.job(log), "ERB's command": lambda: bench.erb(log)}, repeats, say)
+    found = ratio(made["ERB's command"], made["this job"])
+    return {"lines": lines, "events": log.events, "times_as_fast": found, "programs": summed_up(made, lines)}
+
+
+def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """Lines that are all passed over, also without what it takes to start a program that does nothing."""
+    log, nothing = inputs.only_page_views(cache, lines), inputs.only_page_views(cache, 1)
+    say(f"{lines:,} lines to pass over")
+    made = in_turn(
+        {
+            "this job": lambda: bench.job(log),
+            "this job, 1 line": lambda: bench.job(nothing),
+            "ERB's command": lambda: bench.erb(log),
+            "ERB's command, 1 line": lambda: bench.erb(nothing),
+        },
+        repeats,
+        say,
+    )
+    net = {name: median(made[name]) - median(made[f"{name}, 1 line"]) for name in ("this job", "ERB's command")}
+    return {
+        "lines": lines,
+        "times_as_fast": ratio(made["ERB's command"], made["this job"]),
+        "times_as_fast_once_started": round(net["ERB's command"] / max(net["this job"], 1e-3), 2),
+        "programs": summed_up(made, lines),
+    }
+
+
+def bench_ralph(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """Only what both can transform, from file to file."""
+    log = inputs.for_ralph(cache, lines)
+    say(f"{lines:,} lines that Ralph can transform, to files")
+    made = in_turn(
+        {"this job": lambda: bench.job(log, to_files=True), "ralph convert": lambda: bench.ralph(log)}, repeats, say
+    )
+    found = ratio(made["ralph convert"], made["this job"])
+    return {"lines": lines, "times_as_fast": found, "programs": summed_up(made, lines)}
+
+
+def bench_workers(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """The same log with 1, 2 and 4 workers."""
+    log = inputs.mixed(cache, lines)
+    segment = max(64 * 1024, log.bytes // 16)
+    say(f"{lines:,} lines by 1, 2 and 4 workers")
+    made = in_turn(
+        {
+            f"{count} workers": lambda count=count: bench.job(log, workers=count, segment_bytes=segment)  # type: ignore[misc]
+            for count in (1, 2, 4)
+        },
+        repeats,
+        say,
+    )
+    by_count = {count: ratio(made["1 workers"], made[f"{count} workers"]) for count in (2, 4)}
+    return {"lines": lines, "times_as_fast_as_1": by_count, "programs": summed_up(made, lines)}
+
+
+def bench_sizes(bench: Bench, cache: Path, sizes: list[int], repeats: int) -> dict[str, Any]:
+    """Throughput and memory of one worker, by the size of the input."""
+    made: dict[str, Any] = {}
+    for size in sizes:
+        log = inputs.of_size(cache, size)
+        say(f"{log.bytes / MIB:,.0f} MiB, {log.lines:,} lines")
+        # The biggest takes long, and its memory does not vary.
+        runs = in_turn({"this job": lambda log=log: bench.job(log)}, repeats if size <= 100 * MIB else 1, say)  # type: ignore[misc]
+        made[f"{size // MIB} MiB"] = {
+            "bytes": log.bytes,
+            "lines": log.lines,
+            **summed_up(runs, log.lines)["this job"],
+        }
+    first, last = (list(made.values())[at]["median_peak_bytes"] for at in (0, -1))
+    made["memory_of_biggest_by_smallest"] = round(last / first, 3)
+    return made
+
+
+def bench_profile(bench: Bench, cache: Path, lines: int) -> dict[str, Any]:
+    """Where the time goes in one process."""
+    log = inputs.mixed(cache, lines)
+    say(f"A profile of {lines:,} lines")
+    environment = {**bench.lms.environment(), "DEMO_LMS_LOG": "/dev/null"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.profiling", str(log.path)],
+        env=environment,
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    (HERE / "profile.txt").write_text(found.pop("text"))
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    names = ("edx-event-routing-backends", "tincan", "Django", "PyMySQL")
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "packages": {name: version(name) for name in names},
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The ratios that were asked for, in a few lines."""
+    rows: list[tuple[str, str, str]] = []
+
+    def row(what: str, found: dict[str, Any], least: str) -> None:
+        rows.append((what, f"{found['ratio']}x ({found['least']} to {found['most']})", least))
+
+    if "lrs" in results:
+        row("vs ERB's command, LRS, whole process", results["lrs"]["times_as_fast"], "10x, aim 25x")
+    if "skip" in results:
+        row("passing lines over vs ERB's command", results["skip"]["times_as_fast"], "50x, aim 100x")
+        once = results["skip"]["times_as_fast_once_started"]
+        rows.append(("  the same without the start of the programs", f"{once}x", ""))
+    if "ralph" in results:
+        row("vs ralph convert, shared types, to files", results["ralph"]["times_as_fast"], "1.5x, aim 4x")
+    if "workers" in results:
+        row("2 workers vs 1", results["workers"]["times_as_fast_as_1"][2], "1.8x, aim 1.95x")
+    if "sizes" in results:
+        rows.append(
+            ("peak memory, biggest input vs smallest", f"{results['memory_of_biggest_by_smallest']}x", "1.1x, aim 1.0x")
+        )
+    if "profile" in results:
+        rows.append(
+            ("queries per 1,000 events, warm", str(results["profile"]["queries_per_1000_events_warm"]), "3, aim 1")
+        )
+    width = max((len(what) for what, _, _ in rows), default=0)
+    return "\n".join(f"{what:<{width}}  {found:<26}  {least}" for what, found, least in rows)
+
+
+def main() -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small inputs and one turn, for development")
+    parser.add_argument("--lines", type=int, help="lines of the inputs (default: 200,000; quick: 4,000)")
+    parser.add_argument("--repeat", type=int, help="turns (default: 3; quick: 1)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts only")
+    parser.add_argument("--cache", type=Path, help="where inputs are kept (default: the cache folder)")
+    arguments = parser.parse_args()
+    lines = arguments.lines or (4_000 if arguments.quick else 200_000)
+    repeats = arguments.repeat or (1 if arguments.quick else 3)
+    sizes = [MIB, 4 * MIB] if arguments.quick else [10 * MIB, 100 * MIB, 1024 * MIB]
+    cache = arguments.cache or cache_folder() / "bench"
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "lines": lines,
+        "repeats": repeats,
+        "at": time.strftime("%Y-%m-%d"),
+    }
+    with tempfile.TemporaryDirectory(prefix="transform-logs-bench-") as folder, opened(Path(folder)) as bench:
+        # The first run makes the external ids that users lack; it is none of those that count.
+        bench.job(inputs.mixed(cache, min(lines, 20_000)))
+        if "lrs" in arguments.only:
+            results["lrs"] = bench_lrs(bench, cache, lines, repeats)
+        if "skip" in arguments.only:
+            results["skip"] = bench_skip(bench, cache, lines, repeats)
+        if "ralph" in arguments.only:
+            results["ralph"] = bench_ralph(bench, cache, lines, repeats)
+        if "workers" in arguments.only:
+            results["workers"] = bench_workers(bench, cache, lines, repeats)
+        if "sizes" in arguments.only:
+            sized = bench_sizes(bench, cache, sizes, repeats)
+            results["memory_of_biggest_by_smallest"] = sized.pop("memory_of_biggest_by_smallest")
+            results["sizes"] = sized
+        if "profile" in arguments.only:
+            results["profile"] = bench_profile(bench, cache, min(lines, 50_000))
+    print(table(results))
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    plot(results, HERE / "results.png")
+    say(f"Written: {', '.join(name for name in ('results.json', 'results.png', 'profile.txt'))} in {HERE.name}/")
+
+
+if __name__ == "__main__":
+    main()
