@@ -130,8 +130,7 @@ def _without_line_end(lines: Iterator[Line | Gap]) -> Iterator[Line | Gap]:
         yield from lines
         return
     for line in lines:
-        number = line.number - 1
-        yield Gap(line.start, number, line.lines) if isinstance(line, Gap) else replace(line, number=number)
+        yield replace(line, number=line.number - 1)
 
 
 def batches(
