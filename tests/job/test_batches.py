@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,10 +22,12 @@ from tutor_transform_logs.lms_job.transform import Transformer
 pytestmark = pytest.mark.usefixtures("lms")
 
 ROOMY = Limits(events=10**6, bytes=10**9, line_bytes=16 * 1024**2)
-# Of every outcome some, with both line ends, and the last line open.
+NEWEST = samples.FILES["tracking.log"]()
+PAGES = [line for line in NEWEST if line.xapi.outcome == "unknown_event"]
+# Of every outcome some, page views also many in a row, with both line ends, and the last line open.
 CONTENT = b"".join(
     line.data + line.ending
-    for lines in (samples.FILES["tracking.log.1"]()[:9], samples.FILES["tracking.log"]()[-34:])
+    for lines in (samples.FILES["tracking.log.1"]()[:9], PAGES[:11], NEWEST[-34:])
     for line in lines
 )
 STARTS = [0, *(at + 1 for at, byte in enumerate(CONTENT) if byte == 0x0A and at + 1 < len(CONTENT))]
@@ -98,12 +101,15 @@ fewer = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
     events=st.integers(1, 40),
     size=st.sampled_from([1, 3000, 10**9]),
     cuts=st.lists(st.sampled_from(STARTS), max_size=4),
+    longest=st.sampled_from([3, 100_000]),
 )
 def test_cuts_do_not_change_what_is_made(
-    xapi: Transformer, chunk: int, events: int, size: int, cuts: list[int]
+    xapi: Transformer, chunk: int, events: int, size: int, cuts: list[int], longest: int
 ) -> None:
     limits = Limits(events, size, ROOMY.line_bytes)
-    made = list(batches(Memory(CONTENT, chunk), xapi, segment(), (0, 1), cuts, limits))
+    with patch(f"{batches.__module__}.LONGEST_BATCH_LINES", longest):
+        made = list(batches(Memory(CONTENT, chunk), xapi, segment(), (0, 1), cuts, limits))
+    assert max(batch.counts.lines for batch in made) <= longest
     in_order(made, 0)
     assert facts(made) == whole(xapi)
     assert {cut for cut in cuts if cut} <= {batch.start for batch in made}
@@ -132,8 +138,15 @@ def test_segments_do_not_change_what_is_made(
 
 
 @fewer
-@given(stop=st.integers(0, 12), chunk=st.integers(1, 5000))
-def test_a_run_taken_up_at_a_batch_goes_on_in_the_same_batches(xapi: Transformer, stop: int, chunk: int) -> None:
+@given(stop=st.integers(0, 12), chunk=st.integers(1, 5000), longest=st.sampled_from([3, 100_000]))
+def test_a_run_taken_up_at_a_batch_goes_on_in_the_same_batches(
+    xapi: Transformer, stop: int, chunk: int, longest: int
+) -> None:
+    with patch(f"{batches.__module__}.LONGEST_BATCH_LINES", longest):
+        goes_on_in_the_same_batches(xapi, stop, chunk)
+
+
+def goes_on_in_the_same_batches(xapi: Transformer, stop: int, chunk: int) -> None:
     limits = Limits(5, 10**9, ROOMY.line_bytes)
     first = list(batches(Memory(CONTENT, 4096), xapi, segment(), (0, 1), [], limits))[: stop + 1]
     at = (first[-1].end, first[-1].next_line)

@@ -147,6 +147,11 @@ def test_every_sample_line_is_the_same(way: Way, name: str) -> None:
     assert made == samples.expected(way.kind, name).statements
 
 
+def test_an_object_without_an_id_makes_no_statement(way: Way) -> None:
+    event = events.build("edx.ui.lms.sequence.next_selected", scene("", 1)) | {"event": None}
+    assert assert_parity(way, json.dumps(event).encode()) == 0
+
+
 def test_a_user_in_every_role_is_the_same(way: Way) -> None:
     """By id, by name, by an id in text, retired, without external ids yet, and nobody."""
     people: list[tuple[Any, str]] = [(person.id, person.logged_as) for person in roster.users(15)]
