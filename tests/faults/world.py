@@ -214,7 +214,11 @@ class World:
 
     def outputs(self) -> list[bytes]:
         """The content of the output files, in the order of their names, unpacked; not the job's own parts."""
-        return [unpacked(path.read_bytes()) for path in self._files("out") if path.name != "manifest.log"]
+        return [unpacked(path.read_bytes()) for path in self.outputs_on_disk()]
+
+    def outputs_on_disk(self) -> list[Path]:
+        """The output files of a world of files."""
+        return [path for path in self._files("out") if path.name != "manifest.log"]
 
     def statements(self) -> list[bytes]:
         """The lines of all output files."""

@@ -1,0 +1,174 @@
+"""An object store that fails while it is read: in the middle of a listing, of an object, of its credentials' life."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tests.faults import tally
+from tests.faults.world import World, check_sums
+from tests.services.object_store import Bucket
+from tutor_transform_logs.demo.log_writer import Mix, write_log
+
+FORBIDDEN = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 89\r\nConnection: close\r\n\r\n"
+    b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+)
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@dataclass
+class FaultyProxy:
+    """Stands before a store. ``fault`` sees the number and the first line of each request.
+
+    It says what to do: ``None``, pass it on; bytes, answer that instead; a number, cut the answer after so many bytes.
+    """
+
+    upstream: int
+    fault: Callable[[int, str], bytes | int | None]
+    port: int = 0
+    requests: list[str] = field(default_factory=list)
+    faults: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def serve(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=self._connection, args=(client,), daemon=True).start()
+
+    def _connection(self, client: socket.socket) -> None:
+        """One request a connection: the answer says that it is the last."""
+        with client, contextlib.suppress(OSError, ValueError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                data = client.recv(65536)
+                if not data:
+                    return
+                head += data
+            line = head.split(b"\r\n", 1)[0].decode("latin-1")
+            with self._lock:
+                self.requests.append(line)
+                what = self.fault(len(self.requests), line)
+                self.faults += what is not None
+            if isinstance(what, bytes):
+                client.sendall(what)
+                return
+            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), what)
+
+    def _pass_on(self, client: socket.socket, head: bytes, most: int | None) -> None:
+        with socket.create_connection(("127.0.0.1", self.upstream)) as server:
+            names = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+            kept = [line for line in head.split(b"\r\n") if line.lower() != b"connection: keep-alive"]
+            server.sendall(b"\r\n".join(kept))
+            length = next((int(value) for name, _, value in names if name.lower() == b"content-length"), 0)
+            left = length - len(head.partition(b"\r\n\r\n")[2])
+            while left > 0:
+                data = client.recv(65536)
+                left -= len(data)
+                server.sendall(data)
+            sent = 0
+            while data := server.recv(65536):
+                if most is not None and sent + len(data) > most:
+                    client.sendall(data[: most - sent])
+                    return
+                client.sendall(data)
+                sent += len(data)
+
+
+@contextlib.contextmanager
+def faulty(bucket: Bucket, fault: Callable[[int, str], bytes | int | None]) -> Iterator[tuple[Bucket, FaultyProxy]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = FaultyProxy(bucket.store.port, fault, listener.getsockname()[1])
+        threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()
+        yield replace(bucket, store=replace(bucket.store, port=proxy.port)), proxy
+
+
+def in_the_way(world: World, bucket: Bucket) -> None:
+    """Have the job reach its source by way of the proxy."""
+    world.settings |= bucket.settings("source", prefix="source/")
+
+
+@pytest.fixture
+def stored(world: World, nanio_bucket: Bucket) -> World:
+    write_log(world.logs / "tracking.log", Mix(good=60, page_view=900), seed=13)
+    write_log(world.logs / "tracking.log-20260101.gz", Mix(good=20, page_view=60), seed=14)
+    world.in_bucket(nanio_bucket, "source")
+    world.settings["lrs_max_wait_secs"] = 20
+    return world
+
+
+def expected_of(world: World) -> list[bytes]:
+    ran = world.run()
+    assert ran.status == 0, ran.words
+    statements = world.statements()
+    for path in world.outputs_on_disk():
+        path.unlink()
+    return statements
+
+
+def test_cut_at_random_bytes(stored: World, nanio_bucket: Bucket) -> None:
+    expected = expected_of(stored)
+    dice = random.Random(7)
+    cuts = [dice.randrange(1, 300_000) for _ in range(40 if tally.LONG else 8)]
+
+    def fault(_: int, line: str) -> int | None:
+        return cuts.pop() if cuts and line.startswith("GET") and "tracking.log" in line else None
+
+    with faulty(nanio_bucket, fault) as (bucket, proxy):
+        in_the_way(stored, bucket)
+        ran = stored.run(restart=True, lrs_max_wait_secs=120)
+    tally.add("faults", proxy.faults)
+    tally.same(0, ran.status, ran.words)
+    assert proxy.faults >= 8
+    check_sums(stored.result())
+    tally.same(expected, stored.statements(), "what was read through a line that breaks")
+
+
+@pytest.mark.parametrize("what", ["busy", "cut off"])
+def test_a_listing_that_fails_is_made_again(stored: World, nanio_bucket: Bucket, what: str) -> None:
+    expected = expected_of(stored)
+    listings = iter([True, True])
+
+    def fault(_: int, line: str) -> bytes | int | None:
+        if "prefix=" in line and next(listings, False):
+            return BUSY if what == "busy" else 300
+        return None
+
+    with faulty(nanio_bucket, fault) as (bucket, proxy):
+        in_the_way(stored, bucket)
+        ran = stored.run(restart=True)
+    tally.add("faults", proxy.faults)
+    tally.same((0, 2), (ran.status, proxy.faults), ran.words)
+    tally.same(expected, stored.statements(), "after a listing that failed")
+
+
+def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: World, nanio_bucket: Bucket) -> None:
+    stored.settings["segment_bytes"] = 200_000
+    expected = expected_of(stored)
+    reads = 0
+
+    def fault(_: int, line: str) -> bytes | None:
+        nonlocal reads
+        reads += "tracking.log?" in line and line.startswith("GET")
+        return FORBIDDEN if reads > 8 else None
+
+    with faulty(nanio_bucket, fault) as (bucket, proxy):
+        in_the_way(stored, bucket)
+        ran = stored.run(restart=True)
+    tally.add("faults", proxy.faults)
+    assert ran.status == 1, proxy.requests
+    assert "refuses the credentials" in ran.words
+    assert "Traceback" not in ran.words
+    assert 0 < stored.result()["lines"]["lines"] < 1040
+    in_the_way(stored, nanio_bucket)
+    again = stored.run()
+    tally.same(0, again.status, again.words)
+    check_sums(stored.result())
+    tally.same(expected, stored.statements(), "after new credentials")
