@@ -9,7 +9,7 @@ from . import dead_letters
 from .counts import Counts
 from .dead_letters import PARSE, TRANSFORM, DeadLetter
 from .delivery import Made
-from .errors import ObjectGone
+from .errors import JobError, ObjectGone
 from .events import Event, Unparsable, parse
 from .plan_model import Segment
 from .reader import BrokenObject, Line, decompressed, skipped, split_lines
@@ -239,7 +239,10 @@ def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Itera
 
 def _letter(line: Line) -> DeadLetter | None:
     """The dead letter in a line of a dead-letters file."""
-    letters = dead_letters.parse(line.raw)
+    try:
+        letters = dead_letters.parse(line.raw)
+    except (ValueError, KeyError) as error:
+        raise JobError(f"A dead-letters file is damaged at byte {line.offset} ({error}): remove that line.") from None
     return letters[0] if letters else None
 
 
