@@ -1,0 +1,148 @@
+"""What sites and other plugins do to ERB goes on working: filters, transformers of their own, other actors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import tincan
+from django.test import override_settings
+from event_routing_backends.processors.xapi.event_transformers.video_events import VideoInteractionTransformers
+from event_routing_backends.processors.xapi.registry import XApiTransformersRegistry
+from event_routing_backends.processors.xapi.transformer import XApiTransformer
+
+from tests.job.erb import transformer
+from tests.job.test_parity import Way, assert_parity, scene, white_list
+from tutor_transform_logs.demo import events
+from tutor_transform_logs.lms_job import erb_patches
+from tutor_transform_logs.lms_job.events import parse
+
+pytestmark = pytest.mark.usefixtures("lms")
+
+FILTERS = "event_routing_backends.processors.xapi"
+ACTOR_FILTER = f"{FILTERS}.transformer.xapi_transformer.get_actor"
+VIDEO_FILTER = f"{FILTERS}.video_events.base_video.get_object"
+
+
+@contextmanager
+def way() -> Iterator[Way]:
+    with transformer("xapi") as made:
+        yield Way("xapi", made)
+
+
+def line(name: str, number: int = 1) -> bytes:
+    return events.to_json(events.build(name, scene(name, number))).encode()
+
+
+def all_lines() -> list[bytes]:
+    return [line(name, number) for number, name in enumerate(sorted(white_list("xapi")))]
+
+
+def test_all_known_places_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ERB and the tincan that the tests have, nothing may be left out unseen; and all is put back."""
+    found: dict[str, bool] = {}
+    is_known = erb_patches.is_known
+
+    def note(name: str, sources: tuple[Any, ...]) -> bool:
+        found[name] = is_known(name, sources)
+        return found[name]
+
+    monkeypatch.setattr(erb_patches, "is_known", note)
+    with transformer("xapi") as made:
+        assert made._short_cut is not None
+        assert found == dict.fromkeys(erb_patches.KNOWN_SOURCES, True)
+        assert not hasattr(XApiTransformer.get_actor, "__wrapped__")
+        assert "fast_tincan" in tincan.Statement.__init__.__code__.co_filename
+    assert hasattr(XApiTransformer.get_actor, "__wrapped__")
+    assert "fast_tincan" not in tincan.Statement.__init__.__code__.co_filename
+
+
+@pytest.mark.parametrize("name", sorted(erb_patches.KNOWN_SOURCES))
+def test_code_of_an_unknown_version_stays_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(erb_patches.KNOWN_SOURCES, name, frozenset())
+    with way() as fast:
+        for raw in all_lines():
+            assert_parity(fast, raw)
+
+
+@pytest.mark.parametrize(
+    ("filter_type", "step"), [(ACTOR_FILTER, "NamedActor"), (VIDEO_FILTER, "OtherObject")], ids=["actor", "object"]
+)
+def test_filters_that_are_configured_run(filter_type: str, step: str) -> None:
+    pipeline = {"fail_silently": False, "pipeline": [f"tests.fast.steps.{step}"]}
+    with override_settings(OPEN_EDX_FILTERS_CONFIG={filter_type: pipeline}), way() as fast:
+        for raw in all_lines():
+            assert_parity(fast, raw)
+        raw = line("play_video")
+        [one] = fast.transformer.statements(parse(raw), raw)
+        assert one.fields["actor"].get("name") == ("by play_video" if step == "NamedActor" else None)
+        assert one.fields["object"]["id"].endswith("#filtered") == (step == "OtherObject")
+
+
+class PluginsVideo(VideoInteractionTransformers):  # type: ignore[misc]
+    """A transformer that changes what ERB's own methods give it."""
+
+    def get_actor(self) -> Any:
+        actor = super().get_actor()
+        actor.name = f"session {self.extract_sessionid()}"
+        return actor
+
+    def get_verb(self) -> Any:
+        verb = super().get_verb()
+        verb.display["fr"] = f"jouer {self.get_data('timestamp')}"
+        return verb
+
+    def get_context_activities(self) -> Any:
+        activities = super().get_context_activities()
+        activities.parent[0].definition.description = tincan.LanguageMap({"en": self.get_data("timestamp")})
+        activities.parent.append(tincan.Activity(id="https://example.org/other"))
+        return activities
+
+
+class PlainVideo:
+    """A transformer that has nothing of ERB's."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.event = event
+
+    def transform(self) -> Any:
+        return tincan.Statement(
+            id="0d6a1d5c-8b1b-5d0a-9d3e-1c1f3f1d5d11",
+            actor={"objectType": "Agent", "mbox": "a@example.org"},
+            verb={"id": "https://example.org/verb", "display": {"en": "did"}},
+            object={"id": "https://example.org/object", "objectType": "Activity", "definition": {"name": {"en": "x"}}},
+            timestamp="2026-03-01T10:00:00.5+01:00",
+            attachments=None,
+        )
+
+
+class BrokenVideo(PlainVideo):
+    """A transformer that sets what tincan does not know."""
+
+    def transform(self) -> Any:
+        return tincan.Statement(colour="red")
+
+
+@pytest.mark.parametrize("plugins", [PluginsVideo, PlainVideo, BrokenVideo])
+def test_transformers_of_other_plugins_work(plugins: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(XApiTransformersRegistry.mapping, "play_video", plugins)
+    with way() as fast:
+        # Before and after ERB's own of the same user, verb and course: nothing is changed for those.
+        for name in ("pause_video", "play_video", "pause_video", "play_video", "stop_video"):
+            for number in (1, 2, 51):
+                assert_parity(fast, line(name, number))
+
+
+@pytest.mark.parametrize("kind", ["mbox", "mbox_sha1sum", "external_id"])
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_actors_of_every_kind_are_the_same(kind: str, looked_up: bool) -> None:
+    with override_settings(XAPI_AGENT_IFI_TYPE=kind), way() as fast:
+        lines = [line("play_video", number) for number in range(15)]
+        lines += [json.dumps(json.loads(raw) | {"context": {}, "username": "nobody"}).encode() for raw in lines[:1]]
+        if looked_up:
+            fast.transformer.look_up(parse(raw) for raw in lines)
+        for raw in lines:
+            assert_parity(fast, raw)
