@@ -7,7 +7,7 @@ from typing import Any
 from openedx_filters import PipelineStep
 
 
-class NamedActor(PipelineStep):  # type: ignore[misc]
+class NamedActor(PipelineStep):
     """Puts a name on the actor that ERB made."""
 
     def run_filter(self, transformer: Any, result: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ class NamedActor(PipelineStep):  # type: ignore[misc]
         return {"result": result}
 
 
-class OtherObject(PipelineStep):  # type: ignore[misc]
+class OtherObject(PipelineStep):
     """Changes the object's id."""
 
     def run_filter(self, transformer: Any, result: Any) -> dict[str, Any]:

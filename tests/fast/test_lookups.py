@@ -12,8 +12,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection
 from django.test import override_settings
-from openedx.core.djangoapps.content.course_overviews.models import CourseOverview  # type: ignore[import-not-found]
-from openedx.core.djangoapps.external_user_ids.models import (  # type: ignore[import-not-found]
+from openedx.core.djangoapps.content.course_overviews.models import CourseOverview
+from openedx.core.djangoapps.external_user_ids.models import (
     ExternalId,
     ExternalIdType,
 )
