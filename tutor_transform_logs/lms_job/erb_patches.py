@@ -163,18 +163,13 @@ def _patch_base_transformer() -> None:
             _replace(mixin, "transformer_version", property(lambda self: text))
 
 
-@functools.lru_cache(maxsize=1024)
-def _parts(dotted_key: str) -> tuple[str, ...]:
-    return tuple(dotted_key.split("."))
-
-
 def _get_data(self: Any, key: str, required: bool = False) -> Any:
     """As ``BaseTransformerMixin.get_data``."""
     event = self.event
     if "." in key:
         result = event
         try:
-            for part in _parts(key):
+            for part in key.split("."):
                 result = result[part]
         except (KeyError, TypeError):
             result = None
