@@ -172,6 +172,14 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(f"{what:<{width}}  {found:<26}  {least}" for what, found, least in rows)
 
 
+def _results_before() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((HERE / "results.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
 def main() -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").split("\n\n")[0])
@@ -187,7 +195,6 @@ def main() -> None:
     cache = arguments.cache or cache_folder() / "bench"
     results: dict[str, Any] = {
         "machine": machine(),
-        "lines": lines,
         "repeats": repeats,
         "at": time.strftime("%Y-%m-%d"),
     }
@@ -209,6 +216,9 @@ def main() -> None:
         if "profile" in arguments.only:
             results["profile"] = bench_profile(bench, cache, min(lines, 50_000))
     print(table(results))
+    if set(arguments.only) != set(PARTS):
+        # What is not measured now stays as it was.
+        results = {**_results_before(), **results}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     plot(results, HERE / "results.png")
     say(f"Written: {', '.join(name for name in ('results.json', 'results.png', 'profile.txt'))} in {HERE.name}/")
