@@ -14,6 +14,7 @@ from tutor.types import Config
 
 from tutor_transform_logs import literals
 from tutor_transform_logs.lms_job import config as job
+from tutor_transform_logs.lms_job.checks import ConfigError, shown
 from tutor_transform_logs.settings import JOB_SETTINGS, PREFIX, PROVIDERS, TEXT
 
 BY_KEY = {setting.key: setting for setting in JOB_SETTINGS}
@@ -134,7 +135,7 @@ def check(values: Mapping[str, Any]) -> job.JobConfig:
         _check_provider(role, provider_of(values, role))
     try:
         return job.load(values)
-    except job.ConfigError as error:
+    except ConfigError as error:
         raise SettingError(f"{_called(error.key)}: {error.problem}; allowed: {error.allowed}") from None
 
 
@@ -146,7 +147,7 @@ def _check_provider(role: str, provider: str) -> None:
     hint = f" (did you mean {near[0]}?)" if near else ""
     some = "LRS, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
     raise SettingError(
-        f"{_called(f'{role}_provider')}: {job.shown(provider)} is not known{hint}; "
+        f"{_called(f'{role}_provider')}: {shown(provider)} is not known{hint}; "
         f"allowed: {some} or another storage provider of Apache Libcloud"
     )
 

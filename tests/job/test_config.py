@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job import config
-from tutor_transform_logs.lms_job.config import ConfigError, Endpoint, JobConfig, load, read
+from tutor_transform_logs.lms_job.checks import ConfigError
+from tutor_transform_logs.lms_job.config import Endpoint, JobConfig, load, read
 
 # The defaults that the contract with the host promises, written down a second time on purpose.
 DEFAULTS: dict[str, Any] = {

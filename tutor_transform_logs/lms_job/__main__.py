@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import LRS, ConfigError, JobConfig, read
+from .checks import ConfigError
+from .config import LRS, JobConfig, read
 from .errors import FAILED, STOPPED, JobError
 from .signals import Interrupted, Interruptions
 

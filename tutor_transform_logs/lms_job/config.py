@@ -8,12 +8,13 @@ a container, so this module needs nothing but the standard library.
 from __future__ import annotations
 
 import json
-import math
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+from . import checks
+from .checks import ConfigError
 
 LOCAL = "LOCAL"
 LRS = "LRS"
@@ -32,23 +33,6 @@ LOCAL_KEY = "/openedx/data"
 LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
 LOCAL_PREFIXES = {"source": "tracking.log"}
 PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
-
-
-class ConfigError(Exception):
-    """A value of the config that can't be used.
-
-    ``key`` is the config key, ``problem`` says what is wrong with which value, ``allowed`` what is allowed. A value
-    that may be a secret is never part of ``problem``.
-    """
-
-    def __init__(self, key: str, problem: str, allowed: str) -> None:
-        super().__init__(key, problem, allowed)
-        self.key = key
-        self.problem = problem
-        self.allowed = allowed
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.problem}; allowed: {self.allowed}"
 
 
 @dataclass(frozen=True)
@@ -131,119 +115,18 @@ class JobConfig:
     retry_failed: bool
 
 
-def shown(value: object) -> str:
-    """``value`` as it may be printed in an error: as JSON, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-Check = Callable[[str, Any], Any]
-
-
-def _text(key: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ConfigError(key, "the value is not text", "text")
-    return str(value)
-
-
-def _boolean(key: str, value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise ConfigError(key, f"{shown(value)} is neither true nor false", "true or false")
-    return value
-
-
-def _whole(least: int, most: int | None = None) -> Check:
-    allowed = f"a whole number, at least {least}" + ("" if most is None else f" and at most {most}")
-
-    def check(key: str, value: Any) -> int:
-        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
-            value = int(value)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
-            raise ConfigError(key, f"{shown(value)} can't be used", allowed)
-        return int(value)
-
-    return check
-
-
-def _number(key: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise ConfigError(key, f"{shown(value)} can't be used", "a number, 0 or more")
-    return number
-
-
-def _one_of(*choices: str) -> Check:
-    def check(key: str, value: Any) -> str:
-        if value not in choices:
-            raise ConfigError(key, f"{shown(value)} is not known", " or ".join(choices))
-        return str(value)
-
-    return check
-
-
 def _workers(key: str, value: Any) -> int | str:
     if value == AUTO_WORKERS:
         return AUTO_WORKERS
     try:
-        return int(_whole(1)(key, value))
+        return int(checks.whole(1)(key, value))
     except ConfigError as error:
         raise ConfigError(key, error.problem, f'{error.allowed}, or "{AUTO_WORKERS}"') from None
 
 
-def _json(key: str, value: Any, kind: str) -> Any:
-    """A structured value may come as JSON text; its text may hold a secret and is never shown."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(key, f"the text can't be read as JSON ({error})", kind) from None
-
-
-def _mapping(key: str, value: Any) -> dict[str, Any]:
-    value = _json(key, value, "a JSON object") if value != "" else {}
-    if not isinstance(value, Mapping):
-        raise ConfigError(key, "the value is not an object", "a JSON object")
-    return dict(value)
-
-
-def _urls(key: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = _json(key, value, "a JSON list of URLs") if value.lstrip().startswith("[") else value.split()
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(key, "the value is not a list", "a list of URLs")
-    return tuple(_url(key, url) for url in value)
-
-
-def _url(key: str, value: Any) -> str:
-    allowed = "a URL that begins with http:// or https://"
-    if not isinstance(value, str):
-        raise ConfigError(key, f"{shown(value)} is not a URL", allowed)
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-        parts = urlsplit("")
-    if not usable:
-        # A URL can hold a password (https://user:password@host): one that can't be read is not repeated.
-        raise ConfigError(key, "the URL can't be read" if "@" in value else f"{shown(value)} is not a URL", allowed)
-    if parts.username or parts.password:
-        raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
-    return value
-
-
 def _endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
     allowed = 'a list of {"url", "username", "password"} or {"url", "bearer"}'
-    value = _json(key, value, allowed) if value != "" else []
+    value = checks.from_json(key, value, allowed) if value != "" else []
     if not isinstance(value, (list, tuple)):
         raise ConfigError(key, "the value is not a list", allowed)
     endpoints = []
@@ -252,11 +135,11 @@ def _endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
             raise ConfigError(key, f'entry {number} has no "url"', allowed)
         unknown = sorted(set(map(str, item)) - {"url", "username", "password", "bearer"})
         if unknown:
-            raise ConfigError(key, f"entry {number} has the unknown field {shown(unknown[0])}", allowed)
+            raise ConfigError(key, f"entry {number} has the unknown field {checks.shown(unknown[0])}", allowed)
         if item.get("bearer") and (item.get("username") or item.get("password")):
             raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
-        texts = {name: _text(key, item[name]) for name in item if item[name] is not None and name != "url"}
-        endpoints.append(Endpoint(url=_url(key, item["url"]), **texts))
+        texts = {name: checks.text(key, item[name]) for name in item if item[name] is not None and name != "url"}
+        endpoints.append(Endpoint(url=checks.url(key, item["url"]), **texts))
     return tuple(endpoints)
 
 
@@ -265,53 +148,53 @@ class Field:
     """One key of the config file: its default and its check."""
 
     default: Any
-    check: Check
+    check: checks.Check
 
 
 FIELDS: dict[str, Field] = {
-    "transformer_type": Field("xapi", _one_of(*TRANSFORMER_TYPES)),
+    "transformer_type": Field("xapi", checks.one_of(*TRANSFORMER_TYPES)),
     "lrs_endpoints": Field((), _endpoints),
-    "lrs_urls": Field((), _urls),
-    "lrs_timeout_secs": Field(60.0, _number),
-    "lrs_max_wait_secs": Field(600.0, _number),
-    "batch_size": Field(1000, _whole(1)),
-    "batch_max_bytes": Field(8 * 1024**2, _whole(1024)),
-    "sleep_between_batches_secs": Field(0.0, _number),
+    "lrs_urls": Field((), checks.urls),
+    "lrs_timeout_secs": Field(60.0, checks.number),
+    "lrs_max_wait_secs": Field(600.0, checks.number),
+    "batch_size": Field(1000, checks.whole(1)),
+    "batch_max_bytes": Field(8 * 1024**2, checks.whole(1024)),
+    "sleep_between_batches_secs": Field(0.0, checks.number),
     "workers": Field(1, _workers),
-    "max_events_per_second": Field(0.0, _number),
-    "database_alias": Field("", _text),
-    "dry_run": Field(False, _boolean),
-    "strict": Field(False, _boolean),
-    "log_statements": Field(False, _boolean),
-    "max_line_bytes": Field(16 * 1024**2, _whole(1024)),
-    "segment_bytes": Field(256 * 1024**2, _whole(64 * 1024)),
-    "output_layout": Field("single", _one_of(*OUTPUT_LAYOUTS)),
-    "output_compression": Field("none", _one_of(*OUTPUT_COMPRESSIONS)),
-    "output_max_bytes": Field(32 * 1024**3, _whole(1)),
-    "caliper_stable_ids": Field(True, _boolean),
-    "fast_path": Field(True, _boolean),
-    "restart": Field(False, _boolean),
-    "retry_failed": Field(False, _boolean),
+    "max_events_per_second": Field(0.0, checks.number),
+    "database_alias": Field("", checks.text),
+    "dry_run": Field(False, checks.boolean),
+    "strict": Field(False, checks.boolean),
+    "log_statements": Field(False, checks.boolean),
+    "max_line_bytes": Field(16 * 1024**2, checks.whole(1024)),
+    "segment_bytes": Field(256 * 1024**2, checks.whole(64 * 1024)),
+    "output_layout": Field("single", checks.one_of(*OUTPUT_LAYOUTS)),
+    "output_compression": Field("none", checks.one_of(*OUTPUT_COMPRESSIONS)),
+    "output_max_bytes": Field(32 * 1024**3, checks.whole(1)),
+    "caliper_stable_ids": Field(True, checks.boolean),
+    "fast_path": Field(True, checks.boolean),
+    "restart": Field(False, checks.boolean),
+    "retry_failed": Field(False, checks.boolean),
 }
 STORAGE_FIELDS: dict[str, Field] = {
-    "provider": Field("", _text),
-    "key": Field("", _text),
-    "secret": Field("", _text),
-    "container": Field("", _text),
-    "prefix": Field("", _text),
-    "host": Field("", _text),
-    "port": Field(None, _whole(1, 65535)),
-    "secure": Field(None, _boolean),
-    "region": Field("", _text),
-    "token": Field("", _text),
-    "options": Field((), _mapping),
+    "provider": Field("", checks.text),
+    "key": Field("", checks.text),
+    "secret": Field("", checks.text),
+    "container": Field("", checks.text),
+    "prefix": Field("", checks.text),
+    "host": Field("", checks.text),
+    "port": Field(None, checks.whole(1, 65535)),
+    "secure": Field(None, checks.boolean),
+    "region": Field("", checks.text),
+    "token": Field("", checks.text),
+    "options": Field((), checks.mapping),
 }
 KEYS = (*(f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS), *FIELDS)
 
 
 def _value(raw: Mapping[str, Any], key: str, spec: Field) -> Any:
     value = raw.get(key)
-    if value is None or (value == "" and spec.check not in (_text, _mapping, _urls, _endpoints)):
+    if value is None or (value == "" and spec.check not in (checks.text, checks.mapping, checks.urls, _endpoints)):
         return spec.default
     return spec.check(key, value)
 
@@ -328,7 +211,9 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         _check_local(role, values["key"], values["container"])
     values["prefix"] = values["prefix"].lstrip("/")
     if ".." in values["prefix"].split("/"):
-        raise ConfigError(f"{role}_prefix", f"{shown(values['prefix'])} leads out of the container", 'no ".." in it')
+        raise ConfigError(
+            f"{role}_prefix", f"{checks.shown(values['prefix'])} leads out of the container", 'no ".." in it'
+        )
     if not values["container"] and provider != LRS:
         what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
         raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)
@@ -342,7 +227,7 @@ def _check_local(role: str, key: str, container: str) -> None:
         raise ConfigError(f"{role}_key", f"the value is no absolute path, as {LOCAL} needs it", allowed)
     if "/" in container or container in (".", ".."):
         allowed = "the name of one directory in the key; what lies below it goes in the prefix"
-        raise ConfigError(f"{role}_container", f"{shown(container)} is not one directory's name", allowed)
+        raise ConfigError(f"{role}_container", f"{checks.shown(container)} is not one directory's name", allowed)
 
 
 def overlaps(written: StorageConfig, read: StorageConfig) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db import router
 
-from .config import ConfigError
+from .checks import ConfigError
 
 
 class ReadFrom:
@@ -30,7 +30,7 @@ class ReadFrom:
 def read_from(alias: str) -> None:
     """Have all reads go to the database ``alias``, a replica; ``""`` leaves everything as the LMS has it.
 
-    Raises :class:`~.config.ConfigError` if the LMS has no such alias.
+    Raises :class:`~.checks.ConfigError` if the LMS has no such alias.
     """
     if not alias:
         return
