@@ -75,8 +75,8 @@ def test_the_config_module_needs_the_standard_library_alone() -> None:
     """The host has neither Django nor libcloud."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
-        "import config\n"
-        "print({n.partition('.')[0] for n in set(sys.modules) - before} - set(sys.stdlib_module_names) - {'config'})"
+        "import lms_job.config\n"
+        "print({n.partition('.')[0] for n in set(sys.modules) - before} - set(sys.stdlib_module_names) - {'lms_job'})"
     )
-    command = [sys.executable, "-S", "-c", code, str(FOLDER)]
+    command = [sys.executable, "-S", "-c", code, str(FOLDER.parent)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "set()"

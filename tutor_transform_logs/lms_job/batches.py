@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from . import dead_letters
 from .counts import Counts
@@ -64,8 +65,7 @@ class Batch:
         )
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A line, and what the parser says of it."""
 
     line: Line
@@ -130,7 +130,7 @@ def _without_line_end(lines: Iterator[Line | Gap]) -> Iterator[Line | Gap]:
         yield from lines
         return
     for line in lines:
-        yield replace(line, number=line.number - 1)
+        yield line._replace(number=line.number - 1)
 
 
 def batches(

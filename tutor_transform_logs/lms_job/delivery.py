@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .dead_letters import DeadLetter
 from .events import Event
@@ -12,8 +12,7 @@ from .reader import Line
 from .transform import Statement
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A statement, the event it was made of, and the line the event was read from."""
 
     statement: Statement
@@ -27,8 +26,7 @@ class Made:
         return self.letter is None or self.letter.destination in ("", destination_name)
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A statement as one destination gets it: routed, with that router's overrides, serialised."""
 
     made: Made

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Unparsable(Exception):
@@ -20,8 +19,7 @@ class Unparsable(Exception):
 REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A parsed event: its name (``""`` if it has none) and its fields in the form of the live pipeline."""
 
     name: str

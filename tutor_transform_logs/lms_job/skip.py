@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .reader import Line, split_lines
 
@@ -57,8 +57,7 @@ class Skip:
         return True
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """Lines that are skipped, one after the other. Never empty."""
 
     start: int

@@ -13,9 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
@@ -53,14 +51,13 @@ class Untransformable(Exception):
         self.words = words
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """An xAPI statement or a Caliper envelope, as data and serialised."""
 
     id: str
     body: bytes
 
-    @cached_property
+    @property
     def fields(self) -> Mapping[str, Any]:
         """As data; hardly anybody asks."""
         fields: dict[str, Any] = json.loads(self.body)
@@ -87,6 +84,7 @@ class Transformer:
         self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
         registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
         self._mappings = [registry.mapping for registry in registries]
+        self._known = self._known_names()
         # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
         # log of it (a traceback each) would bury everything else.
         logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
@@ -97,7 +95,7 @@ class Transformer:
         if fast_path:
             self._lookups = erb_patches.install(self.type)
             self._short_cut = xapi_short_cut(self.router)
-            skip = Skip(self._known_names())
+            skip = Skip(self._known)
             self.skip = skip if skip.usable else None
         else:
             erb_patches.remove()
@@ -141,9 +139,7 @@ class Transformer:
 
     def known(self, name: str) -> bool:
         """Is this an event that the type transforms: on the router's white list, or else in its registry?"""
-        if self._whitelists:
-            return all(name in whitelist for whitelist in self._whitelists)
-        return any(name in mapping for mapping in self._mappings)
+        return name in self._known
 
     def _known_names(self) -> frozenset[str]:
         if self._whitelists:
