@@ -23,7 +23,7 @@ PYTHON ?= $(shell for oldest in 11 10; do for python in python3 python3.12 pytho
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-output
@@ -57,6 +57,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict --exclude /migrations/
 	$(BIN)/python docs/reference.py --check
+	@$(MAKE) --no-print-directory docs
 	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -73,6 +74,18 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	@$(BIN)/python -m build --outdir dist . >$(VENV)/build.log 2>&1 || { tail -30 $(VENV)/build.log; exit 1; }
 	$(BIN)/twine check --strict dist/*
 
+.PHONY: docs
+docs: $(VENV)/installed-dev ## Make the documentation's pages, into docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -n docs docs/_build
+
+.PHONY: changelog-entry
+changelog-entry: $(VENV)/installed-dev ## Begin an entry of the changelog, in changelog.d
+	$(BIN)/scriv create
+
+.PHONY: changelog
+changelog: $(VENV)/installed-dev ## Collect the entries of changelog.d in CHANGELOG.md, for a release
+	$(BIN)/scriv collect
+
 .PHONY: format
 format: $(VENV)/installed-dev ## Put the code into the project's form
 	$(BIN)/ruff check --fix .
@@ -80,7 +93,7 @@ format: $(VENV)/installed-dev ## Put the code into the project's form
 
 .PHONY: clean
 clean: ## Remove all that make has made here (servers for tests stay in ~/.cache/tutor-transform-logs)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: debian-packages

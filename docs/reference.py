@@ -1,62 +1,152 @@
-"""Writes the tables of settings and options in README.rst from the code, so that they can't drift.
+"""The lists that the documentation takes from the code, so that they can't drift.
 
-``python docs/reference.py`` rewrites them, ``python docs/reference.py --check`` only says whether they are right.
+``python docs/reference.py`` rewrites those in README.rst, ``python docs/reference.py --check`` only says whether they
+are right. The pages below docs/ have theirs made by ``directives``, at every build.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from tutor_transform_logs.commands import OPTIONS
+from tutor_transform_logs.commands import OPTIONS, transform_logs
 from tutor_transform_logs.settings import SETTINGS, Setting
 
-README = Path(__file__).resolve().parent.parent / "README.rst"
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "tutor_transform_logs"
+README = REPOSITORY / "README.rst"
 BEGIN = ".. {} begin: written by docs/reference.py"
 END = ".. {} end"
 
+OF_SETTINGS = frozenset(setting.key for setting in SETTINGS)
 
-def settings_table() -> Iterator[str]:
-    """Every setting with its default and meaning, in groups."""
+
+def groups() -> dict[str, list[Setting]]:
+    """The settings by the title that they stand under."""
     groups: dict[str, list[Setting]] = {}
     for setting in SETTINGS:
         groups.setdefault(setting.group, []).append(setting)
-    for title, settings in groups.items():
+    return groups
+
+
+def own_options() -> Iterator[click.Option]:
+    """The options of the replay that stand for no setting."""
+    return (option for _, option in OPTIONS if option.name not in OF_SETTINGS)
+
+
+def help_of(option: click.Option) -> tuple[str, str] | None:
+    """An option's names and meaning, as ``--help`` has them; ``None`` for one that it does not show."""
+    return option.get_help_record(click.Context(click.Command("job")))
+
+
+def readme_settings() -> Iterator[str]:
+    """Every setting with its default and meaning, in groups: an item each."""
+    for title, settings in groups().items():
         yield f"**{title}**"
         yield ""
         for setting in settings:
             secret = " *May hold a secret; has no option.*" if setting.secret else ""
-            yield f"``{setting.name}`` (default: {setting.shown_default})"
-            yield f"    {setting.meaning}{secret}"
+            yield f"* ``{setting.name}`` ({setting.shown_default}): {setting.meaning}{secret}"
+        yield ""
+
+
+def readme_options() -> Iterator[str]:
+    """The options that stand for no setting: an item each."""
+    for option in own_options():
+        record = help_of(option)
+        if record is not None:
+            yield f"* ``{record[0]}``: {record[1]}"
+    yield ""
+
+
+def setting_entries() -> Iterator[str]:
+    """The settings in their groups, as entries that other pages can refer to (``:confval:``)."""
+    for title, settings in groups().items():
+        yield f".. rubric:: {title}"
+        yield ""
+        for setting in settings:
+            yield f".. confval:: {setting.name}"
+            yield f"   :type: {setting.kind.lower()}"
+            yield f"   :default: {setting.shown_default}"
+            yield ""
+            yield f"   {setting.meaning}"
+            yield ""
+            how = "May hold a secret: has no option." if setting.secret else f"Option: :option:`{setting.option}`"
+            yield f"   {how}"
             yield ""
 
 
-def options_table() -> Iterator[str]:
-    """The options that are not settings, and the spellings of ERB and Aspects."""
-    of_settings = {setting.key for setting in SETTINGS}
-    for _, option in OPTIONS:
-        if isinstance(option, click.Option) and option.name not in of_settings:
-            record = option.get_help_record(click.Context(click.Command("job")))
+def option_entries() -> Iterator[str]:
+    """The options of the replay as entries (``:option:``): those of their own first, then those of settings."""
+    for option in own_options():
+        record = help_of(option)
+        if record is not None:
+            yield from _option_entry(_names(option), record[1])
+    names = {option.name: _names(option) for _, option in OPTIONS}
+    for setting in SETTINGS:
+        if not setting.secret:
+            yield from _option_entry(names[setting.key], f":confval:`{setting.name}` for one run.")
+
+
+def command_entries() -> Iterator[str]:
+    """The commands of ``tutor transform-logs`` with their arguments and options."""
+    context = click.Context(transform_logs, info_name="tutor transform-logs")
+    for name, command in transform_logs.commands.items():
+        inner = click.Context(command, info_name=name, parent=context)
+        options = [param for param in command.params if isinstance(param, click.Option)]
+        arguments = " ".join(param.make_metavar(inner) for param in command.params if isinstance(param, click.Argument))
+        title = f"``{inner.command_path}{f' {arguments}' if arguments else ''}``"
+        yield f".. rubric:: {title}"
+        yield ""
+        yield from (command.help or "").splitlines()
+        yield ""
+        yield f".. program:: {inner.command_path}"
+        yield ""
+        for option in options:
+            record = option.get_help_record(inner)
             if record is not None:
-                yield f"``{record[0]}``"
-                yield f"    {record[1]}"
-                yield ""
+                yield from _option_entry(_names(option), record[1])
 
 
-def with_table(text: str, name: str, lines: Iterator[str]) -> str:
+def _names(option: click.Option) -> str:
+    """``--name VALUE``, or ``--name, --no-name``."""
+    names = [*option.opts, *option.secondary_opts]
+    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    return ", ".join(f"{name}{value}" for name in names if name.startswith("-"))
+
+
+def _option_entry(names: str, text: str) -> Iterator[str]:
+    yield f".. option:: {names}"
+    yield ""
+    yield f"   {text}"
+    yield ""
+
+
+def room_entries(names: str) -> Iterator[str]:
+    """Modules, each with the first lines of its docstring: ``lms_job/reader``; a package's name ends in ``/``."""
+    for name in names.split():
+        path = PACKAGE / name / "__init__.py" if name.endswith("/") else PACKAGE / f"{name}.py"
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        yield f"``{name}{'' if name.endswith('/') else '.py'}``"
+        yield from (f"    {line}" for line in text.partition("\n\n")[0].splitlines())
+        yield ""
+
+
+def with_list(text: str, name: str, lines: Iterator[str]) -> str:
     """``text`` with what stands between the marks of ``name`` replaced by ``lines``."""
     begin, end = BEGIN.format(name), END.format(name)
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return "\n".join([before + begin, "", *lines, ""]) + end + after
+    return "\n".join([before + begin, "", *lines]) + end + after
 
 
 def main() -> int:
     text = README.read_text(encoding="utf-8")
-    wanted = with_table(with_table(text, "settings", settings_table()), "options", options_table())
+    wanted = with_list(with_list(text, "settings", readme_settings()), "options", readme_options())
     if "--check" in sys.argv[1:]:
         if text != wanted:
             print("README.rst does not match the settings in the code: run python docs/reference.py", file=sys.stderr)

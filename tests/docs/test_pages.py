@@ -1,0 +1,156 @@
+"""The pages say what the code says: where a list can't be made from the code, it is compared with it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tutor_transform_logs.lms_job import dead_letters, events
+from tutor_transform_logs.lms_job.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.report import LINE_NAMES, STATEMENT_NAMES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = REPOSITORY / "tutor_transform_logs"
+DOCS = REPOSITORY / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.rst").read_text(encoding="utf-8")
+
+
+def terms(text: str) -> list[str]:
+    """The literals that definition lists define, of any indentation: ``a``, ``b``."""
+    lines = re.findall(r"^( *)(``.+``.*)\n\1    \S", text, re.MULTILINE)
+    return [term for _, line in lines for term in re.findall(r"``(.+?)``", line)]
+
+
+def test_every_module_is_on_the_map_once() -> None:
+    named = Counter(" ".join(re.findall(r"^\.\. rooms:: (.+(?:\n   \S.*)*)", page("rooms"), re.MULTILINE)).split())
+    packages = {f"{one.parent.relative_to(PACKAGE)}/" for one in PACKAGE.glob("*/__init__.py")}
+    modules = {
+        str(one.relative_to(PACKAGE).with_suffix(""))
+        for one in [*PACKAGE.glob("*.py"), *PACKAGE.glob("lms_job/*.py")]
+        if one.name != "__init__.py"
+    }
+    assert named == dict.fromkeys(packages | modules, 1), "docs/rooms.rst is not what is in tutor_transform_logs/"
+
+
+def test_every_reason_of_dead_letters_is_explained() -> None:
+    codes = {value for name, value in vars(dead_letters).items() if name.isupper() and isinstance(value, str)}
+    stages = {dead_letters.PARSE, dead_letters.TRANSFORM, dead_letters.DELIVER}
+    text = page("reference/dead-letters")
+    _, _, reasons = text.partition("\nReasons\n")
+    assert Counter(terms(reasons)) == dict.fromkeys((codes - stages) | set(events.REASONS), 1)
+
+
+def test_every_field_of_dead_letters_is_explained() -> None:
+    text, _, _ = page("reference/dead-letters").partition("\nReasons\n")
+    letter = DeadLetter(
+        *(1 if one.type == "int" else b"\xff" if one.type == "bytes" else "x" for one in fields(DeadLetter))
+    )
+    bare = DeadLetter("o", 0, 1, "s", "r", "w", "e", b"{}")
+    written = {key for one in (letter, bare) for key in ast.literal_eval(dead_letters.dump([one]).decode())}
+    named = set(re.findall(r"``(\w+)``", text))
+    assert written <= named, "docs/reference/dead-letters.rst lacks fields"
+
+
+def test_every_field_of_the_result_is_explained() -> None:
+    tree = ast.parse((PACKAGE / "lms_job/report.py").read_text(encoding="utf-8"))
+    [function] = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "to_json"]
+    keys = {key.value for one in ast.walk(function) if isinstance(one, ast.Dict) for key in one.keys
+            if isinstance(key, ast.Constant)}  # fmt: skip
+    named = set(re.findall(r"``(\w+)``", page("reference/result")))
+    assert keys | set(LINE_NAMES) | set(STATEMENT_NAMES) <= named, "docs/reference/result.rst lacks fields"
+
+
+ERRORS = ("JobError", "Refused", "OutOfReach", "LedgerError", "TutorError")
+
+
+def templates() -> Iterator[tuple[str, str]]:
+    """The messages that end a run, as the code makes them, with ``...`` for what is put in; and where that is."""
+    for path in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("lms_job/*.py")]):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS and call.args:
+                text = "".join(_texts(call.args[0]))
+                if text.strip(". "):
+                    yield text, f"{path.relative_to(PACKAGE)}:{call.lineno}"
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.JoinedStr):
+        for part in node.values:
+            yield str(part.value) if isinstance(part, ast.Constant) else "..."
+    else:
+        yield "..."
+
+
+def entries() -> list[str]:
+    """What ``docs/troubleshooting.rst`` explains."""
+    return [term.replace("\\", "") for term in terms(page("troubleshooting"))]
+
+
+def explains(entry: str, text: str) -> bool:
+    """Can the two be one message's text, ``...`` in either standing for anything?"""
+    text = text.partition("\n")[0]
+    literals = sorted(text.split("..."), key=len)
+    return literals[-1].strip(" .") in entry and _overlap(entry.replace("...", "*"), text.replace("...", "*"))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Is there a text that both patterns match? ``*`` matches anything."""
+
+    @cache
+    def from_here(i: int, j: int) -> bool:
+        if i == len(one) or j == len(other):
+            return not (one[i:] + other[j:]).strip("*")
+        if one[i] == "*" or other[j] == "*":
+            return from_here(i + 1, j) or from_here(i, j + 1)
+        return one[i] == other[j] and from_here(i + 1, j + 1)
+
+    return from_here(0, 0)
+
+
+@pytest.mark.parametrize(("text", "where"), [pytest.param(*one, id=one[1]) for one in templates()])
+def test_every_message_that_ends_a_run_is_explained(text: str, where: str) -> None:
+    assert any(explains(entry, text) for entry in entries()), f"docs/troubleshooting.rst has no entry for: {text}"
+
+
+# What the code puts together from pieces.
+COMPOSED = ("A worker was killed by", "Can't reach")
+
+
+def test_no_message_is_explained_that_nothing_says() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
+    texts = [n for tree in trees for n in ast.walk(tree) if isinstance(n, (ast.Constant, ast.JoinedStr))]
+    said = " ".join("\n".join("".join(_texts(node)) for node in texts).split())
+    pieces = [piece.strip(" .,():;") for entry in entries() for piece in re.split(r"\.\.\.|[.:;)] ", entry)]
+    gone = [piece for piece in pieces if len(piece) > 4 and piece not in said and piece not in COMPOSED]
+    assert not gone, "docs/troubleshooting.rst explains what no code says"
+
+
+def test_entries_of_the_changelog_can_be_collected(tmp_path: Path) -> None:
+    for name in ("CHANGELOG.md", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    shutil.copytree(REPOSITORY / "changelog.d", tmp_path / "changelog.d")
+    (tmp_path / "tutor_transform_logs").mkdir()
+    shutil.copy(PACKAGE / "__about__.py", tmp_path / "tutor_transform_logs")
+    (tmp_path / "changelog.d" / "20260101_000000_x.md").write_text("### Fixed\n\n- Something.\n")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    scriv = Path(sys.executable).with_name("scriv")
+    done = subprocess.run([scriv, "collect", "--keep"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "CHANGELOG.md").read_text()
+    assert re.search(r"^## \d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)$", text, re.MULTILINE)
+    assert "- Something." in text
