@@ -141,7 +141,7 @@ def with_list(text: str, name: str, lines: Iterator[str]) -> str:
     begin, end = BEGIN.format(name), END.format(name)
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return "\n".join([before + begin, "", *lines]) + end + after
+    return "\n".join([before + begin, "", *lines, ""]) + end + after
 
 
 def main() -> int:
