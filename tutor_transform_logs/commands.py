@@ -123,7 +123,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
             yield setting.group, click.Option([names, setting.key], default=None, help=text)
         else:
             several = setting.kind == LIST
-            metavar = "URL..." if several else setting.kind
+            metavar = setting.metavar or setting.kind
             names = setting.option
             yield setting.group, click.Option([names, setting.key], metavar=metavar, multiple=several, help=text)
     for role in ("source", "destination"):

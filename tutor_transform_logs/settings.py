@@ -47,6 +47,8 @@ class Setting:
     default: Any = None
     default_text: str = ""
     secret: bool = False
+    metavar: str = ""
+    """What stands for the value in the command's help, if not its kind."""
     rendered: bool = False
     """Is the value a template that Tutor renders, as its own settings are? All others are taken literally."""
 
@@ -80,7 +82,9 @@ def _binary(size: int) -> str:
     return f"{size} GiB"
 
 
-def _job(key: str, group: str, kind: str, meaning: str, secret: bool = False, default_text: str = "") -> Setting:
+def _job(
+    key: str, group: str, kind: str, meaning: str, secret: bool = False, default_text: str = "", metavar: str = ""
+) -> Setting:
     """A setting that goes to the job as it is; its default is the job's."""
     default = FIELDS[key].default
     return Setting(
@@ -91,6 +95,7 @@ def _job(key: str, group: str, kind: str, meaning: str, secret: bool = False, de
         default=[] if default == () else default,
         default_text=default_text,
         secret=secret,
+        metavar=metavar,
     )
 
 
@@ -131,6 +136,65 @@ SETTINGS: tuple[Setting, ...] = (
         container="LOCAL: logs",
         prefix="LOCAL: tracking.log",
     ),
+    _job(
+        "since",
+        "Filters",
+        TEXT,
+        "Replay events from this time on: ISO 8601, in UTC where it has no offset. A date, month or year means its "
+        "beginning.",
+        default_text="no limit",
+        metavar="TIME",
+    ),
+    _job(
+        "until",
+        "Filters",
+        TEXT,
+        "Replay events before this time: ISO 8601, in UTC where it has no offset. A date, month or year counts whole: "
+        "2026-01-31 takes all of that day, 2026-01-31T00:00 nothing of it.",
+        default_text="no limit",
+        metavar="TIME",
+    ),
+    _job(
+        "event",
+        "Filters",
+        LIST,
+        "Replay events of these names only: globs such as edx.video.*, one or more.",
+        default_text="all",
+        metavar="GLOB",
+    ),
+    _job("exclude_event", "Filters", LIST, "Leave out events of these names: globs, one or more.", metavar="GLOB"),
+    _job(
+        "course",
+        "Filters",
+        LIST,
+        "Replay events of these courses only: course ids or globs, one or more. Events without a course are left out.",
+        default_text="all",
+        metavar="GLOB",
+    ),
+    _job(
+        "org",
+        "Filters",
+        LIST,
+        "Replay events of these organisations only: names or globs, one or more. Events without one are left out.",
+        default_text="all",
+        metavar="GLOB",
+    ),
+    _job(
+        "files",
+        "Filters",
+        LIST,
+        "Of what the prefix finds, read these objects only: globs for the whole name below the container, one or more.",
+        default_text="all",
+        metavar="GLOB",
+    ),
+    _job(
+        "trust_file_dates",
+        "Filters",
+        FLAG,
+        "With since or until, do not open logs that by the date in their names hold nothing of that time. The date is "
+        "taken for that of the rotation: such a log holds events from the day before the date of the log before it, "
+        "to the day after its own.",
+    ),
     *_storage(
         "destination",
         "LRS",
@@ -147,7 +211,12 @@ SETTINGS: tuple[Setting, ...] = (
         default_text="every enabled router of the LMS",
     ),
     _job(
-        "lrs_urls", "LRS", LIST, "Send to these of the LMS's routers only: one or more route URLs.", default_text="all"
+        "lrs_urls",
+        "LRS",
+        LIST,
+        "Send to these of the LMS's routers only: one or more route URLs.",
+        default_text="all",
+        metavar="URL...",
     ),
     _job("lrs_timeout_secs", "LRS", NUMBER, "Wait so many seconds for an answer."),
     _job("lrs_max_wait_secs", "LRS", NUMBER, "Keep trying an LRS that is out of reach for so many seconds, then stop."),

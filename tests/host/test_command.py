@@ -310,3 +310,37 @@ def test_the_demo_says_what_to_install(tutor: Tutor) -> None:
     assert done.status == 1
     assert "pip install 'tutor-contrib-transform-logs[demo]'" in done.output
     assert "Traceback" not in done.output
+
+
+def test_what_to_replay_is_chosen_with_options_that_may_be_repeated(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_EVENT='["set"]', TRANSFORM_LOGS_COURSE="course-v1:a+b+c")
+    config = tutor.replay(
+        "--since", "2026-01-31", "--until", "2026-01-31T18:00+01:00", "--event", "edx.video.*", "--event", "{{ a b }}",
+        "--exclude-event", "x", "--org", "edX", "--files", "tracking.log-2026*", "--trust-file-dates",
+    ).config  # fmt: skip
+    assert (config["since"], config["until"]) == ("2026-01-31", "2026-01-31T18:00+01:00")
+    assert config["event"] == ["edx.video.*", "{{ a b }}"]
+    assert (config["exclude_event"], config["org"], config["files"]) == (["x"], ["edX"], ["tracking.log-2026*"])
+    assert (config["course"], config["trust_file_dates"]) == ("course-v1:a+b+c", True)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--since", "31.1.2026"], 'TRANSFORM_LOGS_SINCE (--since): "31.1.2026" is no date or time; allowed: a date'),
+        (
+            ["--since", "2026-02", "--until", "2026-01"],
+            "TRANSFORM_LOGS_UNTIL (--until): 2026-02-01T00:00:00Z is not after since (2026-02-01T00:00:00Z)",
+        ),
+        (["--event", ""], 'TRANSFORM_LOGS_EVENT (--event): "" is no pattern'),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_one_line(tutor: Tutor, args: list[str], said: str) -> None:
+    assert said in tutor.replay(*args).error
+
+
+def test_a_date_that_yaml_has_read_is_the_date(tutor: Tutor) -> None:
+    with (tutor.root / "config.yml").open("a") as file:
+        file.write("TRANSFORM_LOGS_SINCE: 2026-01-31\nTRANSFORM_LOGS_UNTIL: 2026-02-01T10:00:00+01:00\n")
+    config = tutor.replay().config
+    assert (config["since"], config["until"]) == ("2026-01-31", "2026-02-01T10:00:00+01:00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -36,6 +37,14 @@ DEFAULTS: dict[str, Any] = {
     "caliper_stable_ids": True,
     "database_alias": "",
     "fast_path": True,
+    "since": None,
+    "until": None,
+    "event": (),
+    "exclude_event": (),
+    "course": (),
+    "org": (),
+    "files": (),
+    "trust_file_dates": False,
     "restart": False,
     "retry_failed": False,
 }
@@ -66,6 +75,14 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "output_max_bytes": ([0, -5, "32G"], "at least 1"),
     "caliper_stable_ids": (["maybe"], "true or false"),
     "fast_path": (["maybe"], "true or false"),
+    "since": (["yesterday", "31.1.2026", "2026-02-30", "2026-01-31T25:00", "2026-01T10:00", 1.5, True, []], ""),
+    "until": (["2026-13", "2026-01-31T10:00+25:00", "2026-01-31T10:61", "0001-01-01T00+01", {}], ""),
+    "event": ([1, {"a": 1}, [1], [""], "[1]", [["a"]]], "a list of patterns"),
+    "exclude_event": ([True, [None]], "a list of patterns"),
+    "course": ([2, [{}]], "a list of patterns"),
+    "org": ([[""]], "a list of patterns"),
+    "files": ([[7]], "a list of patterns"),
+    "trust_file_dates": (["maybe"], "true or false"),
     "database_alias": ([True, [], {}], "text"),
     "restart": (["x"], "true or false"),
     "retry_failed": ([3], "true or false"),
@@ -144,6 +161,15 @@ def test_a_bad_value_is_told_with_its_key_and_what_is_allowed(key: str, value: A
         ("lrs_urls", "http://a http://b", ("http://a", "http://b")),
         ("lrs_urls", '["http://a"]', ("http://a",)),
         ("lrs_urls", "", ()),
+        ("since", "2026-01-31", datetime(2026, 1, 31, tzinfo=timezone.utc)),
+        ("until", "2026-01-31", datetime(2026, 2, 1, tzinfo=timezone.utc)),
+        ("until", "2026-01-31T00:00", datetime(2026, 1, 31, tzinfo=timezone.utc)),
+        ("since", 2026, datetime(2026, 1, 1, tzinfo=timezone.utc)),
+        ("since", "", None),
+        ("event", "edx.video.* play_video", ("edx.video.*", "play_video")),
+        ("event", '["a b", "[ab]*"]', ("a b", "[ab]*")),
+        ("files", ["my logs/*"], ("my logs/*",)),
+        ("course", "", ()),
         ("lrs_endpoints", "", ()),
         ("lrs_endpoints", '[{"url": "http://a", "bearer": "t"}]', (Endpoint("http://a", bearer="t"),)),
         (
@@ -164,6 +190,16 @@ def test_storage_values_are_read_leniently() -> None:
     ).source
     assert (source.provider, source.prefix, source.port, source.secure) == ("MINIO", "tracking", 9000, False)
     assert (source.options, source.key) == ({"a": 1}, "123")
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [("2026-02-01", "2026-01-31"), ("2026-01-31T10:00", "2026-01-31T10:00Z"), ("2026-01-31T10:00", "2026-01-31T11+02")],
+)
+def test_until_is_after_since(since: str, until: str) -> None:
+    with pytest.raises(ConfigError, match=r"^until: .*Z is not after since \(.*Z\); allowed: a time after since"):
+        load({"since": since, "until": until})
+    assert load({"since": "2026-01-31", "until": "2026-01-31"}).until == datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
 def test_an_unknown_key_is_refused() -> None:

@@ -12,6 +12,7 @@ from .dead_letters import PARSE, TRANSFORM, DeadLetter
 from .delivery import Made
 from .errors import JobError, ObjectGone
 from .events import Event, Unparsable, parse
+from .filters import TAKE_ALL, Filters
 from .plan_model import Segment
 from .reader import BrokenObject, Line, decompressed, skipped, split_lines
 from .skip import Gap, Skip, split
@@ -73,7 +74,8 @@ class Parsed(NamedTuple):
     """The bytes that were parsed: the line's, or those of the dead letter in it."""
     letter: DeadLetter | None
     event: Event | None
-    """Of a type that is transformed."""
+    """Of a type that is transformed, and let through by the filters."""
+    filtered: bool = False
     unparsable: Unparsable | None = None
     blank: bool = False
 
@@ -141,6 +143,7 @@ def batches(
     cuts: Iterable[int],
     limits: Limits,
     retries: bool = False,
+    filters: Filters = TAKE_ALL,
 ) -> Iterator[Batch]:
     """The batches of ``segment`` from ``start`` (an offset and its line number); the last one has ``last`` set.
 
@@ -152,7 +155,7 @@ def batches(
     skip = None if retries else transformer.skip
     lines = segment_lines(source, segment, *start, limits.line_bytes, skip)
     try:
-        for one in _looked_up(_parsed(lines, transformer, retries), transformer):
+        for one in _looked_up(_parsed(lines, transformer, retries, filters), transformer):
             if isinstance(one, Parsed):
                 if batch.counts.lines and (batch.is_full(limits) or one.line.offset in stops):
                     yield batch
@@ -186,7 +189,9 @@ def _until_cut(gap: Gap, most: int, stops: set[int]) -> int:
     return most
 
 
-def _parsed(lines: Iterable[Line | Gap], transformer: Transformer, retries: bool) -> Iterator[Parsed | Gap]:
+def _parsed(
+    lines: Iterable[Line | Gap], transformer: Transformer, retries: bool, filters: Filters
+) -> Iterator[Parsed | Gap]:
     for line in lines:
         if isinstance(line, Gap):
             yield line
@@ -201,9 +206,11 @@ def _parsed(lines: Iterable[Line | Gap], transformer: Transformer, retries: bool
                 raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
             event = parse(raw)
         except Unparsable as error:
-            yield Parsed(line, raw, letter, None, error)
+            yield Parsed(line, raw, letter, None, unparsable=error)
         else:
-            yield Parsed(line, raw, letter, event if transformer.known(event.name) else None)
+            known = transformer.known(event.name)
+            filtered = known and filters is not TAKE_ALL and not filters.takes(event)
+            yield Parsed(line, raw, letter, event if known and not filtered else None, filtered)
 
 
 def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Iterator[Parsed | Gap]:
@@ -273,6 +280,8 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
             batch.resume_at = line.offset
             reason = "incomplete_line"
         _lose(batch, segment, line, letter, PARSE, reason, parsed.unparsable.words, "")
+    elif parsed.filtered:
+        counts.filtered += 1
     elif event is None:
         counts.unknown_event += 1
     else:

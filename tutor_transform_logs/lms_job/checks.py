@@ -112,6 +112,19 @@ def urls(key: str, value: Any) -> tuple[str, ...]:
     return tuple(url(key, one) for one in value)
 
 
+def patterns(key: str, value: Any) -> tuple[str, ...]:
+    """Globs: a list, or text with one or several of them that have no white space."""
+    allowed = "a list of patterns such as edx.video.*"
+    if isinstance(value, str):
+        value = from_json(key, value, allowed) if value.startswith("[") and value.endswith("]") else value.split()
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", allowed)
+    for one in value:
+        if not isinstance(one, str) or not one:
+            raise ConfigError(key, f"{shown(one)} is no pattern", allowed)
+    return tuple(value)
+
+
 def url(key: str, value: Any) -> str:
     allowed = "a URL that begins with http:// or https://"
     if not isinstance(value, str):

@@ -11,9 +11,10 @@ import json
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from . import checks
+from . import checks, times
 from .checks import ConfigError
 
 LOCAL = "LOCAL"
@@ -111,6 +112,14 @@ class JobConfig:
     output_max_bytes: int
     caliper_stable_ids: bool
     fast_path: bool
+    since: datetime | None
+    until: datetime | None
+    event: tuple[str, ...]
+    exclude_event: tuple[str, ...]
+    course: tuple[str, ...]
+    org: tuple[str, ...]
+    files: tuple[str, ...]
+    trust_file_dates: bool
     restart: bool
     retry_failed: bool
 
@@ -173,6 +182,14 @@ FIELDS: dict[str, Field] = {
     "output_max_bytes": Field(32 * 1024**3, checks.whole(1)),
     "caliper_stable_ids": Field(True, checks.boolean),
     "fast_path": Field(True, checks.boolean),
+    "since": Field(None, times.since),
+    "until": Field(None, times.until),
+    "event": Field((), checks.patterns),
+    "exclude_event": Field((), checks.patterns),
+    "course": Field((), checks.patterns),
+    "org": Field((), checks.patterns),
+    "files": Field((), checks.patterns),
+    "trust_file_dates": Field(False, checks.boolean),
     "restart": Field(False, checks.boolean),
     "retry_failed": Field(False, checks.boolean),
 }
@@ -265,6 +282,10 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
         raise ConfigError("ledger_prefix", problem, "another container or prefix than the source's")
     if values["lrs_timeout_secs"] == 0:
         raise ConfigError("lrs_timeout_secs", "0 would wait for ever", "a number above 0")
+    since, until = values["since"], values["until"]
+    if since and until and since >= until:
+        problem = f"{times.in_utc(until)} is not after since ({times.in_utc(since)})"
+        raise ConfigError("until", problem, "a time after since; a date counts whole")
     return JobConfig(
         source=source,
         destination=None if destination.provider == LRS else destination,

@@ -22,6 +22,7 @@ from .config import JobConfig
 from .counts import Counts
 from .dead_letters import DeadLetter
 from .errors import JobError, ObjectGone
+from .filters import Filters
 from .plan_model import Plan, Segment
 from .storage import Storage, StoredObject, join_name, read_all, write_all
 
@@ -35,12 +36,15 @@ class LedgerError(JobError):
 
 def job_identity(config: JobConfig) -> dict[str, object]:
     """What makes two runs the same job. No secret, and nothing that may change between runs of one job."""
-    return {
+    identity: dict[str, object] = {
         "source": config.source.identity(),
         "destination": config.destination.identity() if config.destination else "LRS",
         "transformer_type": config.transformer_type,
         "dry_run": config.dry_run,
     }
+    # Without filters, a job is the one that it was before there were any.
+    filters = Filters.of(config).identity()
+    return {**identity, "filters": filters} if filters else identity
 
 
 def job_key(identity: Mapping[str, object]) -> str:

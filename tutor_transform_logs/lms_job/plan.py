@@ -9,11 +9,13 @@ from dataclasses import replace
 from .config import JobConfig
 from .cpus import worker_count
 from .errors import JobError
+from .file_dates import outside
 from .files import OutputFormat
+from .filters import Filters
 from .ledger import Entry, Ledger
 from .plan_model import Content, ContentIndex, Plan, Range, Segment, SourceObject, cut_points, subtract
 from .source_objects import Seen, holder_of, look_at_all
-from .storage import Storage
+from .storage import Storage, StoredObject
 
 PROBE_BYTES = 64 * 1024
 SMALLEST_SEGMENT = 1024**2
@@ -21,7 +23,8 @@ SEGMENTS_PER_WORKER = 4
 EMPTY = "empty"
 DONE_BEFORE = "done before"
 ANOTHER_COPY = "another copy of one that is read"
-USUAL_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY)
+OUT_OF_RANGE = "by its name's date outside since and until: not opened"
+USUAL_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY, OUT_OF_RANGE)
 LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
 
 
@@ -38,10 +41,7 @@ def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: 
     :class:`~.errors.JobError` if there is nothing to read at all.
     """
     old = None if starts_anew(config) else ledger.load_plan()
-    found = list(source.listing(config.source.prefix))
-    if not found and old is None:
-        where = source.where(config.source.prefix)
-        raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
+    found, passed_over = chosen(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
     seen = look_at_all(source, found, index)
     if old is not None and not old.finished:
@@ -49,11 +49,35 @@ def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: 
     else:
         number = old.number if old else ledger.last_number()
         plan = _new_plan(config, source, index, seen, destinations, number + 1)
+        unread = [SourceObject(one.name, one.size, None, OUT_OF_RANGE) for one in passed_over]
+        plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda one: one.name)))
         if not plan.segments:
             # Nothing to do is no plan of its own; what was learned of the objects is kept.
             plan = replace(finish_plan(plan, {}), number=number)
     ledger.save_plan(plan)
     return plan
+
+
+def chosen(config: JobConfig, source: Storage, must_exist: bool) -> tuple[list[StoredObject], list[StoredObject]]:
+    """The objects to read, and those that are passed over for the date in their names; both in order.
+
+    Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
+    """
+    where = source.where(config.source.prefix)
+    listed = list(source.listing(config.source.prefix))
+    if not listed and must_exist:
+        raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
+    filters = Filters.of(config)
+    found = [one for one in listed if filters.takes_object(one.name)]
+    if not found and must_exist:
+        raise JobError(
+            f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "
+            f"{where}. A pattern is for the whole name below the container, such as {listed[0].name}."
+        )
+    unread: set[str] = set()
+    if config.trust_file_dates:
+        unread = outside((one.name for one in found), config.since, config.until)
+    return [one for one in found if one.name not in unread], [one for one in found if one.name in unread]
 
 
 def _new_plan(

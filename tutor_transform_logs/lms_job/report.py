@@ -16,7 +16,7 @@ from .errors import DONE, FAILED, REJECTED, STOPPED, JobError
 from .files import Files, add_to_manifest
 from .joining import join_parts
 from .ledger import Entry, Ledger
-from .plan import finish_plan, numbered_lines
+from .plan import OUT_OF_RANGE, finish_plan, numbered_lines
 from .plan_model import Plan, Segment
 from .retry import drop_retried
 from .storage import Storage
@@ -211,7 +211,7 @@ def _put_in_place(
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
     if plan.retries:
         return outputs
-    sources = [f"{one.name} - {one.size} bytes" for one in plan.objects]
+    sources = [f"{one.name} - {one.size} bytes" for one in plan.objects if one.note != OUT_OF_RANGE]
     add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
     return outputs
 

@@ -16,11 +16,12 @@ from .database import read_from
 from .delivery import Destination
 from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
+from .filters import TAKE_ALL, Filters
 from .ledger import Ledger, job_identity, job_key
 from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
 from .pace import Pace
-from .plan import USUAL_NOTES, make_plan, starts_anew
+from .plan import OUT_OF_RANGE, USUAL_NOTES, make_plan, starts_anew
 from .plan_model import Plan, Segment, share
 from .progress import Progress, Teller, count, size
 from .report import load_entries, make_report, make_status
@@ -61,6 +62,7 @@ class Run:
         self._destinations: Sequence[Destination] = self._open_destinations()
         self._stopped: Mapping[str, JobError] = {}
         self._halted: JobError | None = None
+        self._filters_said = False
 
     def run(self) -> int:
         """Plan, work, report. After a plan that was resumed, what came to the source since is planned and done too."""
@@ -87,6 +89,7 @@ class Run:
         if not plan.segments:
             print("There are no dead letters to retry.")
             return DONE
+        self._say_filters()
         _say(f"Retrying the dead letters of {len(plan.objects):,} plans.")
         self._work(plan)
         return self._report(plan)
@@ -153,6 +156,7 @@ class Run:
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
         left = self._left(plan) if resumed else plan.segments
         done_before = sum(1 for one in plan.objects if one.note)
+        self._say_filters()
         _say(
             (f"Resuming plan {plan.name}, begun {begun} UTC. " if resumed else "")
             + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
@@ -163,6 +167,12 @@ class Run:
         )
         return plan, resumed
 
+    def _say_filters(self) -> None:
+        filters = Filters.of(self._config)
+        if filters is not TAKE_ALL and not self._filters_said:
+            _say(printable(f"Replaying only: {filters}."))
+        self._filters_said = True
+
     def _left(self, plan: Plan) -> list[Segment]:
         """The segments that some destination has not got whole."""
         entries = load_entries(plan, self._ledger, self._destinations)
@@ -172,7 +182,9 @@ class Run:
         # A run that was killed at the very end of its plan has left these.
         self._ledger.drop_dead_batches()
         objects = count(len(plan.objects), "object")
-        print(f"Nothing new in {objects}: done before, or empty. To do it all again: --restart.")
+        out_of_range = any(one.note == OUT_OF_RANGE for one in plan.objects)
+        why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
+        print(f"Nothing new in {objects}: {why}. To do it all again: --restart.")
         for one in plan.objects:
             if one.note not in USUAL_NOTES:
                 print(printable(f"{one.name}: {one.note}"))
@@ -187,6 +199,8 @@ class Run:
         )
         for notice in transformer.notices:
             _say(notice)
+        for pattern in Filters.of(config).idle(transformer.known_names):
+            _say(printable(f"event: {config.transformer_type} transforms no event named {pattern}."))
         statement_logger = open_logger(
             config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
         )

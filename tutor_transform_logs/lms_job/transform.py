@@ -84,7 +84,7 @@ class Transformer:
         self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
         registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
         self._mappings = [registry.mapping for registry in registries]
-        self._known = self._known_names()
+        self.known_names = self._find_known_names()
         # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
         # log of it (a traceback each) would bury everything else.
         logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
@@ -95,7 +95,7 @@ class Transformer:
         if fast_path:
             self._lookups = erb_patches.install(self.type)
             self._short_cut = xapi_short_cut(self.router)
-            skip = Skip(self._known)
+            skip = Skip(self.known_names)
             self.skip = skip if skip.usable else None
         else:
             erb_patches.remove()
@@ -139,9 +139,9 @@ class Transformer:
 
     def known(self, name: str) -> bool:
         """Is this an event that the type transforms: on the router's white list, or else in its registry?"""
-        return name in self._known
+        return name in self.known_names
 
-    def _known_names(self) -> frozenset[str]:
+    def _find_known_names(self) -> frozenset[str]:
         if self._whitelists:
             return frozenset.intersection(*map(frozenset, self._whitelists))
         return frozenset().union(*self._mappings)

@@ -12,6 +12,7 @@ from .counts import Counts, total
 from .dead_letters import DeadLetter
 from .delivery import Destination, Outcome, Parcel
 from .errors import JobError
+from .filters import Filters
 from .ledger import Entry, Ledger
 from .loggers import StatementLogger
 from .overlap import Ahead
@@ -46,6 +47,7 @@ class Worker:
         self._plan = plan
         self._tools = tools
         self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
+        self._filters = Filters.of(config)
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
 
@@ -109,6 +111,7 @@ class Worker:
                 [entry.position for entry in entries.values()],
                 self._limits,
                 self._plan.retries,
+                self._filters,
             )
         )
         try:

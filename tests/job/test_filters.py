@@ -1,0 +1,235 @@
+"""Which events and objects the filters take, and which logs are not opened by the date in their names."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tutor_transform_logs.lms_job.config import load
+from tutor_transform_logs.lms_job.events import Event
+from tutor_transform_logs.lms_job.file_dates import date_in, outside
+from tutor_transform_logs.lms_job.filters import TAKE_ALL, Filters
+from tutor_transform_logs.lms_job.ledger import job_identity, job_key
+
+UTC = timezone.utc
+COURSE = "course-v1:edX+DemoX+Demo_Course"
+# Of the stock site's job without filters, as it was before there were any: a ledger must be found again.
+UNFILTERED_KEY = "d5073dac69cb"
+
+
+def event(name: str = "play_video", time: object = "2026-01-31T12:00:00+00:00", **context: Any) -> Event:
+    return Event(name, {"name": name, "timestamp": time, "context": context, "data": {}})
+
+
+def filters(**values: Any) -> Filters:
+    return Filters.of(load(values))
+
+
+@example(datetime(2026, 1, 1, tzinfo=UTC), 0, 1, 60)
+@example(datetime(2026, 1, 1, tzinfo=UTC), -5, 5, -60)
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    st.integers(-(10**6), 10**6),
+    st.integers(1, 10**6),
+    st.integers(-23 * 60, 23 * 60),
+)
+def test_since_is_inclusive_and_until_is_not(when: datetime, before: int, length: int, offset: int) -> None:
+    since = when + timedelta(microseconds=before)
+    until = since + timedelta(microseconds=length)
+    there = timezone(timedelta(minutes=offset))
+    made = filters(since=since.astimezone(there).isoformat(), until=until.astimezone(there).isoformat())
+    assert made.takes(event(time=when.astimezone(there).isoformat())) == (since <= when < until)
+    assert filters(since=since.isoformat()).takes(event(time=when.isoformat())) == (since <= when)
+    assert filters(until=until.isoformat()).takes(event(time=when.isoformat())) == (when < until)
+
+
+@pytest.mark.parametrize("time", [None, "", "soon", [], {"a": 1}, True])
+def test_an_event_whose_time_cannot_be_read_is_not_left_out_for_it(time: object) -> None:
+    assert filters(since="2030").takes(event(time=time))
+    assert not filters(since="2030", event=["x"]).takes(event(time=time))
+
+
+def test_the_time_is_the_one_that_erb_takes() -> None:
+    made = filters(since="2026-02-01")
+    old, new = "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"
+    assert made.takes(Event("e", {"timestamp": new, "time": old}))
+    assert made.takes(Event("e", {"timestamp": "", "time": new}))
+    assert not made.takes(Event("e", {"data": {"timestamp": old}, "time": new}))
+
+
+@pytest.mark.parametrize(
+    ("given_filters", "taken"),
+    [
+        ({}, True),
+        ({"event": ["play_*"]}, True),
+        ({"event": ["pause_*", "play_video"]}, True),
+        ({"event": ["Play_*"]}, False),
+        ({"event": ["play"]}, False),
+        ({"exclude_event": ["play_*"]}, False),
+        ({"event": ["play_video"], "exclude_event": ["*_video"]}, False),
+        ({"exclude_event": ["pause_*"]}, True),
+        ({"course": [COURSE]}, True),
+        ({"course": ["*+DemoX+*"]}, True),
+        ({"course": ["course-v1:edX+DemoX+demo_course"]}, False),
+        ({"course": ["other", COURSE], "org": ["edX"]}, True),
+        ({"org": ["ed?"]}, True),
+        ({"org": ["EDX"]}, False),
+        ({"files": ["nothing"]}, True),
+    ],
+)
+def test_names_courses_and_organisations(given_filters: dict[str, Any], taken: bool) -> None:
+    assert filters(**given_filters).takes(event(course_id=COURSE, org_id="edX")) == taken
+
+
+@pytest.mark.parametrize("context", [{}, {"course_id": "", "org_id": ""}, {"course_id": None}, {"course_id": [COURSE]}])
+def test_events_without_a_course_are_left_out_where_one_is_asked_for(context: dict[str, Any]) -> None:
+    assert not filters(course=["*DemoX*"]).takes(event(**context))
+    assert not filters(org=["edX"]).takes(event(**context))
+    assert not filters(org=["edX"]).takes(Event("e", {"context": "none"}))
+    assert filters(event=["play_video"]).takes(event(**context))
+
+
+@pytest.mark.parametrize("course_id", [COURSE, "edX/DemoX/2013", "ccx-v1:edX+DemoX+1+ccx@2", "library-v1:edX+lib"])
+def test_the_organisation_is_that_of_the_course_where_the_context_has_none(course_id: str) -> None:
+    assert filters(org=["edX"]).takes(event(course_id=course_id))
+    assert not filters(org=["edX"]).takes(event(course_id=course_id, org_id="Other"))
+
+
+def test_the_key_of_a_job_without_filters_is_what_it_was() -> None:
+    assert job_key(job_identity(load({}))) == UNFILTERED_KEY
+    # It says what is not opened, and nothing of what is replayed.
+    assert job_key(job_identity(load({"trust_file_dates": True}))) == UNFILTERED_KEY
+    assert Filters.of(load({})) is TAKE_ALL
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ({"since": "2026-01-31"}, {"since": "2026-01-31T01:00+01:00"}),
+        ({"until": "2026-01"}, {"until": "2026-01-31"}),
+        ({"event": ["b", "a"]}, {"event": ["a", "b", "a"]}),
+    ],
+)
+def test_the_same_filters_are_the_same_job_however_they_are_written(one: dict[str, Any], same: dict[str, Any]) -> None:
+    keys = {job_key(job_identity(load(values))) for values in (one, same)}
+    assert len(keys) == 1
+    assert UNFILTERED_KEY not in keys
+
+
+def test_every_filter_makes_another_job() -> None:
+    each = [{"since": "2026"}, {"until": "2026"}, *({name: ["a"]} for name in ("event", "exclude_event", "course"))]
+    each += [{"org": ["a"]}, {"files": ["a"]}]
+    assert len({job_key(job_identity(load(values))) for values in [{}, *each]}) == len(each) + 1
+
+
+def test_what_is_set_is_said_in_utc() -> None:
+    text = str(
+        filters(since="2026-01-01T00:00+02:00", until="2026-01", event=["a", "b"], exclude_event=["c"], org=["o"])
+    )
+    assert text == (
+        "events from 2025-12-31T22:00:00Z on, events before 2026-02-01T00:00:00Z, events named a or b, "
+        "no events named c, organisations o"
+    )
+
+
+def test_a_pattern_that_no_known_event_has_is_found() -> None:
+    assert filters(event=["play_*", "paly_video"]).idle({"play_video"}) == ["paly_video"]
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [
+        ("tracking.log", None),
+        ("tracking.log.1", None),
+        ("tracking.log-20260131", date(2026, 1, 31)),
+        ("tracking.log-20260131.gz", date(2026, 1, 31)),
+        ("a/2025/tracking.log-2026-01-31.xz", date(2026, 1, 31)),
+        ("2025-01-01/tracking.log", None),
+        ("tracking_2026_01_31.log", date(2026, 1, 31)),
+        ("tracking.log-20260131-1769817600.gz", date(2026, 1, 31)),
+        ("tracking.log-1769817600", date(2026, 1, 31)),
+        ("tracking.log-2026013123", date(2026, 1, 31)),
+        ("tracking.log.2026-01-31_23-59", date(2026, 1, 31)),
+        ("2026-01-31T10:00:00Z.log", date(2026, 1, 31)),
+        # One that contradicts itself, two of them, none that exists, and numbers that are something else.
+        ("tracking.log-20260131-1700000000", None),
+        ("tracking-20260101-20260131.log", None),
+        ("tracking.log-20261331", None),
+        ("tracking.log-19990101", None),
+        ("tracking.log-120260131", None),
+        ("tracking.log-a20260131b", None),
+        ("tracking.log-5f20260131", None),
+        ("tracking.log-17001231", None),
+    ],
+)
+def test_the_date_in_a_name(name: str, day: date | None) -> None:
+    assert date_in(name) == day
+
+
+MONTH = [f"tracking.log-202601{day:02d}.gz" for day in range(1, 32)]
+
+
+def test_most_logs_of_a_month_are_not_opened_for_one_day() -> None:
+    since, until = datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 1, 16, tzinfo=UTC)
+    opened = sorted({*MONTH, "tracking.log"} - outside([*MONTH, "tracking.log"], since, until))
+    assert opened == ["tracking.log", *(f"tracking.log-202601{day}.gz" for day in (14, 15, 16, 17))]
+    # The first of them may reach back as far as it likes.
+    assert MONTH[0] not in outside(MONTH, None, datetime(2020, 1, 1, tzinfo=UTC))
+    assert outside(MONTH, None, None) == set()
+
+
+def test_logs_of_other_names_say_nothing_about_each_other() -> None:
+    until = datetime(2026, 1, 10, tzinfo=UTC)
+    names = ["a/tracking.log-20260101", "b/tracking.log-20260131", "a/other.log-20260131", "a/tracking.log-20260131-x"]
+    assert outside(names, None, until) == set()
+    assert outside([*names, "b/tracking.log-20260115.gz"], None, until) == {"b/tracking.log-20260131"}
+
+
+NAMES = (
+    lambda at: f"tracking.log-{at:%Y%m%d}",
+    lambda at: f"tracking.log-{at:%Y-%m-%d}.gz",
+    lambda at: f"tracking.log-{at:%Y%m%d}-{int(at.timestamp())}",
+    lambda at: f"tracking.log-{int(at.timestamp())}",
+    lambda at: f"tracking.log-{at:%Y%m%d%H}",
+)
+
+
+@given(
+    gaps=st.lists(st.integers(1, 24 * 40), min_size=1, max_size=20),
+    offset=st.integers(-12, 14),
+    form=st.sampled_from(NAMES),
+    there=st.lists(st.booleans(), min_size=20, max_size=20),
+    ages=st.lists(st.integers(0, 24 * 60 * 60), max_size=10),
+    since=st.none() | st.integers(-50, 24 * 300),
+    length=st.none() | st.integers(1, 24 * 90),
+    late_hours=st.integers(0, 10),
+)
+def test_no_log_that_holds_an_event_of_the_range_is_passed_over(
+    gaps: list[int],
+    offset: int,
+    form: Any,
+    there: list[bool],
+    ages: list[int],
+    since: int | None,
+    length: int | None,
+    late_hours: int,
+) -> None:
+    """Logs that are rotated whenever, in any time zone, some of them deleted, and written to a bit longer."""
+    begin = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=offset)))
+    rotations = [begin + timedelta(hours=sum(gaps[: number + 1])) for number in range(len(gaps))]
+    held: dict[str, tuple[datetime, datetime]] = {}
+    previous = datetime(2000, 1, 1, tzinfo=UTC)
+    for at, exists in zip(rotations, there, strict=False):
+        if exists:
+            first, last = held.get(form(at), (previous, at))
+            held[form(at)] = (min(first, previous), at + timedelta(hours=late_hours))
+        previous = at
+    low = None if since is None else begin + timedelta(hours=since)
+    high = None if length is None else (low or begin) + timedelta(hours=length)
+    for name in outside(held, low, high):
+        first, last = held[name]
+        assert (low is not None and last <= low) or (high is not None and high <= first), (name, first, last, low, high)
