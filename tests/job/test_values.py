@@ -16,8 +16,7 @@ from tutor_transform_logs.lms_job.counts import LINE_OUTCOMES, NUMBERS, STATEMEN
 from tutor_transform_logs.lms_job.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.files import group_parts
 from tutor_transform_logs.lms_job.lrs import retry_after
-from tutor_transform_logs.lms_job.progress import duration, size
-from tutor_transform_logs.lms_job.summary import printable
+from tutor_transform_logs.lms_job.text import duration, printable, size
 
 SMALL = st.integers(0, 1000)
 COUNTS = st.builds(

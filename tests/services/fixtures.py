@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import browser as browsers
 from tests.services import http_sinks, mariadb, object_store, ralph
 from tests.services.job import DemoLms
 
@@ -64,6 +65,13 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mariadb
     """A running MariaDB."""
     with mariadb.start(tmp_path_factory.mktemp("mariadb")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browsers.Browser]:
+    """A running Chromium."""
+    with browsers.start(tmp_path_factory.mktemp("browser")) as running:
+        yield running
 
 
 @pytest.fixture

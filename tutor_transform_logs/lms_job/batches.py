@@ -13,6 +13,7 @@ from .delivery import Made
 from .errors import JobError, ObjectGone
 from .events import Event, Unparsable, parse
 from .filters import TAKE_ALL, Filters
+from .history import History
 from .plan_model import Segment
 from .reader import BrokenObject, Line, decompressed, skipped, split_lines
 from .skip import Gap, Skip, split
@@ -45,6 +46,7 @@ class Batch:
     end: int
     next_line: int
     counts: Counts = field(default_factory=Counts)
+    history: History = field(default_factory=History)
     made: list[Made] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     last: bool = False
@@ -75,7 +77,8 @@ class Parsed(NamedTuple):
     letter: DeadLetter | None
     event: Event | None
     """Of a type that is transformed, and let through by the filters."""
-    filtered: bool = False
+    filtered: str = ""
+    """The name of an event that the filters leave out."""
     unparsable: Unparsable | None = None
     blank: bool = False
 
@@ -210,7 +213,7 @@ def _parsed(
         else:
             known = transformer.known(event.name)
             filtered = known and filters is not TAKE_ALL and not filters.takes(event)
-            yield Parsed(line, raw, letter, event if known and not filtered else None, filtered)
+            yield Parsed(line, raw, letter, event if known and not filtered else None, event.name if filtered else "")
 
 
 def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Iterator[Parsed | Gap]:
@@ -282,6 +285,7 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
         _lose(batch, segment, line, letter, PARSE, reason, parsed.unparsable.words, "")
     elif parsed.filtered:
         counts.filtered += 1
+        batch.history.filtered(parsed.filtered)
     elif event is None:
         counts.unknown_event += 1
     else:
@@ -289,11 +293,13 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
             statements = transformer.statements(event, parsed.raw)
         except Untransformable as error:
             counts.untransformable += 1
+            batch.history.failed(event.name, event.fields.get("timestamp"))
             _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.words, event.name)
             return
         counts.transformed += 1
         if letter and letter.statement:
             statements = [statement for statement in statements if statement.id == letter.statement]
+        batch.history.transformed(event.name, event.fields.get("timestamp"), len(statements))
         batch.made += [Made(statement, event, line, letter) for statement in statements]
         batch.weight += sum(len(statement.body) for statement in statements) + len(line.raw)
 

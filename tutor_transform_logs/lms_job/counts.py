@@ -71,18 +71,19 @@ class Counts:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
         counts = cls()
         for name in NUMBERS:
-            setattr(counts, name, _count(values[name]))
+            setattr(counts, name, whole_number(values[name]))
         reasons = values["reasons"]
         if not isinstance(reasons, Mapping):
             raise TypeError("reasons is not an object")
-        counts.reasons = {str(reason): _count(count) for reason, count in reasons.items()}
+        counts.reasons = {str(reason): whole_number(count) for reason, count in reasons.items()}
         return counts
 
 
 NUMBERS = tuple(entry.name for entry in fields(Counts) if entry.name != "reasons")
 
 
-def _count(value: object) -> int:
+def whole_number(value: object) -> int:
+    """``value``, which is a count. Raises ``ValueError`` for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value

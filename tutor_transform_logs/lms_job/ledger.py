@@ -4,7 +4,7 @@
     <job key>/plan.json                         the plan in hand, with all that is known from the plans before
     <job key>/NNNN/<segment>.<destination>.json how far a segment of plan NNNN is
     <job key>/NNNN/dead/...                     its dead letters, an object a batch
-    <job key>/NNNN/result.json, dead-letters.jsonl   made by REPORT
+    <job key>/NNNN/result.json, report.html, dead-letters.jsonl   made by REPORT
 
 Each object has one writer at a time and is replaced whole.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,16 @@ from .counts import Counts
 from .dead_letters import DeadLetter
 from .errors import JobError, ObjectGone
 from .filters import Filters
+from .history import History
 from .plan_model import Plan, Segment
+from .reader import split_lines
 from .storage import Storage, StoredObject, join_name, read_all, write_all
 
 VERSION = 1
 DEAD_LETTERS = "dead-letters.jsonl"
+PAGE = "report.html"
+# Far above what a line may have (max_line_bytes), even where each of its bytes is escaped.
+MOST_LETTER_BYTES = 1024**3
 
 
 class LedgerError(JobError):
@@ -71,15 +76,17 @@ class Entry:
     """The last line done had no newline."""
     problem: str = ""
     """Why the object could not be read to its end, if so."""
+    history: History = field(default_factory=History)
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "counts": self.counts.to_json()}
+        return {**self.__dict__, "counts": self.counts.to_json(), "history": self.history.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
         if set(values) != set(cls.__dataclass_fields__):
             raise ValueError("not the fields of an entry")
-        return cls(**{**values, "counts": Counts.from_json(values["counts"])})
+        counts, history = Counts.from_json(values["counts"]), History.from_json(values["history"])
+        return cls(**{**values, "counts": counts, "history": history})
 
 
 class Ledger:
@@ -144,6 +151,22 @@ class Ledger:
         self.storage.write(name, chunks, private=True)
         return self.storage.where(name)
 
+    def joined_dead_letters(self, plan: Plan) -> str:
+        """Where a plan's joined dead letters are; ``""`` if it has none."""
+        name = join_name(self.directory, plan.name, DEAD_LETTERS)
+        return self.storage.where(name) if any(one.name == name for one in self.storage.listing(name)) else ""
+
+    def load_joined_dead_letters(self, plan: Plan) -> Iterator[DeadLetter]:
+        """A plan's joined dead letters, one after the other; none if it has none."""
+        name = f"{plan.name}/{DEAD_LETTERS}"
+        try:
+            for line in split_lines(self.storage.read(join_name(self.directory, name)), 0, 1, MOST_LETTER_BYTES):
+                yield from dead_letters.parse(line.raw)
+        except ObjectGone:
+            return
+        except (ValueError, KeyError) as error:
+            raise self._unreadable(name, error) from None
+
     def drop_dead_batches(self) -> None:
         """Remove the dead letters by batch, once they are joined: they hold personal data."""
         for one in list(self.storage.listing(f"{self.directory}/")):
@@ -161,6 +184,12 @@ class Ledger:
         """Write the plan's result for people and programs to read; returns where it is."""
         name = f"{plan.name}/result.json"
         write_all(self.storage, join_name(self.directory, name), json.dumps(result, indent=2).encode() + b"\n")
+        return self.where(name)
+
+    def save_page(self, plan: Plan, page: str) -> str:
+        """Write the plan's report for a browser; returns where it is."""
+        name = f"{plan.name}/{PAGE}"
+        write_all(self.storage, join_name(self.directory, name), page.encode("utf-8", "backslashreplace"))
         return self.where(name)
 
     def _save(self, name: str, values: Mapping[str, Any]) -> None:

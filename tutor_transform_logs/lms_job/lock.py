@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import JobError, ObjectGone
-from .progress import duration
 from .storage import Storage, read_all, write_all
+from .text import duration
 
 BEAT_SECS = 20.0
 # A holder that has not been heard of for so long is dead: it would have ended its run for want of its ledger.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from .counts import Counts
 from .storage import Readable
+from .text import duration, size
 
 PLAIN_INTERVAL = 5.0
 
@@ -116,26 +117,3 @@ class _Watched:
 def watched(source: Readable, add_bytes: Callable[[int], None]) -> Readable:
     """``source``, with the length of every chunk that is read from it told to ``add_bytes``."""
     return _Watched(source, add_bytes)
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things for people: 1 object, 2 objects."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def size(amount: float) -> str:
-    """Bytes for people: 1.5 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
-def duration(secs: float) -> str:
-    """Seconds for people: 3 min."""
-    if secs < 90:
-        return f"{secs:.0f} s"
-    if secs < 90 * 60:
-        return f"{secs / 60:.0f} min"
-    return f"{secs / 3600:.1f} h"

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from . import dead_letters
 from .config import JobConfig
 from .counts import Counts, total
 from .dead_letters import DELIVER, DeadLetter
 from .delivery import Destination
-from .errors import DONE, FAILED, REJECTED, STOPPED, JobError
+from .errors import JobError
+from .examples import Examples
 from .files import Files, add_to_manifest
+from .history import History, total_history
 from .joining import join_parts
 from .ledger import Entry, Ledger
+from .page import page
 from .plan import OUT_OF_RANGE, finish_plan, numbered_lines
 from .plan_model import Plan, Segment
+from .result import DestinationResult, ObjectResult, Result, exit_status, to_json
 from .retry import drop_retried
 from .storage import Storage
 
 Entries = Mapping[int, Mapping[str, Entry]]
-
-
-@dataclass
-class DestinationResult:
-    """What one destination got."""
-
-    id: str
-    name: str
-    counts: Counts
-    done: bool
-    stopped: str = ""
-
-
-@dataclass
-class ObjectResult:
-    """What was in one source object."""
-
-    name: str
-    size: int
-    counts: Counts
-    done: bool
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Result:
-    """The outcome of a plan so far."""
-
-    plan: Plan
-    job_key: str
-    counts: Counts
-    destinations: list[DestinationResult]
-    objects: list[ObjectResult]
-    differences: list[str]
-    problems: list[str]
-    outputs: list[str] = field(default_factory=list)
-    dead_letters: str = ""
-    path: str = ""
-    status: int = DONE
-    halted: str = ""
-    """What ended the run early, in words."""
-
-    @property
-    def done(self) -> bool:
-        return all(destination.done for destination in self.destinations)
 
 
 def make_report(
@@ -85,8 +42,13 @@ def make_report(
     """
     entries = load_entries(plan, ledger, destinations)
     result = _add_up(plan, ledger, destinations, entries, stopped)
-    if not plan.finished:
-        result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries)
+    examples = Examples()
+    if plan.finished:
+        result.dead_letters = ledger.joined_dead_letters(plan)
+        for _ in examples.taking(ledger.load_joined_dead_letters(plan)):
+            pass
+    else:
+        result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, examples)
     finishing = result.done and not result.differences and not plan.finished
     if finishing:
         for destination in destinations:
@@ -96,6 +58,7 @@ def make_report(
     errors = [*stopped.values(), *([halted] if halted else [])]
     result.halted = str(halted) if halted else ""
     result.status = exit_status(result, [error.status for error in errors], config.strict)
+    result.page = ledger.save_page(plan, page(config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(config, result))
     if finishing:
         # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
@@ -146,21 +109,23 @@ def _add_up(
     objects, problems = _objects(plan, entries)
     counts = total(one.counts for one in objects)
     # Statements are each destination's own; in the sum over all lines there is one set of them.
-    return Result(plan, ledger.key, counts, results, objects, differences, problems)
+    history = total_history(one.history for one in objects)
+    return Result(plan, ledger.key, counts, history, results, objects, differences, problems)
 
 
 def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str]]:
     sizes = {one.name: one.size for one in plan.objects}
-    objects = {one.name: ObjectResult(one.name, one.size, Counts(), True, [one.note] if one.note else [])
+    objects = {one.name: ObjectResult(one.name, one.size, Counts(), History(), True, [one.note] if one.note else [])
                for one in plan.objects}  # fmt: skip
     problems = []
     for segment in plan.segments:
         # An object that was rotated between two runs of the plan goes by its newer name.
         one = objects.setdefault(
-            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), True)
+            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), History(), True)
         )
         entry = _farthest(entries[segment.id])
         one.counts.add(entry.counts)
+        one.history.add(entry.history)
         one.done = one.done and all(e.done for e in entries[segment.id].values())
         if entry.problem:
             one.notes.append(entry.problem)
@@ -168,14 +133,20 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
     return list(objects.values()), problems
 
 
-def _save_dead_letters(plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries) -> str:
-    """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none."""
+def _save_dead_letters(
+    plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries, examples: Examples
+) -> str:
+    """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none.
+
+    Some of them become ``examples``.
+    """
     if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
         return ""
 
     def lines() -> Iterator[bytes]:
         for segment, before in numbered_lines(plan, entries):
-            yield dead_letters.dump(_letters(plan, ledger, destinations, entries, segment, before))
+            letters = _letters(plan, ledger, destinations, entries, segment, before)
+            yield dead_letters.dump(examples.taking(letters))
 
     return ledger.write_dead_letters(plan, lines)
 
@@ -214,66 +185,3 @@ def _put_in_place(
     sources = [f"{one.name} - {one.size} bytes" for one in plan.objects if one.note != OUT_OF_RANGE]
     add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
     return outputs
-
-
-def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:
-    """The exit status that the outcome means: see ``errors``."""
-    if result.differences or FAILED in stops:
-        return FAILED
-    if stops or not result.done:
-        return STOPPED
-    if any(destination.counts.rejected for destination in result.destinations) or result.problems:
-        return REJECTED
-    if strict and reasons(result):
-        return REJECTED
-    return DONE
-
-
-def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
-    """The result file."""
-    plan = result.plan
-    return {
-        "job_key": result.job_key,
-        "plan": plan.number,
-        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(plan.created)),
-        "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "transformer_type": config.transformer_type,
-        "dry_run": config.dry_run,
-        "source": str(config.source),
-        "status": result.status,
-        "done": result.done,
-        "lines": {name: getattr(result.counts, name) for name in LINE_NAMES},
-        "reasons": reasons(result),
-        "destinations": [
-            {
-                "id": one.id,
-                "name": one.name,
-                "done": one.done,
-                "stopped": one.stopped,
-                **{name: getattr(one.counts, name) for name in STATEMENT_NAMES},
-            }
-            for one in result.destinations
-        ],
-        "objects": [
-            {"name": one.name, "size": one.size, "done": one.done, "notes": one.notes, **one.counts.to_json()}
-            for one in result.objects
-        ],
-        "differences": result.differences,
-        "problems": result.problems,
-        "halted": result.halted,
-        "outputs": result.outputs,
-        "dead_letters": result.dead_letters,
-    }
-
-
-LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
-STATEMENT_NAMES = ("made", "stored", "already_there", "rejected", "not_routed")
-
-
-def reasons(result: Result) -> dict[str, int]:
-    """How many dead letters there are for each reason: lines once, statements for each destination."""
-    counted = {r: n for r, n in result.counts.reasons.items() if r not in dead_letters.DELIVER_REASONS}
-    for destination in result.destinations:
-        for reason in dead_letters.DELIVER_REASONS & destination.counts.reasons.keys():
-            counted[reason] = counted.get(reason, 0) + destination.counts.reasons[reason]
-    return dict(sorted(counted.items()))

@@ -23,13 +23,14 @@ from .loggers import Loggers, open_logger
 from .pace import Pace
 from .plan import OUT_OF_RANGE, USUAL_NOTES, make_plan, starts_anew
 from .plan_model import Plan, Segment, share
-from .progress import Progress, Teller, count, size
+from .progress import Progress, Teller
 from .report import load_entries, make_report, make_status
 from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
 from .storage import Storage, join_name, open_storage
-from .summary import printable, summary
+from .summary import summary
+from .text import count, printable, size
 from .transform import Transformer
 from .work import Tools, Worker
 from .workers import Channel, Pool

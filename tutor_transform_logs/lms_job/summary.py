@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .config import JobConfig
-from .progress import size
-from .report import DestinationResult, ObjectResult, Result, reasons
+from .meanings import OUTCOMES
+from .result import DestinationResult, ObjectResult, Result, reasons
+from .text import printable, size
 
 MOST_OBJECTS = 20
-# What each outcome of a line means to someone who sees the word for the first time.
-OUTCOMES = (
-    ("transformed", "made into statements"),
-    ("unknown_event", "events that this type does not transform"),
-    ("filtered", "left out by the run's filters"),
-    ("blank", "empty lines"),
-    ("unparsable", "dead letters: no event could be read"),
-    ("untransformable", "dead letters: ERB makes no statement of them"),
-)
 
 
 def summary(config: JobConfig, result: Result, width: int) -> str:
@@ -91,6 +83,8 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield f"Output: {printable(output)}"
     if result.path:
         yield f"Result: {printable(result.path)}"
+    if result.page:
+        yield f"Report: {printable(result.page)}"
     if result.differences:
         yield "NOT everything is accounted for; please report this:"
         yield from (f"  {difference}" for difference in result.differences)
@@ -102,8 +96,3 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield "Not finished: run the same command again to resume where this run stopped."
     if config.dry_run:
         yield "Dry run: statements went to the logger only."
-
-
-def printable(text: str) -> str:
-    """``text`` on one line of a terminal, whatever is in it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from .dead_letters import DeadLetter
 from .delivery import Destination, Outcome, Parcel
 from .errors import JobError
 from .filters import Filters
+from .history import total_history
 from .ledger import Entry, Ledger
 from .loggers import StatementLogger
 from .overlap import Ahead
@@ -50,6 +52,8 @@ class Worker:
         self._filters = Filters.of(config)
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
+        self._began = 0.0
+        """When the batch in hand was asked for."""
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
@@ -120,6 +124,7 @@ class Worker:
             made.close()
 
     def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
+        self._began = time.monotonic()
         for batch in made:
             if batch.gone and not last_try:
                 return False
@@ -129,6 +134,7 @@ class Worker:
                 break
             if not batch.last:
                 self._tools.pace.after_batch(batch.counts.transformed + batch.counts.untransformable, bool(batch.made))
+            self._began = time.monotonic()
         return True
 
     def _give_up(self, segment: Segment, entries: dict[str, Entry]) -> None:
@@ -199,6 +205,9 @@ class Worker:
         counts.rejected += len(outcome.rejected)
         for rejection in outcome.rejected:
             counts.refuse(rejection.reason)
+        history = total_history([entry.history, batch.history])
+        events = batch.counts.transformed + batch.counts.untransformable
+        history.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
         new = Entry(
             position=batch.end,
             line=batch.next_line,
@@ -209,6 +218,7 @@ class Worker:
             resume_at=batch.resume_at,
             ends_open=batch.ends_open,
             problem=batch.problem,
+            history=history.bounded(),
         )
         if letters:
             ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)

@@ -1,0 +1,86 @@
+"""Results of runs that never were, for tests of the report: as big and as odd as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from tutor_transform_logs.lms_job.config import JobConfig, load
+from tutor_transform_logs.lms_job.counts import Counts
+from tutor_transform_logs.lms_job.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.files import OutputFormat
+from tutor_transform_logs.lms_job.history import History
+from tutor_transform_logs.lms_job.plan_model import Plan
+from tutor_transform_logs.lms_job.result import DestinationResult, ObjectResult, Result
+
+BEGUN = 1_770_000_000.0
+FIRST = date(2024, 9, 2)
+# Days without a single event: one in term, a week, and the winter.
+GAPS = ((40, 1), (80, 7), (110, 21))
+
+
+def job_config(**values: Any) -> JobConfig:
+    """A config whose source and destination are local."""
+    return load({"destination_provider": "LOCAL", "destination_container": "out", **values})
+
+
+def result(objects: Sequence[ObjectResult], history: History, **values: Any) -> Result:
+    """A result of these objects, to one destination that has got everything."""
+    counts = Counts()
+    for one in objects:
+        counts.add(one.counts)
+    plan = Plan(1, BEGUN, (), (), (), OutputFormat.of(job_config()))
+    destination = DestinationResult("lrs-0", "https://lrs.example.com/xAPI/statements", counts, done=True)
+    made = Result(plan, "3f2a9c41d0be", counts, history, [destination], list(objects), [], [], reported=BEGUN + 9000)
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def big_history(days: int, names: Sequence[str]) -> History:
+    """Terms and holidays, weekdays and weekends, some failures, and a run that was stopped once."""
+    history = History()
+    missing = {start + offset for start, length in GAPS for offset in range(length)}
+    for number in range(days):
+        day = FIRST + timedelta(number)
+        if number in missing:
+            continue
+        busy = (120 + (number * 37) % 80) // (4 if day.weekday() >= 5 else 1)
+        for place in range(busy):
+            name = names[(place * place + number) % len(names)]
+            history.transformed(name, f"{day}T10:00:00+00:00", 1)
+        for place in range(number % 9):
+            history.failed(names[place % len(names)], f"{day}T10:00:00+00:00")
+    for number in range(400):
+        at = BEGUN + number * 10 + (5000 if number > 250 else 0)
+        history.worked(at, 9.0, 60_000 + (number * 7919) % 25_000, 20_000)
+    return history
+
+
+def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLetter]]]:
+    """A run of some hours over the logs of ``days`` days, and its examples."""
+    names = ["play_video", "problem_check", *(f"edx.course.tool_{n}.accessed" for n in range(18))]
+    history = big_history(days, names)
+    objects = []
+    for number in range(24):
+        own = big_history(days, names[:1])
+        own.secs = 30.0 + number * 11
+        lines = Counts(lines=250_000, unknown_event=180_000, transformed=69_000, untransformable=900, unparsable=100)
+        lines.reasons = {"unknown_user": 900, "no_json": 100}
+        lines.made = lines.stored = 69_000
+        name = f"tracking/2025/tracking.log-202501{number + 1:02d}-1738368000.gz"
+        objects.append(ObjectResult(name, 38_000_000 + number * 1_000_000, lines, own, done=True))
+    objects[3].notes.append("the gzip stream ends early")
+    line = b'{"name": "play_video", "username": "ann", "event": "{\\"id\\": \\"i4x\\"}", "context": {"user_id": null}}'
+    name, words = objects[0].name, "User with username ann does not exist."
+    examples = {
+        "unknown_user": [
+            DeadLetter(name, 123456 * n, 789 * n, "transform", "unknown_user", words, "play_video", line)
+            for n in (1, 2, 3)
+        ],
+        "no_json": [
+            DeadLetter(name, 5, 1, "parse", "no_json", "no JSON object in the line", "", b'ann {"username": "ann'),
+        ],
+    }
+    return result(objects, history, dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl"), examples

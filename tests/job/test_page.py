@@ -1,0 +1,244 @@
+"""The report's page: made of anything a run can leave, and looked at in a real browser."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.job import pages
+from tests.job.runs import Site
+from tests.services.browser import Browser, Page
+from tests.services.job import REPOSITORY, newest
+from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job.charts import days_of
+from tutor_transform_logs.lms_job.counts import Counts
+from tutor_transform_logs.lms_job.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.history import History
+from tutor_transform_logs.lms_job.page import page
+from tutor_transform_logs.lms_job.result import ObjectResult
+
+PICTURES = REPOSITORY / "build" / "report"
+# Contrast as WCAG 2.2 computes it, of every text with what is behind it.
+CONTRASTS = r"""
+(() => {
+  const light = rgb => rgb.map(c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+  const numbers = text => text.match(/[\d.]+/g).map(Number);
+  const behind = one => {
+    for (; one; one = one.parentElement) {
+      const [r, g, b, a] = numbers(getComputedStyle(one).backgroundColor);
+      if (a === undefined || a > 0) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const found = {};
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || one.closest('svg')) continue;
+    const [a, b] = [light(numbers(getComputedStyle(one).color).slice(0, 3)), light(behind(one))];
+    found[one.tagName + '.' + one.className] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  }
+  return found;
+})()
+"""
+
+
+class Tags(html.parser.HTMLParser):
+    """Every element and attribute, and a check that what opens is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag != "meta":
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+odd = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
+    ["<script>", "</style>", '" onload="x', "\udcff"]
+)
+numbers = st.integers(0, 10**9)
+
+
+@given(odd, odd, odd, numbers, st.dictionaries(odd, st.lists(numbers, min_size=3, max_size=3), max_size=5))
+def test_any_result_makes_a_page_that_is_sound(
+    name: str, words: str, reason: str, count: int, types: dict[str, list[int]]
+) -> None:
+    history = History(types=types, days={"2026-01-01": [count, 1], "": [1, 1]}, secs=5.0)
+    one = ObjectResult(name, count, Counts(lines=count, reasons={reason: count}), history, done=False, notes=[words])
+    result = pages.result([one], history, problems=[words], outputs=[name], dead_letters=name, halted=words)
+    letter = DeadLetter(name, 1, 1, "transform", reason, words, name, words.encode("utf-8", "surrogatepass"))
+    made = page(pages.job_config(source_prefix=""), result, {reason: [letter]})
+    made.encode("utf-8")
+    tags = Tags(made)
+    assert not tags.names & {"script", "link", "img", "iframe", "a", "object", "embed", "form"}
+    assert not [name for name in tags.attributes if name.startswith("on") or name in ("src", "href")]
+
+
+dates = st.dates(date(2010, 1, 1), date(2030, 1, 1))
+
+
+@given(st.dictionaries(dates, st.tuples(numbers, numbers), min_size=1, max_size=40))
+def test_a_time_line_holds_every_day_and_names_every_hole(table: dict[date, tuple[int, int]]) -> None:
+    found = days_of({day.isoformat(): list(counts) for day, counts in table.items()})
+    assert found is not None
+    assert (found.first, found.last) == (min(table), max(table))
+    for place in range(2):
+        assert sum(bar.counts[place] for bar in found.bars) == sum(counts[place] for counts in table.values())
+    width = (found.last - found.first).days + 1
+    ends = [(bar.start, bar.start + bar.width) for bar in found.bars]
+    assert ends == sorted(ends)
+    assert all(0 <= begin < end <= width for begin, end in ends)
+    assert all(before[1] <= after[0] for before, after in zip(ends[:-1], ends[1:], strict=True))
+    missing = {begin + timedelta(n) for begin, end in found.holes for n in range((end - begin).days + 1)}
+    every = {found.first + timedelta(n) for n in range(width)}
+    assert missing == every - table.keys()
+
+
+def test_months_and_years_are_as_coarse_as_they_are() -> None:
+    found = days_of({"2020": [5, 0], "2024-02": [3, 1], "2024-12-24": [2, 0], "": [1, 2]})
+    assert found is not None
+    assert (found.first, found.last, found.step) == (date(2020, 1, 1), date(2024, 12, 24), "year")
+    assert [bar.counts for bar in found.bars] == [(5, 0), (5, 1)]
+    assert found.holes == ()
+    assert found.without_day == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def big_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of some hours over months of logs."""
+    result, examples = pages.big_result()
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(pages.job_config(), result, examples), encoding="utf-8")
+    return path
+
+
+def shown_text(opened: Page) -> str:
+    """What a person reads, with everything unfolded."""
+    opened.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    text: str = opened.evaluate("document.body.innerText")
+    return text
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360], ids=["wide", "narrow"])
+def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: int, dark: bool) -> None:
+    opened = browser.open(big_page, width=width, dark=dark)
+    opened.screenshot(PICTURES / f"{'dark' if dark else 'light'}-{width}.png")
+    text = shown_text(opened)
+    for words in (
+        "Done. Every line and every statement is accounted for.",
+        "Statements over time",
+        "No events on 29 of these days: 2024-10-12; 2024-11-21 to 2024-11-27 (7 days); ",
+        "Speed over the run",
+        "edx.course.tool_9.accessed",
+        "the LMS's database has no such user",
+        "tracking.log-20250124-1738368000.gz",
+    ):
+        assert words in text
+    assert "ann" not in re.findall(r"\w+", text)
+    # No scrolling sideways, folded or unfolded.
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    # Columns that stand for nothing would be none.
+    areas: list[float] = opened.evaluate(
+        "[...document.querySelectorAll('svg rect')].map(one => one.getBoundingClientRect().width)"
+    )
+    assert len(areas) > 100
+    assert min(areas) > 0
+    contrasts: dict[str, float] = opened.evaluate(CONTRASTS)
+    assert len(contrasts) > 10
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
+    background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") is not dark
+
+
+def test_it_asks_for_nothing_and_breaks_no_rule(browser: Browser, big_page: Path) -> None:
+    opened = browser.open(big_page, width=1200)
+    opened.screenshot(PICTURES / "check.png")
+    assert opened.requests() == [big_page.as_uri()]
+    assert opened.complaints() == []
+    # The page's policy is in force: what it does not allow is not done.
+    opened.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://192.0.2.1/x.png'}))")
+    opened.screenshot(PICTURES / "check.png")
+    assert any("violates" in one for one in opened.complaints())
+
+
+def test_it_has_headings_captions_and_names(browser: Browser, big_page: Path) -> None:
+    opened = browser.open(big_page, width=1200)
+    levels: list[str] = opened.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(one => one.tagName)")
+    assert levels[0] == "H1"
+    assert levels.count("H1") == 1
+    assert all(int(after[1]) <= int(before[1]) + 1 for before, after in zip(levels[:-1], levels[1:], strict=True))
+    tables = "[...document.querySelectorAll('table')]"
+    assert opened.evaluate(f"{tables}.every(one => one.caption && one.querySelector('th[scope=col]'))")
+    assert opened.evaluate("[...document.querySelectorAll('svg')].every(one => one.getAttribute('aria-label'))")
+    assert opened.evaluate("document.documentElement.lang") == "en"
+    assert opened.evaluate("document.title") == (
+        "Tracking logs to xAPI: Done. Every line and every statement is accounted for."
+    )
+
+
+def embedded(text: str) -> Iterator[str]:
+    """Words that only a person's data has: of the log writer's users and places."""
+    return (word for word in ("learner00", "@example.com", "203.0.113.", "course-v1:", "Mozilla") if word in text)
+
+
+def test_a_run_leaves_its_page_beside_its_result(site: Site, browser: Browser) -> None:
+    log = site.log(Mix(good=40, page_view=20, unknown_user=3, type_error=2, broken=2))
+    run = site.run(site.source(), site.to_files())
+    assert run.status == 0, run.stderr
+    assert run.ledger is not None
+    path = newest(run.ledger, "report.html")
+    assert path is not None
+    assert path.parent == newest(run.ledger, "result.json").parent  # type: ignore[union-attr]  # it is there
+    assert f"Report: {path}\n" in run.stdout
+    result: Mapping[str, Any] = json.loads((path.parent / "result.json").read_text())
+    assert result["page"] == str(path)
+    expected = log.xapi
+    assert sum(one["transformed"] for one in result["event_types"].values()) == expected.count("transformed")
+    assert result["days"] == {
+        "2026-02-01": {
+            "statements": expected.statements,
+            "lost_events": expected.untransformable + expected.count("no_transformer"),
+        }
+    }
+    text = shown_text(browser.open(path, width=1200))
+    assert "unknown_user" in text
+    assert '"username": ‹text›' in text
+    assert list(embedded(text)) == []
+
+
+def test_a_report_made_again_still_has_its_examples(site: Site) -> None:
+    site.log(Mix(good=5, unknown_user=3))
+    first = site.run(site.source(), site.to_files())
+    assert first.ledger is not None
+    path = newest(first.ledger, "report.html")
+    assert path is not None
+    before = path.read_text()
+    again = site.run(site.source(), site.to_files(), command="report")
+    assert again.status == 0, again.stderr
+    assert path.read_text().count("‹text›") == before.count("‹text›") > 0
+    assert first.result is not None
+    assert again.result is not None
+    assert again.result["dead_letters"] == first.result["dead_letters"] != ""

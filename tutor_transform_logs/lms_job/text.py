@@ -1,0 +1,31 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things for people: 1 object, 2 objects."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(amount: float) -> str:
+    """Bytes for people: 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def duration(secs: float) -> str:
+    """Seconds for people: 3 min."""
+    if secs < 90:
+        return f"{secs:.0f} s"
+    if secs < 90 * 60:
+        return f"{secs / 60:.0f} min"
+    return f"{secs / 3600:.1f} h"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line of a terminal, whatever is in it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
