@@ -21,6 +21,7 @@ _KINDS = (
     (r"/job\.json$", "job"),
     (r"/lock(\.json)?$", "lock"),
     (r"/result\.json$", "result"),
+    (r"/report\.html$", "page"),
     (r"/joining\.json$", "joining"),
     (r"/dead-letters\.jsonl$", "dead letters"),
     (r"/dead/", "dead batch"),

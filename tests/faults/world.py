@@ -244,6 +244,8 @@ class World:
             "dead letters": [path.read_bytes() for path in sorted(job.glob("*/dead-letters.jsonl"))],
             "lines": result["lines"],
             "reasons": result["reasons"],
+            "event types": result["event_types"],
+            "days": result["days"],
             "made": [(ids[one["id"]], one["made"], one["rejected"]) for one in result["destinations"]],
             "objects": [
                 (one["name"].replace(job.name, "KEY"), one["lines"], one["notes"]) for one in result["objects"]

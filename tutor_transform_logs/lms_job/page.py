@@ -242,7 +242,8 @@ def _slowest(result: Result) -> Html | None:
         ]
         for one in slow[:MOST_SLOW]
     )
-    return _section("Slowest files", _table("What took longest", ("object", "time", "size", "lines", "lines/s"), rows))
+    columns = ("object", "time", "size", "lines", "lines/s")
+    return _section("Slowest files", _wide(_table("What took longest", columns, rows)))
 
 
 def _objects(result: Result) -> Html:

@@ -73,6 +73,8 @@ td.text { overflow-wrap: anywhere; }
   th, td { padding-right: .4rem; }
   .wide th[scope=row] { min-width: 13rem; }
   .wide table { min-width: 38rem; }
+  .numbers div { padding: .6rem .75rem; }
+  .numbers dd { font-size: 1.25rem; }
   .facts div { grid-template-columns: 5rem 1fr; }
 }
 @media print { details { break-inside: avoid; } main { max-width: none; } }
