@@ -17,7 +17,7 @@ import pytest
 
 from tutor_transform_logs.lms_job import dead_letters, events
 from tutor_transform_logs.lms_job.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.report import LINE_NAMES, STATEMENT_NAMES
+from tutor_transform_logs.lms_job.result import LINE_NAMES, STATEMENT_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "tutor_transform_logs"
@@ -65,7 +65,7 @@ def test_every_field_of_dead_letters_is_explained() -> None:
 
 
 def test_every_field_of_the_result_is_explained() -> None:
-    tree = ast.parse((PACKAGE / "lms_job/report.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / "lms_job/result.py").read_text(encoding="utf-8"))
     [function] = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "to_json"]
     keys = {key.value for one in ast.walk(function) if isinstance(one, ast.Dict) for key in one.keys
             if isinstance(key, ast.Constant)}  # fmt: skip
