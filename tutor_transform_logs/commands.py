@@ -12,12 +12,14 @@ import click
 from tutor import config as tutor_config
 from tutor import env as tutor_env
 from tutor import fmt, plugins
+from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs import job_config, rendering
+from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering
 from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
 
-SERVICE = "transform-logs"
+SERVICE = manifests.NAME
+SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 
 # What the job's exit statuses mean to the one who reads the terminal; any other is a failure like any task's.
 ENDINGS = {
@@ -48,7 +50,11 @@ Exit status: 0 all delivered, 1 failed, 3 some statements were rejected, 4 stopp
 """
 
 SECRETS = ", ".join(setting.name for setting in SETTINGS if setting.secret)
-EPILOG = f"Settings that may hold a secret have no option: {SECRETS}."
+IN_MANIFESTS = ", ".join(setting.name for setting in SETTINGS if not setting.for_one_run)
+EPILOG = (
+    f"Settings that may hold a secret have no option: {SECRETS}. Nor have those that Kubernetes has in its manifests: "
+    f"{IN_MANIFESTS}."
+)
 
 
 class ReplayCommand(click.Command):
@@ -70,9 +76,6 @@ class ReplayCommand(click.Command):
                 formatter.write_dl(records, col_max=col_max)
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Here, because Tutor waits for the cluster before it calls a job's callback.
-        if getattr(ctx.obj, "NAME", None) not in ("local", "dev"):
-            raise TutorError("Kubernetes is not supported by this version yet: use tutor local or dev")
         try:
             return super().invoke(ctx)
         except TutorError as error:
@@ -101,7 +104,9 @@ def repeat_option(option: str, args: Sequence[str]) -> list[str]:
 
 
 def status_of_job(error: TutorError) -> int | None:
-    """The exit status of the job's container, which Tutor has in the text of its error only."""
+    """The exit status of the job's container; with compose, Tutor has it in the text of its error only."""
+    if isinstance(error, kubernetes.JobEnded):
+        return error.status
     found = re.match(r"Command failed with status (\d+): docker compose .*", str(error.args[0]), re.DOTALL)
     return int(found[1]) if found and f" {SERVICE}-job " in found[0] else None
 
@@ -115,7 +120,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
     ):
         yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
-        if setting.secret:
+        if setting.secret or not setting.for_one_run:
             continue
         text = f"{setting.meaning} [{setting.name}; default: {setting.shown_default}]"
         if setting.kind == FLAG:
@@ -151,27 +156,44 @@ def transform_tracking_logs_job(
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
     values = job_config.with_site_defaults(values, site)
+    on_kubernetes = isinstance(context, K8sContext)
+    if on_kubernetes:
+        if image:
+            raise TutorError(f"--docker-image: on Kubernetes it is in the manifests. {SET_IMAGE}")
+        values = cluster_config.with_cluster_defaults(values, site)
     job_config.check(values)
     rendering.check_rendered(context.root)
+    if on_kubernetes:
+        cluster_config.check(values, site)
+        kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), status)
+    else:
+        yield compose_task(click_context, values, image, status)
+    if deduplicate and not status:
+        yield from deduplication()
 
-    path = rendering.write_config(context.root, job_config.encode(values))
-    click_context.call_on_close(lambda: path.unlink(missing_ok=True))
+
+def compose_task(context: click.Context, values: dict[str, Any], image: str | None, status: bool) -> tuple[str, str]:
+    """Write the job's config file, which goes when the command ends; gives the task that runs the job with it."""
+    root = context.obj.root
+    path = rendering.write_config(root, job_config.encode(values))
+    context.call_on_close(lambda: path.unlink(missing_ok=True))
     if image:
         os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
     phase = "status" if status else "run"
-    yield SERVICE, f"exec sh {rendering.CONTAINER}/tasks/run.sh {phase} {rendering.in_container(path)}"
-    if deduplicate and not status:
-        yield from deduplication()
+    return SERVICE, manifests.script(phase, path.name)
 
 
 def add_init_task(tasks: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Filter of Tutor's CLI_DO_INIT_TASKS: make ERB's tables where they are missing, in the job's own image."""
     context = click.get_current_context(silent=True)
-    if context is None or getattr(context.obj, "NAME", None) not in ("local", "dev"):
+    if context is None:
         return tasks
-    # The job's service mounts it, and Docker would make it for root alone.
-    rendering.make_private_folder(context.obj.root)
-    return [*tasks, (SERVICE, tutor_env.read_template_file("transform_logs", "tasks", "init.sh"))]
+    service = manifests.service("init")
+    if not isinstance(context.obj, K8sContext):
+        service = SERVICE
+        # The job's service mounts it, and Docker would make it for root alone.
+        rendering.make_private_folder(context.obj.root)
+    return [*tasks, (service, tutor_env.read_template_file("transform_logs", "tasks", "init.sh"))]
 
 
 def given(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tutor import hooks
 
-from tutor_transform_logs import commands, images, literals, rendering
+from tutor_transform_logs import commands, images, literals, manifests, rendering
 from tutor_transform_logs.__about__ import __version__
 from tutor_transform_logs.settings import PREFIX, SETTINGS
 
@@ -15,8 +15,14 @@ hooks.Filters.CONFIG_DEFAULTS.add_items(
 # The job's code is rendered from the package itself, so the package's folder is a template root, too.
 hooks.Filters.ENV_TEMPLATE_ROOTS.add_items([str(rendering.data_dir("templates")), str(rendering.PACKAGE)])
 hooks.Filters.ENV_TEMPLATE_TARGETS.add_items(
-    [(rendering.JOB_CODE, str(rendering.ENV_CODE.parent)), (rendering.TASKS, "plugins"), (images.BUILD, "plugins")]
+    [
+        (rendering.JOB_CODE, str(rendering.ENV_CODE.parent)),
+        (rendering.TASKS, "plugins"),
+        (rendering.KUBERNETES, "plugins"),
+        (images.BUILD, "plugins"),
+    ]
 )
+hooks.Filters.ENV_TEMPLATE_VARIABLES.add_items(manifests.TEMPLATE_VARIABLES)
 hooks.Filters.IS_FILE_RENDERED.add()(rendering.render_unless_ours)
 
 for patch in sorted(rendering.data_dir("patches").iterdir()):

@@ -17,6 +17,7 @@ TASKS = "transform_logs/tasks"
 # Rendered below <tutor root>/env; the compose patches mount these folders.
 ENV_CODE = Path("plugins", "transform_logs", JOB_CODE)
 ENV_TASKS = Path("plugins", TASKS)
+KUBERNETES = "transform_logs/k8s"
 ENV_PRIVATE = Path("plugins", "transform_logs", "private")
 CONTAINER = "/openedx/transform-logs"
 

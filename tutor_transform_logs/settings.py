@@ -20,6 +20,8 @@ FLAG = "FLAG"
 LIST = "LIST"
 MAPPING = "MAPPING"
 
+KUBERNETES = "Kubernetes"
+
 # libcloud's storage providers that have a driver; the host has no libcloud. A test compares the two.
 PROVIDERS = (
     "ALIYUN_OSS", "AURORAOBJECTS", "AZURE_BLOBS", "BACKBLAZE_B2", "CLOUDFILES", "DIGITALOCEAN_SPACES", "DUMMY",
@@ -51,6 +53,8 @@ class Setting:
     """What stands for the value in the command's help, if not its kind."""
     rendered: bool = False
     """Is the value a template that Tutor renders, as its own settings are? All others are taken literally."""
+    for_one_run: bool = True
+    """Can it be had for one run? Not what is in the manifests, which ``tutor config save`` writes."""
 
     @property
     def name(self) -> str:
@@ -97,6 +101,13 @@ def _job(
         secret=secret,
         metavar=metavar,
     )
+
+
+def _kubernetes(key: str, kind: str, meaning: str, default: Any, default_text: str = "") -> Setting:
+    """A setting that goes into the manifests for Kubernetes, and not to the job."""
+    return Setting(
+        f"k8s_{key}", KUBERNETES, kind, meaning, default, default_text, rendered=True, for_one_run=False
+    )  # fmt: skip
 
 
 def _storage(role: str, at_first: str, where: str, exists: str, use: str, **defaults: str) -> Iterator[Setting]:
@@ -247,7 +258,7 @@ SETTINGS: tuple[Setting, ...] = (
     _job("output_max_bytes", "Files", NUMBER, "single: begin another file after so many bytes."),
     *_storage(
         "ledger",
-        "LOCAL",
+        "LOCAL; on Kubernetes the destination's store, else the source's",
         "Where the job keeps what is done: LOCAL, S3, MINIO or another provider.",
         "LOCAL: it is made.",
         "Where to write in it.",
@@ -262,6 +273,22 @@ SETTINGS: tuple[Setting, ...] = (
         default_text="the LMS image",
         rendered=True,
     ),
+    _kubernetes("pods", NUMBER, "Share the work out to so many pods.", 1),
+    _kubernetes(
+        "data_claim",
+        TEXT,
+        "A PersistentVolumeClaim for LOCAL sources, destinations and ledgers; the pods have it as /openedx/data.",
+        "",
+    ),
+    _kubernetes(
+        "requests", MAPPING, "What each pod asks of its node.", {"cpu": "1", "memory": "1Gi"}, "cpu 1, memory 1Gi"
+    ),
+    _kubernetes("limits", MAPPING, "What each pod gets at most.", {"memory": "2Gi"}, "memory 2Gi"),
+    _kubernetes("node_selector", MAPPING, "Labels of the nodes that the pods may run on.", {}, "any node"),
+    _kubernetes("tolerations", LIST, "Taints of nodes that the pods put up with, as a pod's spec has them.", []),
+    _kubernetes("service_account", TEXT, "The pods' service account, such as one with a role for S3 (IRSA).", ""),
+    _kubernetes("cron_schedule", TEXT, "Run by itself at these times, such as 30 2 * * *.", "", "never"),
+    _kubernetes("cron_history", NUMBER, "Keep so many ended runs of the schedule, failed and not, to look at.", 3),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 JOB_SETTINGS = tuple(setting for setting in SETTINGS if not setting.rendered)

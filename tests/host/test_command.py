@@ -57,10 +57,6 @@ def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:
     assert [word for word in done.job["argv"] if word.endswith("dev/docker-compose.jobs.yml")]
 
 
-def test_it_says_that_kubernetes_is_not_supported_yet(tutor: Tutor) -> None:
-    assert "Kubernetes is not supported" in tutor("k8s", "do", "transform-tracking-logs").error
-
-
 def test_a_secret_survives_and_stays_out_of_sight(each_tutor: Tutor) -> None:
     each_tutor.save(TRANSFORM_LOGS_SOURCE_SECRET=SECRET, TRANSFORM_LOGS_BATCH_SIZE="7")
     each_tutor.must("config", "save")  # renders what it finds in config.yml, and saves that

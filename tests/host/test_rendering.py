@@ -111,7 +111,7 @@ def test_the_jobs_code_is_rendered_as_it_is(each_tutor: Tutor, checkout: Path) -
 def test_nothing_else_of_the_package_is_rendered(each_tutor: Tutor) -> None:
     env = each_tutor.root / "env"
     assert {path.name for path in (env / "plugins").iterdir()} == {"transform_logs"}
-    assert {path.name for path in (env / "plugins/transform_logs").iterdir()} == {"build", "lms_job", "tasks"}
+    assert {path.name for path in (env / "plugins/transform_logs").iterdir()} == {"build", "k8s", "lms_job", "tasks"}
     assert not [path for path in env.iterdir() if path.name in ("demo", "patches", "templates", "plugin.py")]
     # Lists the patches by rendering every template of every root: it must not choke on Python or on samples.
     assert "local-docker-compose-jobs-services" in each_tutor.must("config", "patches", "list")
@@ -143,6 +143,9 @@ def test_the_script_passes_shellcheck_and_ends_with_the_jobs_status(tutor: Tutor
     environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(["sh", "-c", text, "run.sh", "run", "/a b"], env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (4, "-m tutor_transform_logs.lms_job run --config /a b\n")
+    command = ["sh", "-c", text, "run.sh", "work", "/a", "3/8"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.stdout == "-m tutor_transform_logs.lms_job work --config /a --share 3/8\n"
 
 
 @pytest.mark.parametrize("files", [LOCAL, DEV])

@@ -28,6 +28,7 @@ from .report import load_entries, make_report, make_status
 from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
+from .signposts import NOTHING_NEW, RESUMING
 from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .text import count, printable, size
@@ -72,7 +73,7 @@ class Run:
                 return self._retry()
             plan, resumed = self._plan()
             if not plan.segments:
-                self._nothing_new(plan)
+                self._nothing_to_do(plan)
                 return DONE
             self._work(plan)
             status = self._report(plan)
@@ -86,21 +87,26 @@ class Run:
             return status
 
     def _retry(self) -> int:
-        plan = make_retry_plan(self._ledger)
+        plan = self._retry_plan()
         if not plan.segments:
-            print("There are no dead letters to retry.")
+            self._nothing_to_do(plan)
             return DONE
-        self._say_filters()
-        _say(f"Retrying the dead letters of {len(plan.objects):,} plans.")
         self._work(plan)
         return self._report(plan)
+
+    def _retry_plan(self) -> Plan:
+        plan = make_retry_plan(self._ledger)
+        if plan.segments:
+            self._say_filters()
+            _say(f"Retrying the dead letters of {count(len(plan.objects), 'plan')}.")
+        return plan
 
     def plan(self) -> int:
         """The phase PLAN alone."""
         with self._locked():
-            plan, _ = self._plan()
-        if not plan.segments:
-            self._nothing_new(plan)
+            plan = self._retry_plan() if self._config.retry_failed else self._plan()[0]
+            if not plan.segments:
+                self._nothing_to_do(plan)
         return DONE
 
     def work(self) -> int:
@@ -159,7 +165,7 @@ class Run:
         done_before = sum(1 for one in plan.objects if one.note)
         self._say_filters()
         _say(
-            (f"Resuming plan {plan.name}, begun {begun} UTC. " if resumed else "")
+            (f"{RESUMING}{plan.name}, begun {begun} UTC. " if resumed else "")
             + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
             + (f", {done_before:,} of them passed over. " if done_before else ". ")
             + f"To do: {count(len(left), 'segment')}"
@@ -179,13 +185,16 @@ class Run:
         entries = load_entries(plan, self._ledger, self._destinations)
         return [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
 
-    def _nothing_new(self, plan: Plan) -> None:
+    def _nothing_to_do(self, plan: Plan) -> None:
+        if self._config.retry_failed:
+            print(f"{NOTHING_NEW}the ledger: there are no dead letters to retry.")
+            return
         # A run that was killed at the very end of its plan has left these.
         self._ledger.drop_dead_batches()
         objects = count(len(plan.objects), "object")
         out_of_range = any(one.note == OUT_OF_RANGE for one in plan.objects)
         why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
-        print(f"Nothing new in {objects}: {why}. To do it all again: --restart.")
+        print(f"{NOTHING_NEW}{objects}: {why}. To do it all again: --restart.")
         for one in plan.objects:
             if one.note not in USUAL_NOTES:
                 print(printable(f"{one.name}: {one.note}"))

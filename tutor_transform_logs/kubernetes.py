@@ -1,0 +1,230 @@
+"""``tutor k8s do transform-tracking-logs``: the job's phases as Kubernetes Jobs, one after the other.
+
+Tutor starts a Job and waits for it; what Tutor leaves out is here. It does not apply the ConfigMaps and Secrets that a
+Job refers to. It takes a Job for ended while a pod of it waits to be started again, and for successful when any pod
+succeeded. It says nothing of what pods print, nor how they end.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import click
+import yaml
+from tutor import env as tutor_env
+from tutor import fmt
+from tutor.exceptions import TutorError
+from tutor.types import Config
+
+from tutor_transform_logs import cluster_config, manifests
+from tutor_transform_logs.kubectl import Job, Kubectl, Pod
+from tutor_transform_logs.lms_job.errors import DONE, FAILED, STOPPED
+from tutor_transform_logs.lms_job.progress import count
+from tutor_transform_logs.lms_job.signposts import NOTHING_NEW, RESUMING
+
+PHASE = manifests.PHASE_LABEL
+SECRET = "transform-logs-run"  # noqa: S105
+POLL_SECS = 5.0
+# A run's config stays while its Jobs may need it. When a command was cut off, nobody takes it away but a later one.
+OLD_CONFIG_SECS = 24 * 3600
+
+TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
+
+
+class Runner(Protocol):
+    """Tutor's ``K8sTaskRunner``, as far as it is used."""
+
+    root: str
+
+    def run_task_from_str(self, service: str, command: str) -> None: ...
+
+
+class JobEnded(TutorError):
+    """The replay has ended with a status other than 0, and the log of its last pod has been shown."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("The job failed: what it said is above.")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A phase that has ended: its exit status, and what its pod printed."""
+
+    status: int
+    log: str = ""
+
+
+class Replay:
+    """One run of the command."""
+
+    def __init__(self, runner: Runner, site: Config) -> None:
+        self._runner = runner
+        self._namespace = str(site["K8S_NAMESPACE"])
+        self._kubectl = Kubectl(self._namespace)
+        self._pods = cluster_config.pods(site)
+        self._config = ""
+
+    def run(self, config: str, status_only: bool) -> None:
+        """Replay with this text of the config file, or only say where the job stands.
+
+        Raises ``TutorError``, and :class:`JobEnded` where the job itself has said what is wrong.
+        """
+        at_work = [job for job in self._kubectl.jobs(PHASE) if job.active]
+        if status_only and at_work:
+            # Tutor would wait for it to end.
+            self._show_progress(at_work[-1])
+            return
+        self._apply_config_maps()
+        self._add_config(config)
+        try:
+            status = self._single("status").status if status_only else self._replay()
+        except (KeyboardInterrupt, click.Abort):
+            fmt.echo_alert(self._how_to_go_on())
+            raise
+        self._remove_configs(self._config)
+        if status != DONE:
+            raise JobEnded(status)
+
+    def _replay(self) -> int:
+        status, resumed = self._round()
+        if status != STOPPED and status != FAILED and resumed:
+            # What came to the source since the plan that was resumed.
+            status = max(status, self._round()[0])
+        return status
+
+    def _round(self) -> tuple[int, bool]:
+        """Plan, work, report; gives the status, and whether the plan was begun by an earlier run."""
+        plan = self._single("plan")
+        if plan.status != DONE or NOTHING_NEW in plan.log:
+            return plan.status, False
+        worked = self._work()
+        status = self._single("report").status
+        # The report knows what is not done, but not why.
+        return (FAILED if status == STOPPED and worked == FAILED else status), RESUMING in plan.log
+
+    def _single(self, phase: str) -> Ended:
+        """A phase of one pod: run it, and show what it printed."""
+        job, failure = self._run(phase, manifests.script(phase, self._config))
+        pods = self._kubectl.pods_of(job)
+        if not pods or pods[-1].status is None:
+            raise failure or TutorError(f"What became of {job.name} can't be seen: its pod is gone")
+        log = self._kubectl.log_of(pods[-1])
+        if log:
+            click.echo(log.rstrip("\n"))
+        return Ended(pods[-1].status, log)
+
+    def _work(self) -> int:
+        """The phase of many pods: run it, and show why pods failed, if some did."""
+        shown = len(self._kubectl.pods(f"{PHASE}=work")) + 2 * self._pods
+        fmt.echo_info(
+            f"The work is shared out to {count(self._pods, 'pod')}. To follow all of it, in another terminal:\n\n"
+            f"    kubectl logs --namespace={self._namespace} --selector={PHASE}=work --follow --prefix "
+            f"--max-log-requests={shown}\n\nTo stop it: Ctrl-C here, and then\n\n    {self._to_stop()}\n"
+        )
+        share = f"$JOB_COMPLETION_INDEX/${cluster_config.PODS}"
+        job, _ = self._run("work", manifests.script("work", self._config, share))
+        last = {pod.index: pod for pod in self._kubectl.pods_of(job)}  # by index, in the order of their starts
+        failed = [pod for pod in last.values() if pod.status]
+        for text, pods in _by_last_words(failed).items():
+            names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
+            fmt.echo_alert(f"Of {self._pods} pods, {len(pods)} failed (number {names}): {text}")
+        if any(pod.status == FAILED for pod in failed):
+            return FAILED
+        return STOPPED if failed or not job.complete else DONE
+
+    def _show_progress(self, job: Job) -> None:
+        pods = self._kubectl.pods_of(job)
+        at_work = [pod for pod in pods if pod.status is None]
+        click.echo(f"{job.name} is at work: of {self._pods} pods, {len(pods) - len(at_work)} have ended.")
+        for pod in at_work:
+            click.echo(f"{pod.name}: {self._kubectl.log_of(pod, lines=1).strip() or 'has said nothing yet'}")
+
+    def _run(self, phase: str, script: str) -> tuple[Job, TutorError | None]:
+        """Have Tutor run the phase's Job, and wait until it has really ended. Gives it, and Tutor's error."""
+        service = manifests.service(phase)
+        before = {job.uid for job in self._kubectl.jobs(f"{PHASE}={phase}")}
+        failure = None
+        try:
+            self._runner.run_task_from_str(service, script)
+        except TutorError as error:
+            failure = error
+        while True:
+            ours = [job for job in self._kubectl.jobs(f"{PHASE}={phase}") if job.uid not in before]
+            if not ours:
+                raise failure or TutorError(f"The Job {service}-job is gone: it was deleted")
+            if ours[-1].complete or ours[-1].failed:
+                return ours[-1], failure
+            time.sleep(POLL_SECS)
+
+    def _apply_config_maps(self) -> None:
+        """Apply the ConfigMaps that the Jobs mount, ours and the LMS's: Tutor does so at "tutor k8s start" only."""
+        text = self._kubectl.run("kustomize", tutor_env.pathjoin(self._runner.root))
+        documents = [one for one in yaml.load_all(text, Loader=_YamlLoader) if one]
+        jobs = [one for one in documents if one["kind"] == "Job" and PHASE in one["metadata"].get("labels", {})]
+        work = [one for one in jobs if one["metadata"]["labels"][PHASE] == "work"]
+        if not work or work[0]["spec"]["completions"] != self._pods:
+            raise TutorError("Tutor's environment is older than the settings. Run: tutor config save")
+        wanted = manifests.mounted_config_maps(jobs)
+        found = [one for one in documents if one["kind"] == "ConfigMap" and one["metadata"]["name"] in wanted]
+        self._kubectl.apply(found)
+
+    def _add_config(self, text: str) -> None:
+        """Put the config file into the Secret: a key of its own for each run, which no other run changes."""
+        self._drop_old_configs()
+        token = secrets.token_hex(4)
+        self._config = f"config-{time.time():.0f}-{token}.json"
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": SECRET,
+                "namespace": self._namespace,
+                "labels": {manifests.NAME_LABEL: manifests.NAME},
+            },
+            "type": "Opaque",
+            "stringData": {self._config: text},
+        }
+        self._kubectl.apply_own(secret, manager=f"{manifests.NAME}-{token}")
+
+    def _drop_old_configs(self) -> None:
+        keys = self._kubectl.secret_keys(SECRET)
+        old = [key for key in keys if _age(key) > OLD_CONFIG_SECS]
+        if old and not any(job.active for job in self._kubectl.jobs(PHASE)):
+            self._remove_configs(*old)
+
+    def _remove_configs(self, *keys: str) -> None:
+        try:
+            self._kubectl.remove_secret_keys(SECRET, keys)
+        except TutorError as error:
+            fmt.echo_alert(f"The run's config could not be removed from the Secret {SECRET}: {error.args[0]}")
+
+    def _to_stop(self) -> str:
+        return TO_STOP.format(namespace=self._namespace, phase=PHASE)
+
+    def _how_to_go_on(self) -> str:
+        return (
+            "This command ends here; what it has started in the cluster goes on. Run the same command again: it waits "
+            f"for that, and goes on from there. Or stop it:\n\n    {self._to_stop()}\n"
+        )
+
+
+def _by_last_words(pods: list[Pod]) -> Mapping[str, list[Pod]]:
+    """Pods that failed, by what they said last: they often fail for one reason."""
+    found: dict[str, list[Pod]] = {}
+    for pod in pods:
+        found.setdefault(pod.last_words, []).append(pod)
+    return found
+
+
+def _age(key: str) -> float:
+    """How many seconds ago a config's key was made; 0 if that can't be told."""
+    begun = key.split("-")[1] if key.count("-") == 2 else ""
+    return time.time() - int(begun) if begun.isdecimal() else 0.0
+
+
+_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
