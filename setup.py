@@ -13,7 +13,7 @@ README = HERE / "README.rst"
 
 # What the job needs beside the standard library; in production the LMS image has it (see README.rst).
 JOB = [
-    "edx-event-routing-backends>=9.3,<10",
+    "edx-event-routing-backends>=9.3,<11",
     "apache-libcloud>=3.8,<4",
     "boto3>=1.34,<2",
     "Django>=4.2,<6",

@@ -31,7 +31,7 @@ DEMO_LMS = REPOSITORY / "tutor_transform_logs" / "demo" / "lms"
 NAME = "transform-logs-e2e"
 PACKAGES = ("python3", "python3-venv")
 # What the images that this plugin builds take from the package index, and what pip would rather have.
-NEEDED = ("edx-event-routing-backends>=9.3,<10", "apache-libcloud>=3.8,<4")
+NEEDED = ("edx-event-routing-backends>=9.3,<11", "apache-libcloud>=3.8,<4")
 TEMPTING = ("Django>=5.2,<6", "django-redis>=7")
 
 
