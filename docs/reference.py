@@ -70,13 +70,11 @@ def setting_entries() -> Iterator[str]:
         yield ""
         for setting in settings:
             yield f".. confval:: {setting.name}"
-            yield f"   :type: {setting.kind.lower()}"
-            yield f"   :default: {setting.shown_default}"
             yield ""
             yield f"   {setting.meaning}"
             yield ""
-            how = "May hold a secret: has no option." if setting.secret else f"Option: :option:`{setting.option}`"
-            yield f"   {how}"
+            option = "none, it may hold a secret" if setting.secret else f":option:`{setting.option}`"
+            yield f"   Kind: {setting.kind.lower()}. Default: {setting.shown_default}. Option: {option}."
             yield ""
 
 
