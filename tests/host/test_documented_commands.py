@@ -1,0 +1,38 @@
+"""Every ``tutor`` command that the documentation shows is taken by the real ``tutor``, page by page.
+
+``docker`` is one that records (see conftest), so no container is started: what is checked is that commands, settings and
+options are there, and that their values pass the checks.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import REPOSITORY, Command, commands
+from tests.host.conftest import Tutor
+
+# What installs something, or needs what a page had before it.
+LEFT_OUT = re.compile(r"tutor local (launch|start|do init)|tutor transform-logs (demo|report|preview)")
+
+
+def tutor_commands(path: Path) -> list[Command]:
+    """The page's commands that run ``tutor``, without where their output goes."""
+    found = [one for one in commands(path) if re.match(r"tutor ", one.text)]
+    return [one for one in found if not LEFT_OUT.match(one.text)]
+
+
+PAGES = [path for path in sorted((REPOSITORY / "docs").rglob("*.rst")) if tutor_commands(path)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[str(path.relative_to(REPOSITORY)) for path in PAGES])
+def test_commands_of_a_page(path: Path, tutor: Tutor) -> None:
+    recording = tutor.root.parent / "calls"
+    environ = {**tutor.environ, "TUTOR_ROOT": str(tutor.root), "RECORDING": str(recording)}
+    environ["PATH"] = f"{tutor.bin}:{environ['PATH']}"
+    for command in tutor_commands(path):
+        done = subprocess.run(["bash", "-c", command.text], env=environ, capture_output=True, text=True, cwd=tutor.root)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
