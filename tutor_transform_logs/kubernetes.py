@@ -23,8 +23,8 @@ from tutor.types import Config
 from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.errors import DONE, FAILED, STOPPED
-from tutor_transform_logs.lms_job.progress import count
 from tutor_transform_logs.lms_job.signposts import NOTHING_NEW, RESUMING
+from tutor_transform_logs.lms_job.text import count
 
 PHASE = manifests.PHASE_LABEL
 SECRET = "transform-logs-run"  # noqa: S105
