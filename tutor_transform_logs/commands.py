@@ -16,6 +16,7 @@ from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering
+from tutor_transform_logs.manifests import REPLAY
 from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
 
 SERVICE = manifests.NAME
@@ -117,6 +118,8 @@ def _options() -> Iterator[tuple[str, click.Option]]:
         ("restart", "Forget what the ledger says is done, and begin anew."),
         ("retry-failed", "Send the dead letters of earlier runs again."),
         ("status", "Print where the job stands; start nothing."),
+        ("verify", "Transform what was delivered once more and look whether it is there; send nothing."),
+        ("repair", "Verify, then send what is missing. What is there is never overwritten."),
     ):
         yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
@@ -143,7 +146,12 @@ GROUPS = {str(option.name): title for title, option in OPTIONS}
 
 
 def transform_tracking_logs_job(
-    source_config: str | None, destination_config: str | None, deduplicate: bool, status: bool, **options: Any
+    source_config: str | None,
+    destination_config: str | None,
+    deduplicate: bool,
+    status: bool,
+    verify: bool,
+    **options: Any,
 ) -> Iterator[tuple[str, str]]:
     """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script)."""
     click_context = click.get_current_context()
@@ -153,6 +161,7 @@ def transform_tracking_logs_job(
     for role, text in (("source", source_config), ("destination", destination_config)):
         if text is not None:
             values.update(job_config.from_erb(role, text))
+    phase = "status" if status else "verify" if verify or options["repair"] else REPLAY
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
     values = job_config.with_site_defaults(values, site)
@@ -165,21 +174,20 @@ def transform_tracking_logs_job(
     rendering.check_rendered(context.root)
     if on_kubernetes:
         cluster_config.check(values, site)
-        kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), status)
+        kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
     else:
-        yield compose_task(click_context, values, image, status)
-    if deduplicate and not status:
+        yield compose_task(click_context, values, image, phase)
+    if deduplicate and phase == REPLAY:
         yield from deduplication()
 
 
-def compose_task(context: click.Context, values: dict[str, Any], image: str | None, status: bool) -> tuple[str, str]:
+def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:
     """Write the job's config file, which goes when the command ends; gives the task that runs the job with it."""
     root = context.obj.root
     path = rendering.write_config(root, job_config.encode(values))
     context.call_on_close(lambda: path.unlink(missing_ok=True))
     if image:
         os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
-    phase = "status" if status else "run"
     return SERVICE, manifests.script(phase, path.name)
 
 

@@ -69,20 +69,20 @@ class Replay:
         self._pods = cluster_config.pods(site)
         self._config = ""
 
-    def run(self, config: str, status_only: bool) -> None:
-        """Replay with this text of the config file, or only say where the job stands.
+    def run(self, config: str, phase: str) -> None:
+        """Replay with this text of the config file, or run a single phase: say where the job stands, or verify.
 
         Raises ``TutorError``, and :class:`JobEnded` where the job itself has said what is wrong.
         """
         at_work = [job for job in self._kubectl.jobs(PHASE) if job.active]
-        if status_only and at_work:
+        if phase == "status" and at_work:
             # Tutor would wait for it to end.
             self._show_progress(at_work[-1])
             return
         self._apply_config_maps()
         self._add_config(config)
         try:
-            status = self._single("status").status if status_only else self._replay()
+            status = self._replay() if phase == manifests.REPLAY else self._single(phase).status
         except (KeyboardInterrupt, click.Abort):
             fmt.echo_alert(self._how_to_go_on())
             raise

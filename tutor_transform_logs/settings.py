@@ -138,6 +138,13 @@ SETTINGS: tuple[Setting, ...] = (
     _job("dry_run", "Run", FLAG, "Transform and write to the loggers, but deliver nothing."),
     _job("log_statements", "Run", FLAG, "Print the loggers' statements, even on a terminal."),
     _job("strict", "Run", FLAG, "End with 3 if there is any dead letter at all."),
+    _job(
+        "verify_sample",
+        "Run",
+        NUMBER,
+        "--verify looks for the statements of so many lines, drawn at random.",
+        default_text="0, which is all",
+    ),
     *_storage(
         "source",
         "LOCAL",

@@ -42,13 +42,30 @@ def test_it_runs_the_job_in_its_service_with_nothing_set(tutor: Tutor) -> None:
     name = Path(done.job["path"]).name
     script = f"exec sh /openedx/transform-logs/tasks/run.sh run /openedx/transform-logs/config/{name}"
     assert argv[run:] == ["run", "--rm", "-T", "transform-logs-job", "sh", "-e", "-c", script]
-    assert done.config == {"restart": False, "retry_failed": False}
+    assert done.config == {"restart": False, "retry_failed": False, "repair": False}
 
 
 def test_status_starts_the_phase_that_changes_nothing(tutor: Tutor) -> None:
     done = tutor.replay("--status", "--deduplicate")
     assert done.status == 0, done.output
     assert "tasks/run.sh status /openedx/transform-logs/config/" in done.job["argv"][-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--verify", "--deduplicate"], {"repair": False}),
+        (["--repair"], {"repair": True}),
+        (["--verify", "--repair", "--verify-sample", "500"], {"repair": True, "verify_sample": "500"}),
+    ],
+)
+def test_verify_and_repair_start_the_phase_that_looks(
+    tutor: Tutor, options: list[str], expected: dict[str, Any]
+) -> None:
+    done = tutor.replay(*options)
+    assert done.status == 0, done.output
+    assert "tasks/run.sh verify /openedx/transform-logs/config/" in done.job["argv"][-1]
+    assert {key: done.config[key] for key in expected} == expected
 
 
 def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:

@@ -45,8 +45,10 @@ DEFAULTS: dict[str, Any] = {
     "org": (),
     "files": (),
     "trust_file_dates": False,
+    "verify_sample": 0,
     "restart": False,
     "retry_failed": False,
+    "repair": False,
 }
 MINIO = {"provider": "MINIO", "key": "openedx", "secret": "the-secret", "host": "minio", "port": 9000, "secure": False}
 
@@ -86,6 +88,8 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "database_alias": ([True, [], {}], "text"),
     "restart": (["x"], "true or false"),
     "retry_failed": ([3], "true or false"),
+    "repair": (["all"], "true or false"),
+    "verify_sample": ([-1, 0.5, "some", True], "a whole number, at least 0"),
     "source_provider": ([True, [], {}], "text"),
     "source_key": ([True, [], "relative/path"], ""),
     "source_secret": ([True, ["x"], {"x": 1}], "text"),

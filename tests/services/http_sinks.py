@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     at: float
+    method: str = "POST"
 
     def json(self) -> Any:
         """The body, parsed."""
@@ -69,9 +71,15 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {key.lower(): value for key, value in self.headers.items()}
-        answer = self.server.respond(Request(self.path, headers, body, time.monotonic()))
+        answer = self.server.respond(Request(self.path, headers, body, time.monotonic(), self.command))
         self.server.stopping.wait(answer.hang_secs)
         if answer.no_answer:
             self.close_connection = True
@@ -138,6 +146,7 @@ class ScriptedLrs:
     :param max_bytes: bodies above this are answered with 413.
     :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
     :param authorization: the Authorization header to insist on (else 401).
+    :param voided: ids of statements that were taken back.
     """
 
     url: str = ""
@@ -145,6 +154,7 @@ class ScriptedLrs:
     max_bytes: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
     authorization: str | None = None
+    voided: set[str] = field(default_factory=set)
     latency_secs: float = 0
     requests: list[Request] = field(default_factory=list)
     statements: dict[str, Any] = field(default_factory=dict)
@@ -168,6 +178,8 @@ class ScriptedLrs:
     def _as_usual(self, request: Request) -> Answer:
         if self.authorization is not None and request.headers.get("authorization") != self.authorization:
             return Answer(401, {"detail": "Invalid authentication credentials"})
+        if request.method == "GET":
+            return self._read(request)
         if self.max_bytes is not None and len(request.body) > self.max_bytes:
             return Answer(413, {"detail": "Request Entity Too Large"})
         batch = request.json()
@@ -182,6 +194,17 @@ class ScriptedLrs:
         new = self._store(request)
         return Answer(200, new) if new else Answer(204)
 
+    def _read(self, request: Request) -> Answer:
+        """As xAPI has it, which Ralph has not: a single statement bare, 404, times as times of storing."""
+        query = dict(parse_qsl(urlsplit(request.path).query))
+        if "statementId" in query:
+            one = query["statementId"]
+            return Answer(200, self.statements[one]) if one in set(self.statements) - self.voided else Answer(404)
+        if "voidedStatementId" in query:
+            one = query["voidedStatementId"]
+            return Answer(200, self.statements[one]) if one in self.voided else Answer(404)
+        return Answer(200, {"statements": [], "more": ""})  # nothing was stored when it happened
+
     def _store(self, request: Request) -> list[str]:
         batch = request.json()
         new = [statement for statement in batch if statement["id"] not in self.statements]
@@ -191,7 +214,7 @@ class ScriptedLrs:
 
     def batch_sizes(self) -> list[int]:
         """How many statements each request had."""
-        return [len(request.json()) for request in self.requests]
+        return [len(request.json()) for request in self.requests if request.method == "POST"]
 
 
 @contextlib.contextmanager

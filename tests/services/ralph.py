@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,17 @@ class Lrs:
         """All statements, straight from the store (quicker than the API for thousands)."""
         with pymongo.MongoClient[dict[str, Any]](self._mongo_uri) as client:
             return [found["_source"] for found in client[_DATABASE][self._collection].find({})]
+
+    def lose(self, ids: Iterable[str]) -> None:
+        """Take statements out of the store behind the LRS's back."""
+        with pymongo.MongoClient[dict[str, Any]](self._mongo_uri) as client:
+            client[_DATABASE][self._collection].delete_many({"_source.id": {"$in": list(ids)}})
+
+    def alter(self, one: str, **fields: Any) -> None:
+        """Change a statement in the store, which no LRS would do."""
+        with pymongo.MongoClient[dict[str, Any]](self._mongo_uri) as client:
+            changes = {f"_source.{name}": value for name, value in fields.items()}
+            client[_DATABASE][self._collection].update_one({"_source.id": one}, {"$set": changes})
 
     def count(self) -> int:
         """How many statements there are."""

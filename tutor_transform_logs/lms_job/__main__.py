@@ -15,7 +15,7 @@ from .config import LRS, JobConfig, read
 from .errors import FAILED, STOPPED, JobError
 from .signals import Interrupted, Interruptions
 
-PHASES = ("run", "plan", "work", "report", "status")
+PHASES = ("run", "plan", "work", "report", "status", "verify")
 # module -> the distribution that brings it
 NEEDED = {"event_routing_backends": "edx-event-routing-backends", "eventtracking": "event-tracking"}
 NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}

@@ -120,8 +120,11 @@ class JobConfig:
     org: tuple[str, ...]
     files: tuple[str, ...]
     trust_file_dates: bool
+    verify_sample: int
+    """How many lines; 0: all."""
     restart: bool
     retry_failed: bool
+    repair: bool
 
 
 def _workers(key: str, value: Any) -> int | str:
@@ -190,8 +193,10 @@ FIELDS: dict[str, Field] = {
     "org": Field((), checks.patterns),
     "files": Field((), checks.patterns),
     "trust_file_dates": Field(False, checks.boolean),
+    "verify_sample": Field(0, checks.whole(0)),
     "restart": Field(False, checks.boolean),
     "retry_failed": Field(False, checks.boolean),
+    "repair": Field(False, checks.boolean),
 }
 STORAGE_FIELDS: dict[str, Field] = {
     "provider": Field("", checks.text),

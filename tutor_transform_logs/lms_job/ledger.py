@@ -5,6 +5,7 @@
     <job key>/NNNN/<segment>.<destination>.json how far a segment of plan NNNN is
     <job key>/NNNN/dead/...                     its dead letters, an object a batch
     <job key>/NNNN/result.json, report.html, dead-letters.jsonl   made by REPORT
+    <job key>/NNNN/missing.jsonl                the lines of a repair, while it runs
 
 Each object has one writer at a time and is replaced whole.
 """
@@ -113,8 +114,14 @@ class Ledger:
         heads = {name.partition("/")[0] for name in names}
         return max((int(head) for head in heads if head.isdecimal()), default=0)
 
-    def save_identity(self, identity: Mapping[str, object]) -> None:
-        self._save("job.json", identity)
+    def save_identity(self, identity: Mapping[str, object], first_plan: int) -> None:
+        """Remember what the job is; ``first_plan`` is the number of the plan that it began with, or began anew."""
+        self._save("job.json", {**identity, "first_plan": first_plan})
+
+    def first_plan(self) -> int:
+        """What was before this plan is of no account any more."""
+        number: int | None = self._load("job.json", lambda values: int(values.get("first_plan", 1)))
+        return number or 1
 
     def load_entry(self, plan: Plan, segment: Segment, destination: str) -> Entry:
         """The entry, or a fresh one for a segment not begun."""
@@ -179,6 +186,32 @@ class Ledger:
     def load_joining(self, plan: Plan) -> list[dict[str, Any]] | None:
         joining: list[dict[str, Any]] | None = self._load(f"{plan.name}/joining.json", lambda values: values["files"])
         return joining
+
+    def joined_files(self, first: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """For each plan from number ``first`` on whose batches are joined: its name and the files with their parts."""
+        for plan, name in self._names_of_plans(first):
+            if name == "joining.json":
+                yield plan, self._load(f"{plan}/{name}", lambda values: values["files"])
+
+    def batches_of(self, destination: str, first: int) -> Iterator[tuple[str, str, int]]:
+        """Plan and segment, as they are in names, with the number of batches delivered, from plan ``first`` on."""
+        for plan, name in self._names_of_plans(first):
+            segment, _, rest = name.partition(".")
+            if rest == f"{destination}.json" and segment.isdecimal():
+                entry: Entry | None = self._load(f"{plan}/{name}", Entry.from_json)
+                yield plan, segment, entry.batches if entry else 0
+
+    def _names_of_plans(self, first: int) -> Iterator[tuple[str, str]]:
+        for one in list(self.storage.listing(f"{self.directory}/")):
+            plan, _, name = one.name[len(self.directory) + 1 :].partition("/")
+            if plan.isdecimal() and int(plan) >= first:
+                yield plan, name
+
+    def save_missing(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
+        """Put the lines in place that ``plan`` is to send again; returns the object's name."""
+        name = join_name(self.directory, plan.name, "missing.jsonl")
+        self.storage.write(name, chunks, private=True)
+        return name
 
     def save_result(self, plan: Plan, result: Mapping[str, Any]) -> str:
         """Write the plan's result for people and programs to read; returns where it is."""

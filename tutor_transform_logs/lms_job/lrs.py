@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -155,14 +156,32 @@ class Lrs:
     def _post(self, parcels: Sequence[Parcel]) -> requests.Response:
         """One POST, tried again while the endpoint is away. Raises :class:`_AtFault` if it blames the batch."""
         body = b"[" + b",".join(parcel.body for parcel in parcels) + b"]"
-        waits = delays(self._max_wait_secs)
-        deadline = time.monotonic() + self._max_wait_secs
+        # A redirect would turn the POST into a GET; it is told to the user instead.
+        ask = partial(self._session.post, self._url, data=body, timeout=self._timeout, allow_redirects=False)
+        return self._asked(ask, self._taken, self._max_wait_secs)
+
+    def get(self, query: Mapping[str, str], patient: bool = True) -> requests.Response:
+        """One GET of the statements resource; a 404 is an answer like any other.
+
+        With ``patient``, tried again while the LRS is away.
+        """
+        ask = partial(self._session.get, self._url, params=query, timeout=self._timeout, allow_redirects=False)
+        return self._asked(ask, self._answered, self._max_wait_secs if patient else 0.0)
+
+    def _asked(
+        self,
+        ask: Callable[[], requests.Response],
+        taken: Callable[[requests.Response], bool],
+        max_wait_secs: float,
+    ) -> requests.Response:
+        """The answer to a request, made again while the endpoint is away or ``taken`` says that it is not one yet."""
+        waits = delays(max_wait_secs)
+        deadline = time.monotonic() + max_wait_secs
         while True:
             asked = 0.0
             try:
-                # A redirect would turn the POST into a GET; it is told to the user instead.
-                response = self._session.post(self._url, data=body, timeout=self._timeout, allow_redirects=False)
-                if self._taken(response):
+                response = ask()
+                if taken(response):
                     return response
                 said = f"answers {response.status_code}{_words(response)}"
                 asked = retry_after(response.headers.get("Retry-After", ""))
@@ -187,12 +206,29 @@ class Lrs:
             raise _AtFault(status, f"{status}{_words(response)}")
         if status in PASSING or status >= 500:
             return False
+        raise self._refused(response)
+
+    def _answered(self, response: requests.Response) -> bool:
+        """Is this the answer to a GET? ``False``: ask again later. Raises for all other answers."""
+        status = response.status_code
+        if 200 <= status < 300 or status == 404:
+            return True
+        if status in PASSING or (status >= 500 and status != 501):
+            return False
         if status in (401, 403):
-            raise Refused(f"{self.name} refuses the credentials ({status}): check this LRS's user and password.")
+            raise Refused(
+                f"{self.name} does not let these credentials read ({status}): give them the right to read statements."
+            )
+        raise self._refused(response)
+
+    def _refused(self, response: requests.Response) -> Refused:
+        status = response.status_code
+        if status in (401, 403):
+            return Refused(f"{self.name} refuses the credentials ({status}): check this LRS's user and password.")
         if 300 <= status < 400:
             target = shown_url(response.headers.get("Location", "nowhere"))
-            raise Refused(f"{self.name} redirects to {target} ({status}): set that URL instead.")
-        raise Refused(f"{self.name} answers {status}{_words(response)}: check its URL.")
+            return Refused(f"{self.name} redirects to {target} ({status}): set that URL instead.")
+        return Refused(f"{self.name} answers {status}{_words(response)}: check its URL.")
 
 
 def _resource(target: Target) -> str:

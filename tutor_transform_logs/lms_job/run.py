@@ -7,6 +7,7 @@ import gc
 import logging
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,6 +21,7 @@ from .filters import TAKE_ALL, Filters
 from .ledger import Ledger, job_identity, job_key
 from .lock import local_lock, remote_lock
 from .loggers import Loggers, open_logger
+from .looking import look
 from .pace import Pace
 from .plan import OUT_OF_RANGE, USUAL_NOTES, make_plan, starts_anew
 from .plan_model import Plan, Segment, share
@@ -33,6 +35,8 @@ from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .text import count, printable, size
 from .transform import Transformer
+from .verified import MissingLines, after_repair
+from .verify import check_verifiable, make_repair_plan
 from .work import Tools, Worker
 from .workers import Channel, Pool
 
@@ -134,6 +138,41 @@ class Run:
         print(summary(self._config, make_status(plan, self._ledger, self._destinations), _width()))
         return DONE
 
+    def verify(self) -> int:
+        """Look whether the destinations hold what the ledger says is delivered; send what is missing, if asked to."""
+        check_verifiable(self._config)
+        with self._locked(), tempfile.TemporaryFile() as lines:
+            plan = self._ledger.load_plan()
+            if plan is None:
+                raise JobError(f"This job has not run yet (ledger: {self._ledger.where()}): run it, then verify it.")
+            if self._config.repair and not plan.finished:
+                self._finish_retry(plan)
+                plan = self._plan_in_hand()
+            self._use_output_of(plan)
+            missing = MissingLines(lines if self._config.repair else None)
+            transformer = self._transformer()
+            status, words = look(
+                self._config, plan, self._ledger, self._source, self._store, self._destinations, transformer, missing
+            )
+            print(words, flush=True)
+            if not self._config.repair or not missing.count:
+                return status
+            print()
+            _say(f"Repairing: {count(missing.count, 'statement')} to send again.")
+            plan = make_repair_plan(self._ledger, plan, lines)
+            self._work(plan)
+            return after_repair(self._report(plan), status, missing)
+
+    def _finish_retry(self, plan: Plan) -> None:
+        """Before a repair: bring one that was stopped, or a retry, to its end."""
+        if not plan.retries:
+            raise JobError("The last run of this job was not finished: run it again without --repair first.")
+        self._work(plan)
+        self._report(plan)
+        for error in (*self._stopped.values(), self._halted):
+            if error is not None:
+                raise error
+
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         """One run of the job at a time."""
         config = self._config
@@ -155,9 +194,10 @@ class Run:
     def _plan(self) -> tuple[Plan, bool]:
         """The plan, and whether it was begun by an earlier run."""
         before = None if starts_anew(self._config) else self._ledger.load_plan()
-        self._ledger.save_identity(job_identity(self._config))
         names = [one.id for one in self._destinations]
         plan = make_plan(self._config, self._source, self._ledger, names)
+        if before is None:
+            self._ledger.save_identity(job_identity(self._config), plan.number)
         self._use_output_of(plan)
         resumed = before is not None and not before.finished
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
@@ -204,13 +244,7 @@ class Run:
         """Do the plan's segments; what ended the work early is kept for the report."""
         config = self._config
         _collect_rarely()
-        transformer = Transformer(
-            config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path
-        )
-        for notice in transformer.notices:
-            _say(notice)
-        for pattern in Filters.of(config).idle(transformer.known_names):
-            _say(printable(f"event: {config.transformer_type} transforms no event named {pattern}."))
+        transformer = self._transformer()
         statement_logger = open_logger(
             config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
         )
@@ -261,6 +295,17 @@ class Run:
             self._halted = error
         finally:
             progress.close()
+
+    def _transformer(self) -> Transformer:
+        config = self._config
+        transformer = Transformer(
+            config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path
+        )
+        for notice in transformer.notices:
+            _say(notice)
+        for pattern in Filters.of(config).idle(transformer.known_names):
+            _say(printable(f"event: {config.transformer_type} transforms no event named {pattern}."))
+        return transformer
 
     def _reopen(self, plan: Plan) -> None:
         """After a fork: what talks over a connection is opened anew."""

@@ -219,7 +219,7 @@ class Transformer:
             body = json.dumps(fields, allow_nan=False).encode("ascii")
         except (TypeError, ValueError, RecursionError) as error:
             raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
-        return Statement(_statement_id(fields), body)
+        return Statement(statement_id(fields), body)
 
 
 def _untransformable(error: Exception) -> Untransformable:
@@ -251,8 +251,8 @@ def _make_id_stable(envelope: dict[str, Any], raw: bytes, index: int) -> None:
         data["id"] = uuid.uuid5(uuid.NAMESPACE_URL, text + suffix).urn
 
 
-def _statement_id(fields: Mapping[str, Any]) -> str:
-    """xAPI: the statement's id. Caliper: the id of the event in the envelope."""
+def statement_id(fields: Mapping[str, Any]) -> str:
+    """xAPI: the statement's id. Caliper: the id of the event in the envelope. ``""`` if there is none."""
     if "id" in fields:
         return str(fields["id"])
     data = fields.get("data")
