@@ -44,14 +44,16 @@ def commands(path: Path) -> Iterator[Command]:
 
 
 def missing(output: tuple[str, ...], printed: str) -> list[str]:
-    """The lines of ``output`` that are not in ``printed``, in this order; ``...`` stands for anything, space for space.
+    """The lines of ``output`` that ``printed`` lacks, in this order; other lines may stand between them.
 
-    Other lines may stand between them.
+    ``...`` stands for anything, and any space for any other.
     """
     squeezed = [" ".join(line.split()) for line in printed.splitlines()]
     at = 0
     gone = []
     for line in output:
+        if line == "...":
+            continue
         words = re.escape(" ".join(line.split())).replace(re.escape("..."), ".*")
         found = next((i for i in range(at, len(squeezed)) if re.search(words, squeezed[i])), None)
         if found is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.commands import commands, missing
 from tutor_transform_logs.lms_job import dead_letters, events
 from tutor_transform_logs.lms_job.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.result import LINE_NAMES, STATEMENT_NAMES
@@ -138,6 +139,26 @@ def test_no_message_is_explained_that_nothing_says() -> None:
     pieces = [piece.strip(" .,():;") for entry in entries() for piece in re.split(r"\.\.\.|[.:;)] ", entry)]
     gone = [piece for piece in pieces if len(piece) > 4 and piece not in said and piece not in COMPOSED]
     assert not gone, "docs/troubleshooting.rst explains what no code says"
+
+
+@pytest.mark.parametrize(
+    ("shown", "gone"),
+    [
+        (("...", "a  1", "b ... c", "..."), []),
+        (("a 2", "b"), ["a 2"]),
+        (("b", "a 1"), ["a 1"]),
+    ],
+)
+def test_what_a_command_is_said_to_print_is_compared(shown: tuple[str, ...], gone: list[str]) -> None:
+    assert missing(shown, "x\n  a    1\n\nb anything c\n") == gone
+
+
+def test_commands_of_a_page_are_found() -> None:
+    found = list(commands(REPOSITORY / "docs" / "walkthrough.rst"))
+    assert found[0].text == "python3 -m venv ~/tutor"
+    assert found[0].output == ()
+    launched = next(one for one in found if one.text.startswith("ls "))
+    assert launched.output == ("tracking.log", "tracking.log-20260101.gz", "tracking.log.1")
 
 
 def test_entries_of_the_changelog_can_be_collected(tmp_path: Path) -> None:

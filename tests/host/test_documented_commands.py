@@ -1,7 +1,7 @@
 """Every ``tutor`` command that the documentation shows is taken by the real ``tutor``, page by page.
 
-``docker`` is one that records (see conftest), so no container is started: what is checked is that commands, settings and
-options are there, and that their values pass the checks.
+``docker`` is one that records (see conftest), so no container is started: what is checked is that commands, settings
+and options are there, and that their values pass the checks.
 """
 
 from __future__ import annotations

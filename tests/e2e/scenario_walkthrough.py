@@ -1,0 +1,133 @@
+"""``docs/walkthrough.rst``, command by command: each is run as it stands there, and prints what the page says.
+
+In a home of its own, so that ``tutor`` uses its usual folders. What can't be had here is put in place of what the page
+has, and nothing else is:
+
+* this plugin comes from this checkout, not from PyPI;
+* ``tutor local launch`` would pull and build images that there is no registry for: it leaves a site of ``new_site``;
+* the backlog is the demo's sample logs, the LRS is Ralph at an address of this machine, with a password of its own;
+* the image is built from the packages that there are here;
+* root needs no ``sudo``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import REPOSITORY, commands, missing
+from tests.e2e import images as image_module
+from tests.e2e.conftest import MakeSite
+from tests.e2e.docker import Docker
+from tests.e2e.images import Images
+from tests.e2e.site import Site
+from tests.services.ralph import Lrs
+from tutor_transform_logs.demo import samples
+
+Say = Callable[[str], None]
+
+PAGE = REPOSITORY / "docs" / "walkthrough.rst"
+ENDED = "the command has ended with"
+
+
+class Shell:
+    """One bash for all the commands, as a reader of the page has it."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["bash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**environment, "HOME": str(home)},
+            cwd=home,
+            text=True,
+        )
+
+    def __call__(self, command: str) -> tuple[int, str]:
+        """Run a command; gives its exit status and all that it printed."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{{ {command}\n}} </dev/null\necho {shlex.quote(ENDED)} $?\n")
+        self._process.stdin.flush()
+        printed = []
+        for line in self._process.stdout:
+            before, found, status = line.partition(ENDED)
+            printed.append(before)
+            if found:
+                return int(status), "".join(printed)
+        raise AssertionError(f"bash has ended: {''.join(printed)[-2000:]}")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _checkout(folder: Path) -> Path:
+    """What is packaged, so that building leaves nothing behind in the repository."""
+    for name in ("tutor_transform_logs", "patches", "templates"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.rst"):
+        shutil.copy(REPOSITORY / name, folder)
+    return folder
+
+
+def _launch(site: Site, root: Path) -> None:
+    """What ``tutor local launch`` leaves: a configured site, its database, the LMS's folders."""
+    shutil.copy(site.root / "config.yml", root)
+    for override in (site.root / "env" / "local").glob("*.override.yml"):
+        shutil.copy(override, root / "env" / "local")
+    site.log("made", b"").unlink()
+    shutil.copytree(site.data, root / "data" / "lms", dirs_exist_ok=True)
+    shutil.chown(root / "data" / "lms" / "logs", 1000, 1000)
+
+
+@pytest.mark.timeout(1200)
+def test_every_command_of_the_page(
+    new_site: MakeSite, lrs: Lrs, docker: Docker, images: Images, tmp_path: Path, found: Say
+) -> None:
+    site = new_site(DOCKER_IMAGE_OPENEDX=images.lms_without_erb, erb_tables=False)
+    home, checkout = tmp_path / "home", tmp_path / "checkout"
+    (home / "backlog").mkdir(parents=True)
+    samples.write(home / "backlog")
+    _checkout(checkout)
+    variables, _ = image_module._pip_settings()
+    cache = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True).strip()
+    path = f"{Path(sys.executable).parent}:{docker.environment['PATH']}"
+    shell = Shell(home, {**docker.environment, **variables, "PIP_CACHE_DIR": cache, "PATH": path})
+    done = []
+    with image_module.served(images.index) as index:
+        in_place_of = {
+            "'tutor-contrib-transform-logs[demo]'": shlex.quote(f"{checkout}[demo]"),
+            "https://lrs.example.com/xAPI": lrs.url,
+            '"username": "openedx", "password": "..."': f'"username": "{lrs.username}", "password": "{lrs.password}"',
+            "images build transform-logs": f"images build transform-logs -a PIP_INDEX_URL={index} "
+            "--docker-arg=--network=host",
+            "tutor local launch --non-interactive": "tutor config save",
+            "sudo ": "",
+        }
+        try:
+            for command in commands(PAGE):
+                text = command.text
+                if "local launch" in text:
+                    _launch(site, home / ".local/share/tutor")
+                for theirs, ours in in_place_of.items():
+                    text = text.replace(theirs, ours)
+                status, printed = shell(text)
+                wanted = 1 if any("The LMS image lacks" in line for line in command.output) else 0
+                assert status == wanted, f"{command} ended with {status}\n{printed[-5000:]}"
+                gone = missing(command.output, printed)
+                assert not gone, f"{command} does not print {gone}\n{printed[-5000:]}"
+                done.append(command)
+        finally:
+            shell.close()
+    count = lrs.count()
+    assert count == samples.expected("xapi").distinct_statements
+    assert not list((home / ".local/share/tutor/data").rglob("dead-letters.jsonl"))
+    found(f"{len(done)} commands of the page as they are; Ralph has {count} statements")
