@@ -76,7 +76,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 
 .PHONY: docs
 docs: $(VENV)/installed-dev ## Make the documentation's pages, into docs/_build
-	$(BIN)/sphinx-build -q -W --keep-going -n docs docs/_build
+	$(BIN)/sphinx-build -q -E -W --keep-going -n docs docs/_build
 
 .PHONY: changelog-entry
 changelog-entry: $(VENV)/installed-dev ## Begin an entry of the changelog, in changelog.d

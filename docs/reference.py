@@ -23,6 +23,7 @@ BEGIN = ".. {} begin: written by docs/reference.py"
 END = ".. {} end"
 
 OF_SETTINGS = frozenset(setting.key for setting in SETTINGS)
+OF_OPTIONS = {str(option.name): option for _, option in OPTIONS}
 
 
 def groups() -> dict[str, list[Setting]]:
@@ -73,8 +74,9 @@ def setting_entries() -> Iterator[str]:
             yield ""
             yield f"   {setting.meaning}"
             yield ""
-            option = "none, it may hold a secret" if setting.secret else f":option:`{setting.option}`"
-            yield f"   Kind: {setting.kind.lower()}. Default: {setting.shown_default}. Option: {option}."
+            option = f":option:`{setting.option}`" if setting.key in OF_OPTIONS else "none"
+            secret = ", because it may hold a secret" if setting.secret else ""
+            yield f"   Kind: {setting.kind.lower()}. Default: {setting.shown_default}. Option: {option}{secret}."
             yield ""
 
 
@@ -84,10 +86,9 @@ def option_entries() -> Iterator[str]:
         record = help_of(option)
         if record is not None:
             yield from _option_entry(_names(option), record[1])
-    names = {option.name: _names(option) for _, option in OPTIONS}
     for setting in SETTINGS:
-        if not setting.secret:
-            yield from _option_entry(names[setting.key], f":confval:`{setting.name}` for one run.")
+        if setting.key in OF_OPTIONS:
+            yield from _option_entry(_names(OF_OPTIONS[setting.key]), f":confval:`{setting.name}` for one run.")
 
 
 def command_entries() -> Iterator[str]:
