@@ -7,6 +7,7 @@ are right. The pages below docs/ have theirs made by ``directives``, at every bu
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,11 @@ def help_of(option: click.Option) -> tuple[str, str] | None:
     return option.get_help_record(click.Context(click.Command("job")))
 
 
+def plain(text: str) -> str:
+    """A help text, in which ``*`` is a star, as reST."""
+    return re.sub(r"([\\*`|]|_(?=\W|$))", r"\\\1", text)
+
+
 def readme_settings() -> Iterator[str]:
     """Every setting with its default and meaning, in groups: an item each."""
     for title, settings in groups().items():
@@ -51,7 +57,7 @@ def readme_settings() -> Iterator[str]:
         yield ""
         for setting in settings:
             secret = " *May hold a secret; has no option.*" if setting.secret else ""
-            yield f"* ``{setting.name}`` ({setting.shown_default}): {setting.meaning}{secret}"
+            yield f"* ``{setting.name}`` ({plain(setting.shown_default)}): {plain(setting.meaning)}{secret}"
         yield ""
 
 
@@ -60,7 +66,7 @@ def readme_options() -> Iterator[str]:
     for option in own_options():
         record = help_of(option)
         if record is not None:
-            yield f"* ``{record[0]}``: {record[1]}"
+            yield f"* ``{record[0]}``: {plain(record[1])}"
     yield ""
 
 
@@ -72,11 +78,11 @@ def setting_entries() -> Iterator[str]:
         for setting in settings:
             yield f".. confval:: {setting.name}"
             yield ""
-            yield f"   {setting.meaning}"
+            yield f"   {plain(setting.meaning)}"
             yield ""
             option = f":option:`{setting.option}`" if setting.key in OF_OPTIONS else "none"
             secret = ", because it may hold a secret" if setting.secret else ""
-            yield f"   Kind: {setting.kind.lower()}. Default: {setting.shown_default}. Option: {option}{secret}."
+            yield f"   Kind: {setting.kind.lower()}. Default: {plain(setting.shown_default)}. Option: {option}{secret}."
             yield ""
 
 
@@ -85,7 +91,7 @@ def option_entries() -> Iterator[str]:
     for option in own_options():
         record = help_of(option)
         if record is not None:
-            yield from _option_entry(_names(option), record[1])
+            yield from _option_entry(_names(option), plain(record[1]))
     for setting in SETTINGS:
         if setting.key in OF_OPTIONS:
             yield from _option_entry(_names(OF_OPTIONS[setting.key]), f":confval:`{setting.name}` for one run.")
@@ -108,7 +114,7 @@ def command_entries() -> Iterator[str]:
         for option in options:
             record = option.get_help_record(inner)
             if record is not None:
-                yield from _option_entry(_names(option), record[1])
+                yield from _option_entry(_names(option), plain(record[1]))
 
 
 def _names(option: click.Option) -> str:
