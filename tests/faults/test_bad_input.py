@@ -71,6 +71,22 @@ def test_all_of_it_is_counted(world: World, workers: int) -> None:
     assert "root:" not in ran.words
 
 
+def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: World) -> None:
+    """As JSON in JSON, a line of many special characters is several times as long."""
+    write_log(world.logs / "tracking.log", Mix(good=3, unknown_user=1), names=["play_video"], seed=9)
+    text = (world.logs / "tracking.log").read_bytes()
+    (world.logs / "tracking.log").write_bytes(text.replace(b'"ghost', b'"\\u00e9' + b"\xc3\xa9" * 5000 + b"ghost"))
+    tally.add("inputs")
+    assert world.run(max_line_bytes=20_000).status == 0
+    [before] = world.folder.rglob("dead-letters.jsonl")
+    assert before.stat().st_size > 30_000
+    ran = world.run(retry_failed=True, max_line_bytes=20_000)
+    tally.same(0, ran.status, ran.words)
+    result = world.result()
+    check_sums(result)
+    tally.same({"unknown_user": 1}, result["reasons"], "what is not transformed this time either")
+
+
 def test_memory_stays_bounded(world: World) -> None:
     """Of the worst of it: the job may have less than the 64 MB that are zeros, the 100 MB that are one line."""
     write_log(world.logs / "tracking.log", Mix(good=20), seed=9)

@@ -24,6 +24,9 @@ from .transform import Transformer, Untransformable
 LONGEST_BATCH_LINES = 100_000
 # What a dead letter keeps of a line that is too long to be an event.
 OVERLONG_KEPT_BYTES = 4096
+# How long a dead letter may be: JSON writes a byte as six ("\\u0001"), and the reason comes to it.
+LETTER_TIMES = 6
+LETTER_BYTES = 64 * 1024
 # What is read ahead of the batch in hand, to be looked up together. No batch is cut because of it.
 WINDOW_EVENTS = 1000
 WINDOW_BYTES = 8 * 1024**2
@@ -156,7 +159,8 @@ def batches(
     stops = set(cuts)
     batch = Batch(start[0], *start)
     skip = None if retries else transformer.skip
-    lines = segment_lines(source, segment, *start, limits.line_bytes, skip)
+    line_bytes = LETTER_TIMES * limits.line_bytes + LETTER_BYTES if retries else limits.line_bytes
+    lines = segment_lines(source, segment, *start, line_bytes, skip)
     try:
         for one in _looked_up(_parsed(lines, transformer, retries, filters), transformer):
             if isinstance(one, Parsed):
