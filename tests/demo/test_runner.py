@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,25 @@ from tutor_transform_logs.demo.outcomes import Kind
 XAPI_FIELDS = {"id", "actor", "verb", "object", "timestamp", "version"}
 
 
-def demo(kind: Kind, folder: Path, *, output: str = "out") -> subprocess.CompletedProcess[str]:
+# What every Python process of the demo does first. It interrupts itself when the ledger is written for the N-th time.
+INTERRUPT = """
+import os, signal
+replace, left = os.replace, int(os.environ["INTERRUPT_AT"])
+def replace_and_interrupt(source, target):
+    global left
+    replace(source, target)
+    left -= str(target).endswith(".files.json")
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+os.replace = replace_and_interrupt
+"""
+
+
+def demo(kind: Kind, folder: Path, *, output: str = "out", **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tutor_transform_logs.demo", "--type", kind, "--output", output],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environ},
         capture_output=True,
         text=True,
         timeout=120,
@@ -97,6 +112,36 @@ def test_a_second_demo_finds_nothing_new_and_a_new_line_is_taken_up(tmp_path: Pa
     assert third.returncode == 0, third.stderr
     old = b"".join(content for path, content in before.items() if path.name != "manifest.log")
     assert len(statements(tmp_path / "out")) == len(old.splitlines()) + 1
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at: int) -> None:
+    """Byte for byte; it says what it skips and what it resumes.
+
+    Both in an LMS with one database: it gives some of its users a random id when they are met first.
+    """
+    undisturbed, interrupted, patch = (tmp_path / name for name in ("undisturbed", "interrupted", "patch"))
+    for folder in (undisturbed, interrupted, patch):
+        folder.mkdir()
+    (patch / "sitecustomize.py").write_text(INTERRUPT)
+    assert demo("xapi", undisturbed).returncode == 0
+    (interrupted / "out").mkdir()
+    for path in (undisturbed / "out").glob("lms.sqlite3*"):
+        shutil.copy(path, interrupted / "out")
+    first = demo("xapi", interrupted, PYTHONPATH=f"{patch}{os.pathsep}{REPOSITORY}", INTERRUPT_AT=str(at))
+    assert first.returncode == 4, first.stdout + first.stderr
+    assert "Interrupted (SIGINT)." in first.stdout
+    assert "run the same command again to resume" in first.stdout
+    assert not list((interrupted / "out/statements").glob("*_xapi.log"))
+    second = demo("xapi", interrupted)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "Resuming plan 0001" in second.stderr
+    assert f"of 3 ({at} done, 0 begun)" in second.stderr
+    found = [sorted((one / "out/statements").iterdir()) for one in (undisturbed, interrupted)]
+    assert [path.read_bytes() for path in found[1]] == [path.read_bytes() for path in found[0]]
+    assert len(found[0]) == 2
+    letters = [list((one / "out/ledger").rglob("dead-letters.jsonl")) for one in (undisturbed, interrupted)]
+    assert [path.read_bytes() for path in letters[1]] == [path.read_bytes() for path in letters[0]]
 
 
 def test_both_types_go_to_one_output(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults import tally
+from tests.faults.test_source import HANG, faulty
+from tests.faults.test_steps import chosen, steps_of, write_logs
 from tests.faults.world import World
 from tests.services.http_sinks import Answer, ScriptedLrs
+from tests.services.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 120
@@ -47,6 +50,84 @@ def test_leaves_in_time(
     again = world.run()
     tally.same(0, again.status, again.words)
     tally.same(GOOD, len(scripted_lrs.statements), doing)
+
+
+# role -> the request that gets no answer: method and a part of its line
+HANGING = {
+    "source listing": ("source", "GET", "prefix="),
+    "source reading": ("source", "GET", "tracking.log"),
+    "destination upload": ("destination", "PUT", "-000001."),
+    "ledger entry": ("ledger", "PUT", ".files.json"),
+    "ledger entry, read": ("ledger", "GET", ".files.json"),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2] if tally.LONG else [1])
+@pytest.mark.parametrize("what", HANGING)
+def test_leaves_in_time_a_store_that_hangs(world: World, nanio_bucket: Bucket, what: str, workers: int) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=GOOD), names=["play_video"], seed=8)
+    world.settings |= {"batch_size": 10, "segment_bytes": 65536, "workers": workers, "lrs_max_wait_secs": 60}
+    role, method, name = HANGING[what]
+    world.in_bucket(nanio_bucket, role)
+
+    def fault(_: int, line: str) -> int | None:
+        return HANG if line.startswith(method) and name in line else None
+
+    with faulty(nanio_bucket, fault) as (bucket, proxy):
+        there = dict(world.settings)
+        world.settings |= bucket.settings(role, prefix=f"{role}/")
+        process = world.start()
+        assert proxy.hanging.wait(60), process.err()
+        began = time.monotonic()
+        process.send(signal.SIGTERM)
+        tally.add("signals")
+        ran = process.wait(timeout_secs=20)
+        tally.same(4, ran.status, f"{what}: {ran.words}")
+        assert time.monotonic() - began < 10
+        assert "Interrupted" in ran.words
+        assert "Traceback" not in ran.words
+    world.settings = there
+    again = world.run()
+    tally.same(0, again.status, again.words)
+    if role != "destination":
+        tally.same(GOOD, len(world.statements()), what)
+
+
+AT = [
+    "source read: after",
+    "plan rename: before",
+    "batch: before",
+    "part write: half",
+    "entry write: half",
+    "entry write: after",
+    "dead letters write: after",
+    "joining write: after",
+    "output write: half",
+    "part delete: after",
+    "manifest write: half",
+    "result write: half",
+    "finish plan: before",
+]
+
+
+def test_at_any_step_the_next_run_goes_on(new_world: Callable[[str], World]) -> None:
+    """While it plans, works and reports. Of the steps after the last ledger write, the signal may come too late."""
+    reference = new_world("reference")
+    write_logs(reference.logs)
+    labels = steps_of(reference, AT)
+    expected = reference.outcome()
+    for number, (label, occurrence) in enumerate(chosen(labels, AT)):
+        world = new_world(f"signalled-{number}")
+        write_logs(world.logs)
+        ran = world.run(steps={"label": label, "number": occurrence, "signal": "SIGTERM"})
+        tally.add("signals")
+        assert "Traceback" not in ran.words, f"{label}: {ran.words}"
+        if label in AT or ran.status != 0:
+            tally.same(4, ran.status, f"{label} {occurrence}: {ran.words}")
+            assert "Interrupted (SIGTERM)." in ran.words
+        again = world.run()
+        tally.same(0, again.status, f"{label} {occurrence}: {again.words}")
+        tally.same(expected, world.outcome(), f"SIGTERM at {label} {occurrence}")
 
 
 def wait_until(condition: Callable[[], bool], timeout_secs: float = 30) -> None:

@@ -20,6 +20,7 @@ FORBIDDEN = (
     b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 89\r\nConnection: close\r\n\r\n"
     b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 )
+HANG = -1
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -27,7 +28,8 @@ BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\
 class FaultyProxy:
     """Stands before a store. ``fault`` sees the number and the first line of each request.
 
-    It says what to do: ``None``, pass it on; bytes, answer that instead; a number, cut the answer after so many bytes.
+    It says what to do: ``None``, pass it on; bytes, answer that instead; a number, cut the answer after so many bytes;
+    ``HANG``, never answer.
     """
 
     upstream: int
@@ -35,6 +37,7 @@ class FaultyProxy:
     port: int = 0
     requests: list[str] = field(default_factory=list)
     faults: int = 0
+    hanging: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def serve(self, listener: socket.socket) -> None:
@@ -57,6 +60,11 @@ class FaultyProxy:
                 self.requests.append(line)
                 what = self.fault(len(self.requests), line)
                 self.faults += what is not None
+            if what == HANG:
+                self.hanging.set()
+                while client.recv(65536):
+                    pass
+                return
             if isinstance(what, bytes):
                 client.sendall(what)
                 return

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.status, str(error))
     except Interrupted as interruption:
         return _fail(STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
+    finally:
+        interruptions.uninstall()
 
 
 def _parser() -> argparse.ArgumentParser:

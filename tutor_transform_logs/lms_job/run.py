@@ -201,7 +201,7 @@ class Run:
         self._use_output_of(plan)
         resumed = before is not None and not before.finished
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
-        left = self._left(plan) if resumed else plan.segments
+        left, in_the_middle = self._left(plan) if resumed else (plan.segments, 0)
         done_before = sum(1 for one in plan.objects if one.note)
         self._say_filters()
         _say(
@@ -209,7 +209,11 @@ class Run:
             + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
             + (f", {done_before:,} of them passed over. " if done_before else ". ")
             + f"To do: {count(len(left), 'segment')}"
-            + (f" of {len(plan.segments):,}" if resumed else "")
+            + (
+                f" of {len(plan.segments):,} ({len(plan.segments) - len(left):,} done, {in_the_middle:,} begun)"
+                if resumed
+                else ""
+            )
             + f", {size(sum(segment.stored_bytes for segment in left))}."
         )
         return plan, resumed
@@ -220,10 +224,11 @@ class Run:
             _say(printable(f"Replaying only: {filters}."))
         self._filters_said = True
 
-    def _left(self, plan: Plan) -> list[Segment]:
-        """The segments that some destination has not got whole."""
+    def _left(self, plan: Plan) -> tuple[list[Segment], int]:
+        """The segments that some destination has not got whole, and how many of them have been begun."""
         entries = load_entries(plan, self._ledger, self._destinations)
-        return [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
+        left = [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
+        return left, sum(any(entry.counts.lines for entry in entries[segment.id].values()) for segment in left)
 
     def _nothing_to_do(self, plan: Plan) -> None:
         if self._config.retry_failed:

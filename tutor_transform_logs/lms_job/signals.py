@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT end a run at once, but never between a delivery and the ledger entry that remembers it."""
+"""SIGTERM and SIGINT end a run at once, but not between a delivery and the ledger entry that remembers it.
+
+Unless the ledger does not answer: then the run leaves without that entry, and the next one delivers the batch again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# The run has so long to leave by itself (to write its ledger, to report); docker stop waits ten seconds.
+LEAVE_SECS = 7.0
 
 
 class Interrupted(BaseException):
@@ -32,10 +38,22 @@ class Interruptions:
         # One is enough: a second one, as from a terminal and from docker, would only disturb the leaving.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
+        # Whatever it is that does not answer then: the ledger, the lock, a report of very many segments.
+        signal.signal(signal.SIGALRM, lambda *_: self._on_alarm(name))
+        signal.setitimer(signal.ITIMER_REAL, LEAVE_SECS)
         if self._deferring:
             self._pending = name
         else:
             raise Interrupted(name)
+
+    def _on_alarm(self, name: str) -> None:
+        raise Interrupted(name)
+
+    def uninstall(self) -> None:
+        """The run has ended; nothing is left to be interrupted."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

@@ -27,8 +27,8 @@ from .storage import Readable
 
 log = logging.getLogger(__name__)
 
-# A worker that was asked to end has this long; less than the ten seconds that docker stop waits.
-END_SECS = 8.0
+# A worker that was asked to end has this long; less than the run itself has to leave (signals.LEAVE_SECS).
+END_SECS = 5.0
 # How often a segment is given to another worker after the one that had it died.
 TRIES = 2
 PR_SET_PDEATHSIG = 1
