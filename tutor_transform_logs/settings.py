@@ -137,6 +137,8 @@ SETTINGS: tuple[Setting, ...] = (
     _job("transformer_type", "Run", TEXT, "What to make: xapi or caliper."),
     _job("dry_run", "Run", FLAG, "Transform and write to the loggers, but deliver nothing."),
     _job("log_statements", "Run", FLAG, "Print the loggers' statements, even on a terminal."),
+    _job("log_format", "Run", TEXT, "text, for people; json: the job's messages and its result as JSON lines."),
+    _job("quiet", "Run", FLAG, "Print the result and errors only."),
     _job("strict", "Run", FLAG, "End with 3 if there is any dead letter at all."),
     _job(
         "verify_sample",

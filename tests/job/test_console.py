@@ -24,16 +24,21 @@ pytestmark = pytest.mark.usefixtures("lms")
 MIX = Mix(good=30, page_view=20, unknown_user=1, broken=1)
 
 
-def run_on_a_terminal(site: Site, **config: Any) -> tuple[int, str]:
+def run_on_a_terminal(site: Site, columns: int = 80, **config: Any) -> tuple[int, str]:
     """Run the job with a terminal of its own; gives its exit status and all that came to the terminal."""
     file = site.folder / "config.json"
     parts = {**site.source(), **site.to_files(), **local("ledger", site.folder / "ledger"), **config}
     file.write_text(json.dumps(parts))
     command = [sys.executable, "-m", "tutor_transform_logs.lms_job", "run", "--config", str(file)]
     mine, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
-        command, env=site.lms.environment() | {"COLUMNS": "80"}, stdin=its, stdout=its, stderr=its, close_fds=True
+        command,
+        env=site.lms.environment() | {"COLUMNS": str(columns)},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        close_fds=True,
     )
     os.close(its)
     seen = b""

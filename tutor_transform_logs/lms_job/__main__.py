@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import console
 from .checks import ConfigError
 from .config import LRS, JobConfig, read
 from .errors import FAILED, STOPPED, JobError
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
     try:
         config = read(_text(options.config))
+        console.set_up(config.log_format, config.quiet)
+        console.show_log(console.say, console.tell_wait)
         _set_up_django(config)
         from .run import Run
 
@@ -91,14 +93,13 @@ def _set_up_django(config: JobConfig) -> None:
             "TRANSFORM_LOGS_DOCKER_IMAGE=$(tutor images printtag transform-logs) && "
             "tutor local do init --limit=transform_logs"
         )
-    logging.getLogger("tutor_transform_logs").setLevel(logging.INFO)
     import django
 
     django.setup()
 
 
 def _fail(status: int, message: str) -> int:
-    print(message, file=sys.stderr, flush=True)
+    console.error(message, status)
     return status
 
 

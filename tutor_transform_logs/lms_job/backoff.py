@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import time
 from collections.abc import Iterator
+
+from .console import Waiting
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 60.0
@@ -21,3 +27,10 @@ def delays(max_wait_secs: float, first: float = FIRST_DELAY) -> Iterator[float]:
         yield jittered
         waited += jittered
         delay = min(delay * 2, LONGEST_DELAY)
+
+
+def wait(why: str, secs: float) -> None:
+    """Sleep before the next try, and say why."""
+    waiting = Waiting(why, secs)
+    log.info("%s", waiting, extra={"waiting": waiting})
+    time.sleep(secs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from libcloud.storage.providers import get_driver
 from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError, Provider
 from requests.adapters import HTTPAdapter
 
-from .backoff import delays
+from .backoff import delays, wait
 from .config import StorageConfig
 from .errors import ObjectGone, OutOfReach, Refused
 from .storage import StoredObject
@@ -194,7 +193,7 @@ class CloudStorage:
         if delay is None:
             said = self._said(error)
             raise OutOfReach(f"Can't {verb} {self.where('')}: {said}. Run again to resume.") from None
-        time.sleep(delay)
+        wait(f"Can't {verb} {self.where('')}: {self._said(error)}", delay)
 
     def _refused(self, error: Exception) -> Refused:
         place = f"{self._config.provider} at {self._config.host or 'its default host'}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from . import checks, times
+from . import checks, console, times
 from .checks import ConfigError
 
 LOCAL = "LOCAL"
@@ -105,6 +105,8 @@ class JobConfig:
     dry_run: bool
     strict: bool
     log_statements: bool
+    log_format: str
+    quiet: bool
     max_line_bytes: int
     segment_bytes: int
     output_layout: str
@@ -178,6 +180,8 @@ FIELDS: dict[str, Field] = {
     "dry_run": Field(False, checks.boolean),
     "strict": Field(False, checks.boolean),
     "log_statements": Field(False, checks.boolean),
+    "log_format": Field(console.TEXT, checks.one_of(*console.LOG_FORMATS)),
+    "quiet": Field(False, checks.boolean),
     "max_line_bytes": Field(16 * 1024**2, checks.whole(1024)),
     "segment_bytes": Field(256 * 1024**2, checks.whole(64 * 1024)),
     "output_layout": Field("single", checks.one_of(*OUTPUT_LAYOUTS)),

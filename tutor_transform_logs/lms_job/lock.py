@@ -11,11 +11,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import JobError, ObjectGone
-from .storage import Storage, read_all, write_all
+from .storage import Storage, join_name, read_all, write_all
 from .text import duration
 
 BEAT_SECS = 20.0
@@ -23,6 +24,8 @@ BEAT_SECS = 20.0
 DEAD_AFTER_SECS = 120.0
 # The workers of a killed run hold its local lock until the kernel has ended them too.
 GRACE_SECS = 3.0
+LOOK_SECS = 0.2
+LOCAL_LOCK, REMOTE_LOCK = "lock", "lock.json"
 
 
 def _holder() -> dict[str, object]:
@@ -61,19 +64,60 @@ def _is_dead(holder: Mapping[str, Any]) -> bool:
     return bool(kernel) and holder.get("kernel") == kernel and _started(holder["pid"]) != holder.get("started")
 
 
-def _refuse(text: str) -> JobError:
-    what_to_do = "Wait for it to end, or stop it."
-    try:
-        holder = json.loads(text)
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as far as it is known. Times are seconds since 1970."""
+
+    pid: int | None = None
+    host: str = ""
+    since: float = 0.0
+    beat: float | None = None
+    """When it was last heard of; ``None`` for a local lock, which the kernel guards."""
+
+    @classmethod
+    def of(cls, text: str) -> Holder:
+        """What a lock says of its holder; it may be half written."""
+        try:
+            values = json.loads(text)
+            beat = float(values["beat"]) if "beat" in values else None
+            return cls(int(values["pid"]), str(values["host"]), float(values["since"]), beat)
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "another process"
         now = time.time()
-        words = f"pid {holder['pid']} on {holder['host']}, for {duration(now - holder['since'])}"
-        if "beat" in holder:
-            words += f", last heard of {duration(now - holder['beat'])} ago"
-            left = duration(max(0.0, holder["beat"] + DEAD_AFTER_SECS - now))
-            what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
-    except (ValueError, KeyError, TypeError):
-        words = "by another process"
-    return JobError(f"This job is running already ({words}). {what_to_do}")
+        words = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
+        return words if self.beat is None else f"{words}, last heard of {duration(now - self.beat)} ago"
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def who_runs(storage: Storage, directory: str, local: bool) -> Holder | None:
+    """Who holds the lock of the job in this directory of a ledger; changes nothing."""
+    if not local:
+        text = _remote_text(storage, join_name(directory, REMOTE_LOCK))
+        return Holder.of(text) if _is_held(text) else None
+    try:
+        with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Holder.of(file.read())
+    except FileNotFoundError:
+        pass  # it has never run
+    return None
+
+
+def _refuse(text: str) -> JobError:
+    holder = Holder.of(text)
+    what_to_do = "Wait for it to end, or stop it."
+    if holder.beat is not None:
+        left = duration(max(0.0, holder.beat + DEAD_AFTER_SECS - time.time()))
+        what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
+    return JobError(f"This job is running already ({holder if holder.pid else 'by another process'}). {what_to_do}")
 
 
 @contextlib.contextmanager
@@ -83,7 +127,7 @@ def local_lock(directory: str) -> Iterator[None]:
     Raises :class:`~.errors.JobError` if another run holds it. The kernel lets go of it when the holder dies, so a
     killed run never leaves it behind.
     """
-    path = Path(directory) / "lock"
+    path = Path(directory) / LOCAL_LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         _lock(file)
@@ -95,6 +139,8 @@ def local_lock(directory: str) -> Iterator[None]:
 
 def _lock(file: IO[str]) -> None:
     deadline = time.monotonic() + GRACE_SECS
+    # Somebody who looks who runs the job has the lock for a moment.
+    sure_at = time.monotonic() + LOOK_SECS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,7 +148,8 @@ def _lock(file: IO[str]) -> None:
         except OSError:
             file.seek(0)
             text = file.read()
-        if time.monotonic() > deadline or not _holder_is_dead(text):
+        now = time.monotonic()
+        if now > deadline or (now > sure_at and not _holder_is_dead(text)):
             raise _refuse(text)
         time.sleep(0.05)
 
@@ -150,15 +197,23 @@ def remote_lock(storage: Storage, name: str, beat_secs: float = BEAT_SECS) -> It
 
 
 def _check_remote(storage: Storage, name: str, token: str) -> None:
+    text = _remote_text(storage, name)
+    if _is_held(text, token):
+        raise _refuse(text)
+
+
+def _remote_text(storage: Storage, name: str) -> str:
     try:
-        text = read_all(storage, name).decode("utf-8", "replace")
+        return read_all(storage, name).decode("utf-8", "replace")
     except ObjectGone:
-        return
+        return ""
+
+
+def _is_held(text: str, token: str = "") -> bool:
+    """Is this the lock of someone who is alive, and has another token?"""
     try:
         holder = json.loads(text)
         alive = time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
-        someone_else = holder["token"] != token
+        return bool(alive and holder["token"] != token)
     except (ValueError, KeyError, TypeError):
-        return  # half a lock is nobody's
-    if alive and someone_else:
-        raise _refuse(text)
+        return False  # half a lock is nobody's

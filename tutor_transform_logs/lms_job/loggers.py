@@ -51,11 +51,14 @@ class Loggers:
         return Outcome(stored=len(parcels))
 
 
-def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_terminal: bool) -> StatementLogger:
+def open_logger(
+    transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_console: bool, quiet: bool
+) -> StatementLogger:
     """Set the type's logger up for this run.
 
     ``toggled_on``: ERB's own toggle. A dry run logs every statement whatever the toggle and the LMS's logging say.
-    On a terminal the console output is muted, unless the statements are what the user asked to see.
+    On a terminal the console output is muted, unless the statements are what the user asked to see; ``quiet`` mutes it
+    wherever it goes.
     """
     logger = logging.getLogger(NAMES[transformer_type])
     if dry_run:
@@ -63,17 +66,18 @@ def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, wanted_o
             logger.setLevel(logging.INFO)
         if not logger.hasHandlers():
             logger.addHandler(logging.StreamHandler(sys.stdout))
-    elif not wanted_on_terminal:
-        _mute_terminals(logger)
+    if not wanted_on_console and (quiet or not dry_run):
+        _mute_console(logger, terminals_only=not quiet)
     return StatementLogger(transformer_type, toggled_on or dry_run)
 
 
-def _mute_terminals(logger: logging.Logger) -> None:
-    """Keep this logger's records from every handler that writes to a terminal."""
+def _mute_console(logger: logging.Logger, terminals_only: bool) -> None:
+    """Keep this logger's records from every handler that writes to a standard stream, or to a terminal."""
     current: logging.Logger | None = logger
     while current is not None:
         for handler in current.handlers:
             stream: Any = getattr(handler, "stream", None)
-            if stream is not None and hasattr(stream, "isatty") and stream.isatty():
+            on_console = stream in (sys.stdout, sys.stderr) and not terminals_only
+            if on_console or (stream is not None and hasattr(stream, "isatty") and stream.isatty()):
                 handler.addFilter(lambda record: record.name != logger.name)
         current = current.parent if current.propagate else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from . import dead_letters
-from .backoff import delays
+from .backoff import delays, wait
 from .delivery import Made, Outcome, Parcel, Rejection
 from .errors import OutOfReach, Refused
-
-log = logging.getLogger(__name__)
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
@@ -194,8 +191,7 @@ class Lrs:
             delay = next(waits, None)
             if delay is None or time.monotonic() + asked > deadline:
                 raise OutOfReach(f"{self.name} {said}. Run again to resume.")
-            log.info("%s %s; trying again in %.0f s", self.name, said, max(delay, asked))
-            time.sleep(max(delay, asked))
+            wait(f"{self.name} {said}", max(delay, asked))
 
     def _taken(self, response: requests.Response) -> bool:
         """Did the endpoint take the batch? ``False``: it may take it later. Raises for all other answers."""

@@ -21,8 +21,8 @@ class Pace:
         self._free_at = context.Value("d", now)
         self._due_at = context.Value("d", now)
 
-    def after_batch(self, events: int, sent: bool) -> None:
-        """Sleep until the next batch may begin, after one of ``events`` events."""
+    def after_batch(self, events: int, sent: bool) -> float:
+        """How many seconds to rest before the next batch may begin, after one of ``events`` events."""
         until = 0.0
         if self._sleep and sent:
             with self._free_at.get_lock():
@@ -33,6 +33,4 @@ class Pace:
                 earliest = time.monotonic() - BURST_SECS
                 self._due_at.value = max(self._due_at.value, earliest) + events / self._rate
                 until = max(until, self._due_at.value)
-        delay = until - time.monotonic()
-        if delay > 0:
-            time.sleep(delay)
+        return max(0.0, until - time.monotonic())

@@ -58,6 +58,8 @@ class Result:
     """Where the report for a browser is."""
     reported: float = field(default_factory=time.time)
     status: int = DONE
+    running: bool = False
+    """Somebody is at it now."""
     halted: str = ""
     """What ended the run early, in words."""
 
@@ -132,6 +134,12 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
     }
 
 
+def brief(config: JobConfig, result: Result) -> dict[str, Any]:
+    """The result without what may be long."""
+    return {name: value for name, value in to_json(config, result).items() if name not in LONG}
+
+
+LONG = ("objects", "event_types", "days")
 LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
 STATEMENT_NAMES = ("made", "stored", "already_there", "rejected", "not_routed")
 

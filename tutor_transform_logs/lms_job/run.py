@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from . import console
 from .config import JobConfig
 from .cpus import worker_count
 from .database import read_from
@@ -19,7 +18,7 @@ from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
 from .filters import TAKE_ALL, Filters
 from .ledger import Ledger, job_identity, job_key
-from .lock import local_lock, remote_lock
+from .lock import REMOTE_LOCK, local_lock, remote_lock, who_runs
 from .loggers import Loggers, open_logger
 from .looking import look
 from .pace import Pace
@@ -27,10 +26,12 @@ from .plan import OUT_OF_RANGE, USUAL_NOTES, make_plan, starts_anew
 from .plan_model import Plan, Segment, share
 from .progress import Progress, Teller
 from .report import load_entries, make_report, make_status
+from .result import brief
 from .retry import make_retry_plan
 from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
 from .signposts import NOTHING_NEW, RESUMING
+from .standing import standing
 from .storage import Storage, join_name, open_storage
 from .summary import summary
 from .text import count, printable, size
@@ -85,9 +86,8 @@ class Run:
                 return status
             plan, _ = self._plan()
             if plan.segments:
-                print()
                 self._work(plan)
-                status = max(status, self._report(plan))
+                status = max(status, self._report(plan, again=True))
             return status
 
     def _retry(self) -> int:
@@ -108,7 +108,7 @@ class Run:
     def plan(self) -> int:
         """The phase PLAN alone."""
         with self._locked():
-            plan = self._retry_plan() if self._config.retry_failed else self._plan()[0]
+            plan = self._retry_plan() if self._config.retry_failed else self._plan(console.result)[0]
             if not plan.segments:
                 self._nothing_to_do(plan)
         return DONE
@@ -130,12 +130,20 @@ class Run:
         """Print where the job stands; nothing is started and nothing is changed."""
         plan = self._ledger.load_plan()
         if plan is None:
-            print(f"This job has not run yet (ledger: {self._ledger.where()}).")
+            console.result(f"This job has not run yet (ledger: {self._ledger.where()}).", "never_run")
             return DONE
-        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
-        print(f"Plan {plan.name}, begun {begun} UTC, {'finished' if plan.finished else 'NOT finished'}.\n")
         self._use_output_of(plan)
-        print(summary(self._config, make_status(plan, self._ledger, self._destinations), _width()))
+        holder = who_runs(self._ledger.storage, self._ledger.directory, self._config.ledger.is_local)
+        where = standing(plan, load_entries(plan, self._ledger, self._destinations), holder)
+        if not plan.segments:
+            # A later run has found nothing new, and made this of the plan.
+            text = f"{where}\nThe last result: {self._ledger.where(plan.name)}"
+            console.result(text, "status", fields=where.to_json())
+            return DONE
+        result = make_status(plan, self._ledger, self._destinations)
+        result.running = holder is not None
+        text = f"{where}\n\n{summary(self._config, result, _width())}"
+        console.result(text, "status", fields={**brief(self._config, result), **where.to_json()})
         return DONE
 
     def verify(self) -> int:
@@ -154,14 +162,13 @@ class Run:
             status, words = look(
                 self._config, plan, self._ledger, self._source, self._store, self._destinations, transformer, missing
             )
-            print(words, flush=True)
+            console.result(words, "verified")
             if not self._config.repair or not missing.count:
                 return status
-            print()
             _say(f"Repairing: {count(missing.count, 'statement')} to send again.")
             plan = make_repair_plan(self._ledger, plan, lines)
             self._work(plan)
-            return after_repair(self._report(plan), status, missing)
+            return after_repair(self._report(plan, again=True), status, missing)
 
     def _finish_retry(self, plan: Plan) -> None:
         """Before a repair: bring one that was stopped, or a retry, to its end."""
@@ -181,7 +188,7 @@ class Run:
             lock = local_lock(self._ledger.where())
         else:
             own = open_storage(config.ledger, config.lrs_max_wait_secs)
-            lock = remote_lock(own, join_name(self._ledger.directory, "lock.json"))
+            lock = remote_lock(own, join_name(self._ledger.directory, REMOTE_LOCK))
         return lock
 
     def _plan_in_hand(self) -> Plan:
@@ -191,10 +198,11 @@ class Run:
         self._use_output_of(plan)
         return plan
 
-    def _plan(self) -> tuple[Plan, bool]:
-        """The plan, and whether it was begun by an earlier run."""
+    def _plan(self, tell: Callable[..., None] = console.say) -> tuple[Plan, bool]:
+        """The plan, and whether it was begun by an earlier run; ``tell`` gets it in words."""
         before = None if starts_anew(self._config) else self._ledger.load_plan()
         names = [one.id for one in self._destinations]
+        _say(printable(f"Listing {self._config.source}."))
         plan = make_plan(self._config, self._source, self._ledger, names)
         if before is None:
             self._ledger.save_identity(job_identity(self._config), plan.number)
@@ -204,7 +212,7 @@ class Run:
         left, in_the_middle = self._left(plan) if resumed else (plan.segments, 0)
         done_before = sum(1 for one in plan.objects if one.note)
         self._say_filters()
-        _say(
+        tell(
             (f"{RESUMING}{plan.name}, begun {begun} UTC. " if resumed else "")
             + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
             + (f", {done_before:,} of them passed over. " if done_before else ". ")
@@ -214,7 +222,16 @@ class Run:
                 if resumed
                 else ""
             )
-            + f", {size(sum(segment.stored_bytes for segment in left))}."
+            + f", {size(sum(segment.stored_bytes for segment in left))}.",
+            "plan",
+            fields={
+                "plan": plan.number,
+                "resumed": resumed,
+                "objects": len(plan.objects),
+                "segments": len(plan.segments),
+                "segments_left": len(left),
+                "bytes_left": sum(segment.stored_bytes for segment in left),
+            },
         )
         return plan, resumed
 
@@ -232,18 +249,20 @@ class Run:
 
     def _nothing_to_do(self, plan: Plan) -> None:
         if self._config.retry_failed:
-            print(f"{NOTHING_NEW}the ledger: there are no dead letters to retry.")
+            console.result(f"{NOTHING_NEW}the ledger: there are no dead letters to retry.", "nothing_new")
             return
         # A run that was killed at the very end of its plan has left these.
         self._ledger.drop_dead_batches()
         objects = count(len(plan.objects), "object")
         out_of_range = any(one.note == OUT_OF_RANGE for one in plan.objects)
         why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
-        print(f"{NOTHING_NEW}{objects}: {why}. To do it all again: --restart.")
-        for one in plan.objects:
-            if one.note not in USUAL_NOTES:
-                print(printable(f"{one.name}: {one.note}"))
-        print(f"Ledger: {self._ledger.where()}")
+        lines = [f"{NOTHING_NEW}{objects}: {why}. To do it all again: --restart."]
+        lines += [printable(f"{one.name}: {one.note}") for one in plan.objects if one.note not in USUAL_NOTES]
+        ledger = self._ledger.where()
+        text = "\n".join([*lines, f"Ledger: {ledger}"])
+        console.result(
+            text, "nothing_new", fields={"message": lines[0], "objects": len(plan.objects), "ledger": ledger}
+        )
 
     def _work(self, plan: Plan) -> None:
         """Do the plan's segments; what ended the work early is kept for the report."""
@@ -251,14 +270,15 @@ class Run:
         _collect_rarely()
         transformer = self._transformer()
         statement_logger = open_logger(
-            config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements
+            config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements, config.quiet
         )
         index, of = self._share
         segments = share(plan.segments, index, of) if of > 1 else plan.segments
         # The limits are the run's: what runs at the same time elsewhere gets its part of them.
         pace = Pace(config.sleep_between_batches_secs * of, config.max_events_per_second / of)
-        progress = Progress(sum(segment.stored_bytes for segment in segments))
-        _show_log(progress.say)
+        workers = min(worker_count(config.workers), max(len(segments), 1))
+        progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
+        console.show_log(progress.say, progress.wait)
 
         def worker(teller: Teller) -> Worker:
             tools = Tools(
@@ -275,7 +295,7 @@ class Run:
 
         def forked(channel: Channel) -> None:
             self._reopen(plan)
-            _show_log(channel.say)
+            console.show_log(channel.say, channel.wait)
             mine = worker(channel)
             while (work := channel.next_segment()) is not None:
                 segment, stopped_elsewhere = work
@@ -284,9 +304,8 @@ class Run:
                 channel.send("stopped", mine.stopped)
 
         try:
-            count = worker_count(config.workers)
-            if min(count, len(segments)) > 1:
-                pool = Pool(count, forked, progress)
+            if workers > 1:
+                pool = Pool(workers, forked, progress)
                 self._stopped = pool.stopped
                 pool.run(segments, len(self._destinations))
                 self._halted = pool.halted
@@ -300,6 +319,7 @@ class Run:
             self._halted = error
         finally:
             progress.close()
+            console.show_log(console.say, console.tell_wait)
 
     def _transformer(self) -> Transformer:
         config = self._config
@@ -341,10 +361,13 @@ class Run:
         if self._store is not None:
             self._destinations = [self._files(plan.output)]
 
-    def _report(self, plan: Plan) -> int:
+    def _report(self, plan: Plan, again: bool = False) -> int:
+        """``again``: not the first one of this run."""
         stores = {Files.id: self._store} if self._store is not None else {}
         result = make_report(self._config, plan, self._ledger, self._destinations, stores, self._stopped, self._halted)
-        print(summary(self._config, result, _width()), flush=True)
+        text = summary(self._config, result, _width())
+        level = console.INFO if result.status == DONE else console.WARNING
+        console.result(f"\n{text}" if again else text, "result", level, brief(self._config, result))
         return result.status
 
 
@@ -358,20 +381,8 @@ def _collect_rarely() -> None:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    console.say(message)
 
 
 def _width() -> int:
     return min(shutil.get_terminal_size().columns, WIDEST)
-
-
-def _show_log(say: Callable[[str], None]) -> None:
-    """The job's own log (a server that is away, a wait) goes where the progress goes, on lines of its own."""
-
-    class ToProgress(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            say(self.format(record))
-
-    logger = logging.getLogger("tutor_transform_logs")
-    logger.handlers[:] = [ToProgress()]
-    logger.propagate = False

@@ -6,6 +6,8 @@ whatever name it has now, and another log that has taken its name is not mistake
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +16,12 @@ from .plan_model import HEAD_BYTES, Content, ContentIndex, Segment
 from .reader import BrokenObject, compression, decompressed
 from .storage import Readable, Storage, StoredObject
 
+log = logging.getLogger(__name__)
+
 # Enough stored bytes to unpack HEAD_BYTES from, whatever packed them (bzip2 works in blocks of up to 900 kB).
 HEAD_STORED_BYTES = 1024**2
+# In an object store, many objects take a while.
+SAY_SECS = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,12 @@ class Seen:
 
 def look_at_all(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[Seen]:
     """Read the first bytes of every object. Contents that ``index`` does not know are added to it."""
-    seen = []
+    seen: list[Seen] = []
+    said = time.monotonic()
     for entry in found:
+        if time.monotonic() - said >= SAY_SECS:
+            said = time.monotonic()
+            log.info("Looking at the first bytes of each object: %s so far.", f"{len(seen):,}")
         kind, head = read_head(source, entry.name, entry.size) if entry.size else ("", b"")
         number = index.find_or_add(entry.name, head).id if entry.size else 0
         seen.append(Seen(entry.name, entry.size, kind, number))

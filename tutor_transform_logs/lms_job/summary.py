@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from .config import JobConfig
@@ -14,7 +15,9 @@ MOST_OBJECTS = 20
 
 def summary(config: JobConfig, result: Result, width: int) -> str:
     """The table, in at most ``width`` columns where names allow."""
-    return "\n".join([*_objects(result, width), "", *_lines(result), "", *_destinations(result), *_end(config, result)])
+    return "\n".join(
+        [*_objects(result, width), "", *_lines(result, width), "", *_destinations(result, width), *_end(config, result)]
+    )
 
 
 def _objects(result: Result, width: int) -> Iterator[str]:
@@ -41,30 +44,36 @@ def _object(one: ObjectResult, room: int) -> Iterator[str]:
         yield f"    {printable(note)}"
 
 
-def _lines(result: Result) -> Iterator[str]:
+def _row(name: str, count: int, meaning: str, width: int) -> str:
+    """A count and what it means, which goes on below itself where the terminal is narrow."""
+    row = f"  {name:<16}{count:>11,}  "
+    return textwrap.fill(row + meaning, max(width, len(row) + 20), subsequent_indent=" " * len(row)).rstrip()
+
+
+def _lines(result: Result, width: int) -> Iterator[str]:
     yield f"{'lines':<16}{result.counts.lines:>13,}"
     for name, meaning in OUTCOMES:
         count = getattr(result.counts, name)
         if count or name in ("transformed", "unknown_event"):
-            yield f"  {name.replace('_', ' '):<16}{count:>11,}  {meaning}"
+            yield _row(name.replace("_", " "), count, meaning, width)
 
 
-def _destinations(result: Result) -> Iterator[str]:
+def _destinations(result: Result, width: int) -> Iterator[str]:
     for one in result.destinations:
         yield f"statements to {one.name}"
-        yield from _destination(one)
+        yield from _destination(one, width)
 
 
-def _destination(one: DestinationResult) -> Iterator[str]:
+def _destination(one: DestinationResult, width: int) -> Iterator[str]:
     counts = one.counts
-    yield f"  {'made':<16}{counts.made:>11,}"
-    yield f"  {'stored':<16}{counts.stored:>11,}"
+    yield _row("made", counts.made, "", width)
+    yield _row("stored", counts.stored, "", width)
     if counts.already_there:
-        yield f"  {'already there':<16}{counts.already_there:>11,}"
+        yield _row("already there", counts.already_there, "", width)
     if counts.rejected:
-        yield f"  {'rejected':<16}{counts.rejected:>11,}  dead letters: not taken as they are"
+        yield _row("rejected", counts.rejected, "dead letters: not taken as they are", width)
     if counts.not_routed:
-        yield f"  {'not routed':<16}{counts.not_routed:>11,}  kept from this router by its match_params"
+        yield _row("not routed", counts.not_routed, "kept from this router by its match_params", width)
     if one.stopped:
         yield f"  stopped: {one.stopped}"
 
@@ -75,7 +84,7 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield ""
         yield f"dead letters    {sum(failed.values()):>13,}"
         for reason, count in failed.items():
-            yield f"  {reason:<16}{count:>11,}"
+            yield _row(reason, count, "", 0)
         if result.dead_letters:
             yield f"  in {printable(result.dead_letters)}"
     yield ""
@@ -88,6 +97,8 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
     if result.differences:
         yield "NOT everything is accounted for; please report this:"
         yield from (f"  {difference}" for difference in result.differences)
+    elif result.running and not result.done:
+        yield "Not finished: it is running."
     elif result.done:
         yield "Every line and every statement is accounted for."
     else:

@@ -17,6 +17,12 @@ def size(amount: float) -> str:
     return f"{amount:.1f} TB"
 
 
+def of(part: float, whole: float) -> str:
+    """A part of a number of bytes for people: 1.2 of 2.6 GB."""
+    some, unit = size(part).split()
+    return f"{some} of {size(whole)}" if size(whole).endswith(f" {unit}") else f"{some} {unit} of {size(whole)}"
+
+
 def duration(secs: float) -> str:
     """Seconds for people: 3 min."""
     if secs < 90:

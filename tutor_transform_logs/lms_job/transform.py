@@ -10,7 +10,6 @@ import importlib
 import json
 import logging
 import re
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -19,14 +18,12 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
 from . import dead_letters, erb_patches
-from .backoff import delays
+from .backoff import delays, wait
 from .errors import JobError, OutOfReach
 from .events import Event, parse
 from .lookups import Lookups
 from .short_cut import NotJson, XapiShortCut, xapi_short_cut
 from .skip import Skip
-
-log = logging.getLogger(__name__)
 
 TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
 LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
@@ -237,7 +234,7 @@ def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
     delay = next(waits, None)
     if delay is None:
         raise OutOfReach(f"The LMS's database does not answer ({error}). Run again to resume.") from None
-    time.sleep(delay)
+    wait(f"The LMS's database does not answer ({error})", delay)
 
 
 def _make_id_stable(envelope: dict[str, Any], raw: bytes, index: int) -> None:

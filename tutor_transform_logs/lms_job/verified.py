@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO
 
-from . import dead_letters
+from . import console, dead_letters
 from .dead_letters import DELIVER, DeadLetter
 from .errors import DONE, FAILED, REJECTED, STOPPED, JobError
 from .text import count, printable
@@ -101,7 +101,7 @@ def after_repair(sent: int, looked: int, missing: MissingLines) -> int:
     """Say how a repair ended; gives the exit status of all of it. ``sent`` is that of the run that sent the lines."""
     if sent in (DONE, REJECTED):
         rejected = ", but for those that were rejected" if sent == REJECTED else ""
-        print(f"Repaired: {count(missing.count, 'missing statement')} sent again{rejected}.")
+        console.result(f"Repaired: {count(missing.count, 'missing statement')} sent again{rejected}.", "repaired")
     if sent == DONE and looked == REJECTED and missing.others:
         return REJECTED
     return sent

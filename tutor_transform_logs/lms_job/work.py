@@ -26,6 +26,9 @@ from .source_objects import find_again, still_holds
 from .storage import Storage
 from .transform import Transformer
 
+# A shorter rest is not worth a word.
+TOLD_REST_SECS = 1.0
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -108,7 +111,8 @@ class Worker:
         first = min(entries.values(), key=lambda entry: entry.position)
         made = Ahead(
             batches(
-                self._tools.progress.watch(self._tools.source),
+                # How much of a compressed object is done is known by what was read of it alone.
+                self._tools.progress.watch(self._tools.source) if segment.compression else self._tools.source,
                 self._tools.transformer,
                 segment,
                 (first.position, first.line),
@@ -124,16 +128,23 @@ class Worker:
             made.close()
 
     def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
+        progress = self._tools.progress
         self._began = time.monotonic()
         for batch in made:
             if batch.gone and not last_try:
                 return False
             self._tools.statement_logger.write(batch.made)
-            self._tools.progress.add_counts(self._deliver_to_all(segment, entries, batch))
+            progress.add_counts(self._deliver_to_all(segment, entries, batch))
             if not entries:
                 break
+            if not segment.compression:
+                progress.add_bytes(batch.end - batch.start)
             if not batch.last:
-                self._tools.pace.after_batch(batch.counts.transformed + batch.counts.untransformable, bool(batch.made))
+                events = batch.counts.transformed + batch.counts.untransformable
+                rest = self._tools.pace.after_batch(events, bool(batch.made))
+                if rest >= TOLD_REST_SECS:
+                    progress.rest(rest)
+                time.sleep(rest)
             self._began = time.monotonic()
         return True
 

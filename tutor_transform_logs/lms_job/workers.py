@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import connections
 
+from .console import Waiting
 from .counts import Counts
 from .errors import JobError, OutOfReach
 from .plan_model import Segment
@@ -34,6 +35,8 @@ TRIES = 2
 PR_SET_PDEATHSIG = 1
 
 Message = tuple[str, Any]
+# What is told of a worker, and not of the run.
+OF_ONE_WORKER = ("begin", "add_counts", "rest", "wait")
 
 
 class Channel:
@@ -68,12 +71,20 @@ class Channel:
     def add_counts(self, counts: Counts) -> None:
         self.send("add_counts", counts)
 
+    def rest(self, secs: float) -> None:
+        self.send("rest", secs)
+
+    def wait(self, waiting: Waiting) -> None:
+        self.send("wait", waiting)
+
     def say(self, message: str) -> None:
         self.send("say", message)
 
 
 @dataclass
 class _Child:
+    number: int
+    """From 0; one that takes another's place has its number."""
     process: Any
     pipe: Connection
     segment: Segment | None = None
@@ -117,10 +128,11 @@ class Pool:
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe()
         others = [child.pipe for child in self._children]
+        number = min(set(range(self.count)) - {child.number for child in self._children})
         process = context.Process(target=_child_main, args=(self.body, theirs, [ours, *others], os.getpid()))
         process.start()
         theirs.close()
-        self._children.append(_Child(process, ours))
+        self._children.append(_Child(number, process, ours))
 
     def _hear(self) -> None:
         pipes = {child.pipe: child for child in self._children}
@@ -139,6 +151,8 @@ class Pool:
                 self.stopped.update(value)
             elif kind == "halted":
                 self.halted = value
+            elif kind in OF_ONE_WORKER:
+                getattr(self.progress, kind)(value, child.number)
             else:
                 getattr(self.progress, kind)(value)
 
@@ -146,6 +160,7 @@ class Pool:
         """A worker has ended: as it should, or by being killed; then another takes up where its ledger ends."""
         child.process.join()
         self._children.remove(child)
+        self.progress.end(child.number)
         if child.process.exitcode == 0:
             return
         how = (

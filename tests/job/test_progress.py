@@ -1,0 +1,277 @@
+"""What a run says while it runs: on a terminal, in a pipe, to a program; and what it says to those who ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.job.runs import Site
+from tests.job.test_console import run_on_a_terminal
+from tests.services.http_sinks import Answer, ScriptedLrs
+from tests.services.job import JobRun, local, start_job
+from tests.services.object_store import Bucket
+from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job import console
+from tutor_transform_logs.lms_job.console import Waiting
+from tutor_transform_logs.lms_job.counts import Counts
+from tutor_transform_logs.lms_job.estimate import FIRST_SAID_SECS, Estimate
+from tutor_transform_logs.lms_job.lock import Holder, remote_lock, who_runs
+from tutor_transform_logs.lms_job.progress import FIRST_INTERVAL, LONGEST_INTERVAL, Progress, interval
+from tutor_transform_logs.lms_job.text import of
+
+MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
+
+
+@given(st.floats(1, 1e9), st.floats(0.01, 30), st.integers(1, 400))
+def test_at_an_even_speed_the_time_left_is_right(speed: float, step: float, steps: int) -> None:
+    estimate = Estimate(0.0)
+    for number in range(1, steps + 1):
+        estimate.done(speed * step, number * step)
+    now = steps * step
+    left = estimate.secs_left(speed * 100, now)
+    if now < FIRST_SAID_SECS:
+        assert left is None
+    else:
+        assert left == pytest.approx(100, rel=0.3 if step > 1 else 0.02)
+
+
+def test_the_time_left_follows_the_speed_and_is_not_said_too_early() -> None:
+    estimate = Estimate(0.0)
+    assert estimate.secs_left(100, 60.0) is None
+    for second in range(61, 200):
+        estimate.done(10, float(second))
+    fast = estimate.secs_left(1000, 200.0)
+    assert fast == pytest.approx(100, rel=0.2)
+    # Nothing comes any more: it can only take longer.
+    slower = [estimate.secs_left(1000, 200.0 + wait) for wait in (10, 60, 300)]
+    assert [*slower] == sorted(slower)  # type: ignore[type-var]  # none of them is None any more
+    assert slower[-1] > 10 * fast  # type: ignore[operator]
+    assert estimate.secs_left(0, 600.0) == 0
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_long_run_speaks_less_often(one: float, other: float) -> None:
+    assert FIRST_INTERVAL <= interval(one) <= LONGEST_INTERVAL
+    assert (interval(one) <= interval(other)) or one > other
+
+
+def test_a_part_of_a_size_names_its_unit_once() -> None:
+    assert of(1.25e9, 2.6e9) == "1.2 of 2.6 GB"
+    assert of(12e6, 2.6e9) == "12.0 MB of 2.6 GB"
+    assert of(0, 900) == "0 of 900 B"
+
+
+@pytest.fixture
+def plain_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    console.set_up(console.TEXT, quiet=False)
+    yield
+    console.set_up(console.TEXT, quiet=False)
+
+
+@pytest.mark.usefixtures("plain_console")
+def test_the_trouble_of_all_workers_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(100, workers=4)
+    for worker in range(4):
+        progress.begin("a.log", worker)
+        progress.wait(Waiting("the LRS does not answer", 2.5), worker)
+    progress.wait(Waiting("the database does not answer", 0.4), 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "the LRS does not answer; trying again in 2 s",
+        "the database does not answer; trying again in 1 s",
+    ]
+
+
+@pytest.mark.usefixtures("plain_console")
+def test_a_plain_line_says_what_each_worker_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress(4_000_000, workers=3)
+    progress.begin("a.log", 0)
+    progress.begin("b.log", 1)
+    progress.rest(2.0, 2)
+    for _ in range(12):
+        clock[0] += 1
+        progress.add_bytes(100_000)
+        progress.add_counts(Counts(lines=100, transformed=50, unknown_event=50, made=50), 0)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == (
+        "25%, 1.0 of 4.0 MB, 900 lines, 450 events (45/s), about 30 s left: a.log, b.log, resting for 2 s"
+    )
+    assert len(said) == 2
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def run(site: Site, **more: Any) -> JobRun:
+    return site.run(site.source(), site.to_files(), **more)
+
+
+def test_quiet_says_the_result_and_no_more(site: Site) -> None:
+    site.log(MIX)
+    done = run(site, quiet=True)
+    assert done.status == 0
+    assert done.stderr == ""
+    assert "accounted for." in done.stdout
+    failed = run(site, quiet=True, source_prefix="nothing", restart=True)
+    assert failed.status == 1
+    [line] = failed.stderr.splitlines()
+    assert "nothing" in line
+
+
+def test_a_quiet_rehearsal_only_counts(site: Site) -> None:
+    log = site.log(MIX)
+    done = run(site, quiet=True, dry_run=True)
+    assert done.stderr == ""
+    assert '"version": "1.0.3"' not in done.stdout
+    assert re.search(rf"\n  stored +{log.xapi.statements}\n", done.stdout)
+
+
+def test_nothing_is_said_twice(site: Site) -> None:
+    site.log(MIX)
+    done = run(site, lms=site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False))
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert len(said) == len(set(said))
+    assert done.stdout.startswith("object ")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_to_a_program_every_line_is_json(site: Site, scripted_lrs: ScriptedLrs, workers: int) -> None:
+    site.log(Mix(good=400, broken=1))
+    scripted_lrs.script = [None, Answer(503, {"detail": "busy"})]
+    endpoint = {"url": scripted_lrs.url, "username": "u", "password": "p"}
+    # The LMS's own log of statements is another matter.
+    lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False)
+    done = site.run(
+        site.source(),
+        {"destination_provider": "LRS", "lrs_endpoints": [endpoint]},
+        log_format="json",
+        workers=workers,
+        batch_size=50,
+        segment_bytes=64 * 1024,
+        lms=lms,
+    )
+    assert done.status == 0, done.stderr
+    said = lines_of(done.stderr)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", one["time"]) for one in said)
+    assert all(one["level"] in ("info", "warning") and one["message"] for one in said)
+    events = [one["event"] for one in said]
+    assert events.count("plan") == 1
+    [waiting] = [one for one in said if one["event"] == "waiting"]
+    assert "answers 503" in waiting["message"]
+    assert waiting["level"] == "warning"
+    assert waiting["seconds"] > 0
+    [result] = lines_of(done.stdout)
+    assert result["event"] == "result"
+    assert done.result is not None
+    for name in ("lines", "reasons", "status", "destinations", "page", "dead_letters"):
+        assert result[name] == done.result[name]
+
+    again = lines_of(
+        site.run(site.source(), {"destination_provider": "LRS", "lrs_endpoints": [endpoint]}, log_format="json").stdout
+    )
+    assert [one["event"] for one in again] == ["nothing_new"]
+
+
+def test_an_error_is_json_too(site: Site) -> None:
+    failed = run(site, log_format="json", quiet=True, source_prefix="nothing")
+    assert failed.status == 1
+    assert failed.stdout == ""
+    [line] = lines_of(failed.stderr)
+    assert (line["level"], line["event"], line["status"]) == ("error", "error", 1)
+    assert "nothing" in line["message"]
+
+
+@pytest.mark.usefixtures("lms")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_each_worker_has_a_line_on_a_terminal(site: Site, columns: int) -> None:
+    site.log(Mix(good=600, page_view=400), name=f"tracking.log-{'long' * 30}")
+    status, seen = run_on_a_terminal(site, columns=columns, workers=2, segment_bytes=64 * 1024)
+    assert status == 0, seen
+    drawn = [line for part in seen.split("\n") for line in re.split(r"\r|\x1b\[\w", part) if line.strip()]
+    progress = [line for line in drawn if re.match(r" *\d+% \|| +[12] ", line)]
+    assert any(line.startswith("   1 tracking.log-long") for line in progress)
+    assert any(line.startswith("   2 tracking.log-long") for line in progress)
+    assert any(line.startswith("100% |") for line in progress)
+    assert max(map(len, progress)) <= columns
+    # Nothing but the bar is left above the table.
+    assert not re.search(r"\n +[12] tracking", seen[seen.rindex("100% |") :])
+    # No colours, which some can't see and some do not want.
+    assert not re.search(r"\x1b\[[\d;]*m", seen)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: ScriptedLrs) -> None:
+    site.log(Mix(good=400))
+    scripted_lrs.script = [*[None] * 6, Answer(hang_secs=60)]
+    config = {
+        **site.source(),
+        **local("ledger", site.folder / "ledger"),
+        "destination_provider": "LRS",
+        "lrs_endpoints": [{"url": scripted_lrs.url, "username": "u", "password": "p"}],
+        "batch_size": 50,
+    }
+    before = site.run(config, command="status")
+    assert before.status == 0
+    assert before.stdout.startswith("This job has not run yet ")
+
+    # Nobody reads what it says.
+    process = start_job({**config, "quiet": True}, site.lms, folder=site.folder)
+    wait_until(lambda: len(scripted_lrs.requests) == 7)
+    running = site.run(config, command="status")
+    assert running.status == 0, running.stderr
+    assert re.match(r"Plan 0001, begun .* UTC, running\.\nRun by pid \d+ on \S+, for \d+ s\.\n", running.stdout)
+    assert f"Run by pid {process.pid} on " in running.stdout
+    share = re.search(r"\nDone: .* \((\d+)%\), 0 of 1 segment\.\n", running.stdout)
+    assert share is not None
+    assert 65 < int(share[1]) < 85
+    assert re.search(r"\n  stored +300\n", running.stdout)
+    assert running.stdout.endswith("\nNot finished: it is running.\n")
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    stopped = site.run(config, command="status", log_format="json")
+    [line] = lines_of(stopped.stdout)
+    assert (line["event"], line["running"], line["holder"], line["segments_done"]) == ("status", False, None, 0)
+    assert "NOT finished, and not running" in site.run(config, command="status").stdout
+
+    scripted_lrs.script = []
+    assert site.run(config).status == 0
+    finished = site.run(config, command="status")
+    assert finished.stdout.startswith("Plan 0001, finished. Nothing was new when it was last looked for.\n")
+    assert "0001" in finished.stdout.splitlines()[1]
+
+
+def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) -> None:
+    from tutor_transform_logs.lms_job.config import load
+    from tutor_transform_logs.lms_job.storage import open_storage
+
+    storage = open_storage(load({**nanio_bucket.settings("source"), "source_provider": "MINIO"}).source, 5.0)
+    assert who_runs(storage, "job", local=False) is None
+    with remote_lock(storage, "job/lock.json"):
+        holder = who_runs(storage, "job", local=False)
+        assert holder is not None
+        assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heard of 0 s ago", str(holder))
+    assert who_runs(storage, "job", local=False) is None
+
+
+@given(st.text() | st.builds(json.dumps, st.dictionaries(st.sampled_from(["pid", "host", "since", "beat"]), st.text())))
+def test_half_a_lock_is_somebody_all_the_same(text: str) -> None:
+    assert str(Holder.of(text))
