@@ -17,8 +17,11 @@ import pytest
 
 from tests.docs.commands import commands, missing
 from tutor_transform_logs.lms_job import dead_letters, events
+from tutor_transform_logs.lms_job.__main__ import PHASES
+from tutor_transform_logs.lms_job.config import KEYS
 from tutor_transform_logs.lms_job.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.result import LINE_NAMES, STATEMENT_NAMES
+from tutor_transform_logs.settings import SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "tutor_transform_logs"
@@ -72,6 +75,12 @@ def test_every_field_of_the_result_is_explained() -> None:
             if isinstance(key, ast.Constant)}  # fmt: skip
     named = set(re.findall(r"``(\w+)``", page("reference/result")))
     assert keys | set(LINE_NAMES) | set(STATEMENT_NAMES) <= named, "docs/reference/result.rst lacks fields"
+
+
+def test_phases_and_flags_of_the_job_without_tutor_are_explained() -> None:
+    text = page("reference/config-file")
+    flags = set(KEYS) - {setting.key for setting in SETTINGS}
+    assert {*PHASES, *flags} <= set(re.findall(r"``(\w+)``", text)), "docs/reference/config-file.rst lacks some"
 
 
 ERRORS = ("JobError", "Refused", "OutOfReach", "LedgerError", "TutorError")
