@@ -22,6 +22,7 @@ from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 
+FAILED = 1
 # What the job's exit statuses mean to the one who reads the terminal; any other is a failure like any task's.
 ENDINGS = {
     3: "Done, but the destination rejected some statements: see the dead letters in the report above.",
@@ -37,6 +38,7 @@ With nothing set, it reads the LMS's own tracking log and sends xAPI to every le
 configured for. Run it again and it takes up what is new, or what was not finished.
 
 \b
+  tutor local do transform-tracking-logs --check
   tutor local do transform-tracking-logs --dry-run
   tutor local do transform-tracking-logs \\
     --destination-provider LOCAL \\
@@ -81,6 +83,9 @@ class ReplayCommand(click.Command):
             return super().invoke(ctx)
         except TutorError as error:
             status = status_of_job(error)
+            if status == FAILED and ctx.params["check"]:
+                # The check has told all that there is to tell.
+                ctx.exit(status)
             if status not in ENDINGS:
                 raise
             fmt.echo_error(ENDINGS[status])
@@ -117,6 +122,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
     for name, text in (
         ("restart", "Forget what the ledger says is done, and begin anew."),
         ("retry-failed", "Send the dead letters of earlier runs again."),
+        ("check", "Look whether all is ready, what is left to do and how long it takes; change nothing."),
         ("status", "Print where the job stands; start nothing."),
         ("verify", "Transform what was delivered once more and look whether it is there; send nothing."),
         ("repair", "Verify, then send what is missing. What is there is never overwritten."),
@@ -149,6 +155,7 @@ def transform_tracking_logs_job(
     source_config: str | None,
     destination_config: str | None,
     deduplicate: bool,
+    check: bool,
     status: bool,
     verify: bool,
     **options: Any,
@@ -162,6 +169,7 @@ def transform_tracking_logs_job(
         if text is not None:
             values.update(job_config.from_erb(role, text))
     phase = "status" if status else "verify" if verify or options["repair"] else REPLAY
+    phase = "check" if check else phase
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
     values = job_config.with_site_defaults(values, site)

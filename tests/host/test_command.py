@@ -357,3 +357,14 @@ def test_a_date_that_yaml_has_read_is_the_date(tutor: Tutor) -> None:
         file.write("TRANSFORM_LOGS_SINCE: 2026-01-31\nTRANSFORM_LOGS_UNTIL: 2026-02-01T10:00:00+01:00\n")
     config = tutor.replay().config
     assert (config["since"], config["until"]) == ("2026-01-31", "2026-02-01T10:00:00+01:00")
+
+
+def test_check_starts_the_rehearsal_with_the_runs_own_options(tutor: Tutor) -> None:
+    done = tutor.replay("--check", "--since", "2026-01-31", "--deduplicate")
+    assert done.status == 0, done.output
+    assert "tasks/run.sh check /openedx/transform-logs/config/" in done.job["argv"][-1]
+    assert done.config["since"] == "2026-01-31"
+    # The problems are in the job's own words; Tutor's are about docker's command line.
+    failed = tutor.replay("--check", JOB_STATUS="1")
+    assert failed.status == 1
+    assert "Command failed" not in failed.output

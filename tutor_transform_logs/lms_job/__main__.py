@@ -15,7 +15,7 @@ from .config import LRS, JobConfig, read
 from .errors import FAILED, STOPPED, JobError
 from .signals import Interrupted, Interruptions
 
-PHASES = ("run", "plan", "work", "report", "status", "verify")
+PHASES = ("run", "plan", "work", "report", "status", "verify", "check")
 # module -> the distribution that brings it
 NEEDED = {"event_routing_backends": "edx-event-routing-backends", "eventtracking": "event-tracking"}
 NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = read(_text(options.config))
         console.set_up(config.log_format, config.quiet)
         console.show_log(console.say, console.tell_wait)
+        if options.phase == "check":
+            from .check import Check
+
+            return Check(config).run(lambda: _set_up_django(config))
         _set_up_django(config)
         from .run import Run
 

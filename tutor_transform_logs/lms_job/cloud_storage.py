@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from .backoff import delays, wait
 from .config import StorageConfig
-from .errors import ObjectGone, OutOfReach, Refused
+from .errors import NoContainer, ObjectGone, OutOfReach, Refused
 from .storage import StoredObject
 
 CONNECT_TIMEOUT = 20.0
@@ -58,6 +58,10 @@ class CloudStorage:
             if not create:
                 raise
             driver.create_container(self._config.container)
+
+    def check_writable(self, name: str) -> bool:
+        """Only a write could tell."""
+        return False
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         def entries() -> list[StoredObject]:
@@ -198,7 +202,7 @@ class CloudStorage:
     def _refused(self, error: Exception) -> Refused:
         place = f"{self._config.provider} at {self._config.host or 'its default host'}"
         if isinstance(error, ContainerDoesNotExistError):
-            return Refused(f"The container {self._config.container} does not exist ({place}): create it first.")
+            return NoContainer(f"The container {self._config.container} does not exist ({place}): create it first.")
         return Refused(f"{place} refuses the credentials: check the key and the secret.")
 
     def _said(self, error: Exception) -> str:

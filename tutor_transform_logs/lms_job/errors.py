@@ -18,6 +18,10 @@ class Refused(JobError):
     """Something answers, and says no (credentials, a missing container): trying again won't help."""
 
 
+class NoContainer(Refused):
+    """The container does not exist."""
+
+
 class OutOfReach(JobError):
     """Something does not answer, after all the tries that the settings allow: run again to resume."""
 

@@ -31,6 +31,16 @@ class LocalStorage:
             hint = "it must exist and be readable by the job's user"
             raise Refused(f"The directory {self.root} can't be used: {error.strerror}; {hint}.") from None
 
+    def check_writable(self, name: str) -> bool:
+        path = self.root / name
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        if not path.is_dir():
+            path = path.parent
+        if not os.access(path, os.W_OK | os.X_OK):
+            _raise_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        return True
+
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         seen: set[tuple[int, int]] = set()
         links: list[tuple[str, os.stat_result]] = []

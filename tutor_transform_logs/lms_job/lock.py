@@ -137,6 +137,21 @@ def local_lock(directory: str) -> Iterator[None]:
         yield
 
 
+def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
+    """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
+    if not local:
+        _check_remote(storage, join_name(directory, "lock.json"), "")
+        return
+    try:
+        with open(storage.where(join_name(directory, "lock")), encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _refuse(file.read()) from None
+    except FileNotFoundError:
+        pass  # it has never run
+
+
 def _lock(file: IO[str]) -> None:
     deadline = time.monotonic() + GRACE_SECS
     # Somebody who looks who runs the job has the lock for a moment.

@@ -95,6 +95,40 @@ class Lrs:
         self._deliver(singles, outcome)
         return outcome
 
+    def ask(self) -> str:
+        """What the endpoint answers to a request that changes nothing, in words; one try.
+
+        xAPI: for one statement, which takes the credentials. Caliper has no such request: it is only asked whether it
+        is there. Raises :class:`~.errors.JobError` with what to do for an answer that would end a run.
+        """
+        xapi = self.target.transformer_type == "xapi"
+        method, query = (self._session.get, {"limit": "1"}) if xapi else (self._session.head, {})
+        send = partial(method, self._url, params=query, timeout=self._timeout, allow_redirects=False)
+        try:
+            response = self._asked(send, self._taken if xapi else self._is_there, 0.0)
+        except _AtFault as fault:
+            raise Refused(f"{self.name} answers {fault.words}: check its URL.") from None
+        if not xapi:
+            status = response.status_code
+            return f"is there ({status}); Caliper has no way to try the credentials without sending an event"
+        if b'"statements"' not in response.content:
+            status = response.status_code
+            raise Refused(f"{self.name} answers {status}, but without statements: this is no LRS. Check its URL.")
+        return "answers, and takes the credentials"
+
+    def _is_there(self, response: requests.Response) -> bool:
+        """Any answer to HEAD says that somebody is there; not all know HEAD."""
+        if response.status_code in (401, 403):
+            raise self._refused(response)
+        return True
+
+    def _refuse(self, error: requests.RequestException) -> None:
+        """Raise :class:`~.errors.Refused` for an error that another try can't mend."""
+        if isinstance(error, requests.exceptions.SSLError):
+            raise Refused(f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}).") from None
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+            raise Refused(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
+
     def _once_each(self, parcels: Sequence[Parcel], outcome: Outcome) -> list[Parcel]:
         """Equal statements are sent once; another statement with the id of one before it is a conflict."""
         first: dict[str, Parcel] = {}
@@ -182,11 +216,8 @@ class Lrs:
                     return response
                 said = f"answers {response.status_code}{_words(response)}"
                 asked = retry_after(response.headers.get("Retry-After", ""))
-            except requests.exceptions.SSLError as error:
-                raise Refused(f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}).") from None
-            except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as error:
-                raise Refused(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
             except requests.RequestException as error:
+                self._refuse(error)
                 said = f"does not answer ({_cause(error)})"
             delay = next(waits, None)
             if delay is None or time.monotonic() + asked > deadline:

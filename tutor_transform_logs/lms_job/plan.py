@@ -34,27 +34,34 @@ def starts_anew(config: JobConfig) -> bool:
 
 
 def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str]) -> Plan:
-    """Make the plan and save it in the ledger, or take up the one in hand as it is, if it is not finished.
+    """The plan of :func:`next_plan`, saved in the ledger."""
+    old = None if starts_anew(config) else ledger.load_plan()
+    plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations)
+    ledger.save_plan(plan)
+    return plan
+
+
+def next_plan(
+    config: JobConfig, source: Storage, old: Plan | None, last_number: int, destinations: Sequence[str]
+) -> Plan:
+    """Make a plan, or take up the ``old`` one as it is, if it is not finished.
 
     What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
     in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to. Raises
     :class:`~.errors.JobError` if there is nothing to read at all.
     """
-    old = None if starts_anew(config) else ledger.load_plan()
     found, passed_over = chosen(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
     seen = look_at_all(source, found, index)
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, seen)))
     else:
-        number = old.number if old else ledger.last_number()
-        plan = _new_plan(config, source, index, seen, destinations, number + 1)
+        plan = _new_plan(config, source, index, seen, destinations, last_number + 1)
         unread = [SourceObject(one.name, one.size, None, OUT_OF_RANGE) for one in passed_over]
         plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda one: one.name)))
         if not plan.segments:
             # Nothing to do is no plan of its own; what was learned of the objects is kept.
-            plan = replace(finish_plan(plan, {}), number=number)
-    ledger.save_plan(plan)
+            plan = replace(finish_plan(plan, {}), number=last_number)
     return plan
 
 

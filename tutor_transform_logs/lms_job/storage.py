@@ -36,6 +36,12 @@ class Storage(Readable, Protocol):
     def check(self, create: bool = False) -> None:
         """See that the container is there (or make it, with ``create``)."""
 
+    def check_writable(self, name: str) -> bool:
+        """Can ``name`` be written, as far as can be told without writing? ``False``: it can't be told.
+
+        Raises :class:`~.errors.Refused` if it certainly can't.
+        """
+
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """The objects whose names begin with ``prefix``, sorted by name."""
 
