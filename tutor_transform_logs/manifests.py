@@ -14,7 +14,7 @@ from tutor import config as tutor_config
 from tutor_transform_logs import cluster_config, job_config, rendering
 
 NAME = "transform-logs"
-# All phases of a replay, one after the other; "status" and "verify" are phases by themselves.
+# All phases of a replay, one after the other; "status", "verify" and "check" are phases by themselves.
 REPLAY = "run"
 NAME_LABEL = "app.kubernetes.io/name"
 # On each Job and its pods; its value is the phase.
