@@ -258,3 +258,17 @@ def test_it_fits_the_terminal(site: Site, columns: int, monkeypatch: pytest.Monk
     # Paths and URLs are never broken.
     words = [line for line in run.stdout.splitlines() if "/" not in line]
     assert [line for line in words if len(line) > columns] == []
+
+
+def test_programs_get_the_findings_as_json(site: Site) -> None:
+    site.log(MIX)
+    config: dict[str, Any] = {"log_format": "json", "quiet": True, "destination_container": "nowhere"}
+    run = site.run(site.source(), site.to_files(), config, command="check")
+    said = [json.loads(line) for line in run.stdout.splitlines()]
+    [problem] = [one for one in said if one.get("finding") == "problem"]
+    assert (problem["level"], problem["event"]) == ("error", "finding")
+    assert "nowhere can't be used" in problem["message"]
+    [objects] = [one["objects"] for one in said if one["event"] == "objects"]
+    assert [(one["name"], one["first"][:10]) for one in objects] == [("tracking.log", "2026-02-01")]
+    assert [one["lines"] for one in said if one["event"] == "sample"] == [106]
+    assert (said[-1]["event"], said[-1]["problems"], run.status) == ("checked", 1, 1)

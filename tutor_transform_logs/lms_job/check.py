@@ -27,6 +27,7 @@ from .loggers import Loggers
 from .lrs import Lrs
 from .routers import open_endpoints
 from .storage import Storage, open_storage
+from .text import count
 from .transform import Transformer
 
 # A server that does not answer within this time is told as out of reach: a run would wait for it much longer.
@@ -70,11 +71,11 @@ class Check:
 
     def _end(self) -> int:
         problems = self._findings.problems
-        print()
         if not problems:
-            print("Nothing was changed. A run can start.")
+            self._findings.end("Nothing was changed. A run can start.")
             return DONE
-        print(f"Nothing was changed. {problems} problem{'' if problems == 1 else 's'} to solve before a run can start.")
+        many = count(problems, "problem")
+        self._findings.end(f"Nothing was changed. {many} to solve before a run can start.")
         return FAILED
 
     @contextmanager

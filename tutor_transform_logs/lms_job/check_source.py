@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from django.db import router
 
+from . import console
 from .batches import Limits
 from .config import JobConfig
 from .counts import Counts
@@ -28,6 +28,7 @@ from .report import load_entries
 from .sample import Estimate, about, changing_nothing, counted, estimate, places, read_place, try_lines
 from .storage import Storage, StoredObject
 from .text import count, duration, printable, size
+from .times import in_utc
 from .transform import Transformer
 
 SHOWN = 20
@@ -64,7 +65,7 @@ def look_at_source(
         return
     found, passed_over = chosen(config, source, must_exist=True)
     if len(found) > SLOW_OBJECTS:
-        print(f"Looking at {len(found):,} objects ...", file=sys.stderr, flush=True)
+        console.say(f"Looking at {len(found):,} objects ...")
     left = _left(config, source, ledger, found, destinations)
     findings.ok(
         f"source {source.where(config.source.prefix)}: {count(len(found), 'object')}, "
@@ -114,6 +115,7 @@ def _show_objects(findings: Findings, source: Storage, found: Sequence[StoredObj
         room = findings.width - TABLE_INDENT - 17
     rows: list[str] = [f"{'object':<{room}} {'size':>9} {'packed':<6}" + ("  events from to, UTC" if wide else "")]
     unknown = False
+    known: list[dict[str, object]] = []
     for number, one in enumerate(shown):
         if hidden and number == half:
             rows.append(f"... {len(hidden):,} more, {size(sum(each.size for each in hidden))} ...")
@@ -131,7 +133,18 @@ def _show_objects(findings: Findings, source: Storage, found: Sequence[StoredObj
         note = times.problem or notes.get(one.name, "")
         if note:
             rows.append(f"    {printable(note)}")
-    findings.table([" " * TABLE_INDENT + row.rstrip() for row in rows])
+        known.append(
+            {
+                "name": one.name,
+                "size": one.size,
+                "compression": times.compression,
+                "first": in_utc(times.first) if times.first else None,
+                "last": in_utc(times.last) if times.last else None,
+                "note": note,
+            }
+        )
+    fields = {"objects": known, "more": len(hidden)}
+    findings.table([" " * TABLE_INDENT + row.rstrip() for row in rows], "objects", fields)
     if unknown:
         findings.note("The last event of a large compressed object is not known before all of it is read.")
 
@@ -178,7 +191,7 @@ def _show_sample(findings: Findings, counts: Counts) -> None:
             row = f"{name.replace('_', ' '):<16}{number:>7,} {number / counts.lines:>7.1%}"
             rows.append(f"{row}  {meaning}" if INDENT + len(row) + 2 + len(meaning) <= findings.width else row)
     rows += [f"    {reason:<20}{number:>11,}" for reason, number in sorted(counts.reasons.items())]
-    findings.table([" " * INDENT + row for row in rows])
+    findings.table([" " * INDENT + row for row in rows], "sample", counts.to_json())
     events = counts.transformed + counts.untransformable
     for reason, whom in ((UNKNOWN_USER, "users"), (UNKNOWN_COURSE, "courses")):
         if counts.reasons.get(reason, 0) * 2 > events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from . import console
 from .text import printable
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
@@ -29,16 +30,22 @@ class Findings:
         self.problems += 1
         self._say(PROBLEM, text)
 
-    def table(self, lines: list[str]) -> None:
-        print("\n".join(lines), flush=True)
+    def table(self, lines: list[str], event: str, fields: console.Fields) -> None:
+        """Rows for people, ``fields`` for programs."""
+        console.result("\n".join(lines), event, fields=fields)
+
+    def end(self, text: str) -> None:
+        """The last line."""
+        console.result(f"\n{text}", "checked", fields={"message": text, "problems": self.problems})
 
     def _say(self, kind: str, text: str) -> None:
-        label = kind
+        lines: list[str] = []
         for paragraph in text.splitlines():
             # Paths and URLs stay whole, to be copied.
-            lines = textwrap.wrap(
+            lines += textwrap.wrap(
                 printable(paragraph), self.width - INDENT, break_long_words=False, break_on_hyphens=False
             )
-            for line in lines:
-                print(f"{label:<{INDENT}}{line}", flush=True)
-                label = ""
+        labels = [kind, *[""] * len(lines)]
+        shown = "\n".join(f"{label:<{INDENT}}{line}" for label, line in zip(labels, lines, strict=False))
+        level = console.ERROR if kind == PROBLEM else console.INFO
+        console.result(shown, "finding", level, {"finding": kind.lower(), "message": text})
