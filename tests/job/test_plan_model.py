@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.files import OutputFormat
@@ -119,6 +119,7 @@ LOG = bytes(range(256)) * 40
 @given(
     heads=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 100, 255, 256, 300, 4096, 9000])), max_size=8)
 )
+@example(heads=[(1, 256), (0, 300), (0, 256), (0, 300)])
 def test_a_log_is_known_by_its_first_bytes_however_long_it_has_become(heads: list[tuple[int, int]]) -> None:
     """Three logs, seen again and again under new names and at other lengths."""
     index = ContentIndex([])

@@ -184,10 +184,11 @@ class ContentIndex:
         digests.setdefault(content.fingerprint.digest, []).append(content.id)
 
     def find_or_add(self, name: str, head: bytes) -> Content:
-        for length, digests in self._by_length.items():
+        # The longest first: what is known of more of a log is known of that log, and not of one that begins alike.
+        for length in sorted(self._by_length, reverse=True):
             if length > len(head):
                 continue
-            for number in digests.get(Fingerprint.of(head, length).digest, ()):
+            for number in self._by_length[length].get(Fingerprint.of(head, length).digest, ()):
                 if self.contents[number].is_same(name, head):
                     return self.contents[number]
         content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})

@@ -1,10 +1,12 @@
 """Tell from a line's bytes that its event is none that the type transforms, without parsing its JSON.
 
-Most lines of a log are page views and the like. :class:`Skip` says yes only where the full parse
+Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
+``event_source`` one of its last) is told by its name alone: ``json.dumps``, by which trackers write, gives no key
+twice. Any other is looked at with more care: :meth:`Skip.skips` says yes only where the full parse
 (:func:`~.events.parse`) could give no other name than an unknown one, whatever the order of the keys, whatever is
-nested; where it can't tell, it says no, and the line is parsed. On a line that a tracker wrote (a JSON object with an
-``event``) the two agree. On others that are skipped the full parse might have said ``unparsable``: the JSON of a
-skipped line is not checked beyond its last byte.
+nested or twice; where it can't tell, it says no, and the line is parsed. On a line that a tracker wrote (a JSON object
+with an ``event``) the two agree. On others that are skipped the full parse might have said ``unparsable``: the JSON of
+a skipped line is not checked beyond its ends.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
 _NAME = re.compile(rb'"name"\s*(?::\s*(?:"([^"\\]*)(["\\])|[^"\s]))?')
 # What needs no escape in JSON, so that it is written in one way only (save for the escapes above).
 _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
-_COMMON_START = b'{"name": "'
+# A tracker's marks: how its JSON begins, and what stands near its end, before ``page`` (a URL, or null).
+_FIRST_KEY = b'{"name": "'
+_LATE_KEY = b'"event_source": "'
+_LONGEST_END = 500
+_BRACE = ord("}")
+_KEPT_NAMES = 10_000
 
 
 class Skip:
@@ -30,26 +37,58 @@ class Skip:
     def __init__(self, known: Collection[str]) -> None:
         self.usable = all(_PLAIN.fullmatch(name) for name in known)
         self._known = frozenset(name.encode() for name in known if self.usable)
+        self._unknown: set[bytes] = set()
+        """Names met that are none of the known, and have no other meaning than what stands there."""
+
+    def passed(self, text: bytes, start: int, limit: int, ascii_only: bool) -> list[int]:
+        """Where the lines of ``text`` end that are skipped, one after the other from ``start`` on.
+
+        ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
+        """
+        find, unknown, limited = text.find, self._unknown, len(text) > limit
+        ends: list[int] = []
+        while (newline := find(b"\n", start)) >= 0:
+            if limited and newline - start > limit:
+                break
+            begin = find(b"{", start, newline)
+            if not (
+                ascii_only
+                and text.startswith(_FIRST_KEY, begin)
+                and text[newline - 1] == _BRACE
+                and text.rfind(_LATE_KEY, newline - _LONGEST_END, newline) > begin
+                and (
+                    (name := text[begin + len(_FIRST_KEY) : find(b'"', begin + len(_FIRST_KEY))]) in unknown
+                    or self._is_unknown(name)
+                )
+            ) and not self.skips(text[start:newline]):
+                break
+            start = newline + 1
+            ends.append(start)
+        return ends
+
+    def _is_unknown(self, name: bytes) -> bool:
+        """Is what stands up to the next quotation mark the name, or its beginning, of none of the known events?
+
+        Those have no character that has to be escaped, so what is escaped, a quotation mark too, is not in them.
+        """
+        if name in self._known or b"\n" in name or _HIDDEN_ASCII.search(name):
+            return False
+        if len(self._unknown) >= _KEPT_NAMES:
+            self._unknown.clear()
+        self._unknown.add(name)
+        return True
 
     def skips(self, raw: bytes) -> bool:
-        """Is the event of this line certainly none of the known?"""
+        """Is the event of this line certainly none of the known, whoever wrote it?"""
         # A line that was cut off must stay unparsable, and so must one that has no event.
-        if not raw.endswith(b"}") or not raw.isascii() or not (b'"event":' in raw or b'"data":' in raw):
+        if not raw.endswith(b"}") or b"{" not in raw or not raw.isascii():
             return False
-        if b"\\u00" in raw and _HIDDEN_ASCII.search(raw):
+        if not (b'"event":' in raw or b'"data":' in raw) or (b"\\u00" in raw and _HIDDEN_ASCII.search(raw)):
             return False
-        at = 0
-        if raw.startswith(_COMMON_START):
-            at = raw.find(b'"', len(_COMMON_START))
-            name = raw[len(_COMMON_START) : at]
-            # A name with an escape in it is none of the known ones.
-            if name in self._known:
-                return False
-        elif b"{" not in raw:
-            return False
-        at = raw.find(b'"name"', at)
+        at = raw.find(b'"name"')
         while at >= 0:
-            # Every name in the line, at whatever level it is: one of them is the event's.
+            # Every name in the line, at whatever level it is: one of them is the event's. A name with an escape in
+            # it is none of the known ones.
             found = _NAME.match(raw, at)
             if found is None or (found[2] == b'"' and found[1] in self._known):
                 return False
@@ -63,46 +102,43 @@ class Gap(NamedTuple):
     start: int
     number: int
     """Of the first line."""
-    lines: list[bytes]
+    base: int
+    ends: list[int]
+    """Where each line's successor begins, counted from ``base``."""
 
     @property
     def end(self) -> int:
-        return self.start + len(self.lines) + sum(map(len, self.lines))
+        return self.base + self.ends[-1]
 
     def cut(self, count: int) -> tuple[Gap, Gap | None]:
         """The first ``count`` lines, and the rest of them."""
-        first = Gap(self.start, self.number, self.lines[:count])
-        rest = self.lines[count:]
-        return first, Gap(first.end, self.number + count, rest) if rest else None
+        first = Gap(self.start, self.number, self.base, self.ends[:count])
+        rest = self.ends[count:]
+        return first, Gap(first.end, self.number + count, self.base, rest) if rest else None
 
 
 def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
     """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
     chunks = iter(chunks)
-    skips = skip.skips
     open_line = b""
     for chunk in chunks:
-        lines = (open_line + chunk).split(b"\n")
-        open_line = lines.pop()
-        gap: list[bytes] = []
-        for raw in lines:
-            if len(raw) <= limit and skips(raw):
-                gap.append(raw)
+        text = open_line + chunk
+        ascii_only = text.isascii()
+        at = 0
+        while (newline := text.find(b"\n", at)) >= 0:
+            if ends := skip.passed(text, at, limit, ascii_only):
+                gap = Gap(offset, number, offset - at, ends)
+                yield gap
+                offset, number, at = gap.end, number + len(ends), ends[-1]
                 continue
-            if gap:
-                skipped = Gap(offset, number, gap)
-                yield skipped
-                offset, number, gap = skipped.end, number + len(gap), []
-            end = offset + len(raw) + 1
+            raw = text[at:newline]
+            at, end = newline + 1, offset + len(raw) + 1
             if len(raw) > limit:
                 yield from split_lines([raw, b"\n"], offset, number, limit)
             else:
                 yield Line(offset, end, number, raw[:-1] if raw.endswith(b"\r") else raw)
             offset, number = end, number + 1
-        if gap:
-            skipped = Gap(offset, number, gap)
-            yield skipped
-            offset, number = skipped.end, number + len(gap)
+        open_line = text[at:]
         if len(open_line) > limit:
             # Hands on what is kept of it without ever holding it whole; what comes after it is just not skipped.
             yield from split_lines(itertools.chain([open_line], chunks), offset, number, limit)
