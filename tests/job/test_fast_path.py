@@ -117,8 +117,8 @@ SNIPPETS = st.sampled_from(
 )  # fmt: skip
 STARTS = st.sampled_from(
     ['{"name": "/dashboard"', '{"name": "play_video"', '{"name": "a\\"b"', '{"name": "\\\\"',
-     '{"name": "play\\u005fvideo"', '{"name": "/\\u00fc"', "2026 [x] - {" '"name": "problem_check"', '2026 {"name": "x"',
-     '{"a": 1, "name": "play_video"', "x", ""]
+     '{"name": "play\\u005fvideo"', '{"name": "/\\u00fc"', "2026 [x] - {" '"name": "problem_check"',
+     '2026 {"name": "x"', '{"a": 1, "name": "play_video"', "x", ""]
 )  # fmt: skip
 ENDS = st.sampled_from([MARKED, MARKED[:-1], "}", ', "event": 1}', MARKED + " ", MARKED + "\r", MARKED + "x"])
 TRACKED = st.builds(
