@@ -77,6 +77,20 @@ def scene(name: str, number: int) -> Scene:
     )
 
 
+def is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_number_that_json_does_not_have_is_no_statement(way: Way) -> None:
+    event = events.build("edx.completion.block_completion.changed", scene("", 1))
+    event["event"]["completion"] = 1.8e306
+    assert assert_parity(way, json.dumps(event).encode()) == 0
+
+
 def assert_parity(way: Way, raw: bytes) -> int:
     """Compare what the job makes of a line with what ERB makes of it; gives the number of statements."""
     erbs_event = parse_json_event(raw.decode("utf-8", "replace"))
@@ -109,6 +123,12 @@ def assert_parity(way: Way, raw: bytes) -> int:
         else:
             # With ERB's own words, so that the reader of a dead letter can find them.
             assert words in raised.value.words
+        return 0
+    if not all(is_json(one) for one in theirs):
+        # ERB would send a number that JSON does not have (1.8e306 as a per cent is Infinity): no LRS could read it.
+        with pytest.raises(Untransformable) as raised:
+            way.transformer.statements(event, raw)
+        assert raised.value.reason == dead_letters.NOT_JSON
         return 0
     mine = way.transformer.statements(event, raw)
     # This is the event in which match_params are looked up: ERB has taken fields out of it.
