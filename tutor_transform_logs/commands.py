@@ -15,7 +15,7 @@ from tutor import fmt, plugins
 from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering
+from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering, reports
 from tutor_transform_logs.manifests import REPLAY
 from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
 
@@ -267,3 +267,20 @@ def demo(ctx: click.Context, type_: str, output: Path) -> None:
             "Run: pip install 'tutor-contrib-transform-logs[demo]'"
         ) from error
     ctx.exit(run_demo(type_, output))
+
+
+@transform_logs.command()
+@click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
+@click.pass_obj
+def report(context: Any, open_: bool) -> None:
+    """Find the newest report of this site's runs.
+
+    A page for the browser: statements by day, what failed and why, how fast it went. It is in Tutor's data directory,
+    unless TRANSFORM_LOGS_LEDGER_PROVIDER says otherwise.
+    """
+    site = tutor_config.load(context.root)
+    values = job_config.with_site_defaults(job_config.from_settings(context.root, site), site)
+    found = reports.newest_report(reports.ledger_folder(context.root, job_config.check(values).ledger))
+    click.echo(str(found))
+    if open_ and click.launch(str(found.page)):
+        raise TutorError(f"No browser can be opened here. Open this in one: {found.page.as_uri()}")

@@ -93,6 +93,8 @@ def _say_where_to_look(type_: str, output: Path) -> None:
             _say_item("statements", f"{sum(1 for _ in file):,} lines in", path)
     for path in sorted((output / "ledger").glob("**/dead-letters.jsonl"))[-1:]:
         _say_item("dead letters", "lines that gave no statement, and why:", path)
+    for path in sorted((output / "ledger").glob("**/report.html"), key=lambda path: path.stat().st_mtime)[-1:]:
+        _say_item("report", "all of this as a page for the browser:", path)
     _say_item("LMS log", "each statement again, as logged by ERB:", output / "lms.log")
     if made:
         with made[-1].open(encoding="utf-8") as file:

@@ -1,0 +1,90 @@
+"""The reports that jobs have left on this machine's disk, and which one is the newest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tutor import env as tutor_env
+from tutor.exceptions import TutorError
+
+from tutor_transform_logs.lms_job.config import LOCAL_KEY, StorageConfig
+
+PAGE, RESULT = "report.html", "result.json"
+# What Tutor mounts at LOCAL_KEY in the LMS's containers, below its root.
+HOST_FOLDER = ("lms",)
+ENDINGS = {0: "done", 1: "failed", 3: "done, with rejected statements", 4: "stopped before the end"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page, and the result that was written with it."""
+
+    page: Path
+    result: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Some lines for people."""
+        result = self.result
+        lines, failed = result["lines"], sum(result["reasons"].values())
+        names = ", ".join(one["name"] for one in result["destinations"])
+        ending = ENDINGS.get(result["status"], "failed")
+        return (
+            f"{self.page}\n"
+            f"Job {result['job_key']}, plan {result['plan']:04d}: {ending}"
+            f"{' (a dry run)' if result['dry_run'] else ''}, {result['reported']}\n"
+            f"From {result['source']} to {names} ({result['transformer_type']})\n"
+            f"{lines['lines']:,} lines, {lines['transformed']:,} events made into statements, {failed:,} dead letters"
+        )
+
+
+def ledger_folder(root: str, ledger: StorageConfig) -> Path:
+    """The folder on this machine that holds the ledger. Raises ``TutorError`` if none does, and says where it is."""
+    if not ledger.is_local:
+        below = f"{ledger.prefix.rstrip('/')}/" if ledger.prefix else ""
+        raise TutorError(
+            f"The ledger is in {ledger.provider}, in the bucket {ledger.container}, and the reports with it. "
+            f"(Each is called {below}<job>/<plan>/{PAGE}. With the AWS CLI, for example: "
+            f"aws s3 cp --recursive --exclude '*' --include '*/{PAGE}' s3://{ledger.container}/{below} reports/)"
+        )
+    inside = PurePosixPath(ledger.root, ledger.prefix)
+    if not inside.is_relative_to(LOCAL_KEY):
+        raise TutorError(
+            f"The ledger is in {inside} in the job's container, which is not below /openedx/data: look for "
+            f"<job>/<plan>/{PAGE} in what is mounted there."
+        )
+    return Path(tutor_env.data_path(root, *HOST_FOLDER), *inside.relative_to(LOCAL_KEY).parts)
+
+
+def newest_report(folder: Path) -> Report:
+    """The report that was made last. Raises ``TutorError`` if there is none, or none that can be read."""
+    try:
+        found = max(_reports(folder), key=lambda one: (str(one.result["reported"]), one.page.parent.name), default=None)
+    except OSError as error:
+        raise TutorError(
+            f"{error.filename} can't be read ({error.strerror}): it belongs to the LMS's user. Use sudo, as for Docker."
+        ) from error
+    if found is None:
+        raise TutorError(
+            f"There is no report in {folder}: each run of tutor local do transform-tracking-logs leaves one there. "
+            "(On Kubernetes they are with the ledger, in the object store or the volume.)"
+        )
+    return found
+
+
+def _reports(folder: Path) -> Iterator[Report]:
+    if not folder.exists():
+        return
+    for job in folder.iterdir():
+        for plan in job.iterdir() if job.is_dir() else ():
+            page, file = plan / PAGE, plan / RESULT
+            if page.is_file() and file.is_file():
+                try:
+                    result = json.loads(file.read_text(encoding="utf-8"))
+                    str(Report(page, result))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue  # not of this version, or not of this job at all
+                yield Report(page, result)
