@@ -204,8 +204,8 @@ class Run:
         names = [one.id for one in self._destinations]
         _say(printable(f"Listing {self._config.source}."))
         plan = make_plan(self._config, self._source, self._ledger, names)
-        if before is None:
-            self._ledger.save_identity(job_identity(self._config), plan.number)
+        first = plan.number if before is None else self._ledger.first_plan()
+        self._ledger.save_identity(job_identity(self._config), first)
         self._use_output_of(plan)
         resumed = before is not None and not before.finished
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
@@ -314,7 +314,7 @@ class Run:
                 self._stopped = alone.stopped
                 alone.work(segments)
         except Interrupted as interruption:
-            self._halted = OutOfReach(f"Interrupted ({interruption.name}).")
+            self._halted = OutOfReach(f"Interrupted ({interruption.name}). Run again to resume.")
         except JobError as error:
             self._halted = error
         finally:
