@@ -78,7 +78,8 @@ class Kubectl:
             ) from None
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise TutorError(f"kubectl {args[0]} failed: {said[-1] if said else f'status {done.returncode}'}")
+            words = said[-1] if said else f"status {done.returncode}"
+            raise TutorError(f"kubectl {args[0]} failed ({words}). See that kubectl reaches the cluster, and try again")
         return done.stdout
 
     def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:

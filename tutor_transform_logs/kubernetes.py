@@ -32,6 +32,7 @@ POLL_SECS = 5.0
 # A run's config stays while its Jobs may need it. When a command was cut off, nobody takes it away but a later one.
 OLD_CONFIG_SECS = 24 * 3600
 
+AGAIN = "Run the same command again: it goes on where it stopped"
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
 
 
@@ -112,7 +113,7 @@ class Replay:
         job, failure = self._run(phase, manifests.script(phase, self._config))
         pods = self._kubectl.pods_of(job)
         if not pods or pods[-1].status is None:
-            raise failure or TutorError(f"What became of {job.name} can't be seen: its pod is gone")
+            raise failure or TutorError(f"What became of {job.name} can't be seen: its pod is gone. {AGAIN}")
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(log.rstrip("\n"))
@@ -156,7 +157,7 @@ class Replay:
         while True:
             ours = [job for job in self._kubectl.jobs(f"{PHASE}={phase}") if job.uid not in before]
             if not ours:
-                raise failure or TutorError(f"The Job {service}-job is gone: it was deleted")
+                raise failure or TutorError(f"The Job {service}-job is gone: it was deleted. {AGAIN}")
             if ours[-1].complete or ours[-1].failed:
                 return ours[-1], failure
             time.sleep(POLL_SECS)

@@ -44,7 +44,8 @@ class _Watch:
 
     :param spec: ``trace``: file to write labels to; ``label`` (or ``*``) and ``number``: where to act; ``signal``;
         ``group``: act on the whole process group; ``token``: a file that makes sure that it happens once, whatever
-        number of processes pass the step; ``stop_secs``: sleep after it (for signals that do not end the process).
+        number of processes pass the step; ``stop_secs``: sleep after it (for signals that do not end the process);
+        ``bug``: raise an exception instead.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -66,6 +67,8 @@ class _Watch:
             os.close(os.open(self._spec["token"], os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return
+        if self._spec.get("bug"):
+            raise RuntimeError("a bug")
         number = signal.Signals[self._spec.get("signal", "SIGKILL")]
         if self._spec.get("group"):
             os.killpg(0, number)

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(FAILED, f"Config: {error}.")
     except JobError as error:
         return _fail(error.status, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
         return _fail(STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
     finally:
@@ -84,7 +88,10 @@ def _text(path: str) -> str:
 def _set_up_django(config: JobConfig) -> None:
     """Load the LMS. Says what is missing before anything else is done."""
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        raise JobError("DJANGO_SETTINGS_MODULE is not set: the job runs inside the LMS or another Django project.")
+        raise JobError(
+            "DJANGO_SETTINGS_MODULE is not set: the job runs inside the LMS or another Django project. "
+            "Set it to that project's settings."
+        )
     storages = [config.source, config.ledger, *([config.destination] if config.destination else [])]
     needed = dict(NEEDED)
     if any(storage.provider != LRS and not storage.is_local for storage in storages):
@@ -99,7 +106,15 @@ def _set_up_django(config: JobConfig) -> None:
         )
     import django
 
-    django.setup()
+    try:
+        django.setup()
+    except Exception as error:
+        # Whatever the settings and the applications in them raise.
+        name = os.environ["DJANGO_SETTINGS_MODULE"]
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise JobError(
+            f"The LMS can't be loaded with the settings {name} ({words}): mend them, or the image."
+        ) from None
 
 
 def _fail(status: int, message: str) -> int:

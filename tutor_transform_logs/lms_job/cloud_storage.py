@@ -242,14 +242,17 @@ def _default_credentials() -> Any:
 
     credentials = boto3.Session().get_credentials()
     if credentials is None:
-        raise Refused("Provider S3 has no key, and no credentials were found in the environment or the instance.")
+        raise Refused(
+            "Provider S3 has no key, and no credentials were found in the environment or the instance: "
+            "set a key and its secret, or give the instance or the pod a role."
+        )
     return credentials
 
 
 def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> Any:
     constant = getattr(Provider, config.provider, None)
     if constant is None:
-        raise Refused(f"{config.provider} is not a storage provider that libcloud knows.")
+        raise Refused(f"{config.provider} is not a storage provider that this image's libcloud knows: choose another.")
     named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
     # Only what was set: each driver takes another choice of these.
     keywords = {name: value for name, value in named.items() if value not in (None, "")}
@@ -261,7 +264,9 @@ def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> An
         session = driver.connection.connection.session
     except (TypeError, ValueError, KeyError) as error:
         names = ", ".join(sorted({**keywords, **config.options}))
-        raise Refused(f"The {config.provider} driver can't be made with {names}: {error}") from None
+        raise Refused(
+            f"The {config.provider} driver can't be made with {names} ({error}): leave out what it does not take."
+        ) from None
     except AttributeError:
         return driver  # a driver without HTTP
     session.mount("http://", _Adapter())

@@ -125,7 +125,10 @@ class Lrs:
     def _refuse(self, error: requests.RequestException) -> None:
         """Raise :class:`~.errors.Refused` for an error that another try can't mend."""
         if isinstance(error, requests.exceptions.SSLError):
-            raise Refused(f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}).") from None
+            raise Refused(
+                f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}): mend it, or use the name that "
+                "it is for."
+            ) from None
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
             raise Refused(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
 

@@ -40,7 +40,7 @@ def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
     missing = [url for url in urls if url.rstrip("/") not in there]
     if missing:
         known = ", ".join(map(shown_url, there))
-        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. There are: {known}.")
+        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. Choose of: {known}.")
     wanted = {url.rstrip("/") for url in urls}
     return [target for target in targets if target.url.rstrip("/") in wanted]
 
@@ -59,7 +59,8 @@ def _target(router: Any, transformer_type: str) -> Target:
     """What ERB's ``EventsRouter.configure_host`` makes of a router."""
     configurations = router.configurations or {}
     if not isinstance(configurations, Mapping):
-        raise JobError(f"The configurations of the router {shown_url(router.route_url)} are not a JSON object.")
+        url = shown_url(router.route_url)
+        raise JobError(f"The configurations of the router {url} are not a JSON object: mend it in the Django admin.")
     _check_match_params(router.route_url, configurations.get("match_params") or {})
     basic = router.auth_scheme == router.AUTH_BASIC
     overrides = configurations.get("override_args") or {}

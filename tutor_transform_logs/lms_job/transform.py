@@ -115,7 +115,9 @@ class Transformer:
             )
             router = self._router_of(_recommended_backends())
         if router is None:
-            raise JobError(f"event-routing-backends offers no router for {self.type}: is its version supported?")
+            raise JobError(
+                f"event-routing-backends offers no router for {self.type}: use a version of it from 9.3 to 10."
+            )
         return router
 
     def _router_of(self, backends: Mapping[str, Any]) -> Any:
@@ -127,8 +129,10 @@ class Transformer:
         tracker = importlib.import_module("eventtracking.django.django_tracker").DjangoTracker
         try:
             engine = tracker(OWN_SETTING, f"{OWN_SETTING}_NO_PROCESSORS").backends[ENGINE]
-        except (ValueError, TypeError) as error:
-            raise JobError(f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used: {error}") from None
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            raise JobError(
+                f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used ({error}): mend it there."
+            ) from None
         for name, router in (getattr(engine, "backends", None) or {}).items():
             if name.lower() == self.type and hasattr(router, "process_event"):
                 return router

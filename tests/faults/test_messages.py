@@ -1,0 +1,414 @@
+"""Every message that ends a run: all of them are listed in ``tests/messages.py``, and each is triggered here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.test_answers import stranger
+from tests.faults.world import World
+from tests.messages import ALLOWED, CONFIG, ELSEWHERE, HOST, JOB, Message
+from tests.services.http_sinks import Answer, ScriptedLrs
+from tests.services.job import REPOSITORY, DemoLms, run_job
+from tests.services.object_store import Bucket
+from tests.services.process import free_port
+from tutor_transform_logs.demo.log_writer import Mix, write_log
+from tutor_transform_logs.lms_job import config as job_config
+from tutor_transform_logs.lms_job import transform
+from tutor_transform_logs.lms_job.checks import ConfigError
+from tutor_transform_logs.lms_job.errors import JobError
+from tutor_transform_logs.lms_job.local_storage import LocalStorage
+from tutor_transform_logs.lms_job.plan_model import Segment
+from tutor_transform_logs.lms_job.progress import Progress
+from tutor_transform_logs.lms_job.storage import write_all
+from tutor_transform_logs.lms_job.workers import Channel, Pool
+
+__all__ = ["stranger"]
+
+PACKAGE = REPOSITORY / "tutor_transform_logs"
+JOB_ERRORS = ("JobError", "Refused", "OutOfReach", "LedgerError")
+HOST_ERRORS = ("TutorError", "SettingError", "ClickException", "UsageError", "BadParameter")
+
+
+# What the code says
+
+
+def sites(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The messages of all errors of these classes that the code makes, with ``...`` for what is put in, and where."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in names and call.args:
+                where = f"{path.relative_to(PACKAGE)}:{call.lineno}"
+                if names == ("ConfigError",):
+                    assert len(call.args) == 3, f"{where}: what is allowed is missing"
+                    yield f"{template(call.args[1])}{ALLOWED}{template(call.args[2])}", where
+                else:
+                    yield template(call.args[0]), where
+
+
+def template(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+    return "..."
+
+
+def test_every_message_of_the_job_is_listed() -> None:
+    said = dict(sites(JOB_ERRORS))
+    # A bug's is printed, not raised.
+    assert said.keys() | {"The job failed: ...: .... Please report this."} == {one.text for one in JOB}, said
+
+
+def test_every_message_about_a_value_is_listed() -> None:
+    said = dict(sites(("ConfigError",)))
+    assert said.keys() == {text for text, _ in CONFIG}, said
+
+
+def test_every_message_of_the_host_is_listed() -> None:
+    said = dict(sites(HOST_ERRORS))
+    assert said.keys() == {one.text for one in HOST}, said
+
+
+@pytest.mark.parametrize("message", [*JOB, *HOST], ids=lambda one: str(one.text)[:60])
+def test_it_names_the_cause_and_the_next_step_in_one_line(message: Message) -> None:
+    assert message.trigger
+    assert message.next_step in message.text or message.text.endswith("...")
+    # Two lines where the second is a command to copy.
+    assert "\n" not in message.text or message.text.partition("\n")[2].startswith("Run: ")
+
+
+# What triggers it
+
+
+@dataclass
+class Stage:
+    """Where a message is triggered."""
+
+    world: World
+    lrs: ScriptedLrs
+    bucket: Bucket
+    request: pytest.FixtureRequest
+
+    def log(self, **more: int) -> None:
+        write_log(self.world.logs / "tracking.log", Mix(**{"good": 30, **more}), names=["play_video"], seed=6)
+
+    def to_lrs(self, *script: Answer, url: str = "") -> None:
+        self.log()
+        self.lrs.script = list(script)
+        self.world.to_lrs({"url": url or self.lrs.url, "username": "u", "password": "p"})
+
+    def run(self, command: str = "run", **more: Any) -> str:
+        """What the job says; it must not end well."""
+        ran = self.world.run(command, **{"lrs_max_wait_secs": 0.5, **more})
+        assert ran.status in (1, 4), ran.words
+        assert "Traceback" not in ran.words or "steps" in more
+        return ran.words
+
+    def stopped(self) -> None:
+        """Leave a plan unfinished."""
+        self.log(unknown_user=1)
+        assert self.world.run(steps={"label": "entry write: after", "number": 3}).status == -9
+
+    def path(self, name: str) -> Path:
+        [found] = (self.world.folder / "ledger").glob(f"*/{name}")
+        return found
+
+    def python(self, *flags: str, **environ: str) -> str:
+        """What the job says as a process in another environment; it must end with 1."""
+        config = self.world.folder / "config.json"
+        config.write_text(json.dumps(self.world.settings))
+        command = [sys.executable, *flags, "-m", "tutor_transform_logs.lms_job", "run", "--config", config]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environ}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=self.world.folder)
+        assert done.returncode == 1, done.stderr
+        return done.stderr
+
+    def in_lms(self, lms: DemoLms, **more: Any) -> str:
+        """What the job says in an LMS of its own."""
+        self.log()
+        ran = run_job({**self.world.settings, "lrs_max_wait_secs": 0.5, **more}, lms, folder=self.world.folder)
+        assert ran.status in (1, 4), ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr
+
+
+def text_of(action: Callable[[], object]) -> str:
+    with pytest.raises(JobError) as raised:
+        action()
+    return str(raised.value)
+
+
+def no_space(stage: Stage) -> str:
+    out = stage.world.folder / "out"
+    (out / ".x.unfinished").symlink_to("/dev/full")
+    return text_of(lambda: write_all(LocalStorage(str(out)), "x", b"1"))
+
+
+def on_a_directory(stage: Stage) -> str:
+    out = stage.world.folder / "out"
+    (out / "x" / "y").mkdir(parents=True)
+    return text_of(lambda: write_all(LocalStorage(str(out)), "x", b"1"))
+
+
+def through_a_link(stage: Stage) -> str:
+    stage.log()
+    (stage.world.folder / "out" / "away").symlink_to("/tmp")
+    return stage.run(destination_prefix="away")
+
+
+def second_run(stage: Stage) -> str:
+    stage.to_lrs()
+    first = stage.world.start(sleep_between_batches_secs=30)
+    while not stage.lrs.requests:
+        assert not first.ended(0.02)
+    said = stage.run()
+    first.kill()
+    return said
+
+
+def damaged(stage: Stage, name: str, content: bytes, **more: Any) -> str:
+    stage.stopped()
+    stage.path(name).write_bytes(content)
+    return stage.run(**more)
+
+
+def lost_part(stage: Stage) -> str:
+    stage.log()
+    assert stage.world.run(steps={"label": "joining write: before", "number": 1}).status == -9
+    next((stage.world.folder / "out").rglob("*-000002.log")).unlink()
+    return stage.run()
+
+
+def bad_letters(stage: Stage, command: str, **more: Any) -> str:
+    stage.log(unknown_user=2)
+    assert stage.world.run().status == 0
+    with stage.path("0001/dead-letters.jsonl").open("ab") as letters:
+        letters.write(b"{\n")
+    return stage.run(command, **more)
+
+
+def in_workers(body: Callable[[Channel], None]) -> str:
+    pool = Pool(1, body, Progress(1))
+    pool.run([Segment(1, 1, "tracking.log", 0, 1, 1)], 1)
+    return str(pool.halted)
+
+
+def killed(channel: Channel) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_at_work(channel: Channel) -> None:
+    channel.next_segment()
+    killed(channel)
+
+
+def mistaken(channel: Channel) -> None:
+    channel.next_segment()
+    raise RuntimeError("a bug")
+
+
+def router(stage: Stage, **fields: Any) -> str:
+    lms: DemoLms = stage.request.getfixturevalue("demo_lms")
+    if fields:
+        lms.add_router("http://lrs.example.org/xAPI", **fields)
+    urls = ["http://other.example.org/"] if fields == {"auth_scheme": "Basic"} else []
+    stage.world.settings |= {"destination_provider": "LRS", "lrs_urls": urls}
+    for name in [name for name in stage.world.settings if re.match("destination_(?!provider)", name)]:
+        del stage.world.settings[name]
+    return stage.in_lms(lms)
+
+
+def of_transformer(setting: str, value: object) -> str:
+    """In this process, whose LMS is loaded already: with other settings, a real one may not come so far."""
+    patch = pytest.MonkeyPatch()
+    with patch.context() as patched:
+        patched.setattr(transform.settings, setting, value, raising=False)
+        return text_of(lambda: transform.Transformer("xapi", True, 1.0))
+
+
+def no_router(stage: Stage) -> str:
+    """A stand-in for another event-routing-backends: its own settings name no router."""
+    patch = pytest.MonkeyPatch()
+    with patch.context() as patched:
+        patched.setattr(transform, "_recommended_backends", dict)
+        return of_transformer("EVENT_TRACKING_BACKENDS", {})
+
+
+def answered(stage: Stage, answer: Answer) -> str:
+    """An LRS that took everything, and then answers so to who asks for it."""
+    stage.to_lrs()
+    assert stage.world.run().status == 0
+    stage.lrs.script = [answer] * 9
+    return stage.run("verify")
+
+
+def stopped_at_once(stage: Stage) -> str:
+    stage.log()
+    assert stage.world.run(steps={"label": "batch: before", "number": 1}).status == -9
+    return stage.run("verify")
+
+
+NO_AWS = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_CONFIG_FILE": os.devnull,
+}
+BACKEND = {"event_transformer": {"ENGINE": "no.such.Engine", "OPTIONS": {}}}
+
+# The beginning of the message (or some other part of it) -> what to do to see it
+NO_DATABASE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/x"}}
+STEP = {"label": "plan rename: before", "number": 1}
+
+TRIGGERS: dict[str, Callable[[Stage], str]] = {
+    "DJANGO_SETTINGS_MODULE": lambda s: s.python(),
+    "The LMS image lacks": lambda s: s.python("-S", DJANGO_SETTINGS_MODULE="x"),
+    "The LMS can't be loaded": lambda s: s.python(DJANGO_SETTINGS_MODULE="no.such.settings"),
+    "This job is running already": second_run,
+    "The job failed": lambda s: (s.log(), s.run(steps={**STEP, "bug": True}))[1],
+    "No object found": lambda s: s.run(),
+    "files: ": lambda s: (s.log(), s.run(files=["nothing*"]))[1],
+    "The directory": lambda s: s.run(source_container="nowhere"),
+    "Reading ": lambda s: text_of(lambda: list(LocalStorage("/proc/self").read("mem"))),
+    "The container": lambda s: s.run(**{**s.bucket.settings("source"), "source_container": "none-such"}),
+    "... refuses the credentials: ": lambda s: s.run(**{**s.bucket.settings("source"), "source_secret": "wrong"}),
+    "Provider S3 has no key": lambda s: s.run(
+        environment=NO_AWS, **{**s.bucket.settings("source", provider="S3"), "source_key": "", "source_secret": ""}
+    ),
+    "this image's libcloud": lambda s: s.run(**{**s.bucket.settings("source"), "source_provider": "NO_SUCH"}),
+    "driver can't be made": lambda s: s.run(**s.bucket.settings("source"), source_options={"no_such": 1}),
+    "Can't ": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
+    "No space left": no_space,
+    "can't be written": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
+    "Writing ": on_a_directory,
+    "leads out of": through_a_link,
+    "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
+    "The ledger ... is of version": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
+    "There is no plan": lambda s: s.run("work"),
+    "... is missing": lost_part,
+    "A dead-letters file": lambda s: bad_letters(s, "run", retry_failed=True),
+    "nothing to retry": lambda s: s.run(retry_failed=True),
+    "without --retry-failed": lambda s: (s.stopped(), s.run(retry_failed=True))[1],
+    "There is no enabled router": router,
+    "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
+    "The configurations of the router": lambda s: router(s, configurations=[1]),
+    "no regular expression": lambda s: router(s, configurations={"match_params": {"name": "("}}),
+    "... refuses the credentials (": lambda s: (s.to_lrs(Answer(401)), s.run())[1],
+    "redirects to": lambda s: (s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})), s.run())[1],
+    "... answers ......": lambda s: (s.to_lrs(Answer(404)), s.run())[1],
+    "list of ids": lambda s: (s.to_lrs(Answer(200, "<html>")), s.run())[1],
+    "can't be asked (": lambda s: (s.to_lrs(url="http://.example.org/xAPI"), s.run())[1],
+    "TLS certificate": lambda s: (s.to_lrs(url=s.request.getfixturevalue("stranger")), s.run())[1],
+    "... .... Run again": lambda s: (s.to_lrs(*[Answer(503)] * 9), s.run())[1],
+    "The LMS's database": lambda s: s.in_lms(DemoLms(databases=NO_DATABASE)),
+    "offers no router": no_router,
+    "EVENT_TRACKING_BACKENDS": lambda s: of_transformer("EVENT_TRACKING_BACKENDS", BACKEND),
+    "Interrupted": lambda s: (s.log(), s.run(steps={**STEP, "signal": "SIGTERM"}))[1],
+    "A worker .... Run again": lambda s: in_workers(killed),
+    "for the second time": lambda s: in_workers(killed_at_work),
+    "A worker failed": lambda s: in_workers(mistaken),
+    "A dry run delivers nothing": lambda s: s.run("verify", dry_run=True),
+    "Caliper has no way to read": lambda s: (s.to_lrs(), s.run("verify", transformer_type="caliper"))[1],
+    "without stable ids": lambda s: s.run("verify", transformer_type="caliper", caliper_stable_ids=False),
+    "then verify it": lambda s: s.run("verify"),
+    "Nothing has been delivered": stopped_at_once,
+    "without --repair": lambda s: (s.stopped(), s.run("verify", repair=True))[1],
+    "the right to read": lambda s: answered(s, Answer(403)),
+    "not with statements": lambda s: answered(s, Answer(200, "<html>")),
+    "... is damaged at byte": lambda s: bad_letters(s, "verify"),
+}
+
+
+def of(part: str) -> Message:
+    """The one message that begins so, or else the one that holds it."""
+    begins = [one for one in JOB if one.text.startswith(part)]
+    [found] = begins or [one for one in JOB if part in one.text]
+    return found
+
+
+def test_each_message_has_one_trigger() -> None:
+    assert Counter(of(part).text for part in TRIGGERS) == Counter(one.text for one in JOB)
+
+
+def shown_line(message: Message, said: str) -> str:
+    """The line of ``said`` that is this message."""
+    first = message.text.partition("\n")[0]
+    pattern = re.sub(r"(\\\.){3}", ".*", re.escape(first))
+    found = [line for line in said.splitlines() if re.search(f"{pattern}$", line.strip())]
+    assert found, f"not said: {message.text}\nbut: {said}"
+    return found[0]
+
+
+@pytest.mark.parametrize("part", TRIGGERS)
+def test_it_is_said_when_it_should_be(
+    world: World, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, request: pytest.FixtureRequest, part: str
+) -> None:
+    message = of(part)
+    said = TRIGGERS[part](Stage(world, scripted_lrs, nanio_bucket, request))
+    line = shown_line(message, said)
+    if message.next_step.strip("."):
+        assert message.next_step in line + said.partition(line)[2][:200]
+    else:
+        assert re.search(r"Wait|Run|Add|set ", line)
+
+
+@pytest.mark.parametrize(("text", "raw"), CONFIG, ids=lambda one: str(one)[:60])
+def test_a_value_that_can_not_be_used_is_said_with_what_is_allowed(text: str, raw: Any) -> None:
+    if isinstance(raw, str):  # told apart by the job alone: see where
+        return
+    with pytest.raises(ConfigError) as raised:
+        job_config.load(raw) if isinstance(raw, dict) else job_config.read(json.dumps(raw))
+    pattern = re.sub(r"(\\\.){3}", ".*", re.escape(text))
+    said = str(raised.value).partition(": ")[2]
+    assert re.fullmatch(pattern, said, re.DOTALL), said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_what_is_triggered_elsewhere_is(where: str) -> None:
+    path, _, name = where.partition("::")
+    assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+def test_a_file_that_is_no_config_is_said(world: World) -> None:
+    for content, words in ((b"{", "the file is not JSON"), (b"\xff", "it is not UTF-8"), (None, "No such file")):
+        path = world.folder / "config.json"
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        done = job_alone("run", "--config", str(path))
+        assert words in done
+        assert ALLOWED in done
+
+
+def test_a_share_that_is_none_is_said(world: World) -> None:
+    (world.folder / "config.json").write_text("{}")
+    said = world.zygote.lms.run_python  # an LMS is needed to come so far
+    with pytest.raises(RuntimeError, match=r"Config: --share: 3/2 is no share; allowed: I/N"):
+        said("-m", "tutor_transform_logs.lms_job", "work", "--share", "3/2", "--config", f"{world.folder}/config.json")
+
+
+def test_a_database_that_the_lms_has_not(world: World) -> None:
+    ran = world.run(database_alias="replica")
+    assert ran.status == 1
+    assert "database_alias: the LMS settings have no database replica; allowed: one of DATABASES: default" in ran.err
+
+
+def job_alone(*arguments: str) -> str:
+    """What the job says without an LMS; it must end with 1 and one line."""
+    command = [sys.executable, "-m", "tutor_transform_logs.lms_job", *arguments]
+    done = subprocess.run(command, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    return done.stderr
