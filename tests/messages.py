@@ -232,6 +232,13 @@ JOB = (
         "--verify of what is no LRS to those who read",
         "Check its URL.",
     ),
+    # --check
+    Message(
+        "... answers ..., but without statements: this is no LRS. Check its URL.",
+        "--check: 200 with something else",
+        "Check its URL.",
+    ),
+    Message("... answers ...: check its URL.", "--check: an answer such as 400", "check its URL"),
     Message(
         "... is damaged at byte ... (...): remove that line.",
         "--verify after a file of dead letters was edited",
