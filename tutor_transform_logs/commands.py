@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tutor.exceptions import TutorError
 
 from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering, reports
 from tutor_transform_logs.manifests import REPLAY
-from tutor_transform_logs.settings import FLAG, LIST, SETTINGS
+from tutor_transform_logs.settings import FLAG, LIST, OFFERED, SETTINGS, Setting
 
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
@@ -138,13 +138,31 @@ def _options() -> Iterator[tuple[str, click.Option]]:
         else:
             several = setting.kind == LIST
             metavar = setting.metavar or setting.kind
-            names = setting.option
-            yield setting.group, click.Option([names, setting.key], metavar=metavar, multiple=several, help=text)
+            yield (
+                setting.group,
+                click.Option(
+                    [setting.option, setting.key],
+                    metavar=metavar,
+                    multiple=several,
+                    help=text,
+                    shell_complete=offer(setting),
+                ),
+            )
     for role in ("source", "destination"):
         text = f"All {role} settings in one JSON object; a secret in it shows in the process list."
         yield ERB_OPTIONS, click.Option([f"--{role}_config", f"{role}_config"], metavar="JSON", help=text)
     text = "With Aspects: run its deduplication of ClickHouse after the job."
     yield ERB_OPTIONS, click.Option(["--deduplicate"], is_flag=True, help=text)
+
+
+def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What the shell completes a value of this setting to."""
+    values = OFFERED.get(setting.key, ())
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [value for value in values if value.lower().startswith(incomplete.lower())]
+
+    return complete
 
 
 OPTIONS = tuple(_options())

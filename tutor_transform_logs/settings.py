@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tutor_transform_logs.lms_job.config import FIELDS
+from tutor_transform_logs.lms_job.config import (
+    AUTO_WORKERS,
+    FIELDS,
+    LRS,
+    OUTPUT_COMPRESSIONS,
+    OUTPUT_LAYOUTS,
+    TRANSFORMER_TYPES,
+)
+from tutor_transform_logs.lms_job.console import LOG_FORMATS
 
 PREFIX = "TRANSFORM_LOGS_"
 
@@ -31,6 +39,18 @@ PROVIDERS = (
     "S3_RGW", "S3_RGW_OUTSCALE", "S3_SA_EAST", "S3_US_EAST2", "S3_US_GOV_WEST", "S3_US_WEST", "S3_US_WEST_OREGON",
     "SCALEWAY",
 )  # fmt: skip
+
+# What the shell offers for a value; what is allowed is for the job's checks to say.
+OFFERED: dict[str, tuple[str, ...]] = {
+    "transformer_type": TRANSFORMER_TYPES,
+    "log_format": LOG_FORMATS,
+    "workers": (AUTO_WORKERS,),
+    "output_layout": OUTPUT_LAYOUTS,
+    "output_compression": OUTPUT_COMPRESSIONS,
+    "source_provider": PROVIDERS,
+    "destination_provider": (LRS, *PROVIDERS),
+    "ledger_provider": PROVIDERS,
+}
 
 
 @dataclass(frozen=True)

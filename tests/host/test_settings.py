@@ -8,9 +8,10 @@ from libcloud.storage.types import Provider
 
 from tutor_transform_logs import commands
 from tutor_transform_logs.lms_job import config as job
-from tutor_transform_logs.settings import JOB_SETTINGS, PROVIDERS, SETTINGS, Setting
+from tutor_transform_logs.lms_job.checks import ConfigError
+from tutor_transform_logs.settings import JOB_SETTINGS, OFFERED, PROVIDERS, SETTINGS, Setting
 
-ONE_RUN = {"restart", "retry_failed"}
+ONE_RUN = {"restart", "retry_failed", "repair"}
 
 
 def test_every_key_of_the_job_is_a_setting_or_an_option_for_one_run() -> None:
@@ -31,6 +32,15 @@ def test_the_providers_are_libclouds() -> None:
         return True
 
     assert [name for name in sorted(vars(Provider)) if name.isupper() and has_driver(name)] == list(PROVIDERS)
+
+
+@pytest.mark.parametrize("key", [key for key in OFFERED if not key.endswith("_provider")])
+def test_what_the_shell_offers_is_what_the_job_allows(key: str) -> None:
+    for value in OFFERED[key]:
+        job.load({key: value})
+    with pytest.raises(ConfigError) as error:
+        job.load({key: "something else"})
+    assert all(value in error.value.allowed for value in OFFERED[key])
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
