@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.services.job import DemoLms, JobRun, local
 from tests.services.object_store import Bucket
 from tests.services.process import free_port
 from tests.services.ralph import Lrs
-from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix
+from tutor_transform_logs.lms_job.check import Check
+from tutor_transform_logs.lms_job.config import load
 from tutor_transform_logs.lms_job.errors import Refused
 from tutor_transform_logs.lms_job.local_storage import LocalStorage
 from tutor_transform_logs.lms_job.lock import local_lock
@@ -146,8 +149,9 @@ def test_of_caliper_is_told_what_can_be_known(site: Site, caliper_sink: CaliperS
 
 
 def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLrs) -> None:
-    site.log(Mix(good=100))
-    scripted_lrs.script = [None, None, None, None, Answer(503)]
+    site.log(Mix(good=40), name="tracking.log.0", start=START - timedelta(days=1))
+    site.log(Mix(good=100), name="tracking.log.1")
+    scripted_lrs.script = [None] * 8 + [Answer(503)]
     config = {**site.source(), "lrs_endpoints": [{"url": scripted_lrs.url}], "batch_size": 10, "lrs_max_wait_secs": 0}
     assert site.run(config).status == 4
     before = files_below(site.folder / "ledger")
@@ -156,6 +160,7 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     found = findings(site.run(config, command="check"))
     assert has(found["ok"], "ledger", "plan 0001 is NOT finished: a run resumes it")
     [to_do] = [text for text in found["ok"] if text.startswith("to do: ")]
+    # The first log is done, and 40 lines of the second.
     assert re.match(r"to do: about (5[5-9]|6[0-5]) lines", to_do)
     assert has(found["note"], "Came since plan 0001 was made", "1 object, 4.0 kB")
     assert has(found["ok"], "takes the credentials")
@@ -165,6 +170,26 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     with local_lock(str(ledger)):
         running = findings(site.run(config, command="check"))
     assert has(running["PROBLEM"], "This job is running already (pid ", "Wait for it to end, or stop it.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is no LRS. Check its URL."),
+        (Answer(403), "refuses the credentials (403): check this LRS's user and password."),
+        (Answer(503, {"detail": "busy"}), 'answers 503: {"detail": "busy"}. Check that it is up, and its URL'),
+        (Answer(302, headers={"Location": "https://lrs/login"}), "redirects to https://lrs/login (302): set that URL"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
+)
+def test_what_an_lrs_may_answer(
+    scripted_lrs: ScriptedLrs, answer: Answer, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted_lrs.script = [answer]
+    check = Check(load({"lrs_endpoints": [{"url": scripted_lrs.url}]}))
+    check.look_at_destination(has_database=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"PROBLEM {scripted_lrs.url} {words}")
 
 
 def test_filters_are_rehearsed_and_odd_objects_are_told(site: Site) -> None:

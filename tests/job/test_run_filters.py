@@ -167,6 +167,16 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: Site) -> No
     assert lines_of(whole)["transformed"] == 0
 
 
+def test_many_logs_that_are_passed_over_do_not_hide_those_that_are_read(site: Site) -> None:
+    for day in range(1, 29):
+        (site.logs / f"tracking.log-202601{day:02d}").write_bytes(b"x\n")
+    site.log(Mix(good=3))
+    run = site.run(site.source(), site.to_files(), since="2026-02", trust_file_dates=True)
+    table = run.stdout.partition("\nlines ")[0].splitlines()
+    assert [line.split()[3] for line in table if line.startswith("tracking.log ")] == ["3"]
+    assert table[-2] == "... and 9 more objects: all are in the result file"
+
+
 def test_nothing_at_all_in_range_is_said(site: Site) -> None:
     for day in ("20260101", "20260102"):
         site.log(Mix(good=2), name=f"tracking.log-{day}")

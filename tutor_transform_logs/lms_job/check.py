@@ -60,7 +60,7 @@ class Check:
         has_database = loaded and self._look_at_database()
         if has_database:
             self._look_at_transformer()
-        self._look_at_destination(has_database)
+        self.look_at_destination(has_database)
         ledger = self._look_at_ledger()
         with self._told("The source can't be read"):
             source = self._open(config.source)
@@ -135,7 +135,8 @@ class Check:
                 self._findings.note(f"event: {config.transformer_type} transforms no event named {pattern}.")
             self._transformer = made
 
-    def _look_at_destination(self, has_database: bool) -> None:
+    def look_at_destination(self, has_database: bool) -> None:
+        """Tell of where statements go; routers are in the database."""
         config = self._config
         if config.dry_run:
             self._findings.ok("dry run: statements go to the logger only")

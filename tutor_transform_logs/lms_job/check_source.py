@@ -175,7 +175,8 @@ def _try(
         return
     lines = [f"about {about(whole.lines)} lines, {size(left.bytes)} to read"]
     for name, statements in whole.statements.items():
-        lines.append(f"about {about(statements)} statements, {size(whole.bytes[name])}, to {printable(name)}")
+        many = f"about {about(statements)} statements, {size(whole.bytes[name])}"
+        lines.append(f"{many if statements else 'hardly any statements, or none'}, to {printable(name)}")
     workers = max(1, min(worker_count(config.workers), len(os.sched_getaffinity(0)), len(left.segments)))
     lines.append(
         f"{_time(config, whole, workers)} to make them with {count(workers, 'worker')}; delivery may take longer"
@@ -188,7 +189,8 @@ def _show_sample(findings: Findings, counts: Counts) -> None:
     for name, meaning in OUTCOMES:
         number = getattr(counts, name)
         if number:
-            row = f"{name.replace('_', ' '):<16}{number:>7,} {number / counts.lines:>7.1%}"
+            share = f"{number / counts.lines:.1%}" if number * 1000 >= counts.lines else "<0.1%"
+            row = f"{name.replace('_', ' '):<16}{number:>7,} {share:>7}"
             rows.append(f"{row}  {meaning}" if INDENT + len(row) + 2 + len(meaning) <= findings.width else row)
     rows += [f"    {reason:<20}{number:>11,}" for reason, number in sorted(counts.reasons.items())]
     findings.table([" " * INDENT + row for row in rows], "sample", counts.to_json())
@@ -197,9 +199,10 @@ def _show_sample(findings: Findings, counts: Counts) -> None:
         if counts.reasons.get(reason, 0) * 2 > events:
             findings.note(f"Most events are of {whom} that this LMS does not know: run it on the site of these logs.")
     if counts.lines and not counts.transformed:
-        most = max((name for name, _ in OUTCOMES), key=lambda name: int(getattr(counts, name)))
+        names = ["filtered"] if counts.filtered else [name for name, _ in OUTCOMES]
+        most = max(names, key=lambda name: int(getattr(counts, name)))
         hints = {
-            "filtered": "the run's filters leave them out",
+            "filtered": "the run's filters leave them out (a sample can miss what they let through)",
             "unparsable": "these are no tracking logs, or the prefix finds too much",
             "unknown_event": "this type transforms none of these events",
         }

@@ -36,7 +36,9 @@ class Findings:
 
     def end(self, text: str) -> None:
         """The last line."""
-        console.result(f"\n{text}", "checked", fields={"message": text, "problems": self.problems})
+        console.result(
+            "\n" + textwrap.fill(text, self.width), "checked", fields={"message": text, "problems": self.problems}
+        )
 
     def _say(self, kind: str, text: str) -> None:
         lines: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from .config import JobConfig
 from .meanings import OUTCOMES
+from .plan import USUAL_NOTES
 from .result import DestinationResult, ObjectResult, Result, reasons
 from .text import printable, size
 
@@ -24,7 +25,10 @@ def _objects(result: Result, width: int) -> Iterator[str]:
     columns = ("size", "lines", "transformed", "dead")
     room = max(12, width - 44)
     yield f"{'object':<{room}} {columns[0]:>9} {columns[1]:>11} {columns[2]:>11} {columns[3]:>8}"
-    worth_naming = sorted(result.objects, key=lambda one: (not one.notes, not one.counts.dead_letters))
+    # Of many, those that something is wrong with; last of all those that there was nothing to do for.
+    worth_naming = sorted(
+        result.objects, key=lambda one: (not set(one.notes) - set(USUAL_NOTES), not one.counts.dead_letters, one.notes)
+    )
     shown = {id(one) for one in worth_naming[:MOST_OBJECTS]}
     for one in result.objects:
         if id(one) in shown:
