@@ -123,7 +123,7 @@ def assert_refused(run: JobRun, *words: str, secrets: Iterable[str] = ()) -> Non
     """The run ended with status 1 and one clear line that holds ``words``."""
     assert run.status == 1, run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
-    [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(("20", "  "))]
+    [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(("20", "  ", "Listing "))]
     for word in words:
         assert word in line
     assert run.stdout == ""
