@@ -137,6 +137,14 @@ def test_every_message_that_ends_a_run_is_explained(text: str, where: str) -> No
     assert any(explains(entry, text) for entry in entries()), f"docs/troubleshooting.rst has no entry for: {text}"
 
 
+@pytest.mark.parametrize("name", ["README.rst", "CONTRIBUTING.rst"])
+def test_links_into_the_repository_lead_somewhere(name: str) -> None:
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    links = set(re.findall(r"<(docs/[^>\s]+)>`__|``(docs/\S+\.rst)``", text))
+    missing_files = [one for pair in links for one in pair if one and not (REPOSITORY / one).is_file()]
+    assert not missing_files
+
+
 # What the code puts together from pieces.
 COMPOSED = ("A worker was killed by", "Can't reach")
 
