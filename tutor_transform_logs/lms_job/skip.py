@@ -25,10 +25,14 @@ _NAME = re.compile(rb'"name"\s*(?::\s*(?:"([^"\\]*)(["\\])|[^"\s]))?')
 _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
 # A tracker's marks: how its JSON begins, and what stands near its end, before ``page`` (a URL, or null).
 _FIRST_KEY = b'{"name": "'
+# A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
+_PAGE = b'{"name": "/'
 _LATE_KEY = b'"event_source": "'
 _LONGEST_END = 500
 _BRACE = ord("}")
 _KEPT_NAMES = 10_000
+# What is looked at, at once: few enough bytes to stay in a core's cache.
+PIECE = 64 * 1024
 
 
 class Skip:
@@ -45,7 +49,10 @@ class Skip:
 
         ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
         """
-        find, unknown, limited = text.find, self._unknown, len(text) > limit
+        # Names of this function's own: there are millions of lines.
+        find, rfind, starts = text.find, text.rfind, text.startswith
+        page, first_key, width, late_key, brace = _PAGE, _FIRST_KEY, len(_FIRST_KEY), _LATE_KEY, _BRACE
+        unknown, limited = self._unknown, len(text) > limit
         ends: list[int] = []
         while (newline := find(b"\n", start)) >= 0:
             if limited and newline - start > limit:
@@ -53,12 +60,17 @@ class Skip:
             begin = find(b"{", start, newline)
             if not (
                 ascii_only
-                and text.startswith(_FIRST_KEY, begin)
-                and text[newline - 1] == _BRACE
-                and text.rfind(_LATE_KEY, newline - _LONGEST_END, newline) > begin
+                and text[newline - 1] == brace
+                and rfind(late_key, newline - _LONGEST_END, newline) > begin
                 and (
-                    (name := text[begin + len(_FIRST_KEY) : find(b'"', begin + len(_FIRST_KEY))]) in unknown
-                    or self._is_unknown(name)
+                    starts(page, begin)
+                    or (
+                        starts(first_key, begin)
+                        and (
+                            (name := text[begin + width : find(b'"', begin + width)]) in unknown
+                            or self._is_unknown(name)
+                        )
+                    )
                 )
             ) and not self.skips(text[start:newline]):
                 break
@@ -117,9 +129,15 @@ class Gap(NamedTuple):
         return first, Gap(first.end, self.number + count, self.base, rest) if rest else None
 
 
+def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), PIECE):
+            yield chunk[start : start + PIECE]
+
+
 def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
     """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
-    chunks = iter(chunks)
+    chunks = _in_pieces(chunks)
     open_line = b""
     for chunk in chunks:
         text = open_line + chunk
