@@ -325,6 +325,35 @@ HOST = (
         "allowed: a JSON object",
     ),
     Message("...: the JSON is not an object; allowed: a JSON object", "--source_config '[]'", "allowed: a JSON object"),
+    # tutor transform-logs report
+    Message(
+        "There is no report in ...: each run of tutor local do transform-tracking-logs leaves one there. (On "
+        "Kubernetes they are with the ledger, in the object store or the volume.)",
+        "tutor transform-logs report before any run",
+        "each run of tutor local do transform-tracking-logs leaves one there",
+    ),
+    Message(
+        "The ledger is in ..., in the bucket ..., and the reports with it. (Each is called ...<job>/<plan>/.... With "
+        "the AWS CLI, for example: aws s3 cp --recursive --exclude '*' --include '*/...' s3://.../... reports/)",
+        "tutor transform-logs report with the ledger in an object store",
+        "With the AWS CLI, for example: aws s3 cp",
+    ),
+    Message(
+        "The ledger is in ... in the job's container, which is not below /openedx/data: look for <job>/<plan>/... in "
+        "what is mounted there.",
+        "tutor transform-logs report with the ledger in a directory that only the container has",
+        "look for <job>/<plan>/... in what is mounted there",
+    ),
+    Message(
+        "... can't be read (...): it belongs to the LMS's user. Use sudo, as for Docker.",
+        "tutor transform-logs report by another user than the LMS's",
+        "Use sudo, as for Docker.",
+    ),
+    Message(
+        "No browser can be opened here. Open this in one: ...",
+        "tutor transform-logs report --open on a server",
+        "Open this in one:",
+    ),
     # Kubernetes
     Message(
         "--docker-image: on Kubernetes it is in the manifests. ...",
@@ -374,6 +403,8 @@ ELSEWHERE = (
     "tests/host/test_command.py::test_a_config_folder_that_docker_made_is_explained",
     "tests/host/test_command.py::test_the_demo_says_what_to_install",
     "tests/host/test_job_config.py::test_erbs_config_that_is_no_object_is_refused_without_showing_it",
+    "tests/host/test_report.py::test_without_a_report_it_says_how_to_get_one",
+    "tests/host/test_report.py::test_a_ledger_that_is_not_here_is_told",
     "tests/host/test_cluster_config.py::test_local_without_a_claim_is_refused",
     "tests/host/test_cluster_config.py::test_what_goes_into_the_manifests_is_checked",
 )
