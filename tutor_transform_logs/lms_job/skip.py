@@ -58,21 +58,13 @@ class Skip:
             if limited and newline - start > limit:
                 break
             begin = find(b"{", start, newline)
-            if not (
-                ascii_only
-                and text[newline - 1] == brace
-                and rfind(late_key, newline - _LONGEST_END, newline) > begin
-                and (
-                    starts(page, begin)
-                    or (
-                        starts(first_key, begin)
-                        and (
-                            (name := text[begin + width : find(b'"', begin + width)]) in unknown
-                            or self._is_unknown(name)
-                        )
-                    )
-                )
-            ) and not self.skips(text[start:newline]):
+            told = (
+                ascii_only and text[newline - 1] == brace and rfind(late_key, newline - _LONGEST_END, newline) > begin
+            )
+            if told and not starts(page, begin):
+                name = text[begin + width : find(b'"', begin + width)]
+                told = starts(first_key, begin) and (name in unknown or self._is_unknown(name))
+            if not told and not self.skips(text[start:newline]):
                 break
             start = newline + 1
             ends.append(start)
