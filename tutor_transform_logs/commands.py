@@ -288,6 +288,31 @@ def demo(ctx: click.Context, type_: str, output: Path) -> None:
 
 
 @transform_logs.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--type", "type_", type=click.Choice(["xapi", "caliper"]), default="xapi", show_default=True)
+@click.option(
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100_000,
+    show_default=True,
+    help="Read so many lines at most; 0 reads all.",
+)
+@click.option("--statements", is_flag=True, help="Print the first statement of each type whole.")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, statements: bool, format_: str) -> None:
+    """Show what tracking logs hold, without Open edX.
+
+    Counts by event name, what is made into statements and what is not and why, and the first statement of each type.
+    A FILE may be compressed (gzip, bzip2, xz), a directory, or - for standard input. Users and courses are not looked
+    up: each that an event names is taken to be there. Nothing is sent, and nothing is written.
+    """
+    from tutor_transform_logs.demo.previewer import run_preview
+
+    ctx.exit(run_preview(files, type_, lines, format_, statements))
+
+
+@transform_logs.command()
 @click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
 @click.pass_obj
 def report(context: Any, open_: bool) -> None:

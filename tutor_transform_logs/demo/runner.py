@@ -24,20 +24,14 @@ def run_demo(type: str, output: Path) -> int:
     :param type: ``xapi`` or ``caliper``.
     :param output: made if need be; gets the logs, the LMS's database, the statements and the job's ledger.
     """
-    missing = [name for name in ("django", "event_routing_backends", "libcloud") if not importlib.util.find_spec(name)]
-    if missing:
-        print(
-            f"The demo needs packages that are not installed ({', '.join(missing)}).\n"
-            "Install them with: pip install 'tutor-contrib-transform-logs[demo]'",
-            file=sys.stderr,
-        )
+    if say_what_is_missing("The demo"):
         return 1
     output = output.absolute()
     for folder in "logs", "statements":
         (output / folder).mkdir(parents=True, exist_ok=True)
     logs = _place_logs(output / "logs")
     config = _write_config(type, output)
-    environment = _environment(output)
+    environment = embedded_lms(output)
 
     _say(f"Demo: tracking logs to {'xAPI statements' if type == 'xapi' else 'Caliper events'}\n")
     _say_item("logs", f"{len(logs)} files, {sum(log.stat().st_size for log in logs):,} bytes, in", logs[0].parent)
@@ -69,8 +63,20 @@ def _write_config(type_: str, output: Path) -> Path:
     return path
 
 
-def _environment(output: Path) -> dict[str, str]:
-    """The environment in which a Python process is in the embedded LMS."""
+def say_what_is_missing(what: str) -> bool:
+    """Does ``what`` lack packages? Then it is said how to install them."""
+    missing = [name for name in ("django", "event_routing_backends", "libcloud") if not importlib.util.find_spec(name)]
+    if missing:
+        print(
+            f"{what} needs packages that are not installed ({', '.join(missing)}).\n"
+            "Install them with: pip install 'tutor-contrib-transform-logs[demo]'",
+            file=sys.stderr,
+        )
+    return bool(missing)
+
+
+def embedded_lms(output: Path) -> dict[str, str]:
+    """The environment in which a Python process is in the embedded LMS, with its database and log in ``output``."""
     path = [str(_HERE / "lms"), str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,

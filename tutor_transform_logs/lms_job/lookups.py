@@ -113,10 +113,10 @@ class Lookups:
         people: set[int | str] = set()
         courses: set[str] = set()
         for event in events:
-            who = _who(event)
+            who = person_of(event)
             if who and type(who) in (int, str) and who not in known_users:
                 people.add(who)
-            course = _course(event)
+            course = course_of(event)
             if course and type(course) is str and course not in self._courses:
                 courses.add(course)
         try:
@@ -134,7 +134,7 @@ class Lookups:
         by_id: dict[int, list[int | str]] = {}
         names: set[int | str] = set()
         for who in people:
-            number = _as_id(who)
+            number = as_id(who)
             if number is None:
                 names.add(who)
             elif 0 < number <= LARGEST_ID:
@@ -223,7 +223,7 @@ class Lookups:
         """
         candidates: dict[int | str, list[str]] = {}
         for name in names:
-            if _can_be_asked(str(name)):
+            if can_be_asked(str(name)):
                 # A number is no name that was ever retired.
                 retired = self._retired_names(name) if isinstance(name, str) else []
                 if retired is not None:
@@ -264,26 +264,27 @@ class Lookups:
                 self._missing_courses |= asked - found.keys()
 
 
-def _who(event: Mapping[str, Any]) -> Any:
+def person_of(event: Mapping[str, Any]) -> Any:
     """Whom ``extract_username_or_userid`` of ERB finds."""
     data = event.get("data")
     who = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
     return who or find_nested(event, "user_id") or find_nested(event, "username")
 
 
-def _course(event: Mapping[str, Any]) -> Any:
+def course_of(event: Mapping[str, Any]) -> Any:
+    """The id of the course that ERB looks up; ``None`` if the event names none."""
     context = event.get("context")
     return context.get("course_id") if isinstance(context, dict) else None
 
 
-def _as_id(who: int | str) -> int | None:
+def as_id(who: int | str) -> int | None:
     try:
         return int(who)
     except ValueError:
         return None
 
 
-def _can_be_asked(name: str) -> bool:
+def can_be_asked(name: str) -> bool:
     """Is it a name that every database takes?"""
     try:
         return b"\0" not in name.encode()

@@ -1,0 +1,137 @@
+"""``tutor transform-logs preview``: what logs hold, told without an LMS that knows anybody in them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.job import REPOSITORY
+from tutor_transform_logs.demo import samples
+from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.demo.previewer import run_preview
+
+PAGE_VIEW = b'{"name": "/courses/%d/", "event": "{}", "time": "2026-01-02T00:00:00+00:00"}\n'
+STRANGERS = b"".join(
+    b'{"name": "play_video", "time": "2026-03-0%dT10:00:00+00:00", "username": "%b", "event_source": "browser", '
+    b'"context": {"course_id": "course-v1:Nowhere+N%d+2026", "user_id": %b, "org_id": "Nowhere"}, '
+    b'"event": "{\\"id\\": \\"v%d\\", \\"currentTime\\": 1, \\"code\\": \\"html5\\", \\"duration\\": 9}"}\n'
+    % (number, who, number, user, number)
+    for number, who, user in ((1, b"stranger", b"987654321"), (2, b"jos\\u00e9", b'""'), (3, b"12345678", b"null"))
+)
+
+
+def shown(capfd: pytest.CaptureFixture[str], *files: Path | str, status: int = 0, **more: Any) -> str:
+    options: dict[str, Any] = {"type_": "xapi", "lines": 0, "format_": "text", "statements": False, **more}
+    assert run_preview([str(file) for file in files], **options) == status
+    said = capfd.readouterr()
+    assert "Traceback" not in said.err + said.out
+    return said.err if status else said.out
+
+
+@pytest.mark.parametrize("kind", ["xapi", "caliper"])
+def test_the_samples_are_counted_as_the_job_counts_them(
+    kind: Kind, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    samples.write(tmp_path)
+    (tmp_path / ".hidden").write_text("no log")
+    found = json.loads(shown(capfd, tmp_path, type_=kind, format_="json"))
+    expected = samples.expected(kind)
+    assert found["lines"] == expected.lines
+    assert found["blank"] == expected.count("blank")
+    assert sum(found["unparsable"].values()) == expected.count("unparsable")
+    rows = found["events"]
+    assert sum(one["lines"] for one in rows if not one["known"]) == expected.count("unknown_event")
+    # All who are unknown to the demo's LMS are taken for known here.
+    failed: dict[str, int] = {}
+    for one in rows:
+        for reason, count in one["failed"].items():
+            failed[reason] = failed.get(reason, 0) + count
+    known_now = expected.count("unknown_user") + expected.count("unknown_course") - failed.get("names_no_user", 0)
+    assert sum(one["transformed"] for one in rows) >= expected.count("transformed") + known_now - 1
+    assert not {"unknown_user", "unknown_course"} & failed.keys()
+    days = [(Path(one["name"]).name, one["compression"], one["first_day"]) for one in found["files"]]
+    assert days == [
+        ("tracking.log", "", "2026-01-03"),
+        ("tracking.log-20260101.gz", "gzip", "2026-01-01"),
+        ("tracking.log.1", "", "2026-01-02"),
+    ]
+
+
+def test_strangers_and_their_courses_are_let_in(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "odd-name.txt"
+    log.write_bytes(bz2.compress(STRANGERS + b"".join(PAGE_VIEW % number for number in range(300))))
+    text = shown(capfd, log)
+    assert "bzip2, 303 lines, 2026-01-02 to 2026-03-03" in text
+    assert text.split("events passed over")[0].count("failed") == 0
+    assert "2026-03-01T10:00:00 played" in text
+    assert "(requests: the path is the name)" in text
+    assert "/courses/7/" not in text
+    assert "unknown user" not in text
+    assert " ".join(text.split()).endswith("each that an event names was taken to be there.")
+    assert all(len(line) <= 80 for line in text.splitlines() if str(tmp_path) not in line)
+    whole = shown(capfd, log, statements=True)
+    assert '"verb": {' in whole
+
+
+def test_a_limit_is_kept_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_bytes(b"".join(PAGE_VIEW % number for number in range(3000)))
+    text = shown(capfd, tmp_path, lines=1500)
+    assert "a.log: " in text
+    assert "1,500 lines" in text
+    assert "Only the first 1,500 lines were read: --lines 0 reads all." in text
+    assert f"Not read at all: {tmp_path / 'b.log'}" in " ".join(text.split())
+
+
+def test_a_broken_file_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = gzip.compress(b"".join(os.urandom(40).hex().encode() + b"\n" for _ in range(2000)))
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.log").write_bytes(b"")
+    text = shown(capfd, tmp_path)
+    assert "truncated gzip data" in text
+    assert "No event in it is of a type that is made into xAPI." in text
+    assert "no_json: no JSON object is in the line" in text
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from tutor_transform_logs.demo.previewer import run_preview; "
+         "sys.exit(run_preview(['-'], 'caliper', 0, 'text', False))"],
+        input=gzip.compress(STRANGERS),
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"standard input: gzip, 3 lines, 2026-03-01 to 2026-03-03" in done.stdout
+    assert b"MediaEvent" in done.stdout or b"VideoEvent" in done.stdout
+    # Nothing is left behind.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_t_be_read_is_told_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nothing").mkdir()
+    assert shown(capfd, tmp_path / "gone.log", status=1) == f"{tmp_path}/gone.log: there is no such file.\n"
+    assert shown(capfd, tmp_path / "nothing", status=1).endswith(": there is no file in this directory.\n")
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; from tutor_transform_logs.demo.previewer import run_preview; "
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"{program} sys.exit(run_preview(['-'], 'xapi', 0, 'text', False))"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "pip install 'tutor-contrib-transform-logs[demo]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,59 @@
+"""Users and courses that are made up from what events say of them, in a database that is thrown away."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from opaque_keys import InvalidKeyError
+from opaque_keys.edx.keys import CourseKey
+
+from tutor_transform_logs.lms_job.cache import Cache
+from tutor_transform_logs.lms_job.lookups import LARGEST_ID, as_id, can_be_asked, course_of, person_of
+
+# Above the ids of any log, for those of whom only the name is known.
+FIRST_NAMED = 2**30
+KEPT = 100_000
+
+
+class Crowd:
+    """Sees to it that everybody and everything that an event names is there."""
+
+    def __init__(self) -> None:
+        self._there: Cache[tuple[type, Any], bool] = Cache(KEPT)
+        self._numbers = itertools.count(FIRST_NAMED)
+
+    def let_in(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Make the users and courses of ``events`` that are not there yet."""
+        from openedx.core.djangoapps.content.course_overviews.models import CourseOverview
+
+        people: list[Any] = []
+        courses: list[Any] = []
+        for event in events:
+            who, course = person_of(event), course_of(event)
+            if type(who) in (int, str) and self._is_new(who):
+                people += self._person(who)
+            if type(course) is str and self._is_new(course):
+                try:
+                    courses.append(CourseOverview(id=CourseKey.from_string(course), display_name=course))
+                except InvalidKeyError:
+                    continue  # what ERB says of it is what there is to show
+        # SQLite takes a limited number of values at once; who is there already stays.
+        get_user_model().objects.bulk_create(people, batch_size=500, ignore_conflicts=True)
+        CourseOverview.objects.bulk_create(courses, batch_size=500, ignore_conflicts=True)
+
+    def _is_new(self, who: Any) -> bool:
+        if self._there.get((type(who), who)):
+            return False
+        self._there.put((type(who), who), True)
+        return True
+
+    def _person(self, who: int | str) -> Iterable[Any]:
+        model, number = get_user_model(), as_id(who)
+        if number is not None and 0 < number <= LARGEST_ID:
+            yield model(id=number, username=f"{number}", email=f"user{number}@example.com", password="!")
+        elif number is None and who and can_be_asked(str(who)):
+            number = next(self._numbers)
+            yield model(id=number, username=who, email=f"user{number}@example.com", password="!")
