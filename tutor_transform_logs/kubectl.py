@@ -11,6 +11,8 @@ from typing import Any
 from tutor.exceptions import TutorError
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
+# The statuses with which the job itself ends.
+OWN = range(10)
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -52,8 +54,9 @@ class Pod:
         ended: dict[str, Any] = next(
             (one["state"]["terminated"] for one in containers if "terminated" in one["state"]), {}
         )
-        said = [line for line in str(ended.get("message") or "").splitlines() if line.strip()]
         status = ended.get("exitCode")
+        # One that was killed has said nothing of it, and its last line may be somebody's data.
+        said = [line for line in str(ended.get("message") or "").splitlines() if line.strip()] if status in OWN else []
         return cls(
             name=item["metadata"]["name"],
             index=int((item["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, 0)),

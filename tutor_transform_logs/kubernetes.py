@@ -28,6 +28,8 @@ from tutor_transform_logs.lms_job.text import count
 
 PHASE = manifests.PHASE_LABEL
 SECRET = "transform-logs-run"  # noqa: S105
+# The job reads it: see lms_job/run.
+ENDED_JOBS = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 POLL_SECS = 5.0
 # A run's config stays while its Jobs may need it. When a command was cut off, nobody takes it away but a later one.
 OLD_CONFIG_SECS = 24 * 3600
@@ -133,7 +135,7 @@ class Replay:
         failed = [pod for pod in last.values() if pod.status]
         for text, pods in _by_last_words(failed).items():
             names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
-            fmt.echo_alert(f"Of {self._pods} pods, {len(pods)} failed (number {names}): {text}")
+            fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {text}")
         if any(pod.status == FAILED for pod in failed):
             return FAILED
         return STOPPED if failed or not job.complete else DONE
@@ -148,7 +150,11 @@ class Replay:
     def _run(self, phase: str, script: str) -> tuple[Job, TutorError | None]:
         """Have Tutor run the phase's Job, and wait until it has really ended. Gives it, and Tutor's error."""
         service = manifests.service(phase)
-        before = {job.uid for job in self._kubectl.jobs(f"{PHASE}={phase}")}
+        earlier = self._kubectl.jobs(PHASE)
+        before = {job.uid for job in earlier}
+        # What a pod left that was killed is in nobody's way, if its Job is known to be over.
+        over = " ".join(job.name for job in earlier if job.complete or job.failed)
+        script = f"export {ENDED_JOBS}='{over}'; {script}"
         failure = None
         try:
             self._runner.run_task_from_str(service, script)

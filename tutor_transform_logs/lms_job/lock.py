@@ -1,4 +1,8 @@
-"""One run of a job at a time: a file lock beside a local ledger, a heartbeat in a ledger in an object store."""
+"""One run of a job at a time: a file lock beside a local ledger, a heartbeat in a ledger in an object store.
+
+Work may be shared out, to the pods of a Kubernetes Job. Its shares are locked one by one: they run beside each other,
+but each only once, and none beside a phase that has the job to itself.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +31,31 @@ DEAD_AFTER_SECS = 120.0
 # The workers of a killed run hold its local lock until the kernel has ended them too.
 GRACE_SECS = 3.0
 LOOK_SECS = 0.2
-LOCAL_LOCK, REMOTE_LOCK = "lock", "lock.json"
+LOCAL_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What starts the job's processes, if it starts one again only once the former is known to have ended.
+
+    As Kubernetes does for a Job: the new process need not wait until the former one's heartbeat is old, nor need those
+    of other groups that have ``ended``.
+    """
+
+    name: str = ""
+    ended: frozenset[str] = frozenset()
+
+    def has_ended(self, holder: Mapping[str, Any], its_place: bool) -> bool:
+        """Is the ``holder`` of a lock known to have ended? ``its_place``: it is the lock that is to be taken now."""
+        group = str(holder.get("group") or "")
+        return group in self.ended or (its_place and group != "" and group == self.name)
+
+
+NO_GROUP = Group()
+
+
+def _share_name(share: int) -> str:
+    return f"{LOCAL_LOCK}-{share:05d}"
 
 
 def _holder() -> dict[str, object]:
@@ -98,8 +128,8 @@ class Holder:
 def who_runs(storage: Storage, directory: str, local: bool) -> Holder | None:
     """Who holds the lock of the job in this directory of a ledger; changes nothing."""
     if not local:
-        text = _remote_text(storage, join_name(directory, REMOTE_LOCK))
-        return Holder.of(text) if _is_held(text) else None
+        texts = (_remote_text(storage, one.name) for one in storage.listing(join_name(directory, LOCAL_LOCK)))
+        return next((Holder.of(text) for text in texts if _is_alive(_parsed(text))), None)
     try:
         with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
             try:
@@ -111,8 +141,7 @@ def who_runs(storage: Storage, directory: str, local: bool) -> Holder | None:
     return None
 
 
-def _refuse(text: str) -> JobError:
-    holder = Holder.of(text)
+def _refuse(holder: Holder) -> JobError:
     what_to_do = "Wait for it to end, or stop it."
     if holder.beat is not None:
         left = duration(max(0.0, holder.beat + DEAD_AFTER_SECS - time.time()))
@@ -121,52 +150,48 @@ def _refuse(text: str) -> JobError:
 
 
 @contextlib.contextmanager
-def local_lock(directory: str) -> Iterator[None]:
-    """Hold the lock of a job whose ledger is a local directory.
+def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
+    """Hold the lock of a job whose ledger is a local directory, or of a ``share`` of its work.
 
     Raises :class:`~.errors.JobError` if another run holds it. The kernel lets go of it when the holder dies, so a
     killed run never leaves it behind.
     """
-    path = Path(directory) / LOCAL_LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        _lock(file)
-        file.truncate(0)
-        file.write(json.dumps(_holder()))
-        file.flush()
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as files:
+        common = files.enter_context((path / LOCAL_LOCK).open("a+", encoding="utf-8"))
+        _lock(common, fcntl.LOCK_EX if share is None else fcntl.LOCK_SH)
+        if share is not None:
+            _lock(files.enter_context((path / _share_name(share)).open("a+", encoding="utf-8")), fcntl.LOCK_EX)
         yield
 
 
 def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
     """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
-    if not local:
-        _check_remote(storage, join_name(directory, "lock.json"), "")
-        return
-    try:
-        with open(storage.where(join_name(directory, "lock")), encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _refuse(file.read()) from None
-    except FileNotFoundError:
-        pass  # it has never run
+    holder = who_runs(storage, directory, local)
+    if holder is not None:
+        raise _refuse(holder)
 
 
-def _lock(file: IO[str]) -> None:
+def _lock(file: IO[str], kind: int) -> None:
+    """Take the lock and write down who has it."""
     deadline = time.monotonic() + GRACE_SECS
     # Somebody who looks who runs the job has the lock for a moment.
     sure_at = time.monotonic() + LOOK_SECS
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            break
         except OSError:
             file.seek(0)
             text = file.read()
         now = time.monotonic()
         if now > deadline or (now > sure_at and not _holder_is_dead(text)):
-            raise _refuse(text)
+            raise _refuse(Holder.of(text))
         time.sleep(0.05)
+    file.truncate(0)
+    file.write(json.dumps(_holder()))
+    file.flush()
 
 
 def _holder_is_dead(text: str) -> bool:
@@ -176,29 +201,41 @@ def _holder_is_dead(text: str) -> bool:
         return True  # not written yet, or half written
 
 
+def end_this_process() -> None:
+    """What a process does whose lock has another process: it ends as if it had been told to."""
+    print("Another process has taken over. This one ends.", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextlib.contextmanager
-def remote_lock(storage: Storage, name: str, beat_secs: float = BEAT_SECS) -> Iterator[None]:
-    """Hold the lock of a job whose ledger is in an object store; ``storage`` is used by a thread of the lock's own.
+def remote_lock(
+    storage: Storage,
+    directory: str,
+    share: int | None = None,
+    group: Group = NO_GROUP,
+    lost: Callable[[], None] = end_this_process,
+    beat_secs: float = BEAT_SECS,
+) -> Iterator[None]:
+    """Hold the lock of a job whose ledger is ``directory``, or of a ``share`` of its work.
 
-    Object stores have no lock: two runs that start within the same second may both get it. What they do is then done
-    twice, which costs time and no more. Raises :class:`~.errors.JobError` if another run holds it and is alive.
+    ``storage`` is used by a thread of the lock's own, which calls ``lost`` once another process has the lock. Object
+    stores have no lock: two runs that start within the same second may both get it. What they do is then done twice,
+    which costs time and no more. Raises :class:`~.errors.JobError` if another run holds it and is alive.
     """
-    token = uuid.uuid4().hex
-    _check_remote(storage, name, token)
-    mine = {**_holder(), "token": token}
-
-    def beat() -> None:
-        write_all(storage, name, json.dumps({**mine, "beat": time.time()}).encode())
-
-    beat()
-    _check_remote(storage, name, token)
+    lock = _RemoteLock(storage, directory, share, group)
+    lock.check()
+    lock.beat()
+    lock.check()
     ended = threading.Event()
 
     def keep_beating() -> None:
         while not ended.wait(beat_secs):
             # A store that is away is the run's own affair; the next beat may get through.
             with contextlib.suppress(JobError):
-                beat()
+                if lock.is_anothers():
+                    lost()
+                    return
+                lock.beat()
 
     thread = threading.Thread(target=keep_beating, daemon=True)
     thread.start()
@@ -208,13 +245,41 @@ def remote_lock(storage: Storage, name: str, beat_secs: float = BEAT_SECS) -> It
         ended.set()
         thread.join(timeout=1.0)
         with contextlib.suppress(JobError):
-            storage.delete(name)
+            lock.let_go()
 
 
-def _check_remote(storage: Storage, name: str, token: str) -> None:
-    text = _remote_text(storage, name)
-    if _is_held(text, token):
-        raise _refuse(text)
+class _RemoteLock:
+    def __init__(self, storage: Storage, directory: str, share: int | None, group: Group) -> None:
+        self._storage = storage
+        self._all = join_name(directory, LOCAL_LOCK)
+        self._common = f"{self._all}.json"
+        self._own = self._common if share is None else f"{join_name(directory, _share_name(share))}.json"
+        self._group = group
+        self._mine = {**_holder(), "token": uuid.uuid4().hex, "group": group.name}
+
+    def check(self) -> None:
+        """Raise :class:`~.errors.JobError` if somebody alive holds what would be in the way."""
+        names = [self._common, self._own]
+        if self._own == self._common:
+            names = [one.name for one in self._storage.listing(self._all)]
+        for name in names:
+            text = _remote_text(self._storage, name)
+            holder = _parsed(text)
+            if not _is_alive(holder) or holder["token"] == self._mine["token"]:
+                continue
+            if not self._group.has_ended(holder, name == self._own):
+                raise _refuse(Holder.of(text))
+
+    def beat(self) -> None:
+        write_all(self._storage, self._own, json.dumps({**self._mine, "beat": time.time()}).encode())
+
+    def is_anothers(self) -> bool:
+        holder = _parsed(_remote_text(self._storage, self._own))
+        return bool(holder) and holder["token"] != self._mine["token"]
+
+    def let_go(self) -> None:
+        if not self.is_anothers():
+            self._storage.delete(self._own)
 
 
 def _remote_text(storage: Storage, name: str) -> str:
@@ -224,11 +289,17 @@ def _remote_text(storage: Storage, name: str) -> str:
         return ""
 
 
-def _is_held(text: str, token: str = "") -> bool:
-    """Is this the lock of someone who is alive, and has another token?"""
+def _parsed(text: str) -> dict[str, Any]:
+    """A holder; empty if there is none: half a lock is nobody's."""
     try:
-        holder = json.loads(text)
-        alive = time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
-        return bool(alive and holder["token"] != token)
+        holder: dict[str, Any] = json.loads(text)
+        return {**holder, "beat": float(holder["beat"]), "token": str(holder["token"])}
     except (ValueError, KeyError, TypeError):
-        return False  # half a lock is nobody's
+        return {}
+
+
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    try:
+        return time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
+    except (KeyError, TypeError):
+        return False

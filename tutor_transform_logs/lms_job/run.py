@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import shutil
 import tempfile
 import time
@@ -18,7 +19,7 @@ from .errors import DONE, JobError, OutOfReach
 from .files import Files, OutputFormat
 from .filters import TAKE_ALL, Filters
 from .ledger import Ledger, job_identity, job_key
-from .lock import REMOTE_LOCK, local_lock, remote_lock, who_runs
+from .lock import Group, local_lock, remote_lock, who_runs
 from .loggers import Loggers, open_logger
 from .looking import look
 from .pace import Pace
@@ -32,7 +33,7 @@ from .routers import open_endpoints
 from .signals import Interrupted, Interruptions
 from .signposts import NOTHING_NEW, RESUMING
 from .standing import standing
-from .storage import Storage, join_name, open_storage
+from .storage import Storage, open_storage
 from .summary import summary
 from .text import count, printable, size
 from .transform import Transformer
@@ -42,6 +43,9 @@ from .work import Tools, Worker
 from .workers import Channel, Pool
 
 WIDEST = 100
+# The Kubernetes Job that this process is a pod of, and those of this job that have ended: see Group.
+GROUP_VARIABLE = "TRANSFORM_LOGS_K8S_JOB"
+ENDED_VARIABLE = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 # Objects made and not freed; Python's own are 700, 10 and 10, which takes a sixth of all time.
 COLLECT_AFTER = (100_000, 50, 100)
 
@@ -115,7 +119,8 @@ class Run:
 
     def work(self) -> int:
         """The phase WORK alone: what the plan in hand has left."""
-        self._work(self._plan_in_hand())
+        with self._locked(self._share[0]):
+            self._work(self._plan_in_hand())
         for error in (*self._stopped.values(), self._halted):
             if error is not None:
                 raise error
@@ -180,15 +185,16 @@ class Run:
             if error is not None:
                 raise error
 
-    def _locked(self) -> contextlib.AbstractContextManager[None]:
-        """One run of the job at a time."""
+    def _locked(self, share: int | None = None) -> contextlib.AbstractContextManager[None]:
+        """One run of the job at a time; a share of the work beside other shares."""
         config = self._config
         lock: contextlib.AbstractContextManager[None]
         if config.ledger.is_local:
-            lock = local_lock(self._ledger.where())
+            lock = local_lock(self._ledger.where(), share)
         else:
             own = open_storage(config.ledger, config.lrs_max_wait_secs)
-            lock = remote_lock(own, join_name(self._ledger.directory, REMOTE_LOCK))
+            group = Group(os.environ.get(GROUP_VARIABLE, ""), frozenset(os.environ.get(ENDED_VARIABLE, "").split()))
+            lock = remote_lock(own, self._ledger.directory, share, group)
         return lock
 
     def _plan_in_hand(self) -> Plan:

@@ -1,0 +1,1 @@
+"""The command on Kubernetes, end to end, on a stand-in for a cluster."""

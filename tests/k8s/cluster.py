@@ -1,0 +1,377 @@
+"""A stand-in for a Kubernetes cluster, for the real ``tutor`` and the real job: none can be had in a test.
+
+It answers the one question that Tutor asks the API server (which Jobs are there), takes the calls of ``kubectl`` that
+Tutor and the command make, and runs Jobs as the Job controller does, with indices, replacements, backoffLimit and
+podFailurePolicy. Pods are real processes, run from their manifests by ``sandbox``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import kubernetes_validate
+import yaml
+
+from tests.k8s.sandbox import Image, Sandbox
+
+JOB_NAME = "batch.kubernetes.io/job-name"
+INDEX = "batch.kubernetes.io/job-completion-index"
+KUBERNETES = "1.30"
+# Kubernetes waits ten seconds before it starts a pod again, and longer each time.
+BACKOFF_SECS = 0.5
+KUBECTL = Path(sys.executable).with_name("kubectl")
+
+# What stands for kubectl on PATH: kustomize is the real one's, the rest goes to the cluster.
+SHIM = """
+import json, os, sys, urllib.request
+if sys.argv[1] == "kustomize":
+    os.execv({kubectl!r}, [{kubectl!r}, *sys.argv[1:]])
+stdin = sys.stdin.read() if "--filename=-" in sys.argv else ""
+body = json.dumps({{"argv": sys.argv[1:], "stdin": stdin}}).encode()
+with urllib.request.urlopen({url!r}, body) as answer:
+    done = json.load(answer)
+sys.stdout.write(done["out"])
+sys.stderr.write(done["err"])
+sys.exit(done["status"])
+"""
+
+
+@dataclass
+class Pod:
+    """A pod of a Job: what it is, and how far it is."""
+
+    name: str
+    number: int
+    index: int
+    labels: dict[str, str]
+    sandbox: Sandbox
+    status: int | None = None
+    evicted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"running": {}}
+        if self.status is not None:
+            state = {"terminated": {"exitCode": self.status, "reason": "Error" if self.status else "Completed"}}
+            if self.status:
+                state["terminated"]["message"] = self.sandbox.log()[-2048:]
+        return {
+            "metadata": {
+                "name": self.name,
+                "creationTimestamp": f"{self.number:08d}",
+                "labels": self.labels,
+                "annotations": {INDEX: str(self.index)},
+            },
+            "status": {"containerStatuses": [{"state": state}]},
+        }
+
+
+@dataclass
+class Job:
+    """A Job, and its pods in the order of their starts."""
+
+    manifest: dict[str, Any]
+    number: int
+    pods: list[Pod] = field(default_factory=list)
+    succeeded: set[int] = field(default_factory=set)
+    failures: int = 0
+    condition: str = ""
+    deleted: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels: dict[str, str] = self.manifest["metadata"]["labels"]
+        return labels
+
+    @property
+    def phase(self) -> str:
+        return self.labels["transform-logs/phase"]
+
+    def running(self) -> list[Pod]:
+        return [pod for pod in self.pods if pod.status is None]
+
+    def to_json(self) -> dict[str, Any]:
+        status: dict[str, Any] = {"active": len(self.running()) or None, "succeeded": len(self.succeeded) or None}
+        status["failed"] = self.failures or None
+        if self.condition:
+            status["conditions"] = [{"type": self.condition, "status": "True"}]
+        metadata = {**self.manifest["metadata"], "uid": f"uid-{self.number}", "creationTimestamp": f"{self.number:08d}"}
+        return {"metadata": metadata, "status": {key: value for key, value in status.items() if value}}
+
+
+class Cluster:
+    """The running stand-in. ``folder`` is where its pods live."""
+
+    def __init__(self, folder: Path, image: Image) -> None:
+        self.folder = folder
+        self.image = image
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.jobs: list[Job] = []
+        self.calls: list[dict[str, Any]] = []
+        """Every call of kubectl: its arguments and standard input."""
+        self.on_start: Callable[[Job, Pod], None] = lambda _job, _pod: None
+        """Called as a pod starts, in a thread of its own: what happens to pods in a scenario."""
+        self._lock = threading.RLock()
+        self._numbers = iter(range(1, 1_000_000))
+        self._closed = threading.Event()
+
+    # The API server and kubectl
+
+    @contextlib.contextmanager
+    def serve(self) -> Iterator[dict[str, str]]:
+        """Run until the block ends; gives the environment for whoever is to talk to it."""
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(cluster._listed(self.path))
+
+            def do_POST(self) -> None:
+                call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._answer(cluster._kubectl(call))
+
+            def _answer(self, value: Any) -> None:
+                body = json.dumps(value).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            try:
+                yield self._environment(url)
+            finally:
+                self._closed.set()
+                for job in self.jobs:
+                    for pod in job.running():
+                        pod.sandbox.kill(signal.SIGKILL)
+                server.shutdown()
+
+    def _environment(self, url: str) -> dict[str, str]:
+        programs = self.folder / "bin"
+        programs.mkdir(parents=True)
+        shim = programs / "kubectl"
+        shim.write_text(f"#!{sys.executable} -SE\n" + SHIM.format(kubectl=str(KUBECTL), url=url))
+        shim.chmod(0o755)
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        kubeconfig = self.folder / "kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(config))
+        return {"KUBECONFIG": str(kubeconfig), "CLUSTER_PATH": str(programs)}
+
+    def _listed(self, path: str) -> dict[str, Any]:
+        """list_namespaced_job."""
+        parts = urlsplit(path)
+        assert parts.path == "/apis/batch/v1/namespaces/openedx/jobs", path
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        with self._lock:
+            jobs = self._jobs(query.get("labelSelector", ""))
+            items = [job.to_json() for job in jobs if name in ("", job.name)]
+        return {"apiVersion": "batch/v1", "kind": "JobList", "metadata": {}, "items": items}
+
+    def _jobs(self, selector: str = "") -> list[Job]:
+        return [job for job in self.jobs if not job.deleted and _matches(job.labels, selector)]
+
+    def _kubectl(self, call: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(call)
+        try:
+            out = self._do(call["argv"], call["stdin"])
+        except LookupError as error:
+            return {"status": 1, "out": "", "err": f"Error from server (NotFound): {error}\n"}
+        return {"status": 0, "out": out, "err": ""}
+
+    def _do(self, argv: list[str], stdin: str) -> str:
+        words = [word for word in argv if not word.startswith("-")]
+        options = dict(word.partition("=")[::2] for word in argv if word.startswith("--"))
+        selector = options.get("--selector", "")
+        with self._lock:
+            match words:
+                case ["wait", *_]:
+                    return "condition met\n"
+                case ["apply", *_]:
+                    return self._apply(argv, stdin)
+                case ["get", "jobs"]:
+                    return json.dumps({"items": [job.to_json() for job in self._jobs(selector)]})
+                case ["get", "pods"]:
+                    pods = [pod for job in self._jobs() for pod in job.pods]
+                    return json.dumps({"items": [pod.to_json() for pod in pods if _matches(pod.labels, selector)]})
+                case ["get", "secret", name]:
+                    return "\n".join(self.objects.get(("Secret", name), {}).get("stringData", {}))
+                case ["patch", "secret", name]:
+                    data = self.objects["Secret", name]["stringData"]
+                    for step in json.loads(options["--patch"]):
+                        del data[step["path"].removeprefix("/data/")]
+                    return "patched\n"
+                case ["logs", name]:
+                    [pod] = [pod for job in self.jobs for pod in job.pods if pod.name == name]
+                    lines = pod.sandbox.log().splitlines(keepends=True)
+                    most = int(options["--tail"])
+                    return "".join(lines if most < 0 else lines[-most:])
+                case ["delete", "jobs"]:
+                    for job in self._jobs(selector):
+                        self.delete(job)
+                    return "deleted\n"
+        raise AssertionError(f"kubectl {argv} is not what this stand-in knows")
+
+    def _apply(self, argv: list[str], stdin: str) -> str:
+        if "--filename=-" in argv:
+            documents = json.loads(stdin)["items"]
+        elif "--kustomize" in argv:
+            selector = argv[argv.index("--selector") + 1]
+            labelled = [
+                (one["metadata"].get("labels", {}), one)
+                for one in kustomized(Path(argv[argv.index("--kustomize") + 1]))
+            ]
+            documents = [one for labels, one in labelled if _matches(labels, selector)]
+        else:
+            documents = [yaml.safe_load(Path(argv[argv.index("-f") + 1]).read_text())]
+        for one in documents:
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+            name = one["metadata"]["name"]
+            assert one["metadata"]["namespace"] == "openedx"
+            if one["kind"] == "Job":
+                self._start(one)
+            elif one["kind"] == "Secret" and ("Secret", name) in self.objects:
+                # Server-side: each manager has its own keys.
+                assert "--server-side" in argv
+                self.objects["Secret", name]["stringData"] |= one["stringData"]
+            else:
+                assert one["kind"] in ("ConfigMap", "Secret")
+                self.objects[one["kind"], name] = one
+        return "applied\n"
+
+    def apply_as_tutor_start(self, env: Path) -> None:
+        """What ``tutor k8s start`` applies of the plugin's."""
+        for one in kustomized(env):
+            if one["kind"] in ("ConfigMap", "Secret", "CronJob"):
+                kubernetes_validate.validate(one, KUBERNETES, strict=True)
+                self.objects[one["kind"], one["metadata"]["name"]] = one
+
+    def run_cron_job(self, name: str) -> Job:
+        """What the CronJob controller does when the time has come."""
+        template = json.loads(json.dumps(self.objects["CronJob", name]["spec"]["jobTemplate"]))
+        spec = {"completions": 1, **template["spec"]}
+        number = next(self._numbers)
+        metadata = {**template["metadata"], "name": f"{name}-{number}", "namespace": "openedx"}
+        with self._lock:
+            self._start({"metadata": metadata, "spec": spec})
+            return self.jobs[-1]
+
+    def delete(self, job: Job) -> None:
+        """As ``kubectl delete job`` does it: its pods are told to end."""
+        job.deleted = True
+        for pod in job.running():
+            threading.Thread(target=pod.sandbox.terminate).start()
+
+    # The Job controller
+
+    def _start(self, manifest: dict[str, Any]) -> None:
+        job = Job(manifest, next(self._numbers))
+        self.jobs.append(job)
+        for index in range(manifest["spec"]["completions"]):
+            self._start_pod(job, index)
+
+    def _start_pod(self, job: Job, index: int) -> None:
+        template = job.manifest["spec"]["template"]
+        number = next(self._numbers)
+        indexed = job.manifest["spec"].get("completionMode") == "Indexed"
+        name = f"{job.name}-{index}-{number}" if indexed else f"{job.name}-{number}"
+        labels = {**template["metadata"]["labels"], JOB_NAME: job.name}
+        environ = {"HOSTNAME": name, **({"JOB_COMPLETION_INDEX": str(index)} if indexed else {})}
+        sandbox = Sandbox(self.folder / "pods" / name, template["spec"], labels, environ, self.image, self.folder)
+        pod = Pod(name, number, index, labels, sandbox)
+        job.pods.append(pod)
+        threading.Thread(target=self._run_pod, args=(job, pod), daemon=True).start()
+
+    def _run_pod(self, job: Job, pod: Pod) -> None:
+        pod.sandbox.start(lambda kind, name: self.objects.get((kind, name)), self._closed)
+        threading.Thread(target=self.on_start, args=(job, pod), daemon=True).start()
+        status = pod.sandbox.wait()
+        with self._lock:
+            pod.status = status
+            again = self._ended(job, pod, status)
+        if again and not self._closed.wait(BACKOFF_SECS):
+            with self._lock:
+                if not job.condition and not job.deleted:
+                    self._start_pod(job, pod.index)
+
+    def _ended(self, job: Job, pod: Pod, status: int) -> bool:
+        """Account for a pod that has ended; is another to be started in its place?"""
+        if job.condition or job.deleted:
+            return False
+        if status == 0:
+            job.succeeded.add(pod.index)
+            if len(job.succeeded) == job.manifest["spec"]["completions"]:
+                job.condition = "Complete"
+            return False
+        action = _action(job.manifest["spec"]["podFailurePolicy"], pod, status)
+        if action == "Ignore":
+            return True
+        job.failures += 1
+        if action == "FailJob" or job.failures > job.manifest["spec"]["backoffLimit"]:
+            job.condition = "Failed"
+            for other in job.running():
+                threading.Thread(target=other.sandbox.terminate).start()
+            return False
+        return True
+
+    # What a test does to it
+
+    def evict(self, pod: Pod) -> None:
+        """As a node does that is drained: the pod is told to end, and marked."""
+        pod.evicted = True
+        pod.sandbox.terminate()
+
+    def job(self, phase: str, number: int = -1) -> Job:
+        """A Job of this phase, by default the latest."""
+        return [job for job in self.jobs if job.phase == phase][number]
+
+
+def kustomized(env: Path) -> list[dict[str, Any]]:
+    """All objects that Tutor's environment makes."""
+    done = subprocess.run([KUBECTL, "kustomize", env], capture_output=True, text=True, check=True)
+    return [one for one in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if one]
+
+
+def _action(policy: dict[str, Any], pod: Pod, status: int) -> str:
+    for rule in policy["rules"]:
+        if any(one["type"] == "DisruptionTarget" for one in rule["onPodConditions"]) and pod.evicted:
+            return str(rule["action"])
+        if status in rule.get("onExitCodes", {}).get("values", ()):
+            return str(rule["action"])
+    return "Count"
+
+
+def _matches(labels: dict[str, str], selector: str) -> bool:
+    for part in filter(None, selector.split(",")):
+        key, equals, value = part.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True

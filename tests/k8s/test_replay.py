@@ -1,0 +1,238 @@
+"""``tutor k8s do transform-tracking-logs``, to Ralph or to files: whatever happens to pods, all is there once."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.job.runs import erbs_ids, statements
+from tests.k8s.cluster import Job, Pod
+from tests.k8s.conftest import Site
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lms")]
+
+GOOD = 12
+# A pod's start takes seconds, its work here a moment: with rests it takes long enough to be disturbed.
+SLOWLY = {"sleep_between_batches_secs": 0.05}
+
+
+def expected(site: Site) -> set[str]:
+    """The ids of the statements that ERB makes of the logs in the bucket."""
+    lines = [line for key in site.bucket.keys("logs/") for line in site.bucket.get(key).splitlines()]
+    return erbs_ids(lines)
+
+
+def assert_all_there(site: Site) -> None:
+    assert set(site.statements()) == expected(site)
+    secret = site.cluster.objects["Secret", "transform-logs-run"]
+    assert secret["stringData"] == {}, "the run's config is still in the cluster"
+
+
+def wait_for(condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
+    deadline = time.monotonic() + timeout_secs
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+    return answer
+
+
+def at_work(site: Site, pods: int = 1) -> Job | None:
+    """The work's Job, once so many of its pods have begun to deliver."""
+    jobs = [job for job in site.cluster.jobs if job.phase == "work" and not job.condition]
+    begun = {key for key in site.bucket.keys("transform-logs/") if "/lock-" in key}
+    return jobs[-1] if jobs and len(begun) >= pods and site.lrs.count() else None
+
+
+def files_of(site: Site) -> dict[str, Any]:
+    """Settings that send to files in the bucket."""
+    return site.bucket.settings("destination", prefix="out")
+
+
+made: dict[int, dict[str, Any]] = {}
+
+
+@pytest.mark.parametrize("pods", [1, 8])
+def test_any_number_of_pods_makes_the_same(site: Site, pods: int) -> None:
+    for number in range(16):
+        site.log(number)
+    site.save(**site.settings(pods))
+    output = site.replay().must()
+    assert "Every line and every statement is accounted for." in output
+    follow = (
+        "kubectl logs --namespace=openedx --selector=transform-logs/phase=work --follow --prefix --max-log-requests="
+    )
+    assert follow in output
+    assert_all_there(site)
+    made[pods] = site.statements()
+    assert all(one == made[pods] for one in made.values())
+    work = site.cluster.job("work")
+    assert [len(work.pods), len(work.succeeded)] == [pods, pods]
+    assert [len(job.pods) for job in site.cluster.jobs if job.phase != "work"] == [1, 1]
+    again = site.replay().must()
+    assert "Nothing new in 16 objects" in again
+    assert [job.phase for job in site.cluster.jobs] == ["plan", "work", "report", "plan"]
+
+
+@pytest.mark.parametrize("to", ["lrs", "files"])
+def test_a_pod_that_is_killed_at_a_random_moment(site: Site, to: str) -> None:
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    victim, moment, killed = dice.randrange(8), dice.uniform(0, 12), threading.Event()
+
+    def kill(job: Job, pod: Pod) -> None:
+        if job.phase == "work" and pod.index == victim and not killed.is_set():
+            killed.set()
+            time.sleep(moment)
+            pod.sandbox.kill(signal.SIGKILL)
+
+    for number in range(16):
+        site.log(number)
+    site.cluster.on_start = kill
+    site.save(
+        **site.settings(8, files_of(site) if to == "files" else None), TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0.03
+    )
+    site.replay().must()
+    if to == "lrs":
+        assert_all_there(site)
+        return
+    [name] = [key for key in site.bucket.keys("out/") if key.endswith("_xapi.log")]
+    ids = [one["id"] for one in statements(site.bucket.get(name))]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == expected(site)
+    assert sorted(site.bucket.keys("out/")) == sorted([name, "out/manifest.log"])
+
+
+def test_an_index_that_fails_for_good(site: Site) -> None:
+    """Tutor calls that a success, where any other pod succeeded. It is not one."""
+
+    def kill(job: Job, pod: Pod) -> None:
+        if job.phase == "work" and pod.index == 1:
+            wait_for(lambda: job.succeeded)
+            pod.sandbox.kill(signal.SIGKILL)
+
+    for number in range(6):
+        site.log(number)
+    # The one that is killed must still be there when another has succeeded.
+    site.log(6, good=400)
+    site.log(7, good=400)
+    site.cluster.on_start = kill
+    site.save(**site.settings(3), **{f"TRANSFORM_LOGS_{key.upper()}": value for key, value in SLOWLY.items()})
+    output = site.replay().must(4)
+    work = site.cluster.job("work")
+    assert work.condition == "Failed"
+    assert work.succeeded
+    assert f"Job {work.name} successful." in output
+    assert "failed (number 1" in output
+    assert "Run the same command again" in output
+    assert set(site.statements()) < expected(site)
+
+    site.cluster.on_start = lambda _job, _pod: None
+    site.save(TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0)
+    assert "Resuming plan 0001" in site.replay().must()
+    assert set(site.statements()) == expected(site)
+
+
+def test_a_pod_that_is_evicted(site: Site) -> None:
+    for number in range(4):
+        site.log(number, good=40)
+    site.save(**site.settings(2), **{f"TRANSFORM_LOGS_{key.upper()}": value for key, value in SLOWLY.items()})
+    process = site.start_replay()
+    job = wait_for(lambda: at_work(site, pods=2))
+    evicted = job.pods[1]
+    site.cluster.evict(evicted)
+    site.finish(process).must()
+    assert evicted.status == 4
+    assert "Interrupted (SIGTERM)." in evicted.sandbox.log()
+    assert (len(job.pods), job.failures, job.condition) == (3, 0, "Complete")
+    assert_all_there(site)
+
+
+def test_settings_that_change_between_two_runs(site: Site) -> None:
+    for number in range(4):
+        site.log(number)
+    settings = site.settings(2)
+    wrong = {"TRANSFORM_LOGS_LRS_ENDPOINTS": settings["TRANSFORM_LOGS_LRS_ENDPOINTS"].replace("lrs-", "nobody-")}
+    site.save(**{**settings, **wrong})
+    output = site.replay().must(1)
+    assert "2 failed (number 0, 1): " in output
+    assert "refuses the credentials (401)" in output
+    assert site.statements() == {}
+    # Another LMS's settings, another number of pods: other ConfigMaps, which nobody but the command applies.
+    site.save(**site.settings(3), CONTACT_EMAIL="someone@else.test")
+    site.replay().must()
+    assert_all_there(site)
+    assert len(site.cluster.job("work").pods) == 3
+    used = [json.dumps(site.cluster.job("work", number).manifest) for number in (0, 1)]
+    names = [name for kind, name in site.cluster.objects if kind == "ConfigMap" and name.startswith("openedx-config-")]
+    assert len(names) == 2
+    assert all(any(name in one for one in used) for name in names)
+
+
+def test_a_job_that_is_started_twice(site: Site) -> None:
+    for number in range(4):
+        site.log(number, good=40)
+    site.save(**site.settings(2), **{f"TRANSFORM_LOGS_{key.upper()}": value for key, value in SLOWLY.items()})
+    first = site.start_replay()
+    job = wait_for(lambda: at_work(site, pods=2))
+    second = site.start_replay()
+    said = site.replay("--status").must()
+    assert f"{job.name} is at work: of 2 pods, 0 have ended." in said
+    done = [site.finish(first), site.finish(second)]
+    assert "Waiting for active jobs to terminate" in done[1].output
+    # Whichever of the two makes the report: one of them has no more to say than that there is nothing to do.
+    assert sorted(one.status for one in done) == [0, 0], done[0].output[-3000:] + done[1].output[-3000:]
+    assert_all_there(site)
+
+
+def test_ctrl_c_ends_the_command_and_not_the_work(site: Site) -> None:
+    for number in range(4):
+        site.log(number, good=40)
+    site.save(**site.settings(2), **{f"TRANSFORM_LOGS_{key.upper()}": value for key, value in SLOWLY.items()})
+    process = site.start_replay()
+    job = wait_for(lambda: at_work(site, pods=2))
+    process.send_signal(signal.SIGINT)
+    done = site.finish(process)
+    assert done.status == 1
+    assert "goes on. Run the same command again" in done.output
+    assert "kubectl delete jobs --namespace=openedx --selector=transform-logs/phase" in done.output
+    assert not job.condition
+    site.replay().must()
+    assert job.condition == "Complete"
+    assert set(site.statements()) == expected(site)
+
+
+def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: Site) -> None:
+    for number in range(4):
+        site.log(number, good=40)
+    slowly = {f"TRANSFORM_LOGS_{key.upper()}": value for key, value in SLOWLY.items()}
+    site.save(**site.settings(2), **slowly, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="30 2 * * *")
+    site.cluster.apply_as_tutor_start(site.root / "env")
+    process = site.start_replay()
+    wait_for(lambda: at_work(site, pods=2))
+    meanwhile = site.cluster.run_cron_job("transform-logs")
+    site.finish(process).must()
+    wait_for(lambda: meanwhile.condition)
+    assert meanwhile.condition == "Failed"
+    assert "This job is running already" in meanwhile.pods[0].sandbox.log()
+    assert_all_there(site)
+    site.log(4)
+    by_night = site.cluster.run_cron_job("transform-logs")
+    wait_for(lambda: by_night.condition)
+    assert by_night.condition == "Complete", by_night.pods[0].sandbox.log()
+    assert_all_there(site)
+
+
+def test_local_is_refused_where_there_is_no_volume(site: Site) -> None:
+    output = site.replay().must(1)
+    [error] = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert "TRANSFORM_LOGS_SOURCE_PROVIDER: on Kubernetes LOCAL is" in error
+    assert "TRANSFORM_LOGS_K8S_DATA_CLAIM" in error
+    assert not site.cluster.jobs
