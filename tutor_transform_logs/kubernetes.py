@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from tutor.types import Config
 from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.errors import DONE, FAILED, STOPPED
-from tutor_transform_logs.lms_job.signposts import NOTHING_NEW, RESUMING
+from tutor_transform_logs.lms_job.signposts import NOTHING_NEW, says_resumed
 from tutor_transform_logs.lms_job.text import count
 
 PHASE = manifests.PHASE_LABEL
@@ -31,8 +31,8 @@ SECRET = "transform-logs-run"  # noqa: S105
 # The job reads it: see lms_job/run.
 ENDED_JOBS = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 POLL_SECS = 5.0
-# A run's config stays while its Jobs may need it. When a command was cut off, nobody takes it away but a later one.
-OLD_CONFIG_SECS = 24 * 3600
+# Between two of its Jobs, a command has none active for a moment.
+QUIET_POLLS = 3
 
 AGAIN = "Run the same command again: it goes on where it stopped"
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
@@ -84,12 +84,14 @@ class Replay:
             return
         self._apply_config_maps()
         self._add_config(config)
+        if phase != "status":
+            self._wait_for_turn()
         try:
             status = self._replay() if phase == manifests.REPLAY else self._single(phase).status
         except (KeyboardInterrupt, click.Abort):
             fmt.echo_alert(self._how_to_go_on())
             raise
-        self._remove_configs(self._config)
+        self._remove_configs([self._config])
         if status != DONE:
             raise JobEnded(status)
 
@@ -108,11 +110,13 @@ class Replay:
         worked = self._work()
         status = self._single("report").status
         # The report knows what is not done, but not why.
-        return (FAILED if status == STOPPED and worked == FAILED else status), RESUMING in plan.log
+        return (FAILED if status == STOPPED and worked == FAILED else status), says_resumed(plan.log)
 
     def _single(self, phase: str) -> Ended:
         """A phase of one pod: run it, and show what it printed."""
-        job, failure = self._run(phase, manifests.script(phase, self._config))
+        # PLAN cuts what it can so that all pods get their share.
+        share = f"0/{self._pods}" if phase == "plan" else ""
+        job, failure = self._run(phase, manifests.script(phase, self._config, share))
         pods = self._kubectl.pods_of(job)
         if not pods or pods[-1].status is None:
             raise failure or TutorError(f"What became of {job.name} can't be seen: its pod is gone. {AGAIN}")
@@ -182,7 +186,6 @@ class Replay:
 
     def _add_config(self, text: str) -> None:
         """Put the config file into the Secret: a key of its own for each run, which no other run changes."""
-        self._drop_old_configs()
         token = secrets.token_hex(4)
         self._config = f"config-{time.time():.0f}-{token}.json"
         secret = {
@@ -198,13 +201,29 @@ class Replay:
         }
         self._kubectl.apply_own(secret, manager=f"{manifests.NAME}-{token}")
 
-    def _drop_old_configs(self) -> None:
-        keys = self._kubectl.secret_keys(SECRET)
-        old = [key for key in keys if _age(key) > OLD_CONFIG_SECS]
-        if old and not any(job.active for job in self._kubectl.jobs(PHASE)):
-            self._remove_configs(*old)
+    def _wait_for_turn(self) -> None:
+        """Wait while an earlier command is at it, which has its config in the Secret from its beginning to its end.
 
-    def _remove_configs(self, *keys: str) -> None:
+        One that was cut off leaves its config there: it is over when nothing of it has been active for some time.
+        """
+        quiet, told = 0, False
+        try:
+            while earlier := [key for key in self._kubectl.secret_keys(SECRET) if key < self._config]:
+                active = [job.name for job in self._kubectl.jobs(PHASE) if job.active]
+                quiet = 0 if active else quiet + 1
+                if quiet > QUIET_POLLS:
+                    self._remove_configs(earlier)
+                    return
+                if not told:
+                    what = f": {', '.join(active)}" if active else ""
+                    fmt.echo_info(f"Waiting for an earlier run of this command to end{what}")
+                    told = True
+                time.sleep(POLL_SECS)
+        except (KeyboardInterrupt, click.Abort):
+            self._remove_configs([self._config])
+            raise
+
+    def _remove_configs(self, keys: Sequence[str]) -> None:
         try:
             self._kubectl.remove_secret_keys(SECRET, keys)
         except TutorError as error:
@@ -226,12 +245,6 @@ def _by_last_words(pods: list[Pod]) -> Mapping[str, list[Pod]]:
     for pod in pods:
         found.setdefault(pod.last_words, []).append(pod)
     return found
-
-
-def _age(key: str) -> float:
-    """How many seconds ago a config's key was made; 0 if that can't be told."""
-    begun = key.split("-")[1] if key.count("-") == 2 else ""
-    return time.time() - int(begun) if begun.isdecimal() else 0.0
 
 
 _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

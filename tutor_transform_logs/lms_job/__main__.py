@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--share",
         metavar="I/N",
         default="0/1",
-        help="work: do only the I-th of N shares, counted from 0 (default: 0/1)",
+        help="work: do only the I-th of N shares, counted from 0 (default: 0/1); plan: cut the work for N shares",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="the job's config file (JSON); - for stdin")
     return parser

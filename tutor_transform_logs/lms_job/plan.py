@@ -33,22 +33,27 @@ def starts_anew(config: JobConfig) -> bool:
     return config.restart or config.dry_run
 
 
-def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str]) -> Plan:
+def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
     """The plan of :func:`next_plan`, saved in the ledger."""
     old = None if starts_anew(config) else ledger.load_plan()
-    plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations)
+    plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations, shares)
     ledger.save_plan(plan)
     return plan
 
 
 def next_plan(
-    config: JobConfig, source: Storage, old: Plan | None, last_number: int, destinations: Sequence[str]
+    config: JobConfig,
+    source: Storage,
+    old: Plan | None,
+    last_number: int,
+    destinations: Sequence[str],
+    shares: int = 1,
 ) -> Plan:
     """Make a plan, or take up the ``old`` one as it is, if it is not finished.
 
     What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
-    in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to. Raises
-    :class:`~.errors.JobError` if there is nothing to read at all.
+    in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to, and the work is going
+    to be done in so many ``shares``. Raises :class:`~.errors.JobError` if there is nothing to read at all.
     """
     found, passed_over = chosen(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
@@ -56,7 +61,7 @@ def next_plan(
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, seen)))
     else:
-        plan = _new_plan(config, source, index, seen, destinations, last_number + 1)
+        plan = _new_plan(config, source, index, seen, destinations, last_number + 1, shares)
         unread = [SourceObject(one.name, one.size, None, OUT_OF_RANGE) for one in passed_over]
         plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda one: one.name)))
         if not plan.segments:
@@ -94,10 +99,11 @@ def _new_plan(
     seen: Sequence[Seen],
     destinations: Sequence[str],
     number: int,
+    shares: int,
 ) -> Plan:
     segments: list[Segment] = []
     objects: list[SourceObject] = []
-    segment_bytes = _segment_bytes(config, sum(one.size for one in seen))
+    segment_bytes = _segment_bytes(config, sum(one.size for one in seen), shares)
     objects += [SourceObject(one.name, 0, None, EMPTY) for one in seen if not one.size]
     for same in _by_content([one for one in seen if one.size]):
         planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
@@ -130,9 +136,9 @@ def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> Iterator[Segmen
         yield holder_of(segment, seen) or segment
 
 
-def _segment_bytes(config: JobConfig, total: int) -> int:
+def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
     """How large a piece of a plain object is: small enough that every worker gets several, even of one object."""
-    workers = worker_count(config.workers)
+    workers = worker_count(config.workers) * shares
     if workers == 1:
         return config.segment_bytes
     return min(config.segment_bytes, max(SMALLEST_SEGMENT, total // (workers * SEGMENTS_PER_WORKER)))

@@ -54,7 +54,7 @@ class Run:
     """One run of the job: opens what the config names, once it has seen that everything is there."""
 
     def __init__(self, config: JobConfig, interruptions: Interruptions, share: tuple[int, int] = (0, 1)) -> None:
-        """``share``: which part of the segments the phase WORK is to do, and of how many."""
+        """``share``: which part of the segments the phase WORK is to do, and of how many (PLAN cuts them for those)."""
         self._config = config
         self._share = share
         self._interruptions = interruptions
@@ -209,7 +209,7 @@ class Run:
         before = None if starts_anew(self._config) else self._ledger.load_plan()
         names = [one.id for one in self._destinations]
         _say(printable(f"Listing {self._config.source}."))
-        plan = make_plan(self._config, self._source, self._ledger, names)
+        plan = make_plan(self._config, self._source, self._ledger, names, self._share[1])
         first = plan.number if before is None else self._ledger.first_plan()
         self._ledger.save_identity(job_identity(self._config), first)
         self._use_output_of(plan)

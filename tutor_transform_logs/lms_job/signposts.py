@@ -4,3 +4,8 @@ from __future__ import annotations
 
 NOTHING_NEW = "Nothing new in "
 RESUMING = "Resuming plan "
+
+
+def says_resumed(output: str) -> bool:
+    """Did PLAN take up the plan of an earlier run? ``output``: as text, or as JSON lines."""
+    return RESUMING in output or '"resumed": true' in output

@@ -1,0 +1,67 @@
+"""The work shared out, as to the pods of a Kubernetes Job: each part once, and none much longer than the others."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from tests.job.runs import Site, statements
+from tests.services.job import JobRun, local, run_job
+from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job.config import FIELDS
+from tutor_transform_logs.lms_job.plan_model import Segment, cut_points, share
+
+PODS, OBJECTS = 64, 1000
+
+
+def segments_of(sizes: list[int], compressed: list[bool], most: int) -> list[Segment]:
+    """As PLAN cuts objects of these sizes."""
+    found: list[Segment] = []
+    for number, (size, whole) in enumerate(zip(sizes, compressed, strict=True)):
+        bounds = [0, *([] if whole else cut_points(0, size, most)), size]
+        for start, end in zip(bounds, bounds[1:], strict=False):
+            segment_id = len(found) + 1
+            found.append(
+                Segment(segment_id, number, f"log-{number}", start, None if whole else end, end - start, "gzip" * whole)
+            )
+    return found
+
+
+@pytest.mark.parametrize("some_compressed", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_thousand_objects_and_64_pods(seed: int, some_compressed: bool) -> None:
+    """Sizes as sites have them: most logs are small, a few are huge."""
+    dice = random.Random(seed)
+    sizes = [max(1, int(dice.lognormvariate(17.5, 1.5))) for _ in range(OBJECTS)]
+    compressed = [some_compressed and dice.random() < 1 / 3 for _ in sizes]
+    segments = segments_of(sizes, compressed, FIELDS["segment_bytes"].default)
+    shares = [share(segments, index, PODS) for index in range(PODS)]
+    assert sorted(one.id for part in shares for one in part) == [one.id for one in segments]
+    loads = [sum(one.stored_bytes for one in part) for part in shares]
+    mean = sum(sizes) / PODS
+    # A compressed log is one piece, however long it takes.
+    allowed = max(one.stored_bytes for one in segments) if some_compressed else 0
+    assert max(loads) <= max(1.2 * mean, allowed)
+
+
+def phase(site: Site, name: str, *arguments: str) -> JobRun:
+    config = {**site.source(), **site.to_files(), **local("ledger", site.folder / "ledger"), "batch_size": 200}
+    return run_job(config, site.lms, folder=site.folder, command=name, arguments=arguments)
+
+
+def test_the_phases_one_by_one_do_what_a_run_does(site: Site) -> None:
+    log = site.log(Mix(good=3000, page_view=3000, broken=3))
+    assert log.path.stat().st_size > 4_000_000
+    planned = phase(site, "plan", "--share", "0/2")
+    assert planned.status == 0, planned.stderr
+    [path] = site.folder.glob("ledger/*/plan.json")
+    # One plain log is cut so that both have some of it.
+    assert len(json.loads(path.read_text())["segments"]) >= 4
+    for index, status in enumerate([4, 0]):
+        assert phase(site, "work", "--share", f"{index}/2").status == 0
+        assert phase(site, "report").status == status
+    [content] = [content for name, content in site.output().items() if name != "manifest.log"]
+    ids = [one["id"] for one in statements(content)]
+    assert len(ids) == len(set(ids)) == log.xapi.statements
