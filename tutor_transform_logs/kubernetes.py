@@ -7,6 +7,7 @@ succeeded. It says nothing of what pods print, nor how they end.
 
 from __future__ import annotations
 
+import base64
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -197,7 +198,8 @@ class Replay:
                 "labels": {manifests.NAME_LABEL: manifests.NAME},
             },
             "type": "Opaque",
-            "stringData": {self._config: text},
+            # Not as stringData: the API server does not tell the managers of that apart.
+            "data": {self._config: base64.b64encode(text.encode()).decode("ascii")},
         }
         self._kubectl.apply_own(secret, manager=f"{manifests.NAME}-{token}")
 

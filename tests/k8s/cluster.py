@@ -7,6 +7,7 @@ podFailurePolicy. Pods are real processes, run from their manifests by ``sandbox
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import signal
@@ -223,9 +224,9 @@ class Cluster:
                     pods = [pod for job in self._jobs() for pod in job.pods]
                     return json.dumps({"items": [pod.to_json() for pod in pods if _matches(pod.labels, selector)]})
                 case ["get", "secret", name]:
-                    return "\n".join(self.objects.get(("Secret", name), {}).get("stringData", {}))
+                    return "\n".join(self.objects.get(("Secret", name), {}).get("data", {}))
                 case ["patch", "secret", name]:
-                    data = self.objects["Secret", name]["stringData"]
+                    data = self.objects["Secret", name]["data"]
                     for step in json.loads(options["--patch"]):
                         del data[step["path"].removeprefix("/data/")]
                     return "patched\n"
@@ -261,10 +262,10 @@ class Cluster:
             elif one["kind"] == "Secret" and ("Secret", name) in self.objects:
                 # Server-side: each manager has its own keys.
                 assert "--server-side" in argv
-                self.objects["Secret", name]["stringData"] |= one["stringData"]
+                self.objects["Secret", name]["data"] |= one["data"]
             else:
                 assert one["kind"] in ("ConfigMap", "Secret")
-                self.objects[one["kind"], name] = one
+                self.objects[one["kind"], name] = stored(one)
         return "applied\n"
 
     def apply_as_tutor_start(self, env: Path) -> None:
@@ -272,7 +273,7 @@ class Cluster:
         for one in kustomized(env):
             if one["kind"] in ("ConfigMap", "Secret", "CronJob"):
                 kubernetes_validate.validate(one, KUBERNETES, strict=True)
-                self.objects[one["kind"], one["metadata"]["name"]] = one
+                self.objects[one["kind"], one["metadata"]["name"]] = stored(one)
 
     def run_cron_job(self, name: str) -> Job:
         """What the CronJob controller does when the time has come."""
@@ -352,6 +353,13 @@ class Cluster:
     def job(self, phase: str, number: int = -1) -> Job:
         """A Job of this phase, by default the latest."""
         return [job for job in self.jobs if job.phase == phase][number]
+
+
+def stored(one: dict[str, Any]) -> dict[str, Any]:
+    """An object as the API server keeps it: what a Secret has as text, it has as data."""
+    texts = one.get("stringData", {})
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {**one, "data": {**one.get("data", {}), **data}} if texts else one
 
 
 def kustomized(env: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.host.conftest import TUTORS, tutor_bin
 from tests.k8s.cluster import Cluster
 from tests.k8s.sandbox import Image
 from tests.services.job import DemoLms
@@ -60,6 +62,7 @@ class Site:
     cluster: Cluster
     bucket: Bucket
     lrs: Lrs
+    tutor: Path = TUTOR
     outputs: list[str] = field(default_factory=list)
     """What each command printed."""
 
@@ -70,7 +73,7 @@ class Site:
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start ``tutor ARGS``."""
         return subprocess.Popen(
-            [TUTOR, *args],
+            [self.tutor, *args],
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -167,23 +170,29 @@ def lms_database(mariadb_server: MariaDb) -> dict[str, Any]:
     }
 
 
+def make_root(folder: Path, settings: dict[str, Any], tutor: Path = TUTOR, plugin: Path | None = None) -> None:
+    """Make a Tutor root in ``folder``, with the plugins' folder beside it."""
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "plugins" / "impatience.py").write_text(IMPATIENCE)
+    environ = tutor_environ(folder, plugin)
+    off = {f"RUN_{name}": "false" for name in ("MYSQL", "MONGODB", "REDIS", "SMTP", "MEILISEARCH")}
+    # The host is part of each actor, and so of the ids of statements: that of the LMS in the tests' own process.
+    hosts = {"LMS_HOST": "localhost:18000", "CMS_HOST": "studio.lms.test", "REDIS_PORT": 1}
+    pairs = [word for name, value in {**off, **hosts, **settings}.items() for word in ("--set", f"{name}={value}")]
+    for command in (["plugins", "enable", "transform_logs", "impatience"], ["config", "save", *pairs]):
+        done = subprocess.run([tutor, *command], env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="session")
 def saved_root(tmp_path_factory: pytest.TempPathFactory, lms_database: dict[str, Any]) -> Path:
-    """A Tutor root that is only ever copied, with the plugins' folder beside it."""
-    folder = tmp_path_factory.mktemp("tutor")
-    (folder / "plugins").mkdir()
-    (folder / "plugins" / "impatience.py").write_text(IMPATIENCE)
-    environ = tutor_environ(folder)
-    off = {f"RUN_{name}": "false" for name in ("MYSQL", "MONGODB", "REDIS", "SMTP", "MEILISEARCH")}
-    settings = {**off, **lms_database, "LMS_HOST": "localhost:18000", "CMS_HOST": "studio.lms.test", "REDIS_PORT": 1}
-    pairs = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    for command in (["plugins", "enable", "transform_logs", "impatience"], ["config", "save", *pairs]):
-        done = subprocess.run([TUTOR, *command], env=environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    """A folder with a Tutor root that is only ever copied."""
+    folder = tmp_path_factory.mktemp("tutor") / "saved"
+    make_root(folder, lms_database)
     return folder
 
 
-def tutor_environ(folder: Path) -> dict[str, str]:
+def tutor_environ(folder: Path, plugin: Path | None = None) -> dict[str, str]:
     """Nothing of the user's own Tutor or cluster may be seen."""
     mine = ("TUTOR_", "DJANGO_", "PYTHON", "DEMO_", "KUBE")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(mine)}
@@ -193,20 +202,47 @@ def tutor_environ(folder: Path) -> dict[str, str]:
         "TUTOR_PLUGINS_ROOT": str(folder / "plugins"),
         "COLUMNS": "120",
         "NO_COLOR": "1",
+        **({"PYTHONPATH": str(plugin)} if plugin else {}),
     }
+
+
+@contextlib.contextmanager
+def a_site(
+    folder: Path, image: Image, environ: dict[str, str], tutor: Path, bucket: Bucket, lrs: Lrs
+) -> Iterator[Site]:
+    """A site on a fresh cluster; ``environ`` says where its root is."""
+    cluster = Cluster(folder / "cluster", image)
+    with cluster.serve() as of_cluster:
+        path = of_cluster.pop("CLUSTER_PATH") + os.pathsep + environ["PATH"]
+        root = Path(environ["TUTOR_ROOT"])
+        site = Site(root, {**environ, **of_cluster, "PATH": path}, cluster, bucket, lrs, tutor)
+        yield site
+        assert_no_secret(site)
 
 
 @pytest.fixture
 def site(saved_root: Path, image: Image, tmp_path: Path, nanio_bucket: Bucket, lrs: Lrs) -> Iterator[Site]:
-    """A fresh site on a fresh cluster."""
+    """A fresh site."""
     shutil.copytree(saved_root, tmp_path / "tutor")
-    cluster = Cluster(tmp_path / "cluster", image)
-    environ = tutor_environ(tmp_path / "tutor")
-    with cluster.serve() as of_cluster:
-        environ["PATH"] = of_cluster.pop("CLUSTER_PATH") + os.pathsep + environ["PATH"]
-        site = Site(tmp_path / "tutor" / "root", {**environ, **of_cluster}, cluster, nanio_bucket, lrs)
-        yield site
-        assert_no_secret(site)
+    with a_site(tmp_path, image, tutor_environ(tmp_path / "tutor"), TUTOR, nanio_bucket, lrs) as made:
+        yield made
+
+
+@pytest.fixture
+def old_site(
+    image: Image, tmp_path: Path, lms_database: dict[str, Any], nanio_bucket: Bucket, lrs: Lrs
+) -> Iterator[Site]:
+    """A fresh site with the oldest Tutor, whose way to start a Job is another."""
+    plugin = tmp_path / "plugin"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    checkout = tmp_path / "checkout"
+    leave = shutil.ignore_patterns("__pycache__", ".*", "demo-output")
+    shutil.copytree(REPOSITORY, checkout, ignore=leave)
+    subprocess.run([*pip, "--target", plugin, checkout], check=True)
+    tutor = tutor_bin(TUTORS[0]) / "tutor"
+    make_root(tmp_path / "tutor", lms_database, tutor, plugin)
+    with a_site(tmp_path, image, tutor_environ(tmp_path / "tutor", plugin), tutor, nanio_bucket, lrs) as made:
+        yield made
 
 
 def assert_no_secret(site: Site) -> None:

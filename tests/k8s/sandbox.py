@@ -6,6 +6,7 @@ written, a Secret can't be read by another user, nobody has a capability.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -131,7 +132,9 @@ class Sandbox:
             secret = find("Secret", wanted["secretName"])
             if secret is None and not wanted["optional"]:
                 raise LookupError(wanted["secretName"])
-            _write(folder, (secret or {}).get("stringData", {}), wanted["defaultMode"], group)
+            data = (secret or {}).get("data", {})
+            files = {key: base64.b64decode(value).decode() for key, value in data.items()}
+            _write(folder, files, wanted["defaultMode"], group)
             return folder, False
         for source in volume.get("projected", {}).get("sources", [volume]):
             config_map = find("ConfigMap", source["configMap"]["name"])
