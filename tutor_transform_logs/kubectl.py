@@ -10,6 +10,8 @@ from typing import Any
 
 from tutor.exceptions import TutorError
 
+# The job's container in its pods; a cluster may add others.
+CONTAINER = "lms-job"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 # The statuses with which the job itself ends.
 OWN = range(10)
@@ -50,10 +52,8 @@ class Pod:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Pod:
-        containers = (item.get("status") or {}).get("containerStatuses") or ()
-        ended: dict[str, Any] = next(
-            (one["state"]["terminated"] for one in containers if "terminated" in one["state"]), {}
-        )
+        states = {one["name"]: one["state"] for one in (item.get("status") or {}).get("containerStatuses") or ()}
+        ended: dict[str, Any] = states.get(CONTAINER, {}).get("terminated") or {}
         status = ended.get("exitCode")
         # One that was killed has said nothing of it, and its last line may be somebody's data.
         said = [line for line in str(ended.get("message") or "").splitlines() if line.strip()] if status in OWN else []
@@ -109,7 +109,7 @@ class Kubectl:
     def log_of(self, pod: Pod, lines: int = -1) -> str:
         """What a pod printed (its last ``lines``), or a line that says why that can't be had."""
         try:
-            return self.run("logs", self._namespace, pod.name, f"--tail={lines}")
+            return self.run("logs", self._namespace, pod.name, f"--container={CONTAINER}", f"--tail={lines}")
         except TutorError as error:
             return str(error.args[0])
 

@@ -73,7 +73,7 @@ class Pod:
                 "labels": self.labels,
                 "annotations": {INDEX: str(self.index)},
             },
-            "status": {"containerStatuses": [{"state": state}]},
+            "status": {"containerStatuses": [{"name": "lms-job", "state": state}]},
         }
 
 
