@@ -40,6 +40,14 @@ kubernetes.POLL_SECS = 0.1
 """
 
 
+# Tutor 20's settings are for Django 4.2, and name warnings that later ones do not have.
+OF_DJANGO_4 = """
+from django.utils import deprecation
+for name in ("RemovedInDjango50Warning", "RemovedInDjango51Warning"):
+    setattr(deprecation, name, getattr(deprecation, name, DeprecationWarning))
+"""
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that has ended."""
@@ -142,6 +150,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     leave = shutil.ignore_patterns("__pycache__")
     for source in (DEMO_LMS, PLATFORM):
         shutil.copytree(source, platform, ignore=leave, dirs_exist_ok=True)
+    with (platform / "lms" / "envs" / "production.py").open("a") as settings:
+        settings.write(OF_DJANGO_4)
     for name in ("lms", "cms"):
         (platform / name / "envs" / "tutor").mkdir(parents=True)
     environ = {
