@@ -33,7 +33,7 @@ SECRET = "transform-logs-run"  # noqa: S105
 ENDED_JOBS = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 POLL_SECS = 5.0
 # Between two of its Jobs, a command has none active for a moment.
-QUIET_POLLS = 3
+QUIET_SECS = 60.0
 
 AGAIN = "Run the same command again: it goes on where it stopped"
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
@@ -208,12 +208,13 @@ class Replay:
 
         One that was cut off leaves its config there: it is over when nothing of it has been active for some time.
         """
-        quiet, told = 0, False
+        heard, told = time.monotonic(), False
         try:
             while earlier := [key for key in self._kubectl.secret_keys(SECRET) if key < self._config]:
                 active = [job.name for job in self._kubectl.jobs(PHASE) if job.active]
-                quiet = 0 if active else quiet + 1
-                if quiet > QUIET_POLLS:
+                now = time.monotonic()
+                heard = now if active else heard
+                if now - heard > QUIET_SECS:
                     self._remove_configs(earlier)
                     return
                 if not told:

@@ -37,11 +37,13 @@ from tutor.commands import k8s
 from tutor_transform_logs import kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 50)
 kubernetes.POLL_SECS = 0.1
+kubernetes.QUIET_SECS = 8
 """
 
 
-# Tutor 20's settings are for Django 4.2, and name warnings that later ones do not have.
-OF_DJANGO_4 = """
+# Tutor 20's settings are for the edx-platform of its time, and for Django 4.2.
+OF_TUTOR_20 = """
+FEATURES["PREVIEW_LMS_BASE"] = "preview.lms.test"
 from django.utils import deprecation
 for name in ("RemovedInDjango50Warning", "RemovedInDjango51Warning"):
     setattr(deprecation, name, getattr(deprecation, name, DeprecationWarning))
@@ -151,7 +153,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     for source in (DEMO_LMS, PLATFORM):
         shutil.copytree(source, platform, ignore=leave, dirs_exist_ok=True)
     with (platform / "lms" / "envs" / "production.py").open("a") as settings:
-        settings.write(OF_DJANGO_4)
+        settings.write(OF_TUTOR_20)
     for name in ("lms", "cms"):
         (platform / name / "envs" / "tutor").mkdir(parents=True)
     environ = {
