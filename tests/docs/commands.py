@@ -54,7 +54,7 @@ def missing(output: tuple[str, ...], printed: str) -> list[str]:
     for line in output:
         if line == "...":
             continue
-        words = re.escape(" ".join(line.split())).replace(re.escape("..."), ".*")
+        words = re.escape(" ".join(line.removesuffix("...").split())).replace(re.escape("..."), ".*")
         found = next((i for i in range(at, len(squeezed)) if re.search(words, squeezed[i])), None)
         if found is None:
             gone.append(line)
