@@ -103,9 +103,8 @@ def command_entries() -> Iterator[str]:
     for name, command in transform_logs.commands.items():
         inner = click.Context(command, info_name=name, parent=context)
         options = [param for param in command.params if isinstance(param, click.Option)]
-        arguments = " ".join(param.make_metavar(inner) for param in command.params if isinstance(param, click.Argument))
-        title = f"``{inner.command_path}{f' {arguments}' if arguments else ''}``"
-        yield f".. rubric:: {title}"
+        arguments = [piece for piece in command.collect_usage_pieces(inner) if piece != command.options_metavar]
+        yield f".. rubric:: ``{' '.join([inner.command_path, *arguments])}``"
         yield ""
         yield from (command.help or "").splitlines()
         yield ""
