@@ -18,7 +18,7 @@ import pytest
 
 from tests.host.conftest import TUTORS, tutor_bin
 from tests.k8s.cluster import Cluster
-from tests.k8s.sandbox import Image
+from tests.k8s.sandbox import PYTHON, Image
 from tests.services.job import DemoLms
 from tests.services.mariadb import MariaDb
 from tests.services.object_store import SECRET_KEY, Bucket
@@ -157,7 +157,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     for name in ("lms", "cms"):
         (platform / name / "envs" / "tutor").mkdir(parents=True)
     environ = {
-        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
+        "PATH": f"{PYTHON}/bin:/usr/bin:/bin",
         "HOME": "/openedx",
         "LMS_CFG": "/openedx/config/lms.env.yml",
         "PYTHONDONTWRITEBYTECODE": "1",

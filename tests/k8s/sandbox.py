@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Where the tests' virtual environment is in the pod. (Its place on the host may be below a folder that pods mount.)
+PYTHON = "/openedx/venv"
+
 Find = Callable[[str, str], dict[str, Any] | None]
 
 
@@ -71,10 +74,11 @@ class Sandbox:
                 command += ["--symlink", os.readlink(Path("/", name)), f"/{name}"]
             elif Path("/", name).is_dir():
                 command += ["--ro-bind", f"/{name}", f"/{name}"]
-        of_host = [(path, Path(path), False) for path in ("/usr", "/etc", sys.base_prefix, sys.prefix)]
+        of_host = [(path, Path(path), False) for path in ("/usr", "/etc", sys.base_prefix)]
+        of_host.append((PYTHON, Path(sys.prefix), False))
         # The plugin itself is on the host alone.
         for path in Path(sys.prefix).glob("lib/python*/site-packages/__editable__*.pth"):
-            of_host.append((str(path), Path(os.devnull), False))
+            of_host.append((f"{PYTHON}/{path.relative_to(sys.prefix)}", Path(os.devnull), False))
         of_image = [(target, source, False) for target, source in self._image.folders.items()]
         for target, source, writable in (*of_host, *of_image, *(mounts or ())):
             for parent in reversed(Path(target).parents[:-1]):
