@@ -188,8 +188,8 @@ def batches(
 def _until_cut(gap: Gap, most: int, stops: set[int]) -> int:
     """How many of the gap's lines, at least one, still belong to a batch that takes ``most`` of them."""
     if any(gap.start < stop < gap.end for stop in stops):
-        for count, end in enumerate(gap.ends[:most], 1):
-            if gap.base + end in stops:
+        for count, end in enumerate(gap.ends(), 1):
+            if count == most or end in stops:
                 return count
     return most
 
@@ -260,7 +260,7 @@ def _letter(line: Line) -> DeadLetter | None:
 
 def _skip(batch: Batch, gap: Gap) -> None:
     """Account for lines that need no parsing."""
-    count = len(gap.ends)
+    count = gap.lines
     batch.counts.lines += count
     batch.counts.unknown_event += count
     batch.end = gap.end

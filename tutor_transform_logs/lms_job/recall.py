@@ -173,7 +173,7 @@ class Recall:
             segment = stretch.segment
             try:
                 for line in segment_lines(self._source, segment, segment.start, 1, self._limits.line_bytes, skip):
-                    read += len(line.ends) if isinstance(line, Gap) else 1
+                    read += line.lines if isinstance(line, Gap) else 1
                     if read >= TELL_LINES:
                         self._tell(Counts(lines=read))
                         read = 0

@@ -44,8 +44,8 @@ class Skip:
         self._unknown: set[bytes] = set()
         """Names met that are none of the known, and have no other meaning than what stands there."""
 
-    def passed(self, text: bytes, start: int, limit: int, ascii_only: bool) -> list[int]:
-        """Where the lines of ``text`` end that are skipped, one after the other from ``start`` on.
+    def passed(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
+        """How many lines of ``text`` are skipped, one after the other from ``start`` on, and where the next begins.
 
         ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
         """
@@ -53,7 +53,7 @@ class Skip:
         find, rfind, starts = text.find, text.rfind, text.startswith
         page, first_key, width, late_key, brace = _PAGE, _FIRST_KEY, len(_FIRST_KEY), _LATE_KEY, _BRACE
         unknown, limited = self._unknown, len(text) > limit
-        ends: list[int] = []
+        count = 0
         while (newline := find(b"\n", start)) >= 0:
             if limited and newline - start > limit:
                 break
@@ -67,8 +67,8 @@ class Skip:
             if not told and not self.skips(text[start:newline]):
                 break
             start = newline + 1
-            ends.append(start)
-        return ends
+            count += 1
+        return count, start
 
     def _is_unknown(self, name: bytes) -> bool:
         """Is what stands up to the next quotation mark the name, or its beginning, of none of the known events?
@@ -106,19 +106,33 @@ class Gap(NamedTuple):
     start: int
     number: int
     """Of the first line."""
-    base: int
-    ends: list[int]
-    """Where each line's successor begins, counted from ``base``."""
+    lines: int
+    text: bytes
+    """What holds the lines, and more."""
+    at: int
+    """Where in ``text`` they begin."""
+    stop: int
+    """Where in ``text`` the line behind them begins."""
 
     @property
     def end(self) -> int:
-        return self.base + self.ends[-1]
+        return self.start + self.stop - self.at
+
+    def ends(self) -> Iterator[int]:
+        """The offset at which each line's successor begins. Hardly anybody asks."""
+        at = self.at
+        for _ in range(self.lines):
+            at = self.text.index(b"\n", at) + 1
+            yield self.start + at - self.at
 
     def cut(self, count: int) -> tuple[Gap, Gap | None]:
         """The first ``count`` lines, and the rest of them."""
-        first = Gap(self.start, self.number, self.base, self.ends[:count])
-        rest = self.ends[count:]
-        return first, Gap(first.end, self.number + count, self.base, rest) if rest else None
+        if count >= self.lines:
+            return self, None
+        middle = next(itertools.islice(self.ends(), count - 1, None))
+        stop = self.at + middle - self.start
+        first = self._replace(lines=count, stop=stop)
+        return first, Gap(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
 
 
 def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -132,14 +146,15 @@ def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: S
     chunks = _in_pieces(chunks)
     open_line = b""
     for chunk in chunks:
-        text = open_line + chunk
+        text = open_line + chunk if open_line else chunk
         ascii_only = text.isascii()
         at = 0
         while (newline := text.find(b"\n", at)) >= 0:
-            if ends := skip.passed(text, at, limit, ascii_only):
-                gap = Gap(offset, number, offset - at, ends)
+            count, stop = skip.passed(text, at, limit, ascii_only)
+            if count:
+                gap = Gap(offset, number, count, text, at, stop)
                 yield gap
-                offset, number, at = gap.end, number + len(ends), ends[-1]
+                offset, number, at = gap.end, number + count, stop
                 continue
             raw = text[at:newline]
             at, end = newline + 1, offset + len(raw) + 1
