@@ -28,6 +28,7 @@ _FIRST_KEY = b'{"name": "'
 # A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
 _PAGE = b'{"name": "/'
 _LATE_KEY = b'"event_source": "'
+_USUAL_END = b'"event_source": "server", "page": null}'
 _LONGEST_END = 500
 _BRACE = ord("}")
 _KEPT_NAMES = 10_000
@@ -52,14 +53,16 @@ class Skip:
         # Names of this function's own: there are millions of lines.
         find, rfind, starts = text.find, text.rfind, text.startswith
         page, first_key, width, late_key, brace = _PAGE, _FIRST_KEY, len(_FIRST_KEY), _LATE_KEY, _BRACE
+        usual_end, end_width = _USUAL_END, len(_USUAL_END)
         unknown, limited = self._unknown, len(text) > limit
         count = 0
         while (newline := find(b"\n", start)) >= 0:
             if limited and newline - start > limit:
                 break
             begin = find(b"{", start, newline)
-            told = (
-                ascii_only and text[newline - 1] == brace and rfind(late_key, newline - _LONGEST_END, newline) > begin
+            told = ascii_only and (
+                (starts(usual_end, newline - end_width) and newline - end_width > begin)
+                or (text[newline - 1] == brace and rfind(late_key, newline - _LONGEST_END, newline) > begin)
             )
             if told and not starts(page, begin):
                 name = text[begin + width : find(b'"', begin + width)]
