@@ -149,27 +149,43 @@ def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: S
     chunks = _in_pieces(chunks)
     open_line = b""
     for chunk in chunks:
-        text = open_line + chunk if open_line else chunk
-        ascii_only = text.isascii()
         at = 0
-        while (newline := text.find(b"\n", at)) >= 0:
-            count, stop = skip.passed(text, at, limit, ascii_only)
-            if count:
-                gap = Gap(offset, number, count, text, at, stop)
-                yield gap
-                offset, number, at = gap.end, number + count, stop
-                continue
-            raw = text[at:newline]
-            at, end = newline + 1, offset + len(raw) + 1
-            if len(raw) > limit:
-                yield from split_lines([raw, b"\n"], offset, number, limit)
-            else:
-                yield Line(offset, end, number, raw[:-1] if raw.endswith(b"\r") else raw)
-            offset, number = end, number + 1
-        open_line = text[at:]
+        if open_line:
+            # The line that spans two chunks by itself: the rest need not be copied for its sake.
+            at = chunk.find(b"\n") + 1 or len(chunk)
+            open_line += chunk[:at]
+            if open_line.endswith(b"\n"):
+                for one in _ended(open_line, 0, offset, number, limit, skip):
+                    yield one
+                    offset, number = one.end, number + 1
+                open_line = b""
+        if not open_line:
+            for one in _ended(chunk, at, offset, number, limit, skip):
+                yield one
+                offset, number = one.end, number + (one.lines if isinstance(one, Gap) else 1)
+            open_line = chunk[chunk.rfind(b"\n", at) + 1 or at :]
         if len(open_line) > limit:
             # Hands on what is kept of it without ever holding it whole; what comes after it is just not skipped.
             yield from split_lines(itertools.chain([open_line], chunks), offset, number, limit)
             return
     if open_line:
         yield from split_lines([open_line], offset, number, limit)
+
+
+def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
+    """The lines that end in ``text``, from ``at`` on, where the line ``number`` begins."""
+    ascii_only = text.isascii()
+    while (newline := text.find(b"\n", at)) >= 0:
+        count, stop = skip.passed(text, at, limit, ascii_only)
+        if count:
+            gap = Gap(offset, number, count, text, at, stop)
+            yield gap
+            offset, number, at = gap.end, number + count, stop
+            continue
+        raw = text[at:newline]
+        at, end = newline + 1, offset + len(raw) + 1
+        if len(raw) > limit:
+            yield from split_lines([raw, b"\n"], offset, number, limit)
+        else:
+            yield Line(offset, end, number, raw[:-1] if raw.endswith(b"\r") else raw)
+        offset, number = end, number + 1
