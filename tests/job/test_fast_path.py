@@ -142,6 +142,25 @@ def test_a_trackers_line_is_told_as_by_the_full_parse(lines: list[bytes], at_onc
             assert name_of(line) not in KNOWN
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"name": "/x", "event": {}, "name": "play_video"}',
+        b'{"name": "x", "event": {}, "name": "play_video"}',
+        b'"event_source": "server" {"name": "/x", "event": {}, "name": "play_video"}',
+        b'{"name": "/\xff"' + MARKED.encode(),
+        b'{"name": "x\xff"' + MARKED.encode(),
+        b'x "event_source": "server", "page": null}',
+    ],
+)
+def test_what_lacks_a_trackers_marks_is_parsed(line: bytes) -> None:
+    """Whatever marks the lines beside it have."""
+    usual = b'{"name": "/dashboard"' + MARKED.encode()
+    found = list(split([b"\n".join([usual, line, usual, b""])], 0, 1, 10_000, SKIP))
+    assert [one.raw for one in found if isinstance(one, Line)] == [line]
+    assert [one.lines for one in found if isinstance(one, Gap)] == [1, 1]
+
+
 def test_a_page_view_that_was_cut_off_is_never_passed_over() -> None:
     for lines in samples.FILES.values():
         for line in lines():

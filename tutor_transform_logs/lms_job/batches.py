@@ -235,6 +235,10 @@ def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Itera
             # What was read before it counts.
             one, problem = None, error
         if one is not None:
+            if not window and isinstance(one, Gap):
+                # Nothing waits that it has to stay behind, so its bytes need not be kept.
+                yield one
+                continue
             window.append(one)
             weight += one.end - one.start if isinstance(one, Gap) else len(one.raw)
             if isinstance(one, Parsed) and one.event is not None:

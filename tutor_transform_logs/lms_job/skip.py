@@ -32,8 +32,6 @@ _USUAL_END = b'"event_source": "server", "page": null}'
 _LONGEST_END = 500
 _BRACE = ord("}")
 _KEPT_NAMES = 10_000
-# What is looked at, at once: few enough bytes to stay in a core's cache.
-PIECE = 64 * 1024
 
 
 class Skip:
@@ -50,28 +48,30 @@ class Skip:
 
         ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
         """
-        # Names of this function's own: there are millions of lines.
-        find, rfind, starts = text.find, text.rfind, text.startswith
-        page, first_key, width, late_key, brace = _PAGE, _FIRST_KEY, len(_FIRST_KEY), _LATE_KEY, _BRACE
-        usual_end, end_width = _USUAL_END, len(_USUAL_END)
-        unknown, limited = self._unknown, len(text) > limit
+        # Names of this function's own, and as few calls as can be: there are millions of lines.
+        find, starts, page, usual_end, end_width = text.find, text.startswith, _PAGE, _USUAL_END, len(_USUAL_END)
+        limited = len(text) > limit
         count = 0
         while (newline := find(b"\n", start)) >= 0:
             if limited and newline - start > limit:
                 break
             begin = find(b"{", start, newline)
-            told = ascii_only and (
-                (starts(usual_end, newline - end_width) and newline - end_width > begin)
-                or (text[newline - 1] == brace and rfind(late_key, newline - _LONGEST_END, newline) > begin)
-            )
-            if told and not starts(page, begin):
-                name = text[begin + width : find(b'"', begin + width)]
-                told = starts(first_key, begin) and (name in unknown or self._is_unknown(name))
-            if not told and not self.skips(text[start:newline]):
+            # The usual end has no brace before its last character, so what begins with a page's name ends before it.
+            usual_page = ascii_only and starts(page, begin) and starts(usual_end, newline - end_width)
+            if not (usual_page or (ascii_only and self._told(text, begin, newline)) or self.skips(text[start:newline])):
                 break
             start = newline + 1
             count += 1
         return count, start
+
+    def _told(self, text: bytes, begin: int, newline: int) -> bool:
+        """Has the line whose first brace is at ``begin`` (-1: it has none) a tracker's marks, and no known name?"""
+        if not text.startswith(_FIRST_KEY, begin) or text[newline - 1] != _BRACE:
+            return False
+        if text.rfind(_LATE_KEY, max(begin, newline - _LONGEST_END), newline) < 0:
+            return False
+        name = text[begin + len(_FIRST_KEY) : text.find(b'"', begin + len(_FIRST_KEY))]
+        return name in self._unknown or self._is_unknown(name)
 
     def _is_unknown(self, name: bytes) -> bool:
         """Is what stands up to the next quotation mark the name, or its beginning, of none of the known events?
@@ -138,15 +138,9 @@ class Gap(NamedTuple):
         return first, Gap(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
 
 
-def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        for start in range(0, len(chunk), PIECE):
-            yield chunk[start : start + PIECE]
-
-
 def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
     """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
-    chunks = _in_pieces(chunks)
+    chunks = iter(chunks)
     open_line = b""
     for chunk in chunks:
         at = 0
