@@ -58,27 +58,33 @@ class Skip:
             begin = find(b"{", start, newline)
             # The usual end has no brace before its last character, so what begins with a page's name ends before it.
             usual_page = ascii_only and starts(page, begin) and starts(usual_end, newline - end_width)
-            if not (usual_page or (ascii_only and self._told(text, begin, newline)) or self.skips(text[start:newline])):
+            if not (usual_page or self._is_skipped(text, start, begin, newline, ascii_only)):
                 break
             start = newline + 1
             count += 1
         return count, start
 
-    def _told(self, text: bytes, begin: int, newline: int) -> bool:
-        """Has the line whose first brace is at ``begin`` (-1: it has none) a tracker's marks, and no known name?"""
-        if not text.startswith(_FIRST_KEY, begin) or text[newline - 1] != _BRACE:
-            return False
-        if text.rfind(_LATE_KEY, max(begin, newline - _LONGEST_END), newline) < 0:
-            return False
-        name = text[begin + len(_FIRST_KEY) : text.find(b'"', begin + len(_FIRST_KEY))]
-        return name in self._unknown or self._is_unknown(name)
+    def _is_skipped(self, text: bytes, start: int, begin: int, newline: int, ascii_only: bool) -> bool:
+        """Is the line from ``start`` to ``newline``, whose first brace is at ``begin`` (-1: it has none), skipped?"""
+        if (
+            ascii_only
+            and text.startswith(_FIRST_KEY, begin)
+            and text[newline - 1] == _BRACE
+            and text.rfind(_LATE_KEY, max(begin, newline - _LONGEST_END), newline) >= 0
+        ):
+            name = text[begin + len(_FIRST_KEY) : text.find(b'"', begin + len(_FIRST_KEY))]
+            if name in self._known:
+                return False
+            if name in self._unknown or self._is_unknown(name):
+                return True
+        return self.skips(text[start:newline])
 
     def _is_unknown(self, name: bytes) -> bool:
-        """Is what stands up to the next quotation mark the name, or its beginning, of none of the known events?
+        """Can what stands up to the next quotation mark, and is no known name, not be the beginning of one?
 
         Those have no character that has to be escaped, so what is escaped, a quotation mark too, is not in them.
         """
-        if name in self._known or b"\n" in name or _HIDDEN_ASCII.search(name):
+        if b"\n" in name or _HIDDEN_ASCII.search(name):
             return False
         if len(self._unknown) >= _KEPT_NAMES:
             self._unknown.clear()
@@ -175,7 +181,9 @@ def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Ski
             gap = Gap(offset, number, count, text, at, stop)
             yield gap
             offset, number, at = gap.end, number + count, stop
-            continue
+            newline = text.find(b"\n", at)
+            if newline < 0:
+                return
         raw = text[at:newline]
         at, end = newline + 1, offset + len(raw) + 1
         if len(raw) > limit:
