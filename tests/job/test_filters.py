@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.config import load
 from tutor_transform_logs.lms_job.events import Event
-from tutor_transform_logs.lms_job.file_dates import date_in, outside
+from tutor_transform_logs.lms_job.file_dates import outside
 from tutor_transform_logs.lms_job.filters import TAKE_ALL, Filters
 from tutor_transform_logs.lms_job.ledger import job_identity, job_key
 
@@ -167,7 +167,13 @@ def test_a_pattern_that_no_known_event_has_is_found() -> None:
     ],
 )
 def test_the_date_in_a_name(name: str, day: date | None) -> None:
-    assert date_in(name) == day
+    """A log is left out from the second midnight after its date on, and one without a date never is."""
+    if day is None:
+        assert outside([name], datetime(2100, 1, 1, tzinfo=UTC), None) == set()
+        return
+    ended = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=2)
+    assert outside([name], ended, None) == {name}
+    assert outside([name], ended - timedelta(microseconds=1), None) == set()
 
 
 MONTH = [f"tracking.log-202601{day:02d}.gz" for day in range(1, 32)]

@@ -55,14 +55,8 @@ def _outside(days: dict[str, date], since: datetime | None, until: datetime | No
             yield name
 
 
-def date_in(name: str) -> date | None:
-    """The date in the last part of an object's name, if it says one and nothing against it."""
-    found = _split(name)
-    return found[1] if found else None
-
-
 def _split(name: str) -> tuple[str, date] | None:
-    """A name without its date, and the date."""
+    """A name without its date, and the date, if its last part says one and nothing against it."""
     folder, slash, last = name.rpartition("/")
     stamps = list(_STAMP.finditer(last))
     days = [day for day in map(_day, stamps) if day is not None]
