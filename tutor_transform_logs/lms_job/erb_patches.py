@@ -248,6 +248,12 @@ def _share() -> None:
         _replace(cls, name, method)
 
 
+def tincan_is_replaced() -> bool:
+    """Are tincan's objects made and turned into data by ``fast_tincan``?"""
+    base = importlib.import_module("tincan.serializable_base").SerializableBase
+    return bool(base.as_version.__module__ == f"{__package__}.fast_tincan")
+
+
 def _patch_tincan() -> None:
     fast_tincan = importlib.import_module(f"{__package__}.fast_tincan")
     modules = {name: importlib.import_module(f"tincan.{name}") for name in TINCAN}

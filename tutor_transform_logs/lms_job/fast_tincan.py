@@ -251,7 +251,7 @@ class _Keys(dict[str, str]):
         return self[slot]
 
 
-_keys = _Keys()
+keys = _Keys()
 
 
 class _ToData(dict[type, Callable[[Any], Any]]):
@@ -261,13 +261,13 @@ class _ToData(dict[type, Callable[[Any], Any]]):
         if cls in SHARED:
             self[cls] = operator.attrgetter("data")
         elif cls in MAPS:
-            self[cls] = _map_data
+            self[cls] = map_data
         elif issubclass(cls, TypedList):
-            self[cls] = _list_data if cls.as_version in (as_version, _original_as_version) else _ask
+            self[cls] = list_data if cls.as_version in (as_version, _original_as_version) else _ask
         elif issubclass(cls, SerializableBase):
-            self[cls] = _object_data if _plans[cls] is not None else _ask
+            self[cls] = object_data if _plans[cls] is not None else _ask
         elif issubclass(cls, list):
-            self[cls] = _list_data
+            self[cls] = list_data
         elif issubclass(cls, uuid.UUID):
             self[cls] = str
         elif issubclass(cls, datetime.timedelta):
@@ -279,7 +279,7 @@ class _ToData(dict[type, Callable[[Any], Any]]):
         return self[cls]
 
 
-_to_data = _ToData()
+to_data = _ToData()
 
 
 def _itself(value: Any) -> Any:
@@ -290,33 +290,33 @@ def _ask(value: Any) -> Any:
     return value.as_version()
 
 
-def _object_data(one: Any) -> dict[str, Any]:
+def object_data(one: Any) -> dict[str, Any]:
     plain = {}
     for slot, value in one.__dict__.items():
         if value is not None:
             kind = type(value)
-            plain[_keys[slot]] = value if kind in ATOMS else _to_data[kind](value)
+            plain[keys[slot]] = value if kind in ATOMS else to_data[kind](value)
     return plain
 
 
-def _map_data(one: Any) -> Any:
+def map_data(one: Any) -> Any:
     plain = {}
     for key, value in one.items():
         if type(key) is not str or key[:1] == "_" or key in CORRECTED:
             return _original_as_version(one)
         if value is not None:
             kind = type(value)
-            plain[key] = value if kind in ATOMS else _to_data[kind](value)
+            plain[key] = value if kind in ATOMS else to_data[kind](value)
     return plain
 
 
-def _list_data(many: Any) -> list[Any]:
-    return [_to_data[type(one)](one) if isinstance(one, SerializableBase) else one for one in many]
+def list_data(many: Any) -> list[Any]:
+    return [to_data[type(one)](one) if isinstance(one, SerializableBase) else one for one in many]
 
 
 def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
     """As ``SerializableBase.as_version``. (The version makes no difference to any class of tincan.)"""
-    found = _to_data[type(self)]
+    found = to_data[type(self)]
     return _original_as_version(self, version) if found is _ask else found(self)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import erb_patches
@@ -28,6 +28,9 @@ class XapiShortCut:
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self._mapping = mapping
         self._statement: Any = importlib.import_module("tincan").Statement
+        self._text_of: Callable[[Any], str] = _encoded
+        if erb_patches.tincan_is_replaced():
+            self._text_of = importlib.import_module(f"{__package__}.statement_text").text_of
 
     def bodies(self, event: Event) -> list[tuple[str, bytes]]:
         """The id and the bytes of each statement; empty where ERB makes none. Raises what ERB's transformers raise."""
@@ -39,15 +42,27 @@ class XapiShortCut:
             return []
         made = []
         for one in transformed if isinstance(transformed, list) else [transformed]:
-            fields = one.as_version() if type(one) is self._statement else json.loads(one.to_json())
+            problem = ""
+            try:
+                made.append(self._id_and_body(one))
+            except ValueError as error:
+                one.to_json()  # raises itself what is wrong, unless it is a number
+                problem = str(error)
             if not one.object or not one.object.id:
                 return []
-            try:
-                body = _encode(fields)
-            except ValueError as error:
-                raise NotJson(str(error)) from None
-            made.append((str(fields.get("id", "")), body.encode("ascii")))
+            if problem:
+                raise NotJson(problem)
         return made
+
+    def _id_and_body(self, one: Any) -> tuple[str, bytes]:
+        if type(one) is self._statement:
+            return "" if one.id is None else str(one.id), self._text_of(one).encode("ascii")
+        fields = json.loads(one.to_json())
+        return str(fields.get("id", "")), _encode(fields).encode("ascii")
+
+
+def _encoded(statement: Any) -> str:
+    return _encode(statement.as_version())
 
 
 def xapi_short_cut(router: Any) -> XapiShortCut | None:
