@@ -19,6 +19,9 @@ class Unparsable(Exception):
 REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")
 
 
+_DECODER = json.JSONDecoder()
+
+
 class Event(NamedTuple):
     """A parsed event: its name (``""`` if it has none) and its fields in the form of the live pipeline."""
 
@@ -38,7 +41,7 @@ def parse(raw: bytes) -> Event:
     if not (text.endswith(b"}") or text.decode("utf-8", "replace").rstrip().endswith("}")):
         raise Unparsable("no_json", "no JSON object in the line")
     try:
-        fields = json.loads(text.decode("utf-8").rstrip())
+        fields = _decoded(text.decode("utf-8").rstrip())
     except UnicodeDecodeError as error:
         raise Unparsable("not_utf8", str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -52,6 +55,12 @@ def parse(raw: bytes) -> Event:
         fields["timestamp"] = fields["time"]
     name = fields.get("name")
     return Event(name if isinstance(name, str) else "", fields)
+
+
+def _decoded(text: str) -> Any:
+    """As ``json.loads`` of a text without white space at its ends, which it would look for."""
+    value, end = _DECODER.raw_decode(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _data(event: Any) -> Any:

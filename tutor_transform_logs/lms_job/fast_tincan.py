@@ -302,7 +302,7 @@ def object_data(one: Any) -> dict[str, Any]:
 def map_data(one: Any) -> Any:
     plain = {}
     for key, value in one.items():
-        if type(key) is not str or key[:1] == "_" or key in CORRECTED:
+        if type(key) is not str or key[:1] == "_":
             return _original_as_version(one)
         if value is not None:
             kind = type(value)

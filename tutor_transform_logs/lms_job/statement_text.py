@@ -7,27 +7,24 @@ encoded.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import operator
+import uuid
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from tincan.serializable_base import SerializableBase
 
-from .fast_tincan import (
-    CORRECTED,
-    SHARED,
-    keys,
-    list_data,
-    map_data,
-    object_data,
-    to_data,
-)
+from .fast_tincan import SHARED, keys, list_data, map_data, object_data, to_data
 
 # Without a check for circles: this is data that was parsed from JSON, with tincan's own keys around it.
 encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
+
+# Types whose plain data is a text.
+WRITTEN = frozenset({uuid.UUID, datetime.datetime, datetime.timedelta})
 
 
 class _ToText(dict[type, Callable[[Any], str]]):
@@ -43,6 +40,8 @@ class _ToText(dict[type, Callable[[Any], str]]):
             self[cls] = _map_text
         elif data is list_data:
             self[cls] = _list_text
+        elif cls in WRITTEN:
+            self[cls] = lambda value: quoted(data(value))
         else:
             self[cls] = lambda value: encode(data(value))
         return self[cls]
@@ -83,7 +82,7 @@ def _object_text(one: Any) -> str:
 def _map_text(one: Any) -> str:
     texts = []
     for key, value in one.items():
-        if type(key) is not str or key[:1] == "_" or key in CORRECTED:
+        if type(key) is not str or key[:1] == "_":
             return encode(map_data(one))
         if value is not None:
             texts.append(f"{quoted(key)}: {_to_text[type(value)](value)}")

@@ -80,7 +80,7 @@ class Transformer:
         self.router = self._find_router()
         self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
         registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
-        self._mappings = [registry.mapping for registry in registries]
+        self._registered = frozenset().union(*(registry.mapping for registry in registries))
         self.known_names = self._find_known_names()
         # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
         # log of it (a traceback each) would bury everything else.
@@ -145,7 +145,7 @@ class Transformer:
     def _find_known_names(self) -> frozenset[str]:
         if self._whitelists:
             return frozenset.intersection(*map(frozenset, self._whitelists))
-        return frozenset().union(*self._mappings)
+        return self._registered
 
     @property
     def looks_ahead(self) -> bool:
@@ -155,10 +155,10 @@ class Transformer:
     def look_up(self, events: Iterable[Event]) -> None:
         """Ask the database for all that these events need, together. Never raises."""
         if self._lookups is not None:
-            self._lookups.look_up(event.fields for event in events if self._has_transformer(event.name))
+            self._lookups.look_up([event.fields for event in events if self._has_transformer(event.name)])
 
     def _has_transformer(self, name: str) -> bool:
-        return any(name in mapping for mapping in self._mappings)
+        return name in self._registered
 
     def statements(self, event: Event, raw: bytes) -> list[Statement]:
         """The statements that ERB makes of ``event``; ``raw`` is its log line.
