@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from .delivery import Made, Outcome, Parcel
@@ -24,10 +25,26 @@ class StatementLogger:
     def write(self, made: Sequence[Made]) -> None:
         if not self._enabled or not self._logger.isEnabledFor(logging.INFO):
             return
+        for record in self._records(map(self._text, made)):
+            self._logger.handle(record)
+
+    def _records(self, texts: Iterable[str]) -> Iterator[logging.LogRecord]:
+        """As ``logger.info()`` makes them, but without looking for a caller, and for process and thread only once."""
         logger = self._logger
-        for one in made:
-            # As logger.info() does, but without looking for its caller, which takes longer than making the record.
-            logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, self._text(one), (), None, "write"))
+        plain = logging.getLogRecordFactory() is logging.LogRecord
+        pattern: dict[str, Any] = {}
+        for text in texts:
+            if not plain or not pattern:
+                record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None, "write")
+                # Before a filter or a handler adds to it.
+                pattern = dict(vars(record))
+            else:
+                record = logging.LogRecord.__new__(logging.LogRecord)
+                vars(record).update(pattern)
+                now = time.time()
+                record.msg, record.created, record.msecs = text, now, float(int(now % 1 * 1000))
+                record.relativeCreated += (now - pattern["created"]) * 1000
+            yield record
 
     def _text(self, made: Made) -> str:
         """ERB logs a Caliper event without its envelope."""

@@ -56,7 +56,8 @@ class XapiShortCut:
 
     def _id_and_body(self, one: Any) -> tuple[str, bytes]:
         if type(one) is self._statement:
-            return "" if one.id is None else str(one.id), self._text_of(one).encode("ascii")
+            body = self._text_of(one).encode("ascii")
+            return "" if one.id is None else str(one.id), body
         fields = json.loads(one.to_json())
         return str(fields.get("id", "")), _encode(fields).encode("ascii")
 
