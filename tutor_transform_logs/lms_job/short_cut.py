@@ -17,6 +17,8 @@ from .events import Event
 # Without a check for circles: this is data that was parsed from JSON, with tincan's own keys around it.
 _encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
 
+_ID = '{"id": "'
+
 
 class NotJson(Exception):
     """A number that JSON does not have."""
@@ -56,8 +58,10 @@ class XapiShortCut:
 
     def _id_and_body(self, one: Any) -> tuple[str, bytes]:
         if type(one) is self._statement:
-            body = self._text_of(one).encode("ascii")
-            return "" if one.id is None else str(one.id), body
+            text = self._text_of(one)
+            # Most often it begins with its id, a UUID.
+            identity = text[len(_ID) : len(_ID) + 36] if text.startswith(_ID) else str(one.id or "")
+            return identity, text.encode("ascii")
         fields = json.loads(one.to_json())
         return str(fields.get("id", "")), _encode(fields).encode("ascii")
 
