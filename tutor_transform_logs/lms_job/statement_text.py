@@ -76,7 +76,7 @@ _names = _Names()
 
 def _object_text(one: Any) -> str:
     texts = [_names[slot] + _to_text[type(value)](value) for slot, value in one.__dict__.items() if value is not None]
-    return f"{{{', '.join(texts)}}}"
+    return "{" + ", ".join(texts) + "}"
 
 
 def _map_text(one: Any) -> str:
@@ -86,12 +86,12 @@ def _map_text(one: Any) -> str:
             return encode(map_data(one))
         if value is not None:
             texts.append(f"{quoted(key)}: {_to_text[type(value)](value)}")
-    return f"{{{', '.join(texts)}}}"
+    return "{" + ", ".join(texts) + "}"
 
 
 def _list_text(many: Any) -> str:
     texts = [_to_text[type(one)](one) if isinstance(one, SerializableBase) else encode(one) for one in many]
-    return f"[{', '.join(texts)}]"
+    return "[" + ", ".join(texts) + "]"
 
 
 def text_of(one: Any) -> str:
