@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import operator
 import re
 import uuid
 from collections.abc import Callable
@@ -34,21 +33,21 @@ NONE = type(None)
 
 
 class SharedAgent(tincan.Agent):  # type: ignore[misc]
-    """An actor that nobody changes: it carries itself as ``data`` and as JSON ``text``."""
+    """An actor that nobody changes: it carries itself as JSON ``text``."""
 
-    __slots__ = ("data", "text")
+    __slots__ = ("text",)
 
 
 class SharedVerb(tincan.Verb):  # type: ignore[misc]
     """A verb that nobody changes."""
 
-    __slots__ = ("data", "text")
+    __slots__ = ("text",)
 
 
 class SharedActivityList(tincan.ActivityList):  # type: ignore[misc]
     """Activities that nobody changes."""
 
-    __slots__ = ("data", "text")
+    __slots__ = ("text",)
 
 
 SHARED = frozenset({SharedAgent, SharedVerb, SharedActivityList})
@@ -259,7 +258,7 @@ class _ToData(dict[type, Callable[[Any], Any]]):
 
     def __missing__(self, cls: Any) -> Callable[[Any], Any]:
         if cls in SHARED:
-            self[cls] = operator.attrgetter("data")
+            self[cls] = _shared_data
         elif cls in MAPS:
             self[cls] = map_data
         elif issubclass(cls, TypedList):
@@ -280,6 +279,11 @@ class _ToData(dict[type, Callable[[Any], Any]]):
 
 
 to_data = _ToData()
+
+
+def _shared_data(one: Any) -> Any:
+    """Hardly ever asked for, so it is not kept: there may be thousands of actors."""
+    return json.loads(one.text)
 
 
 def _itself(value: Any) -> Any:

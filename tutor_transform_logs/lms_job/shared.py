@@ -2,7 +2,7 @@
 
 Only ERB's own transformers are given shared objects. They put them into statements and leave them as they are (their
 ``_verb`` they share, too); what another plugin's transformer does to an object, nobody knows. Each object is made by
-ERB's own method the first time, and keeps what it is as data and as JSON.
+ERB's own method the first time, and keeps what it is as JSON.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def _shared(cls: Any, original: Any) -> Any:
     if isinstance(original, list):
         list.extend(one, original)
     vars(one).update(vars(original))
-    data = original.as_version()
-    object.__setattr__(one, "data", data)
-    object.__setattr__(one, "text", json.dumps(data))
+    object.__setattr__(one, "text", json.dumps(original.as_version()))
     return one
 
 
