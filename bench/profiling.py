@@ -22,7 +22,7 @@ ROOMS = (
     ("reading and skipping lines", ("lms_job/reader.py", "lms_job/skip.py")),
     ("parsing JSON", ("lms_job/events.py", "json/decoder.py", "json/__init__.py", "json/scanner")),
     ("writing JSON", ("json/encoder.py",)),
-    ("statements (in place of tincan)", ("lms_job/fast_tincan.py", "lms_job/shared.py")),
+    ("statements (in place of tincan)", ("lms_job/fast_tincan.py", "lms_job/shared.py", "lms_job/statement_text.py")),
     ("tincan", ("/tincan/",)),
     ("ERB's transformers", ("event_routing_backends/",)),
     ("ERB's helpers, replaced", ("lms_job/erb_patches.py",)),
