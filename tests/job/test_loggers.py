@@ -18,7 +18,6 @@ MADE = [
     Made(Statement(str(number), f'{{"id": "{number}"}}'.encode()), Event("x", {}), Line(0, 0, number, b""), None)
     for number in range(3)
 ]
-TIMES = ("created", "msecs", "relativeCreated")
 
 
 class Keeper(logging.Handler):

@@ -14,9 +14,6 @@ from typing import Any
 from . import erb_patches
 from .events import Event
 
-# Without a check for circles: this is data that was parsed from JSON, with tincan's own keys around it.
-_encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
-
 _ID = '{"id": "'
 
 
@@ -63,11 +60,11 @@ class XapiShortCut:
             identity = text[len(_ID) : len(_ID) + 36] if text.startswith(_ID) else str(one.id or "")
             return identity, text.encode("ascii")
         fields = json.loads(one.to_json())
-        return str(fields.get("id", "")), _encode(fields).encode("ascii")
+        return str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii")
 
 
 def _encoded(statement: Any) -> str:
-    return _encode(statement.as_version())
+    return json.dumps(statement.as_version(), allow_nan=False)
 
 
 def xapi_short_cut(router: Any) -> XapiShortCut | None:
