@@ -18,15 +18,21 @@ from typing import Any
 import django
 
 # What a function belongs to, by where it is; the first that fits.
-ROOMS = (
-    ("reading and skipping lines", ("lms_job/reader.py", "lms_job/skip.py")),
-    ("parsing JSON", ("lms_job/events.py", "json/decoder.py", "json/__init__.py", "json/scanner")),
+PARTS = (
+    ("reading and skipping lines", ("lms_job/read/lines.py", "lms_job/read/prefilter.py", "lms_job/read/segment.py")),
+    ("parsing JSON", ("lms_job/read/events.py", "json/decoder.py", "json/__init__.py", "json/scanner")),
     ("writing JSON", ("json/encoder.py",)),
-    ("statements (in place of tincan)", ("lms_job/fast_tincan.py", "lms_job/shared.py", "lms_job/statement_text.py")),
+    (
+        "statements (in place of tincan)",
+        ("lms_job/fast_path/tincan.py", "lms_job/fast_path/interning.py", "lms_job/fast_path/encoder.py"),
+    ),
     ("tincan", ("/tincan/",)),
     ("ERB's transformers", ("event_routing_backends/",)),
-    ("ERB's helpers, replaced", ("lms_job/erb_patches.py",)),
-    ("look-ups", ("lms_job/lookups.py", "lms_job/cache.py", "/django/db/", "/pymysql/", "/opaque_keys/")),
+    ("ERB's helpers, replaced", ("lms_job/fast_path/patches.py",)),
+    (
+        "look-ups",
+        ("lms_job/fast_path/lookups.py", "lms_job/util/bounded_dict.py", "/django/db/", "/pymysql/", "/opaque_keys/"),
+    ),
     ("Django's settings", ("django/utils/functional.py", "django/conf/")),
     ("batches", ("lms_job/",)),
 )
@@ -48,9 +54,9 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
-    from tutor_transform_logs.lms_job.batches import Limits, batches
-    from tutor_transform_logs.lms_job.plan_model import Segment
-    from tutor_transform_logs.lms_job.transform import Transformer
+    from tutor_transform_logs.lms_job.model.plan import Segment
+    from tutor_transform_logs.lms_job.transform.transformer import Transformer
+    from tutor_transform_logs.lms_job.work.batches import Limits, batches
 
     transformer = Transformer("xapi", True, 5.0)
     size = log.stat().st_size
@@ -98,12 +104,12 @@ def main() -> None:
     )
 
 
-def _room(file: str, name: str) -> str:
+def _part_of(file: str, name: str) -> str:
     if file == "~":
         return "built-in functions (of all of them)"
-    for room, parts in ROOMS:
-        if any(part in file for part in parts):
-            return room
+    for part, places in PARTS:
+        if any(place in file for place in places):
+            return part
     return "the rest"
 
 
@@ -115,18 +121,18 @@ def _text(profiler: cProfile.Profile) -> str:
     shares: dict[str, float] = {}
     for (file, _, name), (_, _, own, _, callers) in entries.items():
         if file != "~":
-            shares[_room(file, name)] = shares.get(_room(file, name), 0.0) + own
+            shares[_part_of(file, name)] = shares.get(_part_of(file, name), 0.0) + own
             continue
         # A built-in function's time belongs to the code that called it.
         for (caller, _, caller_name), (_, _, part, _) in callers.items():
-            shares[_room(caller, caller_name)] = shares.get(_room(caller, caller_name), 0.0) + part
-    lines = [f"{share / total:7.1%}  {room}" for room, share in sorted(shares.items(), key=lambda pair: -pair[1])]
+            shares[_part_of(caller, caller_name)] = shares.get(_part_of(caller, caller_name), 0.0) + part
+    lines = [f"{share / total:7.1%}  {part}" for part, share in sorted(shares.items(), key=lambda pair: -pair[1])]
     top = sorted(entries.items(), key=lambda pair: -pair[1][2])[:30]
     calls = [
         f"{own / total:7.1%}  {count:>9,} calls  {_short(file)}:{line} {name}"
         for (file, line, name), (_, count, own, _, _) in top
     ]
-    return "\n".join(["", "By room:", *lines, "", "By function, without what it calls:", *calls, ""])
+    return "\n".join(["", "By part:", *lines, "", "By function, without what it calls:", *calls, ""])
 
 
 def _short(file: str) -> str:

@@ -15,7 +15,7 @@ LISTS: dict[str, Callable[[str], Iterator[str]]] = {
     "settings": lambda _: reference.setting_entries(),
     "replay-options": lambda _: reference.option_entries(),
     "host-commands": lambda _: reference.command_entries(),
-    "rooms": reference.room_entries,
+    "modules": reference.module_entries,
 }
 
 

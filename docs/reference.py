@@ -130,14 +130,18 @@ def _option_entry(names: str, text: str) -> Iterator[str]:
     yield ""
 
 
-def room_entries(names: str) -> Iterator[str]:
-    """Modules, each with the first lines of its docstring: ``lms_job/reader``; a package's name ends in ``/``."""
+def module_entries(names: str) -> Iterator[str]:
+    """Modules, each with the summary of its docstring. A name that ends in ``/`` stands for all modules of a folder."""
     for name in names.split():
-        path = PACKAGE / name / "__init__.py" if name.endswith("/") else PACKAGE / f"{name}.py"
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        yield f"``{name}{'' if name.endswith('/') else '.py'}``"
-        yield from (f"    {line}" for line in text.partition("\n\n")[0].splitlines())
-        yield ""
+        paths = sorted((PACKAGE / name).glob("*.py")) if name.endswith("/") else [PACKAGE / f"{name}.py"]
+        for path in paths:
+            text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
+            if path.name == "__init__.py":
+                yield from text.splitlines()
+            else:
+                yield f"``{path.name}``"
+                yield from (f"    {line}" for line in text.splitlines())
+            yield ""
 
 
 def with_list(text: str, name: str, lines: Iterator[str]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from tutor.types import Config
 
 from tutor_transform_logs.job_config import SettingError, provider_of
-from tutor_transform_logs.lms_job import checks
-from tutor_transform_logs.lms_job import config as job
+from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config import validators
 from tutor_transform_logs.settings import BY_NAME, PREFIX
 
 PODS = f"{PREFIX}K8S_PODS"
@@ -72,7 +72,7 @@ def check_settings(site: Config) -> None:
     for name, (allowed, is_right) in CHECKS.items():
         value = site.get(name)
         if not is_right(value):
-            raise SettingError(f"{name}: {checks.shown(value)} can't be used; allowed: {allowed}")
+            raise SettingError(f"{name}: {validators.shown(value)} can't be used; allowed: {allowed}")
 
 
 def pods(site: Config) -> int:

@@ -13,8 +13,8 @@ from tutor.exceptions import TutorError
 from tutor.types import Config
 
 from tutor_transform_logs import literals
-from tutor_transform_logs.lms_job import config as job
-from tutor_transform_logs.lms_job.checks import ConfigError, shown
+from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config.validators import ConfigError, shown
 from tutor_transform_logs.settings import JOB_SETTINGS, PREFIX, PROVIDERS, TEXT
 
 BY_KEY = {setting.key: setting for setting in JOB_SETTINGS}

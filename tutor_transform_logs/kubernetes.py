@@ -23,9 +23,9 @@ from tutor.types import Config
 
 from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
-from tutor_transform_logs.lms_job.errors import DONE, FAILED, STOPPED
-from tutor_transform_logs.lms_job.signposts import NOTHING_NEW, says_resumed
-from tutor_transform_logs.lms_job.text import count
+from tutor_transform_logs.lms_job.util.errors import DONE, FAILED, STOPPED
+from tutor_transform_logs.lms_job.util.formatting import count
+from tutor_transform_logs.lms_job.util.markers import NOTHING_NEW, says_resumed
 
 PHASE = manifests.PHASE_LABEL
 SECRET = "transform-logs-run"  # noqa: S105

@@ -1,9 +1,8 @@
-"""What the manifests for Kubernetes are rendered with: the job's code in pieces, and the schedule's config."""
+"""What the manifests for Kubernetes are rendered with: the job's code by folder, and the schedule's config."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,41 +19,40 @@ NAME_LABEL = "app.kubernetes.io/name"
 # On each Job and its pods; its value is the phase.
 PHASE_LABEL = "transform-logs/phase"
 
-# "kubectl apply" keeps the whole object, as JSON, in an annotation of it, and annotations end at 262,144 bytes.
-PART_BYTES = 200_000
+CODE = "transform-logs-code"
 
 
 @dataclass(frozen=True)
-class CodePart:
-    """A ConfigMap with some of the job's code; ``files`` are paths below Tutor's environment."""
+class CodeFolder:
+    """One folder of the job's code, as a ConfigMap. A ConfigMap's keys have no slash in them, so each folder has one.
+
+    ``kubectl apply`` keeps the whole object as JSON in an annotation, and annotations end at 262,144 bytes: a test
+    keeps every folder below that.
+    """
 
     name: str
+    """The ConfigMap's."""
+    folder: str
+    """Below ``lms_job/``, with a slash at its end; ``""`` for ``lms_job/`` itself."""
     files: tuple[str, ...]
+    """File names."""
+
+    @property
+    def paths(self) -> list[str]:
+        """The files' paths below Tutor's environment."""
+        return [f"{rendering.ENV_CODE.as_posix()}/{self.folder}{file}" for file in self.files]
 
 
-def code_parts() -> list[CodePart]:
-    """The job's code in ConfigMaps that Tutor's "kubectl apply" can take; a pod has them in one folder."""
-    files = sorted((rendering.PACKAGE / rendering.JOB_CODE).glob("*.py"))
-    sizes = ((file.name, len(json.dumps(file.read_text(encoding="utf-8")))) for file in files)
-    folder = rendering.ENV_CODE.as_posix()
+def code_folders() -> list[CodeFolder]:
+    """The job's code in ConfigMaps; a projected volume puts them together again."""
+    by_folder: dict[str, list[str]] = {}
+    for path in rendering.job_files():
+        folder, _, name = path.as_posix().rpartition("/")
+        by_folder.setdefault(f"{folder}/" if folder else "", []).append(name)
     return [
-        CodePart(f"transform-logs-code-{number}", tuple(f"{folder}/{name}" for name in names))
-        for number, names in enumerate(_packed(sizes, PART_BYTES), 1)
+        CodeFolder("-".join([CODE, *folder.replace("_", "-").strip("/").split("/")]).rstrip("-"), folder, tuple(names))
+        for folder, names in sorted(by_folder.items())
     ]
-
-
-def _packed(sizes: Iterable[tuple[str, int]], most: int) -> Iterator[list[str]]:
-    """Names with sizes in groups, in order, each of at most ``most`` where no single one is larger."""
-    group: list[str] = []
-    total = 0
-    for name, size in sizes:
-        if group and total + size > most:
-            yield group
-            group, total = [], 0
-        group.append(name)
-        total += size
-    if group:
-        yield group
 
 
 def service(phase: str) -> str:
@@ -93,7 +91,7 @@ def cron_config() -> str:
 
 
 TEMPLATE_VARIABLES: list[tuple[str, Any]] = [
-    ("transform_logs_code_parts", code_parts),
+    ("transform_logs_code_folders", code_folders),
     ("transform_logs_cron_config", cron_config),
     ("transform_logs_script", script),
 ]

@@ -29,11 +29,17 @@ def data_dir(name: str) -> Path:
 
 
 def render_unless_ours(rendered: bool, template: str) -> bool:
-    """Filter of Tutor's IS_FILE_RENDERED: Python and samples of this package are copied, never read as templates.
+    """Filter of Tutor's IS_FILE_RENDERED: the files of this package are copied byte for byte, never read as templates.
 
-    The package's folder is a template root, for the sake of the job's code in it, and Tutor lists all that lies there.
+    The package's folder is a template root because of the job's code in it, and Tutor lists all files there.
     """
     return rendered and not (PACKAGE / template).is_file()
+
+
+def job_files() -> list[Path]:
+    """The job's modules, as paths below ``lms_job/``, in order."""
+    code = PACKAGE / JOB_CODE
+    return sorted(path.relative_to(code) for path in code.rglob("*.py"))
 
 
 def check_rendered(root: str) -> None:
@@ -41,15 +47,14 @@ def check_rendered(root: str) -> None:
 
     Also keeps Docker from making the folders it can't find, which would belong to root.
     """
-    pairs = [(PACKAGE / JOB_CODE, ENV_CODE), (data_dir("templates") / TASKS, ENV_TASKS)]
+    tasks = data_dir("templates") / TASKS
+    pairs = [(PACKAGE / JOB_CODE / file, ENV_CODE / file) for file in job_files()]
+    pairs += [(file, ENV_TASKS / file.name) for file in sorted(tasks.glob("*.sh"))]
     for source, target in pairs:
-        for file in sorted(source.iterdir()):
-            if file.suffix not in (".py", ".sh"):
-                continue
-            copy = Path(tutor_env.pathjoin(root, str(target / file.name)))
-            # Jinja takes the final newline off what it renders.
-            if not copy.is_file() or copy.read_bytes().rstrip(b"\n") != file.read_bytes().rstrip(b"\n"):
-                raise TutorError("Tutor's environment is older than this plugin. Run: tutor config save")
+        copy = Path(tutor_env.pathjoin(root, str(target)))
+        # Jinja drops the final newline of the scripts that it renders.
+        if not copy.is_file() or copy.read_bytes().rstrip(b"\n") != source.read_bytes().rstrip(b"\n"):
+            raise TutorError("Tutor's environment is older than this plugin. Run: tutor config save")
 
 
 def make_private_folder(root: str) -> Path:

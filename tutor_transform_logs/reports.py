@@ -11,7 +11,7 @@ from typing import Any
 from tutor import env as tutor_env
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs.lms_job.config import LOCAL_KEY, StorageConfig
+from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
 
 PAGE, RESULT = "report.html", "result.json"
 # What Tutor mounts at LOCAL_KEY in the LMS's containers, below its root.

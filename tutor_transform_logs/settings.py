@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tutor_transform_logs.lms_job.config import (
-    AUTO_WORKERS,
+from tutor_transform_logs.lms_job.config.schema import (
     FIELDS,
     LRS,
     OUTPUT_COMPRESSIONS,
     OUTPUT_LAYOUTS,
     TRANSFORMER_TYPES,
 )
-from tutor_transform_logs.lms_job.console import LOG_FORMATS
+from tutor_transform_logs.lms_job.util.console import LOG_FORMATS
+from tutor_transform_logs.lms_job.util.cpus import AUTO_WORKERS
 
 PREFIX = "TRANSFORM_LOGS_"
 

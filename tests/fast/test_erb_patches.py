@@ -17,8 +17,8 @@ from event_routing_backends.processors.xapi.transformer import XApiTransformer
 from tests.job.erb import transformer
 from tests.job.test_parity import Way, assert_parity, scene, white_list
 from tutor_transform_logs.demo import events
-from tutor_transform_logs.lms_job import erb_patches
-from tutor_transform_logs.lms_job.events import parse
+from tutor_transform_logs.lms_job.fast_path import patches
+from tutor_transform_logs.lms_job.read.events import parse
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -44,25 +44,25 @@ def all_lines() -> list[bytes]:
 def test_all_known_places_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the ERB and the tincan that the tests have, nothing may be left out unseen; and all is put back."""
     found: dict[str, bool] = {}
-    is_known = erb_patches.is_known
+    is_known = patches.is_known
 
     def note(name: str, sources: tuple[Any, ...]) -> bool:
         found[name] = is_known(name, sources)
         return found[name]
 
-    monkeypatch.setattr(erb_patches, "is_known", note)
+    monkeypatch.setattr(patches, "is_known", note)
     with transformer("xapi") as made:
         assert made._short_cut is not None
-        assert found == dict.fromkeys(erb_patches.KNOWN_SOURCES, True)
+        assert found == dict.fromkeys(patches.KNOWN_SOURCES, True)
         assert not hasattr(XApiTransformer.get_actor, "__wrapped__")
-        assert "fast_tincan" in tincan.Statement.__init__.__code__.co_filename
+        assert "fast_path/tincan" in tincan.Statement.__init__.__code__.co_filename
     assert hasattr(XApiTransformer.get_actor, "__wrapped__")
     assert "fast_tincan" not in tincan.Statement.__init__.__code__.co_filename
 
 
-@pytest.mark.parametrize("name", sorted(erb_patches.KNOWN_SOURCES))
+@pytest.mark.parametrize("name", sorted(patches.KNOWN_SOURCES))
 def test_code_of_an_unknown_version_stays_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(erb_patches.KNOWN_SOURCES, name, frozenset())
+    monkeypatch.setitem(patches.KNOWN_SOURCES, name, frozenset())
     with way() as fast:
         for raw in all_lines():
             assert_parity(fast, raw)

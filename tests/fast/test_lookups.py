@@ -23,9 +23,9 @@ from tests.job.test_parity import forget, scene
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
-from tutor_transform_logs.lms_job.cache import Cache
-from tutor_transform_logs.lms_job.events import parse
-from tutor_transform_logs.lms_job.transform import Transformer, Untransformable
+from tutor_transform_logs.lms_job.read.events import parse
+from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
+from tutor_transform_logs.lms_job.util.bounded_dict import Cache
 
 pytestmark = pytest.mark.usefixtures("lms")
 

@@ -12,7 +12,7 @@ import tincan
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.statement_text import text_of
+from tutor_transform_logs.lms_job.fast_path.encoder import text_of
 
 TEXTS = st.text(max_size=8) | st.sampled_from(['"', "\\", "é", "\u2028", "\ud800", "</script>", "\x7f"])
 NUMBERS = st.integers() | st.booleans() | st.floats() | st.sampled_from([-0.0, 1e22, 2**70, float("nan"), float("inf")])

@@ -19,7 +19,8 @@ from tests.job.test_fast_path import CHANGES, STRANGE, changed
 from tests.job.test_parity import KINDS, Way, assert_parity, scene, white_list
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.outcomes import Kind
-from tutor_transform_logs.lms_job.events import Event, Unparsable, parse
+from tutor_transform_logs.lms_job.model.records import Event
+from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 
 VARIATIONS = int(os.environ.get("TRANSFORM_LOGS_VARIATIONS", "1000"))
 AT_ONCE = 20

@@ -79,13 +79,16 @@ class _Watch:
 
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
-    from tutor_transform_logs.lms_job import cloud_storage, files, ledger, local_storage, lrs, work
+    from tutor_transform_logs.lms_job.deliver import files, lrs
+    from tutor_transform_logs.lms_job.ledger import ledger
+    from tutor_transform_logs.lms_job.storage import cloud, local
+    from tutor_transform_logs.lms_job.work import worker
 
     watch = _Watch(spec)
-    for storage in (local_storage.LocalStorage, cloud_storage.CloudStorage):
+    for storage in (local.LocalStorage, cloud.CloudStorage):
         _wrap_storage(storage, watch)
     _around(ledger.Ledger, "save_plan", watch, lambda plan: "finish plan" if plan.finished else "save plan")
-    _around(work.Worker, "_deliver_to_all", watch, lambda *_: "batch")
+    _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
     for destination in (files.Files, lrs.Lrs):
         _around(destination, "deliver", watch, lambda *_: "deliver")
     _wrap_rename(watch)

@@ -25,15 +25,15 @@ from tests.services.job import REPOSITORY, DemoLms, run_job
 from tests.services.object_store import Bucket
 from tests.services.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix, write_log
-from tutor_transform_logs.lms_job import config as job_config
-from tutor_transform_logs.lms_job import transform
-from tutor_transform_logs.lms_job.checks import ConfigError
-from tutor_transform_logs.lms_job.errors import JobError
-from tutor_transform_logs.lms_job.local_storage import LocalStorage
-from tutor_transform_logs.lms_job.plan_model import Segment
-from tutor_transform_logs.lms_job.progress import Progress
-from tutor_transform_logs.lms_job.storage import write_all
-from tutor_transform_logs.lms_job.workers import Channel, Pool
+from tutor_transform_logs.lms_job.config import schema as job_config
+from tutor_transform_logs.lms_job.config.validators import ConfigError
+from tutor_transform_logs.lms_job.model.plan import Segment
+from tutor_transform_logs.lms_job.storage.base import write_all
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.transform import transformer
+from tutor_transform_logs.lms_job.util.errors import JobError
+from tutor_transform_logs.lms_job.work.pool import Channel, Pool
+from tutor_transform_logs.lms_job.work.progress import Progress
 
 __all__ = ["stranger"]
 
@@ -246,15 +246,15 @@ def of_transformer(setting: str, value: object) -> str:
     """In this process, whose LMS is loaded already: with other settings, a real one may not come so far."""
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
-        patched.setattr(transform.settings, setting, value, raising=False)
-        return text_of(lambda: transform.Transformer("xapi", True, 1.0))
+        patched.setattr(transformer.settings, setting, value, raising=False)
+        return text_of(lambda: transformer.Transformer("xapi", True, 1.0))
 
 
 def no_router(stage: Stage) -> str:
     """A stand-in for another event-routing-backends: its own settings name no router."""
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
-        patched.setattr(transform, "_recommended_backends", dict)
+        patched.setattr(transformer, "_recommended_backends", dict)
         return of_transformer("EVENT_TRACKING_BACKENDS", {})
 
 

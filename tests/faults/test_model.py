@@ -18,20 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.faults import tally
-from tutor_transform_logs.lms_job import config as job_config
-from tutor_transform_logs.lms_job.delivery import Made, Outcome, Parcel
-from tutor_transform_logs.lms_job.errors import OutOfReach
-from tutor_transform_logs.lms_job.events import Event
-from tutor_transform_logs.lms_job.ledger import Ledger
-from tutor_transform_logs.lms_job.local_storage import LocalStorage
-from tutor_transform_logs.lms_job.loggers import StatementLogger
-from tutor_transform_logs.lms_job.pace import Pace
-from tutor_transform_logs.lms_job.plan import make_plan
-from tutor_transform_logs.lms_job.progress import Progress
-from tutor_transform_logs.lms_job.report import make_report
-from tutor_transform_logs.lms_job.signals import Interruptions
-from tutor_transform_logs.lms_job.transform import Statement
-from tutor_transform_logs.lms_job.work import Tools, Worker
+from tutor_transform_logs.lms_job.config import schema as job_config
+from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
+from tutor_transform_logs.lms_job.ledger.ledger import Ledger
+from tutor_transform_logs.lms_job.model.delivery import Made, Outcome, Parcel
+from tutor_transform_logs.lms_job.model.records import Event, Statement
+from tutor_transform_logs.lms_job.plan.planner import make_plan
+from tutor_transform_logs.lms_job.report.report import make_report
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.util.errors import OutOfReach
+from tutor_transform_logs.lms_job.util.signals import Interruptions
+from tutor_transform_logs.lms_job.work.progress import Progress
+from tutor_transform_logs.lms_job.work.throttle import Pace
+from tutor_transform_logs.lms_job.work.worker import Tools, Worker
 
 EXAMPLES = 1500 if tally.LONG else 150
 

@@ -40,8 +40,8 @@ def _load() -> None:
 
     for processors in (caliper, xapi):
         importlib.import_module(f"{processors.__name__}.registry")
-    for room in ("__main__", "run", "cloud_storage", "local_storage"):
-        importlib.import_module(f"tutor_transform_logs.lms_job.{room}")
+    for module in ("__main__", "phases", "storage.cloud", "storage.local"):
+        importlib.import_module(f"tutor_transform_logs.lms_job.{module}")
 
 
 def _start(request: dict[str, Any]) -> int:

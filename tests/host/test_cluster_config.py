@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tutor_transform_logs import cluster_config, job_config
-from tutor_transform_logs.lms_job.config import JobConfig
+from tutor_transform_logs.lms_job.config.schema import JobConfig
 from tutor_transform_logs.settings import SETTINGS
 
 SITE: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}

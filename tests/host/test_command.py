@@ -256,7 +256,7 @@ def test_a_mistake_in_config_yml_is_one_line(tutor: Tutor) -> None:
 
 
 def test_an_environment_of_another_version_is_noticed(tutor: Tutor) -> None:
-    (tutor.root / "env/plugins/transform_logs/lms_job/config.py").write_text("old")
+    (tutor.root / "env/plugins/transform_logs/lms_job/config/schema.py").write_text("old")
     assert "Run: tutor config save" in tutor.replay().error
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tutor_transform_logs import job_config
-from tutor_transform_logs.lms_job import config as job
+from tutor_transform_logs.lms_job.config import schema as job
 
 MINIO_SITE: dict[str, Any] = {
     "PLUGINS": ["minio"],

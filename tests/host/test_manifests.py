@@ -193,8 +193,13 @@ def test_the_pods_have_the_jobs_code(everything: Tutor) -> None:
     by_name = {one["metadata"]["name"]: one for one in objects if one["kind"] == "ConfigMap"}
     mounted = volumes(pod_of(objects, "work"))
     sources = mounted["/openedx/transform-logs/tutor_transform_logs/lms_job"]["projected"]["sources"]
-    code = [(name, text) for one in sources for name, text in by_name[one["configMap"]["name"]]["data"].items()]
-    there = {path.name: path.read_text(encoding="utf-8") for path in (rendering.PACKAGE / "lms_job").glob("*.py")}
+    code = [
+        (item["path"], by_name[source["configMap"]["name"]]["data"][item["key"]])
+        for source in sources
+        for item in source["configMap"]["items"]
+    ]
+    folder = rendering.PACKAGE / "lms_job"
+    there = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*.py")}
     assert len(code) == len(dict(code))
     assert dict(code) == there
     tasks = by_name[mounted["/openedx/transform-logs/tasks"]["configMap"]["name"]]["data"]
@@ -252,13 +257,3 @@ def test_a_schedule_for_a_job_that_can_not_run_is_refused_when_it_is_saved(tutor
     assert done.status == 1
     assert "TRANSFORM_LOGS_SOURCE_PROVIDER: on Kubernetes LOCAL is" in done.output
     tutor.save(TRANSFORM_LOGS_K8S_CRON_SCHEDULE="")
-
-
-@pytest.mark.parametrize("most", [1, 10, 25, 1000])
-def test_code_is_packed_in_order_and_none_is_lost(most: int) -> None:
-    sizes = [(f"{number}.py", number % 11) for number in range(60)]
-    groups = list(manifests._packed(sizes, most))
-    assert [name for group in groups for name in group] == [name for name, _ in sizes]
-    for group in groups:
-        assert group
-        assert len(group) == 1 or sum(dict(sizes)[name] for name in group) <= most

@@ -83,6 +83,6 @@ def test_every_kind_of_install_shows_tutor_the_same_files(
         assert patch.name in names
     for template in (checkout / "templates").rglob("*.sh"):
         assert str(template.relative_to(checkout / "templates")) in names
-    assert "lms_job/config.py" in names
+    assert "lms_job/config/schema.py" in names
     assert seen["sdist"] == seen["wheel"]
     assert seen["editable"] == seen["wheel"]

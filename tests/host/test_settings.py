@@ -7,8 +7,8 @@ from libcloud.storage.providers import get_driver
 from libcloud.storage.types import Provider
 
 from tutor_transform_logs import commands
-from tutor_transform_logs.lms_job import config as job
-from tutor_transform_logs.lms_job.checks import ConfigError
+from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.settings import JOB_SETTINGS, OFFERED, PROVIDERS, SETTINGS, Setting
 
 ONE_RUN = {"restart", "retry_failed", "repair"}

@@ -12,8 +12,9 @@ from django.test import override_settings
 from eventtracking.tracker import get_tracker
 
 from tutor_transform_logs.demo.outcomes import Kind
-from tutor_transform_logs.lms_job import erb_patches
-from tutor_transform_logs.lms_job.transform import Statement, Transformer
+from tutor_transform_logs.lms_job.fast_path import patches
+from tutor_transform_logs.lms_job.model.records import Statement
+from tutor_transform_logs.lms_job.transform.transformer import Transformer
 
 
 def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -22,7 +23,7 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
     ERB takes fields out of the event's data as it goes, before ``match_params`` are looked up in it.
     """
     router = get_tracker().backends["event_transformer"].backends[kind]
-    with erb_patches.removed():
+    with patches.removed():
         made: list[dict[str, Any]] = router.process_event(event)
     return made
 
@@ -36,7 +37,7 @@ def transformer(kind: Kind, **options: Any) -> Iterator[Transformer]:
         try:
             yield Transformer(kind, **{"stable_ids": True, "max_wait_secs": 1.0, **options})
         finally:
-            erb_patches.remove()
+            patches.remove()
             erb_log.setLevel(level)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from tutor_transform_logs.lms_job.config import JobConfig, load
-from tutor_transform_logs.lms_job.counts import Counts
-from tutor_transform_logs.lms_job.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.files import OutputFormat
-from tutor_transform_logs.lms_job.history import History
-from tutor_transform_logs.lms_job.plan_model import Plan
-from tutor_transform_logs.lms_job.result import DestinationResult, ObjectResult, Result
+from tutor_transform_logs.lms_job.config.schema import JobConfig, load
+from tutor_transform_logs.lms_job.model.activity import History
+from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
+from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
 
 BEGUN = 1_770_000_000.0
 FIRST = date(2024, 9, 2)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.job.erb import transformer
 from tutor_transform_logs.demo import samples
-from tutor_transform_logs.lms_job.batches import Batch, Limits, batches
-from tutor_transform_logs.lms_job.counts import total
-from tutor_transform_logs.lms_job.plan_model import Segment
-from tutor_transform_logs.lms_job.transform import Transformer
+from tutor_transform_logs.lms_job.model.counts import total
+from tutor_transform_logs.lms_job.model.plan import Segment
+from tutor_transform_logs.lms_job.transform.transformer import Transformer
+from tutor_transform_logs.lms_job.work.batches import Batch, Limits, batches
 
 pytestmark = pytest.mark.usefixtures("lms")
 

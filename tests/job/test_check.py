@@ -21,11 +21,11 @@ from tests.services.object_store import Bucket
 from tests.services.process import free_port
 from tests.services.ralph import Lrs
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix
-from tutor_transform_logs.lms_job.check import Check
-from tutor_transform_logs.lms_job.config import load
-from tutor_transform_logs.lms_job.errors import Refused
-from tutor_transform_logs.lms_job.local_storage import LocalStorage
-from tutor_transform_logs.lms_job.lock import local_lock
+from tutor_transform_logs.lms_job.check.check import Check
+from tutor_transform_logs.lms_job.config.schema import load
+from tutor_transform_logs.lms_job.ledger.lock import local_lock
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.util.errors import Refused
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=3, type_error=1)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job import config
-from tutor_transform_logs.lms_job.checks import ConfigError
-from tutor_transform_logs.lms_job.config import Endpoint, JobConfig, load, read
+from tutor_transform_logs.lms_job.config import schema
+from tutor_transform_logs.lms_job.config.schema import Endpoint, JobConfig, load, read
+from tutor_transform_logs.lms_job.config.validators import ConfigError
 
 # The defaults that the contract with the host promises, written down a second time on purpose.
 DEFAULTS: dict[str, Any] = {
@@ -121,7 +121,7 @@ def loaded_or_refused(raw: dict[str, Any]) -> JobConfig | ConfigError:
 
 def test_an_empty_config_is_the_stock_site() -> None:
     made = load({})
-    assert {name: getattr(made, name) for name in config.FIELDS} == DEFAULTS
+    assert {name: getattr(made, name) for name in schema.FIELDS} == DEFAULTS
     assert (made.source.provider, made.source.root, made.source.prefix) == (
         "LOCAL",
         "/openedx/data/logs",
@@ -136,12 +136,12 @@ def test_an_empty_config_is_the_stock_site() -> None:
 
 
 def test_null_is_the_default_of_every_key() -> None:
-    assert load(dict.fromkeys(config.KEYS)) == load({})
+    assert load(dict.fromkeys(schema.KEYS)) == load({})
 
 
 def test_every_key_is_tested_here() -> None:
-    assert set(DEFAULTS) == set(config.FIELDS)
-    assert set(BAD) == set(config.FIELDS) | {f"source_{name}" for name in config.STORAGE_KEYS}
+    assert set(DEFAULTS) == set(schema.FIELDS)
+    assert set(BAD) == set(schema.FIELDS) | {f"source_{name}" for name in schema.STORAGE_KEYS}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in BAD.items() for value in values])
@@ -216,7 +216,7 @@ def test_an_unknown_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize("provider", ["MINIO", "S3", "GOOGLE_STORAGE"])
-@pytest.mark.parametrize("role", config.ROLES)
+@pytest.mark.parametrize("role", schema.ROLES)
 def test_an_object_store_needs_a_container(role: str, provider: str) -> None:
     with pytest.raises(ConfigError, match=f"^{role}_container: not set, and {provider} needs one"):
         load({f"{role}_provider": provider})
@@ -251,7 +251,7 @@ def test_a_deeply_nested_file_is_refused() -> None:
 
 SECRET = "SENTINEL-7f3a"
 SECRET_KEYS = [
-    *(f"{role}_{name}" for role in config.ROLES for name in ("key", "secret", "token", "options")),
+    *(f"{role}_{name}" for role in schema.ROLES for name in ("key", "secret", "token", "options")),
     "lrs_endpoints",
 ]
 SHAPES: list[Any] = [
@@ -404,9 +404,9 @@ WORDS = st.sampled_from(["LOCAL", "S3", "MINIO", "LRS", "xapi", "single", "/d", 
 VALUES = SCALARS | WORDS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from(["url", "a"]), SCALARS)
 
 
-@given(st.dictionaries(st.sampled_from(config.KEYS), VALUES, max_size=8))
+@given(st.dictionaries(st.sampled_from(schema.KEYS), VALUES, max_size=8))
 def test_any_config_is_taken_or_refused_in_one_line(raw: dict[str, Any]) -> None:
     made = loaded_or_refused(raw)
     if isinstance(made, ConfigError):
-        assert made.key in config.KEYS
+        assert made.key in schema.KEYS
         assert "\n" not in str(made)

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.demo import samples
-from tutor_transform_logs.lms_job.events import REASONS, Event, Unparsable, parse
+from tutor_transform_logs.lms_job.model.records import Event
+from tutor_transform_logs.lms_job.read.events import REASONS, Unparsable, parse
 
 logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
 

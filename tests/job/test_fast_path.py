@@ -17,9 +17,10 @@ from tests.job.erb import transformer
 from tests.job.test_parity import KINDS, Way, assert_parity, scene, white_list
 from tests.job.test_reader import CONTENT, cut
 from tutor_transform_logs.demo import events, samples
-from tutor_transform_logs.lms_job.events import Unparsable, parse
-from tutor_transform_logs.lms_job.reader import Line, split_lines
-from tutor_transform_logs.lms_job.skip import Gap, Skip, split
+from tutor_transform_logs.lms_job.model.records import Line
+from tutor_transform_logs.lms_job.read.events import Unparsable, parse
+from tutor_transform_logs.lms_job.read.lines import split_lines
+from tutor_transform_logs.lms_job.read.prefilter import Gap, Skip, split
 
 pytestmark = pytest.mark.usefixtures("lms")
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.config import load
-from tutor_transform_logs.lms_job.events import Event
-from tutor_transform_logs.lms_job.file_dates import outside
-from tutor_transform_logs.lms_job.filters import TAKE_ALL, Filters
-from tutor_transform_logs.lms_job.ledger import job_identity, job_key
+from tutor_transform_logs.lms_job.config.schema import load
+from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
+from tutor_transform_logs.lms_job.model.records import Event
+from tutor_transform_logs.lms_job.plan.file_dates import outside
+from tutor_transform_logs.lms_job.read.filters import TAKE_ALL, Filters
 
 UTC = timezone.utc
 COURSE = "course-v1:edX+DemoX+Demo_Course"

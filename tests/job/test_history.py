@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.job.runs import Site
 from tests.services.job import newest
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.history import (
+from tutor_transform_logs.lms_job.model.activity import (
     MOST_DAYS,
     MOST_SPANS,
     MOST_TYPES,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tutor_transform_logs.lms_job import lock as lock_module
-from tutor_transform_logs.lms_job.errors import JobError
-from tutor_transform_logs.lms_job.local_storage import LocalStorage
-from tutor_transform_logs.lms_job.lock import NO_GROUP, Group, local_lock, remote_lock
+from tutor_transform_logs.lms_job.ledger import lock as lock_module
+from tutor_transform_logs.lms_job.ledger.lock import NO_GROUP, Group, local_lock, remote_lock
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.util.errors import JobError
 
 Take = Callable[[int | None], contextlib.AbstractContextManager[None]]
 KINDS = ["local", "remote"]

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tutor_transform_logs.lms_job.delivery import Made
-from tutor_transform_logs.lms_job.events import Event
-from tutor_transform_logs.lms_job.loggers import StatementLogger
-from tutor_transform_logs.lms_job.reader import Line
-from tutor_transform_logs.lms_job.transform import Statement
+from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
+from tutor_transform_logs.lms_job.model.delivery import Made
+from tutor_transform_logs.lms_job.model.records import Event, Line, Statement
 
 MADE = [
     Made(Statement(str(number), f'{{"id": "{number}"}}'.encode()), Event("x", {}), Line(0, 0, number, b""), None)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.demo import samples
-from tutor_transform_logs.lms_job.masking import KEYS, MASK, MOST_CHARACTERS, mask_line, mask_words
+from tutor_transform_logs.lms_job.report.masking import KEYS, MASK, MOST_CHARACTERS, mask_line, mask_words
 
 EVENT = "edx.course.enrollment.activated"
 # Stand in for all that is somebody's: a text that can't be there by chance, and a number.

@@ -19,12 +19,12 @@ from tests.job.runs import Site
 from tests.services.browser import Browser, Page
 from tests.services.job import REPOSITORY, newest
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.charts import days_of
-from tutor_transform_logs.lms_job.counts import Counts
-from tutor_transform_logs.lms_job.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.history import History
-from tutor_transform_logs.lms_job.page import page
-from tutor_transform_logs.lms_job.result import ObjectResult
+from tutor_transform_logs.lms_job.model.activity import History
+from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.report.charts import days_of
+from tutor_transform_logs.lms_job.report.html_page import page
+from tutor_transform_logs.lms_job.report.result import ObjectResult
 
 PICTURES = REPOSITORY / "build" / "report"
 # Contrast as WCAG 2.2 computes it, of every text with what is behind it.

@@ -27,10 +27,10 @@ from tutor_transform_logs.demo import events, samples
 from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
-from tutor_transform_logs.lms_job import dead_letters
-from tutor_transform_logs.lms_job.errors import OutOfReach
-from tutor_transform_logs.lms_job.events import Unparsable, parse
-from tutor_transform_logs.lms_job.transform import Transformer, Untransformable
+from tutor_transform_logs.lms_job.model import dead_letters
+from tutor_transform_logs.lms_job.read.events import Unparsable, parse
+from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
+from tutor_transform_logs.lms_job.util.errors import OutOfReach
 
 KINDS: tuple[Kind, ...] = ("xapi", "caliper")
 # name -> what makes the transformer to test

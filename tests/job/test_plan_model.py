@@ -8,13 +8,13 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.files import OutputFormat
-from tutor_transform_logs.lms_job.plan_model import (
+from tutor_transform_logs.lms_job.model.plan import (
     HEAD_BYTES,
     SURE_BYTES,
     Content,
     ContentIndex,
     Fingerprint,
+    OutputFormat,
     Plan,
     Segment,
     SourceObject,

@@ -19,13 +19,13 @@ from tests.services.http_sinks import Answer, ScriptedLrs
 from tests.services.job import JobRun, local, start_job
 from tests.services.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job import console
-from tutor_transform_logs.lms_job.console import Waiting
-from tutor_transform_logs.lms_job.counts import Counts
-from tutor_transform_logs.lms_job.estimate import FIRST_SAID_SECS, Estimate
-from tutor_transform_logs.lms_job.lock import Holder, remote_lock, who_runs
-from tutor_transform_logs.lms_job.progress import FIRST_INTERVAL, LONGEST_INTERVAL, Progress, interval
-from tutor_transform_logs.lms_job.text import of
+from tutor_transform_logs.lms_job.ledger.lock import Holder, remote_lock, who_runs
+from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.util import console
+from tutor_transform_logs.lms_job.util.backoff import Waiting
+from tutor_transform_logs.lms_job.util.formatting import of
+from tutor_transform_logs.lms_job.work.eta import FIRST_SAID_SECS, Estimate
+from tutor_transform_logs.lms_job.work.progress import FIRST_INTERVAL, LONGEST_INTERVAL, Progress, interval
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
 
@@ -260,8 +260,8 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
 
 
 def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) -> None:
-    from tutor_transform_logs.lms_job.config import load
-    from tutor_transform_logs.lms_job.storage import open_storage
+    from tutor_transform_logs.lms_job.config.schema import load
+    from tutor_transform_logs.lms_job.storage.factory import open_storage
 
     storage = open_storage(load({**nanio_bucket.settings("source"), "source_provider": "MINIO"}).source, 5.0)
     assert who_runs(storage, "job", local=False) is None

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job import reader
-from tutor_transform_logs.lms_job.reader import BrokenObject, Line, compression, decompressed, skipped, split_lines
+from tutor_transform_logs.lms_job.model.records import Line
+from tutor_transform_logs.lms_job.read import lines
+from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, skipped, split_lines
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -168,7 +169,7 @@ def test_any_bytes_are_unpacked_or_broken(name: str, content: bytes, points: lis
     head = {"gzip": b"\x1f\x8b\x08", "bzip2": b"BZh9", "xz": b"\xfd7zXZ\0"}[name]
     try:
         for piece in decompressed(cut(head + content, points), name):
-            assert len(piece) <= reader.PIECE
+            assert len(piece) <= lines.PIECE
     except BrokenObject:
         pass
 
@@ -187,7 +188,7 @@ def test_a_bomb_is_unpacked_in_pieces(name: str) -> None:
         longest = max(longest, len(piece))
         total += len(piece)
     assert total == size
-    assert longest <= reader.PIECE
+    assert longest <= lines.PIECE
 
 
 def test_an_xz_that_asks_for_gigabytes_is_broken() -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.counts import Counts
-from tutor_transform_logs.lms_job.errors import ObjectGone
-from tutor_transform_logs.lms_job.plan_model import Segment
-from tutor_transform_logs.lms_job.sample import Tally, about, estimate, places, read_place
+from tutor_transform_logs.lms_job.check.sample import Tally, about, estimate, places, read_place
+from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.model.plan import Segment
+from tutor_transform_logs.lms_job.util.errors import ObjectGone
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from tests.job.runs import Site, statements
 from tests.services.job import JobRun, local, run_job
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.config import FIELDS
-from tutor_transform_logs.lms_job.plan_model import Segment, cut_points, share
+from tutor_transform_logs.lms_job.config.schema import FIELDS
+from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, share
 
 PODS, OBJECTS = 64, 1000
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.times import in_utc, moment, period
+from tutor_transform_logs.lms_job.util.iso_times import in_utc, moment, period
 
 DAYS = st.dates(date(1971, 1, 1), date(2199, 12, 31))
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59)

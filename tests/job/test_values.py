@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job import counts, dead_letters
-from tutor_transform_logs.lms_job.backoff import LONGEST_DELAY, delays
-from tutor_transform_logs.lms_job.counts import LINE_OUTCOMES, NUMBERS, STATEMENT_OUTCOMES, Counts, total
-from tutor_transform_logs.lms_job.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.files import group_parts
-from tutor_transform_logs.lms_job.lrs import retry_after
-from tutor_transform_logs.lms_job.text import duration, printable, size
+from tutor_transform_logs.lms_job.deliver.files import group_parts
+from tutor_transform_logs.lms_job.deliver.lrs import retry_after
+from tutor_transform_logs.lms_job.model import counts, dead_letters
+from tutor_transform_logs.lms_job.model.counts import LINE_OUTCOMES, NUMBERS, STATEMENT_OUTCOMES, Counts, total
+from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.util.backoff import LONGEST_DELAY, delays
+from tutor_transform_logs.lms_job.util.formatting import duration, printable, size
 
 SMALL = st.integers(0, 1000)
 COUNTS = st.builds(

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.alike import comparable
-from tutor_transform_logs.lms_job.batches import Limits
-from tutor_transform_logs.lms_job.delivered import Stretch, merged
-from tutor_transform_logs.lms_job.heaps import Compared, Heaps
-from tutor_transform_logs.lms_job.lrs_search import _next_since
-from tutor_transform_logs.lms_job.plan_model import Segment
-from tutor_transform_logs.lms_job.recall import Recall
+from tutor_transform_logs.lms_job.model.plan import Segment
+from tutor_transform_logs.lms_job.verify.delivered import Stretch, merged
+from tutor_transform_logs.lms_job.verify.equivalence import comparable
+from tutor_transform_logs.lms_job.verify.expected import Recall
+from tutor_transform_logs.lms_job.verify.lrs_search import _next_since
+from tutor_transform_logs.lms_job.verify.multiset_diff import Compared, Heaps
+from tutor_transform_logs.lms_job.work.batches import Limits
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
 

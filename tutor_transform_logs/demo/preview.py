@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tutor_transform_logs.lms_job import dead_letters
-from tutor_transform_logs.lms_job.events import Event, Unparsable, parse
-from tutor_transform_logs.lms_job.history import NO_DAY, day_of
-from tutor_transform_logs.lms_job.reader import BrokenObject, Line, compression, decompressed, split_lines
+from tutor_transform_logs.lms_job.model import dead_letters
+from tutor_transform_logs.lms_job.model.activity import NO_DAY, day_of
+from tutor_transform_logs.lms_job.model.records import Event, Line
+from tutor_transform_logs.lms_job.read.events import Unparsable, parse
+from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, split_lines
 
 MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
@@ -123,7 +124,7 @@ class Previewer:
     def __init__(self, type_: str, most_lines: int) -> None:
         """``most_lines``: 0 for all."""
         from tutor_transform_logs.demo.crowd import Crowd
-        from tutor_transform_logs.lms_job.transform import Transformer
+        from tutor_transform_logs.lms_job.transform.transformer import Transformer
 
         self.preview = Preview(type_)
         self._left = most_lines or sys.maxsize
@@ -181,7 +182,7 @@ class Previewer:
             self._transform(self.preview.types[event.name], line, event)
 
     def _transform(self, row: Type, line: Line, event: Event) -> None:
-        from tutor_transform_logs.lms_job.transform import Untransformable
+        from tutor_transform_logs.lms_job.transform.transformer import Untransformable
 
         try:
             made = self._transformer.statements(event, line.raw)

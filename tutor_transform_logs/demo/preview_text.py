@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutor_transform_logs.demo.preview import NO_COURSE, NO_USER, Preview, Read, Type, in_order
-from tutor_transform_logs.lms_job.meanings import REASONS
-from tutor_transform_logs.lms_job.text import count, printable, size
+from tutor_transform_logs.lms_job.report.glossary import REASONS
+from tutor_transform_logs.lms_job.util.formatting import count, printable, size
 
 MEANINGS = {**REASONS, NO_USER: "the event names no user", NO_COURSE: "the event names no course"}
 # Where the embedded LMS would be: nowhere.

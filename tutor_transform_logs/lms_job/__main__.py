@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import console
-from .checks import ConfigError
-from .config import LRS, JobConfig, read
-from .errors import FAILED, STOPPED, JobError
-from .signals import Interrupted, Interruptions
+from .config.schema import LRS, JobConfig, read
+from .config.validators import ConfigError
+from .util import console
+from .util.errors import FAILED, STOPPED, JobError
+from .util.signals import Interrupted, Interruptions
 
 PHASES = ("run", "plan", "work", "report", "status", "verify", "check")
 # module -> the distribution that brings it
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.set_up(config.log_format, config.quiet)
         console.show_log(console.say, console.tell_wait)
         if options.phase == "check":
-            from .check import Check
+            from .check.check import Check
 
             return Check(config).run(lambda: _set_up_django(config))
         _set_up_django(config)
-        from .run import Run
+        from .phases import Run
 
         run = Run(config, interruptions, _share(options.share))
         status: int = getattr(run, options.phase)()

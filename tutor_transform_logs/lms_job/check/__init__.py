@@ -1,0 +1,1 @@
+"""CHECK: look before a run whether it can work."""

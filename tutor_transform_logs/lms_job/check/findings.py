@@ -1,0 +1,53 @@
+"""What a check has found, printed as it is found."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..util import console
+from ..util.formatting import printable
+
+OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
+INDENT = 9
+
+
+class Findings:
+    """Prints findings with a hanging indent, and counts the problems."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.problems = 0
+
+    def ok(self, text: str) -> None:
+        self._say(OK, text)
+
+    def note(self, text: str) -> None:
+        """Something to know that does not keep a run from starting."""
+        self._say(NOTE, text)
+
+    def problem(self, text: str) -> None:
+        """Something that keeps a run from starting, or from getting far; the text says what to do."""
+        self.problems += 1
+        self._say(PROBLEM, text)
+
+    def table(self, lines: list[str], event: str, fields: console.Fields) -> None:
+        """Rows for people, ``fields`` for programs."""
+        console.result("\n".join(lines), event, fields=fields)
+
+    def end(self, text: str) -> None:
+        """The last line."""
+        console.result(
+            "\n" + textwrap.fill(text, self.width), "checked", fields={"message": text, "problems": self.problems}
+        )
+
+    def _say(self, kind: str, text: str) -> None:
+        lines: list[str] = []
+        for paragraph in text.splitlines():
+            # Paths and URLs stay whole, to be copied.
+            lines += textwrap.wrap(
+                printable(paragraph), self.width - INDENT, break_long_words=False, break_on_hyphens=False
+            )
+        labels = [kind, *[""] * len(lines)]
+        shown = "\n".join(f"{label:<{INDENT}}{line}" for label, line in zip(labels, lines, strict=False))
+        level = console.ERROR if kind == PROBLEM else console.INFO
+        console.result(shown, "finding", level, {"finding": kind.lower(), "message": text})

@@ -1,0 +1,302 @@
+"""A sample of the lines that are left to do, from many places, and what can be said of the whole from it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db import transaction
+
+from ..model.counts import Counts, total
+from ..model.delivery import Destination
+from ..model.plan import Segment
+from ..read.filters import Filters
+from ..read.lines import BrokenObject, decompressed
+from ..storage.base import Readable
+from ..transform.transformer import Transformer
+from ..util.errors import ObjectGone
+from ..work.batches import Limits, batches
+
+PLACES = 10
+LINES = 2000
+SECS = 5.0
+# How much of a place is read at most: enough for its lines, and of a compressed object for a block of any kind.
+PLAIN_BYTES = 512 * 1024
+STORED_BYTES = 1024**2
+# The first lines make ERB load what it needs; they are not what speed is measured by.
+WARM_UP_LINES = 50
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where lines are taken: those that begin in the ``length`` bytes from ``offset``, but no more than ``lines``.
+
+    Of a compressed object they are always its first.
+    """
+
+    segment: Segment
+    offset: int
+    length: int
+    lines: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What was read at a place: its whole lines, and how many stored bytes gave how many bytes of lines."""
+
+    place: Place
+    content: bytes
+    stored: int
+    unpacked: int
+
+    @property
+    def lines(self) -> int:
+        return self.content.count(b"\n")
+
+
+def places(segments: Sequence[Segment], count: int = PLACES, lines: int = LINES) -> list[Place]:
+    """``count`` places that lie evenly in the stored bytes of ``segments``; fewer where there are not so many bytes.
+
+    Of each compression that none of them is in, the largest segment is added: small files unpack to many lines.
+    """
+    whole = sum(segment.stored_bytes for segment in segments)
+    step = max(1, -(-whole // count))
+    found: dict[int, list[Place]] = {}
+    before = 0
+    for segment in segments:
+        # The first multiple of ``step`` that lies in this segment.
+        for point in range(-(-before // step) * step, before + segment.stored_bytes, step):
+            offset = segment.start + point - before
+            length = min(step, PLAIN_BYTES, segment.start + segment.stored_bytes - offset)
+            found.setdefault(segment.id, []).append(Place(segment, offset, length, lines // count))
+        before += segment.stored_bytes
+    met = {here[0].segment.compression for here in found.values()}
+    for segment in sorted(segments, key=lambda segment: (-segment.stored_bytes, segment.id)):
+        if segment.stored_bytes and segment.compression not in met:
+            met.add(segment.compression)
+            length = min(PLAIN_BYTES, segment.stored_bytes)
+            found[segment.id] = [Place(segment, segment.start, length, lines // count)]
+    result: list[Place] = []
+    for here in found.values():
+        if here[0].segment.compression:
+            result.append(Place(here[0].segment, 0, STORED_BYTES, sum(place.lines for place in here)))
+        else:
+            result += here
+    return result
+
+
+def read_place(source: Readable, place: Place, line_bytes: int) -> Piece:
+    """The lines of a place. Raises :class:`~.errors.JobError` if the source is out of reach."""
+    try:
+        if place.segment.compression:
+            return _read_compressed(source, place)
+        return _read_plain(source, place, line_bytes)
+    except ObjectGone:
+        # Unreadable, or gone since it was listed: the listing says so.
+        return Piece(place, b"", 0, 0)
+
+
+def _read_compressed(source: Readable, place: Place) -> Piece:
+    stored = b"".join(source.read(place.segment.object, 0, min(place.length, place.segment.stored_bytes)))
+    content = b""
+    unpacked = 0
+    try:
+        for piece in decompressed(iter((stored,)), place.segment.compression):
+            unpacked += len(piece)
+            if len(content) < PLAIN_BYTES * PLACES:
+                content += piece
+    except BrokenObject:
+        pass  # cut off on purpose
+    return Piece(place, b"".join(_lines(content)[: place.lines]), len(stored), unpacked)
+
+
+def _read_plain(source: Readable, place: Place, line_bytes: int) -> Piece:
+    """A line belongs to the place that it begins in; so the byte before tells whether the first one is whole."""
+    segment = place.segment
+    begin = max(segment.start, place.offset - 1)
+    chunks = source.read(segment.object, begin, min(place.offset + place.length + line_bytes, segment.end or 0))
+    content = b""
+    for chunk in chunks:
+        content += chunk
+        if len(content) >= place.length + 1 and b"\n" in content[place.length :]:
+            break
+    first = 0
+    if place.offset > segment.start:
+        first = content.find(b"\n") + 1
+        if not first:
+            return Piece(place, b"", 0, 0)
+    last = place.offset + place.length - begin
+    taken = list(itertools.islice(_lines_before(content, first, last), place.lines))
+    text = b"".join(taken)
+    return Piece(place, text, len(text), len(text))
+
+
+def _lines(content: bytes) -> list[bytes]:
+    """The lines that are ended."""
+    ended, newline, _ = content.rpartition(b"\n")
+    return [line + b"\n" for line in ended.split(b"\n")] if newline else []
+
+
+def _lines_before(content: bytes, first: int, last: int) -> Iterator[bytes]:
+    """The lines that begin from ``first`` to before ``last``; one that the segment ends in is ended."""
+    while first < min(last, len(content)):
+        newline = content.find(b"\n", first)
+        if newline < 0:
+            yield content[first:] + b"\n"
+            return
+        yield content[first : newline + 1]
+        first = newline + 1
+
+
+@dataclass
+class Tally:
+    """What became of the sampled lines of one kind of object. Times in seconds of one worker."""
+
+    stored: int = 0
+    unpacked: int = 0
+    sampled: int = 0
+    """Bytes of the lines that were tried."""
+    secs: float = 0.0
+    timed: int = 0
+    """Bytes of the lines that took ``secs``."""
+    counts: Counts = field(default_factory=Counts)
+    statements: dict[str, int] = field(default_factory=dict)
+    """Destination name -> statements for it."""
+    bytes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines in memory as an object."""
+
+    content: bytes
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        yield self.content[start:end]
+
+
+def try_lines(
+    pieces: Iterable[Piece],
+    transformer: Transformer,
+    destinations: Sequence[Destination],
+    limits: Limits,
+    filters: Filters,
+    max_secs: float = SECS,
+) -> dict[str, Tally]:
+    """Make the statements of the sampled lines, as a run does, and deliver none: a tally for each compression.
+
+    No more pieces are tried once ``max_secs`` have gone by.
+    """
+    tallies: dict[str, Tally] = {}
+    end = time.monotonic() + max_secs
+    warm = 0
+    for piece in pieces:
+        tally = tallies.setdefault(piece.place.segment.compression, Tally())
+        tally.stored += piece.stored
+        tally.unpacked += piece.unpacked
+        for content in _slices(piece.content, WARM_UP_LINES - warm):
+            if time.monotonic() > end:
+                break
+            begun = time.monotonic()
+            _try(content, tally, transformer, destinations, limits, filters)
+            tally.sampled += len(content)
+            if warm >= WARM_UP_LINES:
+                tally.secs += time.monotonic() - begun
+                tally.timed += len(content)
+            warm += content.count(b"\n")
+    return tallies
+
+
+def _slices(content: bytes, first_lines: int) -> Iterator[bytes]:
+    """The first lines, and the rest."""
+    at = 0
+    for _ in range(max(0, first_lines)):
+        newline = content.find(b"\n", at)
+        if newline < 0:
+            break
+        at = newline + 1
+    yield from (part for part in (content[:at], content[at:]) if part)
+
+
+def _try(
+    content: bytes,
+    tally: Tally,
+    transformer: Transformer,
+    destinations: Sequence[Destination],
+    limits: Limits,
+    filters: Filters,
+) -> None:
+    whole = Segment(id=0, content=0, object="", start=0, end=len(content), stored_bytes=len(content))
+    for batch in batches(_Lines(content), transformer, whole, (0, 1), (), limits, filters=filters):
+        tally.counts.add(batch.counts)
+        for destination in destinations:
+            name = destination.name
+            bodies = [body for made in batch.made if (body := destination.route(made)) is not None]
+            tally.statements[name] = tally.statements.get(name, 0) + len(bodies)
+            tally.bytes[name] = tally.bytes.get(name, 0) + sum(len(body) + 1 for body in bodies)
+
+
+@contextlib.contextmanager
+def changing_nothing(database: str) -> Iterator[None]:
+    """Take back whatever is written to the database meanwhile: ERB makes the external ids that are missing."""
+    with transaction.atomic(using=database):
+        try:
+            yield
+        finally:
+            transaction.set_rollback(True, using=database)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do, as far as a sample can tell."""
+
+    lines: float
+    events: float
+    """Those that ERB is asked for."""
+    statements: Mapping[str, float]
+    bytes: Mapping[str, float]
+    secs: float
+    """Of one worker, without delivery."""
+
+
+def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> Estimate | None:
+    """From the sample to the whole. ``left``: compression -> stored bytes that are left to do.
+
+    ``None``: the sample has no lines. Objects that are compressed in a way that the sample has nothing of are taken
+    for such as it has.
+    """
+    usable = {kind: tally for kind, tally in tallies.items() if tally.sampled and tally.stored}
+    if not usable:
+        return None
+    lines = events = secs = 0.0
+    statements: dict[str, float] = {}
+    sizes: dict[str, float] = {}
+    timed = sum(tally.timed for tally in usable.values())
+    pace = sum(tally.secs for tally in usable.values()) / timed if timed else 0.0
+    for kind, stored in left.items():
+        tally = usable.get(kind) or next(iter(usable.values()))
+        whole = stored * tally.unpacked / tally.stored
+        share = whole / tally.sampled
+        lines += share * tally.counts.lines
+        events += share * (tally.counts.transformed + tally.counts.untransformable)
+        secs += whole * (tally.secs / tally.timed if tally.timed else pace)
+        for name, count in tally.statements.items():
+            statements[name] = statements.get(name, 0.0) + share * count
+            sizes[name] = sizes.get(name, 0.0) + share * tally.bytes[name]
+    return Estimate(lines, events, statements, sizes, secs)
+
+
+def counted(tallies: Mapping[str, Tally]) -> Counts:
+    """All of the sample."""
+    return total(tally.counts for tally in tallies.values())
+
+
+def about(number: float) -> str:
+    """A number that is not known well: two digits of it, in words where it is large."""
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if number >= 0.995 * size:
+            return f"{float(f'{number / size:.2g}'):g}{name}"
+    return f"{int(float(f'{number:.2g}')):,}"

@@ -1,0 +1,1 @@
+"""The job's config file: every key, its default and its check."""

@@ -1,0 +1,166 @@
+"""Checks of single values of the config file. Each returns the value as it is meant, or says what is allowed.
+
+The host runs the same checks before it starts a container, so this module needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..util.iso_times import period
+
+ALLOWED = "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC"
+
+
+class ConfigError(Exception):
+    """A value of the config that can't be used.
+
+    ``key`` is the config key, ``problem`` says what is wrong with which value, ``allowed`` what is allowed. A value
+    that may be a secret is never part of ``problem``.
+    """
+
+    def __init__(self, key: str, problem: str, allowed: str) -> None:
+        super().__init__(key, problem, allowed)
+        self.key = key
+        self.problem = problem
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}; allowed: {self.allowed}"
+
+
+def shown(value: object) -> str:
+    """``value`` as it may be printed in an error: as JSON, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+Check = Callable[[str, Any], Any]
+
+
+def text(key: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ConfigError(key, "the value is not text", "text")
+    return str(value)
+
+
+def boolean(key: str, value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ConfigError(key, f"{shown(value)} is neither true nor false", "true or false")
+    return value
+
+
+def whole(least: int, most: int | None = None) -> Check:
+    allowed = f"a whole number, at least {least}" + ("" if most is None else f" and at most {most}")
+
+    def check(key: str, value: Any) -> int:
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            raise ConfigError(key, f"{shown(value)} can't be used", allowed)
+        return int(value)
+
+    return check
+
+
+def number(key: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ConfigError(key, f"{shown(value)} can't be used", "a number, 0 or more")
+    return number
+
+
+def one_of(*choices: str) -> Check:
+    def check(key: str, value: Any) -> str:
+        if value not in choices:
+            raise ConfigError(key, f"{shown(value)} is not known", " or ".join(choices))
+        return str(value)
+
+    return check
+
+
+def from_json(key: str, value: Any, kind: str) -> Any:
+    """A structured value may come as JSON text; its text may hold a secret and is never shown."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(key, f"the text can't be read as JSON ({error})", kind) from None
+
+
+def mapping(key: str, value: Any) -> dict[str, Any]:
+    value = from_json(key, value, "a JSON object") if value != "" else {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(key, "the value is not an object", "a JSON object")
+    return dict(value)
+
+
+def urls(key: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = from_json(key, value, "a JSON list of URLs") if value.lstrip().startswith("[") else value.split()
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", "a list of URLs")
+    return tuple(url(key, one) for one in value)
+
+
+def patterns(key: str, value: Any) -> tuple[str, ...]:
+    """Globs: a list, or text with one or several of them that have no white space."""
+    allowed = "a list of patterns such as edx.video.*"
+    if isinstance(value, str):
+        value = from_json(key, value, allowed) if value.startswith("[") and value.endswith("]") else value.split()
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", allowed)
+    for one in value:
+        if not isinstance(one, str) or not one:
+            raise ConfigError(key, f"{shown(one)} is no pattern", allowed)
+    return tuple(value)
+
+
+def url(key: str, value: Any) -> str:
+    allowed = "a URL that begins with http:// or https://"
+    if not isinstance(value, str):
+        raise ConfigError(key, f"{shown(value)} is not a URL", allowed)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if not usable:
+        # A URL can hold a password (https://user:password@host): one that can't be read is not repeated.
+        raise ConfigError(key, "the URL can't be read" if "@" in value else f"{shown(value)} is not a URL", allowed)
+    if parts.username or parts.password:
+        raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
+    return value
+
+
+def since(key: str, value: Any) -> datetime:
+    """The check of a time to begin at: a date's first moment."""
+    return _period(key, value)[0]
+
+
+def until(key: str, value: Any) -> datetime:
+    """The check of a time to end before: a date counts whole."""
+    return _period(key, value)[1]
+
+
+def _period(key: str, value: Any) -> tuple[datetime, datetime]:
+    written = text(key, value)
+    try:
+        return period(written)
+    except (ValueError, OverflowError):
+        raise ConfigError(key, f"{shown(written)} is no date or time", ALLOWED) from None

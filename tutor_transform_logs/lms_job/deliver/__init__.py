@@ -1,0 +1,1 @@
+"""Where statements go: an LRS, files, loggers."""

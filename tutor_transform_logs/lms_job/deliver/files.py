@@ -1,0 +1,85 @@
+"""Delivery to files: JSON lines, an object a batch; REPORT joins them where one file is wanted."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+
+from ..config.schema import StorageConfig
+from ..model.delivery import Made, Outcome, Parcel
+from ..model.plan import OutputFormat
+from ..storage.base import Storage, join_name, read_all, write_all
+from ..util.errors import ObjectGone
+
+MANIFEST = "manifest.log"
+
+
+class Files:
+    """A container and prefix that batches are written to, one object each."""
+
+    id = "files"
+
+    def __init__(self, config: StorageConfig, storage: Storage, output: OutputFormat, job_key: str) -> None:
+        self._storage = storage
+        self._output = output
+        self._directory = config.prefix
+        if output.layout == "single":
+            # Not the user's files yet: REPORT joins these and removes them.
+            self._directory = parts_directory(config.prefix, job_key)
+        self._job_key = job_key
+        self.name = str(config)
+
+    def route(self, made: Made) -> bytes | None:
+        return made.statement.body
+
+    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+        content = b"".join(parcel.body + b"\n" for parcel in parcels)
+        if self._output.compression == "gzip":
+            # Without a time in it, the same batch is the same bytes.
+            content = gzip.compress(content, mtime=0)
+        write_all(self._storage, self.object_name(batch_name), content)
+        return Outcome(stored=len(parcels))
+
+    def object_name(self, batch_name: str) -> str:
+        """The object that holds a batch: the same for the same batch, another for any other of any job."""
+        return join_name(self._directory, f"{self._job_key}-{batch_name}{self._output.suffix}")
+
+
+def parts_directory(prefix: str, job_key: str) -> str:
+    """Where the batches of layout ``single`` wait to be joined."""
+    return join_name(prefix, f".parts-{job_key}")
+
+
+def joined_bytes(storage: Storage, parts: Sequence[str]) -> Iterator[bytes]:
+    """The parts one after the other; gzip members join as they are."""
+    for part in parts:
+        yield from storage.read(part)
+
+
+def group_parts(sizes: Sequence[tuple[str, int]], max_bytes: int) -> list[list[str]]:
+    """Share parts out to files in order, each at most ``max_bytes`` unless a single part is larger."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, size in sizes:
+        if not groups or size > room:
+            groups.append([])
+            room = max_bytes
+        groups[-1].append(name)
+        room -= size
+    return groups
+
+
+def add_to_manifest(storage: Storage, prefix: str, sources: Sequence[str]) -> str:
+    """Add source files to the list of source files beside the output; returns its name.
+
+    What other jobs listed there stays.
+    """
+    name = join_name(prefix, MANIFEST)
+    try:
+        lines = read_all(storage, name).decode("utf-8", "surrogateescape").splitlines()
+    except ObjectGone:
+        lines = []
+    wanted = list(dict.fromkeys([*lines, *sources]))
+    if wanted != lines:
+        write_all(storage, name, "".join(f"{line}\n" for line in wanted).encode("utf-8", "surrogateescape"))
+    return name

@@ -1,0 +1,100 @@
+"""The loggers ``xapi_tracking`` and ``caliper_tracking``: always running, for log forwarders; alone in a dry run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..model.delivery import Made, Outcome, Parcel
+
+NAMES = {"xapi": "xapi_tracking", "caliper": "caliper_tracking"}
+
+
+class StatementLogger:
+    """Writes every statement made to the type's logger, as ERB's processors do (XApiProcessor.transform_event)."""
+
+    def __init__(self, transformer_type: str, enabled: bool) -> None:
+        self._type = transformer_type
+        self._logger = logging.getLogger(NAMES[transformer_type])
+        self._enabled = enabled
+
+    def write(self, made: Sequence[Made]) -> None:
+        if not self._enabled or not self._logger.isEnabledFor(logging.INFO):
+            return
+        for record in self._records(map(self._text, made)):
+            self._logger.handle(record)
+
+    def _records(self, texts: Iterable[str]) -> Iterator[logging.LogRecord]:
+        """As ``logger.info()`` makes them, but without looking for a caller, and for process and thread only once."""
+        logger = self._logger
+        plain = logging.getLogRecordFactory() is logging.LogRecord
+        pattern: dict[str, Any] = {}
+        for text in texts:
+            if not plain or not pattern:
+                record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None, "write")
+                # Before a filter or a handler adds to it.
+                pattern = dict(vars(record))
+            else:
+                record = logging.LogRecord.__new__(logging.LogRecord)
+                vars(record).update(pattern)
+                now = time.time()
+                record.msg, record.created, record.msecs = text, now, float(int(now % 1 * 1000))
+                record.relativeCreated += (now - pattern["created"]) * 1000
+            yield record
+
+    def _text(self, made: Made) -> str:
+        """ERB logs a Caliper event without its envelope."""
+        if self._type == "caliper":
+            return json.dumps(made.statement.fields["data"][0])
+        return made.statement.body.decode("ascii")
+
+
+class Loggers:
+    """The destination of a dry run: what is logged counts as stored; nothing else is touched."""
+
+    id = "loggers"
+
+    def __init__(self, transformer_type: str) -> None:
+        self.name = f"logger {NAMES[transformer_type]} (dry run)"
+
+    def route(self, made: Made) -> bytes | None:
+        return made.statement.body
+
+    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+        return Outcome(stored=len(parcels))
+
+
+def open_logger(
+    transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_console: bool, quiet: bool
+) -> StatementLogger:
+    """Set the type's logger up for this run.
+
+    ``toggled_on``: ERB's own toggle. A dry run logs every statement whatever the toggle and the LMS's logging say.
+    On a terminal the console output is muted, unless the statements are what the user asked to see; ``quiet`` mutes it
+    wherever it goes.
+    """
+    logger = logging.getLogger(NAMES[transformer_type])
+    if dry_run:
+        if not logger.isEnabledFor(logging.INFO):
+            logger.setLevel(logging.INFO)
+        if not logger.hasHandlers():
+            logger.addHandler(logging.StreamHandler(sys.stdout))
+    if not wanted_on_console and (quiet or not dry_run):
+        _mute_console(logger, terminals_only=not quiet)
+    return StatementLogger(transformer_type, toggled_on or dry_run)
+
+
+def _mute_console(logger: logging.Logger, terminals_only: bool) -> None:
+    """Keep this logger's records from every handler that writes to a standard stream, or to a terminal."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            stream: Any = getattr(handler, "stream", None)
+            on_console = stream in (sys.stdout, sys.stderr) and not terminals_only
+            if on_console or (stream is not None and hasattr(stream, "isatty") and stream.isatty()):
+                handler.addFilter(lambda record: record.name != logger.name)
+        current = current.parent if current.propagate else None

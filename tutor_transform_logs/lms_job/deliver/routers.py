@@ -1,0 +1,91 @@
+"""Which endpoints statements go to: those of the settings, or every enabled router of the LMS's own database."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..config.schema import JobConfig
+from ..util.errors import JobError, Refused
+from ..util.formatting import shown_url
+from .lrs import Lrs, Target
+
+log = logging.getLogger(__name__)
+
+SETTING_UP = "Add one in the Django admin (Router Configurations), or set TRANSFORM_LOGS_LRS_ENDPOINTS."
+
+
+def open_endpoints(config: JobConfig) -> list[Lrs]:
+    """The endpoints that this job delivers to.
+
+    Raises :class:`~.errors.JobError` if there is none, or if ``lrs_urls`` names one that is not there.
+    """
+    if config.lrs_endpoints:
+        targets = [
+            Target(e.url, config.transformer_type, e.username, e.password, e.bearer) for e in config.lrs_endpoints
+        ]
+    else:
+        targets = [_target(router, config.transformer_type) for router in _enabled_routers(config.transformer_type)]
+        if not targets:
+            raise Refused(f"There is no enabled router for {config.transformer_type} in the LMS. {SETTING_UP}")
+    if config.lrs_urls:
+        targets = _limited(targets, config.lrs_urls)
+    return [Lrs(t, config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes) for t in targets]
+
+
+def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
+    there = dict.fromkeys(target.url.rstrip("/") for target in targets)
+    missing = [url for url in urls if url.rstrip("/") not in there]
+    if missing:
+        known = ", ".join(map(shown_url, there))
+        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. Choose of: {known}.")
+    wanted = {url.rstrip("/") for url in urls}
+    return [target for target in targets if target.url.rstrip("/") in wanted]
+
+
+def _enabled_routers(transformer_type: str) -> list[Any]:
+    """The current, enabled RouterConfigurations of the type, whatever the case of their ``backend_name``.
+
+    ERB asks the database for "xapi" where the table has "xAPI": found on MySQL only.
+    """
+    model = importlib.import_module("event_routing_backends.models").RouterConfiguration
+    routers = model.objects.current_set().filter(enabled=True).order_by("route_url")
+    return [router for router in routers if router.backend_name.lower() == transformer_type]
+
+
+def _target(router: Any, transformer_type: str) -> Target:
+    """What ERB's ``EventsRouter.configure_host`` makes of a router."""
+    configurations = router.configurations or {}
+    if not isinstance(configurations, Mapping):
+        url = shown_url(router.route_url)
+        raise JobError(f"The configurations of the router {url} are not a JSON object: mend it in the Django admin.")
+    _check_match_params(router.route_url, configurations.get("match_params") or {})
+    basic = router.auth_scheme == router.AUTH_BASIC
+    overrides = configurations.get("override_args") or {}
+
+    def routing(event: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
+        return bool(router.get_allowed_host(event)), overrides
+
+    return Target(
+        url=router.route_url,
+        transformer_type=transformer_type,
+        username=(router.username or "") if basic else "",
+        password=(router.password or "") if basic else "",
+        bearer=(router.auth_key or "") if router.auth_scheme == router.AUTH_BEARER else "",
+        headers=(configurations.get("headers") or {}) if transformer_type == "caliper" else {},
+        routing=routing,
+    )
+
+
+def _check_match_params(url: str, match_params: Mapping[str, Any]) -> None:
+    """ERB compiles these at every event, and a bad one would be an error at every event."""
+    for key, value in match_params.items():
+        for pattern in value if isinstance(value, list) else [value]:
+            try:
+                re.compile(str(pattern))
+            except re.error as error:
+                name = f"match_params {key} of the router {shown_url(url)}"
+                raise JobError(f"{name} is no regular expression ({error}): mend it in the Django admin.") from None

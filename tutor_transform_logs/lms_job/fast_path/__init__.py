@@ -1,0 +1,1 @@
+"""The same statements as event-routing-backends makes, in less time."""

@@ -1,0 +1,99 @@
+"""Statements as JSON text, without plain data as a step between.
+
+The text is the one that ``json.dumps`` makes of a statement's ``as_version()``. Actors, verbs and courses, which
+statements share, bring theirs along. Only what ``fast_tincan`` knows is written here; of all else its plain data is
+encoded.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import operator
+import uuid
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from tincan.serializable_base import SerializableBase
+
+from .tincan import SHARED, keys, list_data, map_data, object_data, to_data
+
+# Without a check for circles: this is data that was parsed from JSON, with tincan's own keys around it.
+encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
+
+# Types whose plain data is a text.
+WRITTEN = frozenset({uuid.UUID, datetime.datetime, datetime.timedelta})
+
+
+class _ToText(dict[type, Callable[[Any], str]]):
+    """How values of a type become JSON text. ``ValueError``: a number that JSON does not have."""
+
+    def __missing__(self, cls: Any) -> Callable[[Any], str]:
+        data = to_data[cls]
+        if cls in SHARED:
+            self[cls] = operator.attrgetter("text")
+        elif data is object_data and _has_a_key_for_each_slot(cls):
+            self[cls] = _object_text
+        elif data is map_data:
+            self[cls] = _map_text
+        elif data is list_data:
+            self[cls] = _list_text
+        elif cls in WRITTEN:
+            self[cls] = lambda value: quoted(data(value))
+        else:
+            self[cls] = lambda value: encode(data(value))
+        return self[cls]
+
+
+def _has_a_key_for_each_slot(cls: Any) -> bool:
+    """Is every value behind a property, so that no two of them can be of the same name?"""
+    return all(isinstance(getattr(cls, name, None), property) for name in cls._props)
+
+
+def _float_text(number: float) -> str:
+    return float.__repr__(number) if math.isfinite(number) else encode(number)
+
+
+def _bool_text(value: bool) -> str:
+    return "true" if value else "false"
+
+
+_to_text = _ToText({str: quoted, int: int.__repr__, float: _float_text, bool: _bool_text})
+
+
+class _Names(dict[str, str]):
+    """The name of a slot -> what stands before its value."""
+
+    def __missing__(self, slot: str) -> str:
+        self[slot] = f"{quoted(keys[slot])}: "
+        return self[slot]
+
+
+_names = _Names()
+
+
+def _object_text(one: Any) -> str:
+    texts = [_names[slot] + _to_text[type(value)](value) for slot, value in one.__dict__.items() if value is not None]
+    return "{" + ", ".join(texts) + "}"
+
+
+def _map_text(one: Any) -> str:
+    texts = []
+    for key, value in one.items():
+        if type(key) is not str or key[:1] == "_":
+            return encode(map_data(one))
+        if value is not None:
+            texts.append(f"{quoted(key)}: {_to_text[type(value)](value)}")
+    return "{" + ", ".join(texts) + "}"
+
+
+def _list_text(many: Any) -> str:
+    texts = [_to_text[type(one)](one) if isinstance(one, SerializableBase) else encode(one) for one in many]
+    return "[" + ", ".join(texts) + "]"
+
+
+def text_of(one: Any) -> str:
+    """As ``json.dumps(one.as_version())`` of an object of tincan's. Raises ``ValueError`` for NaN and infinity."""
+    return _to_text[type(one)](one)

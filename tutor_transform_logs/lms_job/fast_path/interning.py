@@ -1,0 +1,126 @@
+"""Actors, verbs and courses of statements: made once, kept, and shared by all statements that have the same.
+
+Only ERB's own transformers are given shared objects. They put them into statements and leave them as they are (their
+``_verb`` they share, too); what another plugin's transformer does to an object, nobody knows. Each object is made by
+ERB's own method the first time, and keeps what it is as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from ..util.bounded_dict import Cache
+from .tincan import SharedActivityList, SharedAgent, SharedVerb
+
+ERB = "event_routing_backends"
+KEPT_ACTORS = 20_000
+KEPT_COURSES = 2_000
+KEPT_VERBS = 1_000
+# Where a transformer, which is made for one event, keeps what it was given.
+ACTOR = "_transform_logs_actor"
+VERB = "_transform_logs_verb"
+
+Method = Callable[[Any], Any]
+
+
+class _Own(dict[type, bool]):
+    """Is a class ERB's own, with all that it inherits?"""
+
+    def __missing__(self, cls: type) -> bool:
+        self[cls] = all(one is object or one.__module__.startswith(f"{ERB}.") for one in cls.__mro__)
+        return self[cls]
+
+
+def _shared(cls: Any, original: Any) -> Any:
+    one: Any = cls.__new__(cls)
+    if isinstance(original, list):
+        list.extend(one, original)
+    vars(one).update(vars(original))
+    object.__setattr__(one, "text", json.dumps(original.as_version()))
+    return one
+
+
+class Sharing:
+    """The methods of ERB's transformers that give shared objects. ``originals`` are ERB's, without filters."""
+
+    def __init__(
+        self, get_actor: Method, get_verb: Method, look_verb_up: Method, get_context_activities: Method
+    ) -> None:
+        self._own = _Own()
+        self._by_email = settings.XAPI_AGENT_IFI_TYPE in ("mbox", "mbox_sha1sum")
+        self._get_actor = get_actor
+        self._get_verb = get_verb
+        self._look_verb_up = look_verb_up
+        self._get_context_activities = get_context_activities
+        self._actors: Cache[str, Any] = Cache(KEPT_ACTORS)
+        self._verbs: Cache[tuple[str, str], Any] = Cache(KEPT_VERBS)
+        self._courses: Cache[tuple[str, str], Any] = Cache(KEPT_COURSES)
+        # Its names are looked up when they are used: they are replaced, too.
+        self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
+
+    def methods(self) -> tuple[Method, Method, Method, Method]:
+        """``get_actor``, ``get_verb``, the mixin's ``get_verb`` and ``get_context_activities`` for classes."""
+        return (
+            lambda transformer: self.actor(transformer),
+            lambda transformer: self.verb(transformer),
+            lambda transformer: self.verb_of_map(transformer),
+            lambda transformer: self.context_activities(transformer),
+        )
+
+    def actor(self, transformer: Any) -> Any:
+        """As ``XApiTransformer.get_actor``; the statement's id and the statement itself both ask for it."""
+        found = transformer.__dict__.get(ACTOR)
+        if found is not None:
+            return found
+        if self._by_email or not self._own[type(transformer)]:
+            return self._get_actor(transformer)
+        user = self._erb.get_anonymous_user_id(transformer.extract_username_or_userid(), "XAPI")
+        found = self._actors.get(user)
+        if found is None:
+            found = _shared(SharedAgent, self._get_actor(transformer))
+            self._actors.put(user, found)
+        transformer.__dict__[ACTOR] = found
+        return found
+
+    def verb(self, transformer: Any) -> Any:
+        """As ``XApiTransformer.get_verb``; the statement's id and the statement itself both ask for it."""
+        found = transformer.__dict__.get(VERB)
+        if found is None:
+            found = self._get_verb(transformer)
+            if self._own[type(transformer)]:
+                transformer.__dict__[VERB] = found
+        return found
+
+    def verb_of_map(self, transformer: Any) -> Any:
+        """As ``XApiVerbTransformerMixin.get_verb``."""
+        if not self._own[type(transformer)]:
+            return self._look_verb_up(transformer)
+        name = transformer.get_data("name", True)
+        source = transformer.get_data("event_source") or transformer.get_data("context.event_source")
+        in_browser = source == "browser" and name == "problem_check"
+        verb = transformer.verb_map["problem_check_browser" if in_browser else name]
+        key = (verb["id"], verb["display"])
+        found = self._verbs.get(key)
+        if found is None:
+            found = _shared(SharedVerb, self._look_verb_up(transformer))
+            self._verbs.put(key, found)
+        return found
+
+    def context_activities(self, transformer: Any) -> Any:
+        """As ``XApiTransformer.get_context_activities``: the parents are shared, what holds them is not."""
+        course_id = transformer.get_data("context.course_id")
+        if course_id is None or type(course_id) is not str or not self._own[type(transformer)]:
+            return self._get_context_activities(transformer)
+        name = self._erb.get_course_from_id(course_id)["display_name"]
+        key = (course_id, name)
+        found = self._courses.get(key)
+        if found is None:
+            made = self._get_context_activities(transformer)
+            self._courses.put(key, _shared(SharedActivityList, made.parent))
+            return made
+        return self._erb.ContextActivities(parent=found)

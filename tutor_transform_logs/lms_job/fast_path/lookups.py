@@ -1,0 +1,302 @@
+"""Users, their external ids, and courses: looked up for many events with one query each, and kept.
+
+``helpers`` of ERB asks the database three times an event. :class:`Lookups` answers in its place, from what it has
+looked up before, with the same values and the same errors; what it has no certain answer to, ERB's own function is
+asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connections, router
+
+from ..read.events import find_nested
+from ..util.bounded_dict import Cache
+
+log = logging.getLogger(__name__)
+
+# Of users there may be millions, and what is kept has to stay small beside the rest of a worker.
+KEPT_USERS = 100_000
+KEPT_COURSES = 10_000
+# No database that Django knows takes fewer than 999 values in one query.
+IN_ONE_QUERY = 900
+# The ids that a column of Django's AutoField can hold: for others, what a database says is its own affair.
+LARGEST_ID = 2**31 - 1
+EMAIL_ACTORS = ("mbox", "mbox_sha1sum")
+
+Value = TypeVar("Value")
+
+
+class Lookups:
+    """What a transformer asks of the LMS's database. ``originals`` are ERB's own functions, by name."""
+
+    def __init__(self, transformer_type: str, originals: Mapping[str, Callable[..., Any]]) -> None:
+        self._external_type = transformer_type.upper()
+        self._wants_emails = transformer_type == "xapi" and getattr(settings, "XAPI_AGENT_IFI_TYPE", "") in EMAIL_ACTORS
+        self._ask_erb_for_id = originals["get_anonymous_user_id"]
+        self._ask_erb_for_email = originals["get_user_email"]
+        self._ask_erb_for_course = originals["get_course_from_id"]
+        self._helpers = importlib.import_module("event_routing_backends.helpers")
+        self._retired_names = _retired_names()
+        self._ids: Cache[int | str, str] = Cache(KEPT_USERS)
+        self._emails: Cache[int | str, str] = Cache(KEPT_USERS)
+        self._courses: Cache[str, Any] = Cache(KEPT_COURSES)
+        # Who is not there now may be there later: this is known for the events at hand only.
+        self._missing_users: set[int | str] = set()
+        self._missing_courses: set[str] = set()
+
+    # What ERB's functions answer.
+
+    def get_anonymous_user_id(self, username_or_id: Any, external_type: str) -> str:
+        """As ERB's. Raises ``ValueError`` for an unknown user."""
+        if external_type == self._external_type and type(username_or_id) in (int, str):
+            known = self._ids.get(username_or_id)
+            if known is not None:
+                return known
+            if not username_or_id or username_or_id in self._missing_users:
+                raise ValueError(f"User with username {username_or_id} does not exist.")
+            found: str = self._ask_erb_for_id(username_or_id, external_type)
+            self._ids.put(username_or_id, found)
+            return found
+        answer: str = self._ask_erb_for_id(username_or_id, external_type)
+        return answer
+
+    def get_user_email(self, username_or_id: Any) -> str:
+        """As ERB's: a stand-in address for an unknown user."""
+        if type(username_or_id) in (int, str):
+            known = self._emails.get(username_or_id)
+            if known is not None:
+                return known
+            if not username_or_id or username_or_id in self._missing_users:
+                return "unknown@example.com"
+        answer: str = self._ask_erb_for_email(username_or_id)
+        return answer
+
+    def get_course_from_id(self, course_id: Any) -> Any:
+        """As ERB's. Raises ``ValueError`` for an unknown course."""
+        if type(course_id) is not str:
+            return self._ask_erb_for_course(course_id)
+        known = self._courses.get(course_id)
+        if known is not None:
+            return known
+        if course_id in self._missing_courses:
+            raise ValueError(f"Course with id {course_id} does not exist.")
+        found = self._ask_erb_for_course(course_id)
+        self._courses.put(course_id, found)
+        return found
+
+    # What is asked in advance.
+
+    def look_up(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Look up whom and what ``events`` are about. Never raises: what fails is asked again, event by event."""
+        self._missing_users.clear()
+        self._missing_courses.clear()
+        known_users = self._emails if self._wants_emails else self._ids
+        people: set[int | str] = set()
+        courses: set[str] = set()
+        for event in events:
+            who = person_of(event)
+            if who and type(who) in (int, str) and who not in known_users:
+                people.add(who)
+            course = course_of(event)
+            if course and type(course) is str and course not in self._courses:
+                courses.add(course)
+        try:
+            if people:
+                self._look_up_people(people)
+            if courses:
+                self._look_up_courses(courses)
+        except Exception as error:
+            # A database that is away is waited for where a single event needs it; a name that it can't take is that
+            # one event's trouble.
+            log.info("looking up in bulk failed, asking one by one: %s", error)
+            connections.close_all()
+
+    def _look_up_people(self, people: set[int | str]) -> None:
+        by_id: dict[int, list[int | str]] = {}
+        names: set[int | str] = set()
+        for who in people:
+            number = as_id(who)
+            if number is None:
+                names.add(who)
+            elif 0 < number <= LARGEST_ID:
+                by_id.setdefault(number, []).append(who)
+        rows: dict[int, str] = {}
+        if by_id and not self._wants_emails:
+            # A row here also says that the user is there: most often the only query.
+            rows = self._external_ids(by_id)
+            for number in rows:
+                self._keep_ids(by_id.pop(number), rows[number])
+        found: dict[int | str, tuple[int, str]] = {}
+        if by_id:
+            users = self._users("id", by_id)
+            for number, asked_as in by_id.items():
+                if number in users:
+                    found.update((who, users[number]) for who in asked_as)
+                else:
+                    # ERB takes what is nobody's id for a name.
+                    names.update(asked_as)
+        if names:
+            found.update(self._people_by_name(names))
+        if self._wants_emails:
+            for who, (_, email) in found.items():
+                self._emails.put(who, email)
+        elif found:
+            self._keep_ids_of(found)
+
+    def _keep_ids(self, asked_as: Iterable[int | str], external_id: str) -> None:
+        for who in asked_as:
+            self._ids.put(who, external_id)
+
+    def _keep_ids_of(self, found: Mapping[int | str, tuple[int, str]]) -> None:
+        """Keep the external ids of users, made where there are none."""
+        numbers = {number for number, _ in found.values()}
+        rows = self._external_ids(numbers)
+        lacking = numbers - rows.keys()
+        if lacking:
+            rows.update(self._new_external_ids(lacking))
+        for who, (number, _) in found.items():
+            if number in rows:
+                self._ids.put(who, rows[number])
+
+    def _type_name(self) -> str:
+        types = self._helpers.ExternalIdType
+        # ERB falls back to LTI on an edx-platform that does not know the type yet.
+        name: str = getattr(types, self._external_type, None) or types.LTI
+        return name
+
+    def _external_ids(self, numbers: Iterable[int], database: str | None = None) -> dict[int, str]:
+        """User id -> external id, of those who have one."""
+        rows = self._helpers.ExternalId.objects.using(database) if database else self._helpers.ExternalId.objects
+        found: dict[int, str] = {}
+        for some in _slices(numbers):
+            of_type = rows.filter(external_id_type__name=self._type_name(), user_id__in=some)
+            found.update((number, str(one)) for number, one in of_type.values_list("user_id", "external_user_id"))
+        return found
+
+    def _new_external_ids(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Make external ids as ERB does, for many users. Another process may make the same ones meanwhile."""
+        model = self._helpers.ExternalId
+        kind = self._helpers.ExternalIdType.objects.filter(name=self._type_name()).first()
+        if kind is None:
+            return {}
+        for some in _slices(sorted(numbers)):
+            # A row that somebody else has made in between stays: unique for user and type.
+            model.objects.bulk_create(
+                [model(user_id=number, external_id_type=kind) for number in some], ignore_conflicts=True
+            )
+        # Whose rows these are now, only the database that they were written to can say (a replica lags behind).
+        return self._external_ids(numbers, router.db_for_write(model))
+
+    def _users(self, column: str, values: Iterable[Any]) -> dict[Any, tuple[int, str]]:
+        """The value of the column -> id and email."""
+        users = get_user_model().objects
+        found: dict[Any, tuple[int, str]] = {}
+        for some in _slices(values):
+            rows = users.filter(**{f"{column}__in": some}).values_list(column, "id", "email")
+            found.update((value, (number, email)) for value, number, email in rows)
+        return found
+
+    def _people_by_name(self, names: Iterable[int | str]) -> dict[int | str, tuple[int, str]]:
+        """The users of these names, retired ones too, as ``get_user`` finds them; nobody's names are remembered.
+
+        A database may hold names for equal that are not (MariaDB: without case, without accents). Such a name is
+        left to be asked for alone.
+        """
+        candidates: dict[int | str, list[str]] = {}
+        for name in names:
+            if can_be_asked(str(name)):
+                # A number is no name that was ever retired.
+                retired = self._retired_names(name) if isinstance(name, str) else []
+                if retired is not None:
+                    candidates[name] = [str(name), *retired]
+        users = self._users("username", set(itertools.chain.from_iterable(candidates.values())))
+        asked = set(itertools.chain.from_iterable(candidates.values()))
+        if not users.keys() <= asked:
+            candidates = {name: own for name, own in candidates.items() if own[0] in users}
+        found: dict[int | str, tuple[int, str]] = {}
+        for name, own in candidates.items():
+            there = [users[one] for one in own if one in users]
+            if own[0] in users:
+                found[name] = users[own[0]]
+            elif len(there) == 1:
+                found[name] = there[0]
+            elif not there:
+                self._missing_users.add(name)
+        return found
+
+    def _look_up_courses(self, course_ids: Iterable[str]) -> None:
+        keys = {}
+        for course_id in course_ids:
+            try:
+                key = self._helpers.CourseKey.from_string(course_id)
+            except Exception:  # noqa: S112
+                # ERB's own function raises the same, where it is asked for this one.
+                continue
+            if str(key) == course_id:
+                keys[course_id] = key
+        if not keys:
+            return
+        for some in _slices(keys.items()):
+            found = {str(one["id"]): one for one in self._helpers.get_course_overviews([key for _, key in some])}
+            asked = {course_id for course_id, _ in some}
+            for course_id in asked & found.keys():
+                self._courses.put(course_id, found[course_id])
+            if found.keys() <= asked:
+                self._missing_courses |= asked - found.keys()
+
+
+def person_of(event: Mapping[str, Any]) -> Any:
+    """Whom ``extract_username_or_userid`` of ERB finds."""
+    data = event.get("data")
+    who = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
+    return who or find_nested(event, "user_id") or find_nested(event, "username")
+
+
+def course_of(event: Mapping[str, Any]) -> Any:
+    """The id of the course that ERB looks up; ``None`` if the event names none."""
+    context = event.get("context")
+    return context.get("course_id") if isinstance(context, dict) else None
+
+
+def as_id(who: int | str) -> int | None:
+    try:
+        return int(who)
+    except ValueError:
+        return None
+
+
+def can_be_asked(name: str) -> bool:
+    """Is it a name that every database takes?"""
+    try:
+        return b"\0" not in name.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _slices(values: Iterable[Value]) -> Iterator[Sequence[Value]]:
+    rest = iter(values)
+    while some := list(itertools.islice(rest, IN_ONE_QUERY)):
+        yield some
+
+
+def _retired_names() -> Callable[[str], list[str] | None]:
+    """What edx-platform computes a retired account's names with; the function has had two names."""
+    try:
+        module = importlib.import_module("common.djangoapps.student.models")
+    except ImportError:
+        # ERB says so, where it is asked for a user.
+        return lambda username: None
+    for name in ("get_all_retired_usernames_by_username", "_get_all_retired_usernames_by_username"):
+        function = getattr(module, name, None)
+        if function is not None:
+            return lambda username: list(function(username))
+    # Unknown: such names are asked for one by one.
+    return lambda username: None

@@ -1,0 +1,353 @@
+"""Quicker ways to do what tincan's objects do: be made, be nested, be turned into plain data.
+
+tincan sends every value through ``Base.__setattr__`` twice and copies every dictionary twice. The functions here put
+values of the very types that a property stores as they are straight into the object, and leave all others to tincan's
+own setters: conversions, checks and errors are its own. Classes that differ from what is known here (a subclass with
+its own ``__init__`` or ``as_version``) are left to tincan altogether. Nothing is patched here; ``erb_patches`` does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import tincan
+from tincan.agent_account import AgentAccount
+from tincan.base import Base
+from tincan.conversions.iso8601 import jsonify_timedelta
+from tincan.score import Score
+from tincan.serializable_base import SerializableBase
+from tincan.typed_list import TypedList
+
+from ..util.bounded_dict import Cache
+
+Setter = Callable[[Any, Any], None]
+# The name of a slot, the types of which it takes values as they are, and the setter for all others.
+Rule = tuple[str, frozenset[type], Setter]
+
+NONE = type(None)
+
+
+class SharedAgent(tincan.Agent):  # type: ignore[misc]
+    """An actor that nobody changes: it carries itself as JSON ``text``."""
+
+    __slots__ = ("text",)
+
+
+class SharedVerb(tincan.Verb):  # type: ignore[misc]
+    """A verb that nobody changes."""
+
+    __slots__ = ("text",)
+
+
+class SharedActivityList(tincan.ActivityList):  # type: ignore[misc]
+    """Activities that nobody changes."""
+
+    __slots__ = ("text",)
+
+
+SHARED = frozenset({SharedAgent, SharedVerb, SharedActivityList})
+# Which setters store which types of values as they are. (No empty text: some setters refuse it.)
+TAKEN: dict[type, dict[str, tuple[type, ...]]] = {
+    AgentAccount: {"name": (str,), "home_page": (str,)},
+    tincan.Agent: {"name": (str,), "mbox_sha1sum": (str,), "account": (AgentAccount,)},
+    tincan.Verb: {"id": (str,), "display": (tincan.LanguageMap,)},
+    tincan.Activity: {"id": (str,), "definition": (tincan.ActivityDefinition,)},
+    tincan.ActivityDefinition: {
+        "name": (tincan.LanguageMap,),
+        "description": (tincan.LanguageMap,),
+        "type": (str,),
+        "extensions": (tincan.Extensions,),
+    },
+    tincan.ContextActivities: {
+        "category": (tincan.ActivityList,),
+        "parent": (tincan.ActivityList, SharedActivityList),
+        "grouping": (tincan.ActivityList,),
+        "other": (tincan.ActivityList,),
+    },
+    tincan.Context: {
+        "context_activities": (tincan.ContextActivities,),
+        "statement": (tincan.StatementRef,),
+        "extensions": (tincan.Extensions,),
+    },
+    tincan.StatementRef: {"id": (uuid.UUID,)},
+    Score: {"scaled": (float,), "raw": (float,), "min": (float,), "max": (float,)},
+    tincan.Result: {
+        "score": (Score,),
+        "success": (bool,),
+        "completion": (bool,),
+        "duration": (datetime.timedelta,),
+        "response": (str,),
+        "extensions": (tincan.Extensions,),
+    },
+    tincan.Statement: {
+        "id": (uuid.UUID,),
+        "actor": (tincan.Agent, SharedAgent),
+        "verb": (tincan.Verb, SharedVerb),
+        "object": (tincan.Activity,),
+        "timestamp": (datetime.datetime,),
+        "context": (tincan.Context,),
+        "result": (tincan.Result,),
+        "version": (str,),
+    },
+}
+# Setters that store the same value whatever they are given.
+CONSTANT: dict[tuple[type, str], str] = {
+    (tincan.Agent, "object_type"): "Agent",
+    (tincan.Activity, "object_type"): "Activity",
+    (tincan.StatementRef, "object_type"): "StatementRef",
+}
+CORRECTED: dict[str, str] = SerializableBase._props_corrected
+ATOMS = frozenset({str, int, float, bool})
+MAPS = frozenset({tincan.LanguageMap, tincan.Extensions})
+# The form of the tracker's own time stamps: aniso8601, datetime.fromisoformat and isoformat agree on these.
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00", re.ASCII)
+
+ORIGINAL_INITS: dict[type, Callable[..., None]] = {cls: vars(cls)["__init__"] for cls in TAKEN}
+_original_as_version = SerializableBase.as_version
+_original_setattr = Base.__setattr__
+_original_language_map = tincan.LanguageMap.__init__
+
+
+class Plan:
+    """What there is to know of a class to make its objects."""
+
+    def __init__(self, cls: type, known: type) -> None:
+        blank: Any = object.__new__(cls)
+        ORIGINAL_INITS[known](blank)
+        self.defaults: dict[str, Any] = dict(vars(blank))
+        self.rules: dict[str, Rule] = {}
+        for name in cls._props:  # type: ignore[attr-defined]  # every class of tincan has them
+            self.rules[name] = _rule(cls, known, name)
+            camel = CORRECTED.get(f"_{name}")
+            # Score alone does not know the names of JSON.
+            if camel is not None and known is not Score:
+                self.rules[camel] = self.rules[name]
+
+
+def _rule(cls: type, known: type, name: str) -> Rule:
+    declared = getattr(cls, name, None)
+    setter = declared.fset if isinstance(declared, property) else None
+    if setter is None:
+        # Whatever happens then is tincan's affair.
+        return f"_{name}", frozenset(), lambda one, value: setattr(one, name, value)
+    if declared is getattr(known, name):
+        if (known, name) in CONSTANT:
+            return f"_{name}", frozenset(), _constant(f"_{name}", CONSTANT[known, name])
+        if (known, name) == (tincan.Statement, "timestamp"):
+            return f"_{name}", frozenset({NONE, datetime.datetime}), _timestamp(setter)
+        types = TAKEN[known].get(name)
+        if types is not None:
+            return f"_{name}", frozenset({NONE, *types}), _number(setter, f"_{name}") if known is Score else setter
+    return f"_{name}", frozenset(), setter
+
+
+def _constant(slot: str, text: str) -> Setter:
+    def put(one: Any, value: Any) -> None:
+        one.__dict__[slot] = text
+
+    return put
+
+
+def _number(setter: Setter, slot: str) -> Setter:
+    def put(one: Any, value: Any) -> None:
+        if type(value) is int and -(2**53) < value < 2**53:
+            one.__dict__[slot] = float(value)
+        else:
+            setter(one, value)
+
+    return put
+
+
+def _timestamp(setter: Setter) -> Setter:
+    def put(one: Any, value: Any) -> None:
+        if type(value) is str and TIMESTAMP.fullmatch(value):
+            try:
+                one.__dict__["_timestamp"] = datetime.datetime.fromisoformat(value)
+                return
+            except ValueError:
+                pass
+        setter(one, value)
+
+    return put
+
+
+class _Plans(dict[type, "Plan | None"]):
+    """The plans of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
+
+    def __missing__(self, cls: type) -> Plan | None:
+        known = next((one for one in cls.__mro__ if one in TAKEN), None)
+        usual = (
+            known is not None
+            and getattr(cls, "__init__", None) in (known.__init__, NEW_INITS.get(known))  # type: ignore[misc]
+            and getattr(cls, "as_version", None) in (as_version, _original_as_version)
+            and cls.__setattr__ in (set_attribute, _original_setattr)
+            and not hasattr(cls, "__slots__")
+        )
+        self[cls] = Plan(cls, known) if usual and known is not None else None
+        return self[cls]
+
+
+_plans = _Plans()
+
+
+def _new_init(original: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        plan = _plans[type(self)]
+        if plan is None or len(args) > 1 or (args and type(args[0]) is not dict):
+            original(self, *args, **kwargs)
+            return
+        values = {**args[0], **kwargs} if args else kwargs
+        slots = self.__dict__
+        slots.update(plan.defaults)
+        rules = plan.rules
+        for name, value in values.items():
+            rule = rules.get(name)
+            if rule is None:
+                setattr(self, name, value)
+                continue
+            slot, taken, setter = rule
+            kind = type(value)
+            if kind in taken and (value or kind is not str):
+                slots[slot] = value
+            else:
+                setter(self, value)
+
+    return __init__
+
+
+NEW_INITS = {cls: _new_init(original) for cls, original in ORIGINAL_INITS.items()}
+
+
+class _Allowed(dict[type, "frozenset[str]"]):
+    def __missing__(self, cls: type) -> frozenset[str]:
+        props: list[str] = cls._props  # type: ignore[attr-defined]
+        self[cls] = frozenset([*props, *(f"_{name}" for name in props)])
+        return self[cls]
+
+
+_allowed = _Allowed()
+
+
+def set_attribute(self: Any, attr: str, value: Any) -> None:
+    """As ``Base.__setattr__``."""
+    if attr in _allowed[type(self)]:
+        object.__setattr__(self, attr, value)
+    else:
+        _original_setattr(self, attr, value)
+
+
+class _Keys(dict[str, str]):
+    """The name of a slot -> its key in JSON. There are as many as tincan has properties."""
+
+    def __missing__(self, slot: str) -> str:
+        key = CORRECTED.get(slot, slot)
+        self[slot] = key[1:] if key.startswith("_") else key
+        return self[slot]
+
+
+keys = _Keys()
+
+
+class _ToData(dict[type, Callable[[Any], Any]]):
+    """How values of a type become plain data; what a type's values are as they are in JSON, they stay."""
+
+    def __missing__(self, cls: Any) -> Callable[[Any], Any]:
+        if cls in SHARED:
+            self[cls] = _shared_data
+        elif cls in MAPS:
+            self[cls] = map_data
+        elif issubclass(cls, TypedList):
+            self[cls] = list_data if cls.as_version in (as_version, _original_as_version) else _ask
+        elif issubclass(cls, SerializableBase):
+            self[cls] = object_data if _plans[cls] is not None else _ask
+        elif issubclass(cls, list):
+            self[cls] = list_data
+        elif issubclass(cls, uuid.UUID):
+            self[cls] = str
+        elif issubclass(cls, datetime.timedelta):
+            self[cls] = jsonify_timedelta
+        elif issubclass(cls, datetime.datetime):
+            self[cls] = cls.isoformat
+        else:
+            self[cls] = _itself
+        return self[cls]
+
+
+to_data = _ToData()
+
+
+def _shared_data(one: Any) -> Any:
+    """Hardly ever asked for, so it is not kept: there may be thousands of actors."""
+    return json.loads(one.text)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _ask(value: Any) -> Any:
+    return value.as_version()
+
+
+def object_data(one: Any) -> dict[str, Any]:
+    plain = {}
+    for slot, value in one.__dict__.items():
+        if value is not None:
+            kind = type(value)
+            plain[keys[slot]] = value if kind in ATOMS else to_data[kind](value)
+    return plain
+
+
+def map_data(one: Any) -> Any:
+    plain = {}
+    for key, value in one.items():
+        if type(key) is not str or key[:1] == "_":
+            return _original_as_version(one)
+        if value is not None:
+            kind = type(value)
+            plain[key] = value if kind in ATOMS else to_data[kind](value)
+    return plain
+
+
+def list_data(many: Any) -> list[Any]:
+    return [to_data[type(one)](one) if isinstance(one, SerializableBase) else one for one in many]
+
+
+def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
+    """As ``SerializableBase.as_version``. (The version makes no difference to any class of tincan.)"""
+    found = to_data[type(self)]
+    return _original_as_version(self, version) if found is _ask else found(self)
+
+
+_texts: Cache[tuple[Any, ...], str] = Cache(10_000)
+
+
+def to_json(self: Any, version: str = tincan.Version.latest) -> str:
+    """As ``SerializableBase.to_json``: the texts of verbs, which are part of every statement's id, are kept."""
+    cls = type(self)
+    if cls in SHARED:
+        known: str = self.text
+        return known
+    if cls is not tincan.Verb or type(self._display) is not tincan.LanguageMap:
+        return json.dumps(self.as_version(version))
+    key = (self._id, *self._display.items())
+    text = _texts.get(key)
+    if text is None:
+        text = json.dumps(self.as_version(version))
+        _texts.put(key, text)
+    return text
+
+
+def make_language_map(self: Any, *args: Any, **kwargs: Any) -> None:
+    """As ``LanguageMap.__init__``."""
+    texts = dict(*args, **kwargs)
+    for text in texts.values():
+        if not isinstance(text, str):
+            _original_language_map(self, *args, **kwargs)
+            return
+    dict.__init__(self, texts)

@@ -1,0 +1,1 @@
+"""The job's memory: what is done, by whom, and what failed."""

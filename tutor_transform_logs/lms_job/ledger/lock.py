@@ -1,0 +1,305 @@
+"""One run of a job at a time: a file lock beside a local ledger, a heartbeat in a ledger in an object store.
+
+Work may be shared out, to the pods of a Kubernetes Job. Its shares are locked one by one: they run beside each other,
+but each only once, and none beside a phase that has the job to itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ..storage.base import Storage, join_name, read_all, write_all
+from ..util.errors import JobError, ObjectGone
+from ..util.formatting import duration
+
+BEAT_SECS = 20.0
+# A holder that has not been heard of for so long is dead: it would have ended its run for want of its ledger.
+DEAD_AFTER_SECS = 120.0
+# The workers of a killed run hold its local lock until the kernel has ended them too.
+GRACE_SECS = 3.0
+LOOK_SECS = 0.2
+LOCAL_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What starts the job's processes, if it starts one again only once the former is known to have ended.
+
+    As Kubernetes does for a Job: the new process need not wait until the former one's heartbeat is old, nor need those
+    of other groups that have ``ended``.
+    """
+
+    name: str = ""
+    ended: frozenset[str] = frozenset()
+
+    def has_ended(self, holder: Mapping[str, Any], its_place: bool) -> bool:
+        """Is the ``holder`` of a lock known to have ended? ``its_place``: it is the lock that is to be taken now."""
+        group = str(holder.get("group") or "")
+        return group in self.ended or (its_place and group != "" and group == self.name)
+
+
+NO_GROUP = Group()
+
+
+def _share_name(share: int) -> str:
+    return f"{LOCAL_LOCK}-{share:05d}"
+
+
+def _holder() -> dict[str, object]:
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "since": time.time(),
+        "kernel": _kernel(),
+        "started": _started(pid),
+    }
+
+
+def _kernel() -> str:
+    """Which running kernel's process ids are meant, and which container's; ``""`` where that can't be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When the process was started, in the kernel's ticks; ``""`` if it is not alive."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def _is_dead(holder: Mapping[str, Any]) -> bool:
+    """Is it certain, without waiting for a heartbeat, that the holder is not alive?"""
+    kernel = _kernel()
+    return bool(kernel) and holder.get("kernel") == kernel and _started(holder["pid"]) != holder.get("started")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as far as it is known. Times are seconds since 1970."""
+
+    pid: int | None = None
+    host: str = ""
+    since: float = 0.0
+    beat: float | None = None
+    """When it was last heard of; ``None`` for a local lock, which the kernel guards."""
+
+    @classmethod
+    def of(cls, text: str) -> Holder:
+        """What a lock says of its holder; it may be half written."""
+        try:
+            values = json.loads(text)
+            beat = float(values["beat"]) if "beat" in values else None
+            return cls(int(values["pid"]), str(values["host"]), float(values["since"]), beat)
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "another process"
+        now = time.time()
+        words = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
+        return words if self.beat is None else f"{words}, last heard of {duration(now - self.beat)} ago"
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def who_runs(storage: Storage, directory: str, local: bool) -> Holder | None:
+    """Who holds the lock of the job in this directory of a ledger; changes nothing."""
+    if not local:
+        texts = (_remote_text(storage, one.name) for one in storage.listing(join_name(directory, LOCAL_LOCK)))
+        return next((Holder.of(text) for text in texts if _is_alive(_parsed(text))), None)
+    try:
+        with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Holder.of(file.read())
+    except FileNotFoundError:
+        pass  # it has never run
+    return None
+
+
+def _refuse(holder: Holder) -> JobError:
+    what_to_do = "Wait for it to end, or stop it."
+    if holder.beat is not None:
+        left = duration(max(0.0, holder.beat + DEAD_AFTER_SECS - time.time()))
+        what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
+    return JobError(f"This job is running already ({holder if holder.pid else 'by another process'}). {what_to_do}")
+
+
+@contextlib.contextmanager
+def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
+    """Hold the lock of a job whose ledger is a local directory, or of a ``share`` of its work.
+
+    Raises :class:`~.errors.JobError` if another run holds it. The kernel lets go of it when the holder dies, so a
+    killed run never leaves it behind.
+    """
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as files:
+        common = files.enter_context((path / LOCAL_LOCK).open("a+", encoding="utf-8"))
+        _lock(common, fcntl.LOCK_EX if share is None else fcntl.LOCK_SH)
+        if share is not None:
+            _lock(files.enter_context((path / _share_name(share)).open("a+", encoding="utf-8")), fcntl.LOCK_EX)
+        yield
+
+
+def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
+    """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
+    holder = who_runs(storage, directory, local)
+    if holder is not None:
+        raise _refuse(holder)
+
+
+def _lock(file: IO[str], kind: int) -> None:
+    """Take the lock and write down who has it."""
+    deadline = time.monotonic() + GRACE_SECS
+    # Somebody who looks who runs the job has the lock for a moment.
+    sure_at = time.monotonic() + LOOK_SECS
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            break
+        except OSError:
+            file.seek(0)
+            text = file.read()
+        now = time.monotonic()
+        if now > deadline or (now > sure_at and not _holder_is_dead(text)):
+            raise _refuse(Holder.of(text))
+        time.sleep(0.05)
+    file.truncate(0)
+    file.write(json.dumps(_holder()))
+    file.flush()
+
+
+def _holder_is_dead(text: str) -> bool:
+    try:
+        return _is_dead(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True  # not written yet, or half written
+
+
+def end_this_process() -> None:
+    """What a process does whose lock has another process: it ends as if it had been told to."""
+    print("Another process has taken over. This one ends.", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def remote_lock(
+    storage: Storage,
+    directory: str,
+    share: int | None = None,
+    group: Group = NO_GROUP,
+    lost: Callable[[], None] = end_this_process,
+    beat_secs: float = BEAT_SECS,
+) -> Iterator[None]:
+    """Hold the lock of a job whose ledger is ``directory``, or of a ``share`` of its work.
+
+    ``storage`` is used by a thread of the lock's own, which calls ``lost`` once another process has the lock. Object
+    stores have no lock: two runs that start within the same second may both get it. What they do is then done twice,
+    which costs time and no more. Raises :class:`~.errors.JobError` if another run holds it and is alive.
+    """
+    lock = _RemoteLock(storage, directory, share, group)
+    lock.check()
+    lock.beat()
+    lock.check()
+    ended = threading.Event()
+
+    def keep_beating() -> None:
+        while not ended.wait(beat_secs):
+            # A store that is away is the run's own affair; the next beat may get through.
+            with contextlib.suppress(JobError):
+                if lock.is_anothers():
+                    lost()
+                    return
+                lock.beat()
+
+    thread = threading.Thread(target=keep_beating, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=1.0)
+        with contextlib.suppress(JobError):
+            lock.let_go()
+
+
+class _RemoteLock:
+    def __init__(self, storage: Storage, directory: str, share: int | None, group: Group) -> None:
+        self._storage = storage
+        self._all = join_name(directory, LOCAL_LOCK)
+        self._common = f"{self._all}.json"
+        self._own = self._common if share is None else f"{join_name(directory, _share_name(share))}.json"
+        self._group = group
+        self._mine = {**_holder(), "token": uuid.uuid4().hex, "group": group.name}
+
+    def check(self) -> None:
+        """Raise :class:`~.errors.JobError` if somebody alive holds what would be in the way."""
+        names = [self._common, self._own]
+        if self._own == self._common:
+            names = [one.name for one in self._storage.listing(self._all)]
+        for name in names:
+            text = _remote_text(self._storage, name)
+            holder = _parsed(text)
+            if not _is_alive(holder) or holder["token"] == self._mine["token"]:
+                continue
+            if not self._group.has_ended(holder, name == self._own):
+                raise _refuse(Holder.of(text))
+
+    def beat(self) -> None:
+        write_all(self._storage, self._own, json.dumps({**self._mine, "beat": time.time()}).encode())
+
+    def is_anothers(self) -> bool:
+        holder = _parsed(_remote_text(self._storage, self._own))
+        return bool(holder) and holder["token"] != self._mine["token"]
+
+    def let_go(self) -> None:
+        if not self.is_anothers():
+            self._storage.delete(self._own)
+
+
+def _remote_text(storage: Storage, name: str) -> str:
+    try:
+        return read_all(storage, name).decode("utf-8", "replace")
+    except ObjectGone:
+        return ""
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A holder; empty if there is none: half a lock is nobody's."""
+    try:
+        holder: dict[str, Any] = json.loads(text)
+        return {**holder, "beat": float(holder["beat"]), "token": str(holder["token"])}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    try:
+        return time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
+    except (KeyError, TypeError):
+        return False

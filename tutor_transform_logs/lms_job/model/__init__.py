@@ -1,0 +1,1 @@
+"""Frozen values and pure functions that the other folders share. Imports neither Django nor requests."""

@@ -1,0 +1,209 @@
+"""Of which types and which days a run's events were, and how fast it went: counted on the way, in a bounded form.
+
+It is kept in the ledger's entries together with the counts, so that a run that was killed counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TypeVar
+
+from ..util.iso_times import in_utc, moment
+from .counts import whole_number
+
+Key = TypeVar("Key", int, str)
+
+# An entry is written with every batch, and so has to stay small. The types are those of a white list, a few dozen.
+MOST_TYPES = 300
+MOST_DAYS = 400
+MOST_SPANS = 120
+SHORTEST_SPAN_SECS = 10
+
+OTHER_TYPES = "(other types)"
+NO_DAY = ""
+"""Of events whose time is none."""
+
+# Open edX began in this century, and a time that is far off would stretch every chart.
+_DAY = re.compile(r"20\d\d-\d\d-\d\d")
+
+TRANSFORMED, FAILED, FILTERED = range(3)
+"""Places in the counts of a type."""
+MADE, LOST = range(2)
+"""Places in the counts of a day: statements made, and events of which none was made."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(day: str) -> str:
+    if _DAY.fullmatch(day):
+        with contextlib.suppress(ValueError):  # the 30th of February
+            return date.fromisoformat(day).isoformat()
+    return NO_DAY
+
+
+def day_of(time: object) -> str:
+    """The day (UTC) of an event's ``timestamp``, as 2026-01-31; :data:`NO_DAY` if it is no time."""
+    if isinstance(time, str) and time.endswith(("+00:00", "Z")):
+        # What trackers write; the day need not be worked out.
+        return _checked(time[:10])
+    try:
+        when = moment(time)
+        return _checked(in_utc(when)[:10]) if when else NO_DAY
+    except OverflowError:
+        return NO_DAY
+
+
+@dataclass
+class Tempo:
+    """How much was done in each span of time. The spans grow longer when they grow many: none is ever dropped."""
+
+    span_secs: int = SHORTEST_SPAN_SECS
+    """The shortest span, doubled some number of times."""
+    spans: dict[int, list[int]] = field(default_factory=dict)
+    """Number of the span since 1970 -> lines, events."""
+
+    def add(self, at: float, lines: int, events: int) -> None:
+        """Count what was done just before ``at`` (seconds since 1970)."""
+        _add(self.spans, int(at // self.span_secs), (lines, events))
+        self._bound()
+
+    def add_all(self, other: Tempo) -> None:
+        while self.span_secs < other.span_secs:
+            self._double()
+        shrink = self.span_secs // other.span_secs
+        for number, counts in other.spans.items():
+            _add(self.spans, number // shrink, counts)
+        self._bound()
+
+    def _bound(self) -> None:
+        while len(self.spans) > MOST_SPANS:
+            self._double()
+
+    def _double(self) -> None:
+        self.span_secs *= 2
+        spans, self.spans = self.spans, {}
+        for number, counts in spans.items():
+            _add(self.spans, number // 2, counts)
+
+    def to_json(self) -> dict[str, object]:
+        return {"span_secs": self.span_secs, "spans": {str(number): counts for number, counts in self.spans.items()}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> Tempo:
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
+        span_secs = values["span_secs"]
+        times, rest = divmod(whole_number(span_secs), SHORTEST_SPAN_SECS)
+        if rest or times < 1 or times & (times - 1):
+            raise ValueError(f"{span_secs!r} is no length of a span")
+        return cls(times * SHORTEST_SPAN_SECS, {int(name): one for name, one in _table(values["spans"], 2).items()})
+
+
+@dataclass
+class History:
+    """What the events of known types were and when they happened; lines that are passed over have no part in it."""
+
+    types: dict[str, list[int]] = field(default_factory=dict)
+    """Name -> events transformed, failed, filtered."""
+    days: dict[str, list[int]] = field(default_factory=dict)
+    """Day -> statements made, events lost. Where there are too many days, months (2026-01) or years stand for them."""
+    tempo: Tempo = field(default_factory=Tempo)
+    secs: float = 0.0
+    """What it took, without rests between batches."""
+
+    def transformed(self, name: str, time: object, statements: int) -> None:
+        """Count an event of which so many statements were made."""
+        _row(self.types, name, 3)[TRANSFORMED] += 1
+        _row(self.days, day_of(time), 2)[MADE] += statements
+
+    def failed(self, name: str, time: object) -> None:
+        """Count an event that is a dead letter."""
+        _row(self.types, name, 3)[FAILED] += 1
+        _row(self.days, day_of(time), 2)[LOST] += 1
+
+    def filtered(self, name: str) -> None:
+        """Count an event that the run's filters leave out."""
+        _row(self.types, name, 3)[FILTERED] += 1
+
+    def worked(self, at: float, secs: float, lines: int, events: int) -> None:
+        """Count the time that a batch took, which ended ``at`` (seconds since 1970)."""
+        self.tempo.add(at, lines, events)
+        self.secs += secs
+
+    def add(self, other: History) -> None:
+        """Add another one's counts to these."""
+        for name, counts in other.types.items():
+            _add(self.types, name, counts)
+        for day, counts in other.days.items():
+            _add(self.days, day, counts)
+        self.tempo.add_all(other.tempo)
+        self.secs += other.secs
+
+    def bounded(self) -> History:
+        """The same counts in as many types and days as an entry may have."""
+        bounded = History(secs=self.secs)
+        for name, counts in self.types.items():
+            known = name in bounded.types or len(bounded.types) < MOST_TYPES
+            _add(bounded.types, name if known else OTHER_TYPES, counts)
+        bounded.days = self.days
+        # To months, to years, and then no more: rather coarse than cut off.
+        for length in (7, 4):
+            if len(bounded.days) > MOST_DAYS:
+                days, bounded.days = bounded.days, {}
+                for day, counts in days.items():
+                    _add(bounded.days, day[:length], counts)
+        bounded.tempo.add_all(self.tempo)
+        return bounded
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "types": {name: list(counts) for name, counts in self.types.items()},
+            "days": {day: list(counts) for day, counts in self.days.items()},
+            "tempo": self.tempo.to_json(),
+            "secs": round(self.secs, 3),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> History:
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
+        tempo, secs = values["tempo"], values["secs"]
+        if not isinstance(tempo, Mapping):
+            raise TypeError("tempo is not an object")
+        if not isinstance(secs, (int, float)) or isinstance(secs, bool) or not secs >= 0:
+            raise ValueError(f"{secs!r} is no time")
+        return cls(_table(values["types"], 3), _table(values["days"], 2), Tempo.from_json(tempo), float(secs))
+
+
+def total_history(parts: Iterable[History]) -> History:
+    """The sum of ``parts``."""
+    whole = History()
+    for part in parts:
+        whole.add(part)
+    return whole
+
+
+def _row(table: dict[str, list[int]], name: str, width: int) -> list[int]:
+    row = table.get(name)
+    if row is None:
+        row = table[name] = [0] * width
+    return row
+
+
+def _add(table: dict[Key, list[int]], key: Key, counts: Iterable[int]) -> None:
+    old = table.get(key)
+    table[key] = list(counts) if old is None else [a + b for a, b in zip(old, counts, strict=True)]
+
+
+def _table(values: object, width: int) -> dict[str, list[int]]:
+    """Counts by name, as JSON has them, checked."""
+    if not isinstance(values, Mapping):
+        raise TypeError("a table of counts is not an object")
+    table = {}
+    for name, counts in values.items():
+        if not isinstance(counts, list) or len(counts) != width:
+            raise ValueError(f"{name!r} has not {width} counts")
+        table[str(name)] = [whole_number(count) for count in counts]
+    return table

@@ -1,0 +1,75 @@
+"""What WORK hands to a destination, and what a destination answers: the values that the rooms exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from .dead_letters import DeadLetter
+from .records import Event, Line, Statement
+
+
+class Made(NamedTuple):
+    """A statement, the event it was made of, and the line the event was read from."""
+
+    statement: Statement
+    event: Event
+    line: Line
+    letter: DeadLetter | None = None
+    """The dead letter that is tried again, if this is a retry."""
+
+    def concerns(self, destination_name: str) -> bool:
+        """A statement that one destination rejected is tried again there only."""
+        return self.letter is None or self.letter.destination in ("", destination_name)
+
+
+class Parcel(NamedTuple):
+    """A statement as one destination gets it: routed, with that router's overrides, serialised."""
+
+    made: Made
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.made.statement.id
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A parcel that the destination would not take; ``reason`` is a code of ``dead_letters``."""
+
+    parcel: Parcel
+    reason: str
+    words: str
+
+
+@dataclass
+class Outcome:
+    """What became of the parcels of one delivery."""
+
+    stored: int = 0
+    already_there: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class Destination(Protocol):
+    """Where statements go. One object belongs to one worker."""
+
+    @property
+    def id(self) -> str:
+        """Stable and short, safe in a file name: says in the ledger which destination an entry is about."""
+
+    @property
+    def name(self) -> str:
+        """For people, without secrets."""
+
+    def route(self, made: Made) -> bytes | None:
+        """The bytes to send for this statement, or ``None`` if its event is not for this destination."""
+
+    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+        """Hand over a batch. Returns when every parcel is accounted for.
+
+        Doing it again with the same batch (after a kill) leaves the destination as if it had been done once. Raises
+        :class:`~.errors.OutOfReach` or :class:`~.errors.Refused` if the batch could not be delivered.
+        """

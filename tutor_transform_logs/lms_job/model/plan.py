@@ -1,0 +1,226 @@
+"""The plan as data: which bytes of which objects are to be done, and what is known of those done before.
+
+Pure values and functions; ``plan`` fills them in, ``ledger`` keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..config.schema import JobConfig
+
+EMPTY = "empty"
+DONE_BEFORE = "done before"
+ANOTHER_COPY = "another copy of one that is read"
+OUT_OF_RANGE = "by its name's date outside since and until: not opened"
+USUAL_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY, OUT_OF_RANGE)
+LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
+
+
+# A fingerprint is made of an object's first bytes. With fewer than this many of them, two logs might begin alike by
+# chance, and the object's name has to match as well.
+SURE_BYTES = 256
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """How the files of one plan look. Pinned in the plan, so that a resumed run goes on in the same format."""
+
+    layout: str
+    compression: str
+    max_bytes: int
+
+    @classmethod
+    def of(cls, config: JobConfig) -> OutputFormat:
+        return cls(config.output_layout, config.output_compression, config.output_max_bytes)
+
+    @property
+    def suffix(self) -> str:
+        return ".log.gz" if self.compression == "gzip" else ".log"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The first ``length`` decompressed bytes of an object, as a SHA-256: the same after rotation or compression."""
+
+    length: int
+    digest: str
+
+    @classmethod
+    def of(cls, head: bytes, length: int = HEAD_BYTES) -> Fingerprint:
+        head = head[:length]
+        return cls(len(head), hashlib.sha256(head).hexdigest())
+
+    def matches(self, head: bytes) -> bool:
+        return len(head) >= self.length and Fingerprint.of(head, self.length) == self
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of one log, whatever its objects are called now. Offsets are in decompressed bytes."""
+
+    id: int
+    fingerprint: Fingerprint
+    length: int
+    """How much of it has been seen."""
+    lines: int
+    """How many lines that is."""
+    done: Mapping[str, int]
+    """Destination id -> everything before this offset has been delivered there."""
+    names: Mapping[str, int]
+    """Object name -> stored size with which it was seen whole."""
+    resume_at: int | None = None
+    """Where the last line begins if it had no newline and was no whole event: it is read again when it grows."""
+    ends_open: bool = False
+    """The last line had no newline, but was a whole event: a newline that follows belongs to it."""
+
+    def is_same(self, name: str, head: bytes) -> bool:
+        if not self.fingerprint.length or not self.fingerprint.matches(head):
+            return False
+        return self.fingerprint.length >= SURE_BYTES or name in self.names
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of work: the bytes of one object from ``start`` to before ``end``, both at line starts."""
+
+    id: int
+    content: int
+    object: str
+    start: int
+    end: int | None
+    """``None``: to the end of the object (a compressed one, whose length is not known before)."""
+    stored_bytes: int
+    """How many stored bytes it takes to read it, for progress and shares."""
+    compression: str = ""
+    after_open_line: bool = False
+    """The line before ``start`` had no newline when it was done; one at ``start`` belongs to it."""
+    lines_before: int | None = None
+    """How many lines of the content come before ``start``, where that is known."""
+    skip: Mapping[str, int] = field(default_factory=dict)
+    """Destination id -> offset before which it has these lines already."""
+
+    def first_offset(self, destination: str) -> int:
+        return max(self.start, self.skip.get(destination, self.start))
+
+
+@dataclass(frozen=True)
+class SourceObject:
+    """An object of the source as the plan pinned it, and why nothing of it is to be done, if so."""
+
+    name: str
+    size: int
+    content: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be done until the next plan. Numbered; resumed as it is until it is finished."""
+
+    number: int
+    created: float
+    contents: tuple[Content, ...]
+    objects: tuple[SourceObject, ...]
+    segments: tuple[Segment, ...]
+    output: OutputFormat
+    finished: bool = False
+    retries: bool = False
+    """The objects are dead letters in the ledger, not logs in the source."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:04d}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Raises ``KeyError`` or ``TypeError`` for what :meth:`to_json` has not written."""
+        contents = (Content(**(c | {"fingerprint": Fingerprint(**c["fingerprint"])})) for c in values["contents"])
+        rest = {name: values[name] for name in ("number", "created", "finished", "retries")}
+        return cls(
+            contents=tuple(contents),
+            objects=tuple(SourceObject(**o) for o in values["objects"]),
+            segments=tuple(Segment(**s) for s in values["segments"]),
+            output=OutputFormat(**values["output"]),
+            **rest,
+        )
+
+
+Range = tuple[int, int | None]
+
+
+def subtract(wanted: Range, covered: Iterable[tuple[int, int]]) -> list[Range]:
+    """The parts of ``wanted`` that none of ``covered`` covers, in order. An end of ``None`` is open."""
+    start, end = wanted
+    left: list[Range] = []
+    for begin, stop in sorted(covered):
+        if stop <= start:
+            continue
+        if end is not None and begin >= end:
+            break
+        if begin > start:
+            left.append((start, begin))
+        start = stop
+    if end is None or start < end:
+        left.append((start, end))
+    return left
+
+
+def cut_points(start: int, end: int, size: int) -> list[int]:
+    """Where to look for a newline to cut at, so that no piece of ``start`` to ``end`` is much over ``size``."""
+    pieces = max(1, -(-(end - start) // size))
+    return [start + (end - start) * piece // pieces for piece in range(1, pieces)]
+
+
+def share(segments: Sequence[Segment], index: int, of: int) -> list[Segment]:
+    """The segments that worker ``index`` (from 0) of ``of`` takes: largest first, each to the least loaded worker.
+
+    The same for everyone who asks, so workers need no coordinator.
+    """
+    loads = [0] * of
+    mine: list[Segment] = []
+    for segment in sorted(segments, key=lambda s: (-s.stored_bytes, s.id)):
+        least = loads.index(min(loads))
+        loads[least] += segment.stored_bytes
+        if least == index:
+            mine.append(segment)
+    return mine
+
+
+class ContentIndex:
+    """Finds the content that an object's first bytes belong to, in a time that does not grow with their number."""
+
+    def __init__(self, contents: Iterable[Content]) -> None:
+        self._by_length: dict[int, dict[str, list[int]]] = {}
+        self.contents: dict[int, Content] = {}
+        for content in contents:
+            self._add(content)
+
+    def _add(self, content: Content) -> None:
+        self.contents[content.id] = content
+        digests = self._by_length.setdefault(content.fingerprint.length, {})
+        digests.setdefault(content.fingerprint.digest, []).append(content.id)
+
+    def find_or_add(self, name: str, head: bytes) -> Content:
+        # The longest first: what is known of more of a log is known of that log, and not of one that begins alike.
+        for length in sorted(self._by_length, reverse=True):
+            if length > len(head):
+                continue
+            for number in self._by_length[length].get(Fingerprint.of(head, length).digest, ()):
+                if self.contents[number].is_same(name, head):
+                    return self.contents[number]
+        content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
+        self._add(content)
+        return content
+
+
+def batch_name(plan: Plan, segment: Segment, number: int) -> str:
+    """Follows from the segment and the batch alone: doing a batch again writes the same object again."""
+    return f"{plan.name}-{segment.id:06d}-{number:06d}"

@@ -1,0 +1,1 @@
+"""PLAN: what is to be read, cut into segments."""

@@ -1,0 +1,303 @@
+"""PLAN: list the source, pin every object, take off what the ledger says is done, cut the rest into segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ..config.schema import JobConfig
+from ..ledger.ledger import Entry, Ledger
+from ..model.plan import (
+    ANOTHER_COPY,
+    DONE_BEFORE,
+    EMPTY,
+    LOOK_AGAIN,
+    OUT_OF_RANGE,
+    Content,
+    ContentIndex,
+    OutputFormat,
+    Plan,
+    Range,
+    Segment,
+    SourceObject,
+    cut_points,
+    subtract,
+)
+from ..read.filters import Filters
+from ..storage.base import Storage, StoredObject
+from ..util.cpus import worker_count
+from ..util.errors import JobError
+from .discovery import Seen, holder_of, look_at_all
+from .file_dates import outside
+
+PROBE_BYTES = 64 * 1024
+SMALLEST_SEGMENT = 1024**2
+SEGMENTS_PER_WORKER = 4
+
+
+def starts_anew(config: JobConfig) -> bool:
+    """Is what earlier runs did to be left out of account? A dry run is a rehearsal of everything, every time."""
+    return config.restart or config.dry_run
+
+
+def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
+    """The plan of :func:`next_plan`, saved in the ledger."""
+    old = None if starts_anew(config) else ledger.load_plan()
+    plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations, shares)
+    ledger.save_plan(plan)
+    return plan
+
+
+def next_plan(
+    config: JobConfig,
+    source: Storage,
+    old: Plan | None,
+    last_number: int,
+    destinations: Sequence[str],
+    shares: int = 1,
+) -> Plan:
+    """Make a plan, or take up the ``old`` one as it is, if it is not finished.
+
+    What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
+    in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to, and the work is going
+    to be done in so many ``shares``. Raises :class:`~.errors.JobError` if there is nothing to read at all.
+    """
+    found, passed_over = chosen(config, source, must_exist=old is None)
+    index = ContentIndex(old.contents if old else ())
+    seen = look_at_all(source, found, index)
+    if old is not None and not old.finished:
+        plan = replace(old, segments=tuple(_moved(old.segments, seen)))
+    else:
+        plan = _new_plan(config, source, index, seen, destinations, last_number + 1, shares)
+        unread = [SourceObject(one.name, one.size, None, OUT_OF_RANGE) for one in passed_over]
+        plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda one: one.name)))
+        if not plan.segments:
+            # Nothing to do is no plan of its own; what was learned of the objects is kept.
+            plan = replace(finish_plan(plan, {}), number=last_number)
+    return plan
+
+
+def chosen(config: JobConfig, source: Storage, must_exist: bool) -> tuple[list[StoredObject], list[StoredObject]]:
+    """The objects to read, and those that are passed over for the date in their names; both in order.
+
+    Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
+    """
+    where = source.where(config.source.prefix)
+    listed = list(source.listing(config.source.prefix))
+    if not listed and must_exist:
+        raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
+    filters = Filters.of(config)
+    found = [one for one in listed if filters.takes_object(one.name)]
+    if not found and must_exist:
+        raise JobError(
+            f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "
+            f"{where}. A pattern is for the whole name below the container, such as {listed[0].name}."
+        )
+    unread: set[str] = set()
+    if config.trust_file_dates:
+        unread = outside((one.name for one in found), config.since, config.until)
+    return [one for one in found if one.name not in unread], [one for one in found if one.name in unread]
+
+
+def _new_plan(
+    config: JobConfig,
+    source: Storage,
+    index: ContentIndex,
+    seen: Sequence[Seen],
+    destinations: Sequence[str],
+    number: int,
+    shares: int,
+) -> Plan:
+    segments: list[Segment] = []
+    objects: list[SourceObject] = []
+    segment_bytes = _segment_bytes(config, sum(one.size for one in seen), shares)
+    objects += [SourceObject(one.name, 0, None, EMPTY) for one in seen if not one.size]
+    for same in _by_content([one for one in seen if one.size]):
+        planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
+        segments += planned
+        objects += noted
+    ordered = sorted(segments, key=lambda segment: (segment.object, segment.start))
+    return Plan(
+        number=number,
+        created=time.time(),
+        contents=tuple(index.contents.values()),
+        objects=tuple(sorted(objects, key=lambda entry: entry.name)),
+        segments=tuple(replace(segment, id=number) for number, segment in enumerate(ordered, 1)),
+        output=OutputFormat.of(config),
+    )
+
+
+def _by_content(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+    """Objects with the same content together, the one to read first in front: the longest plain one."""
+    groups: dict[int, list[Seen]] = {}
+    for one in seen:
+        groups.setdefault(one.content, []).append(one)
+    for group in groups.values():
+        yield sorted(group, key=lambda one: (bool(one.compression), -one.size, one.name))
+
+
+def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> Iterator[Segment]:
+    """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
+    for segment in segments:
+        # One whose content is nowhere any more is kept: WORK looks once more, and accounts for it.
+        yield holder_of(segment, seen) or segment
+
+
+def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
+    """How large a piece of a plain object is: small enough that every worker gets several, even of one object."""
+    workers = worker_count(config.workers) * shares
+    if workers == 1:
+        return config.segment_bytes
+    return min(config.segment_bytes, max(SMALLEST_SEGMENT, total // (workers * SEGMENTS_PER_WORKER)))
+
+
+def _plan_content(
+    segment_bytes: int, source: Storage, content: Content, objects: Sequence[Seen], destinations: Sequence[str]
+) -> tuple[list[Segment], list[SourceObject]]:
+    """The segments for what is new in ``objects``, which all hold ``content``."""
+    planned: list[Segment] = []
+    noted: list[SourceObject] = []
+    covered: list[Range] = []
+    for one in objects:
+        wanted, note = _wanted(content, one, destinations)
+        pieces: list[Range] = []
+        if wanted is not None and any(end is None for _, end in covered):
+            note = LOOK_AGAIN
+        elif wanted is not None:
+            pieces = subtract(wanted, [(start, end) for start, end in covered if end is not None])
+            note = "" if pieces else ANOTHER_COPY
+        skip = _done(content, destinations, _has_grown(content, one))
+        for start, end in pieces:
+            planned += _segments(segment_bytes, source, content, one, (start, end), skip)
+        covered += pieces
+        noted.append(SourceObject(one.name, one.size, content.id, note))
+    return planned, noted
+
+
+def _segments(
+    segment_bytes: int, source: Storage, content: Content, one: Seen, piece: Range, skip: Mapping[str, int]
+) -> Iterator[Segment]:
+    for begin, stop in _cut(segment_bytes, source, one, *piece):
+        yield Segment(
+            id=0,
+            content=content.id,
+            object=one.name,
+            start=begin,
+            end=stop,
+            stored_bytes=one.size if one.compression or stop is None else stop - begin,
+            compression=one.compression,
+            after_open_line=content.ends_open and begin == content.length > 0,
+            lines_before=_lines_before(content, begin),
+            skip={name: offset for name, offset in skip.items() if offset > begin},
+        )
+
+
+def _lines_before(content: Content, offset: int) -> int | None:
+    if content.resume_at == offset:
+        return content.lines - 1
+    return content.lines if content.length == offset else None if offset else 0
+
+
+def _has_grown(content: Content, one: Seen) -> bool:
+    return content.names.get(one.name) != one.size
+
+
+def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[str, int]:
+    """What each destination has of this content; a last line that was incomplete is had again once it has grown."""
+    done = {name: content.done.get(name, 0) for name in destinations}
+    if grown and content.resume_at is not None:
+        done = {name: min(offset, content.resume_at) for name, offset in done.items()}
+    return done
+
+
+def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[Range | None, str]:
+    """The range of ``one`` that some destination has not got yet, or why there is none."""
+    grown = _has_grown(content, one)
+    if one.compression:
+        end = None if grown else content.length
+    else:
+        end = one.size
+        if end < content.length:
+            problem = f"shorter than it was ({one.size} bytes, {content.length} were read before)"
+            return None, f"{problem}: nothing of it is done; --restart does it again whole"
+    start = min(_done(content, destinations, grown).values())
+    if end is not None and start >= end:
+        return None, DONE_BEFORE
+    return (start, end), ""
+
+
+def _cut(segment_bytes: int, source: Storage, one: Seen, start: int, end: int | None) -> list[Range]:
+    """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
+    if one.compression or end is None:
+        return [(start, end)]
+    cuts = [start]
+    for point in cut_points(start, end, segment_bytes):
+        if point <= cuts[-1]:
+            continue
+        newline = _next_line(source, one.name, point, end)
+        if newline is None:
+            break
+        cuts.append(newline)
+    cuts.append(end)
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def _next_line(source: Storage, name: str, point: int, end: int) -> int | None:
+    """The offset of the first line that begins after ``point``, if one does before ``end``."""
+    while point < end:
+        block = b"".join(source.read(name, point, min(point + PROBE_BYTES, end)))
+        at = block.find(b"\n")
+        if at >= 0:
+            return point + at + 1 if point + at + 1 < end else None
+        if not block:
+            return None
+        point += len(block)
+    return None
+
+
+def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
+    """The plan as finished, with what its segments did added to what is known of their contents.
+
+    ``entries``: segment id -> destination id -> entry.
+    """
+    if plan.retries:
+        return replace(plan, finished=True)
+    contents = {content.id: content for content in plan.contents}
+    for segment, before in numbered_lines(plan, entries):
+        lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
+        content = _with_done(contents[segment.content], segment, entries[segment.id], lines)
+        contents[segment.content] = content
+    for one in plan.objects:
+        if one.content is not None and one.note != LOOK_AGAIN:
+            content = contents[one.content]
+            contents[content.id] = replace(content, names={**content.names, one.name: one.size})
+    # An object whose first bytes could not be read is met anew every time.
+    known = (content for content in contents.values() if content.fingerprint.length)
+    return replace(plan, contents=tuple(known), finished=True)
+
+
+def numbered_lines(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Iterator[tuple[Segment, int]]:
+    """The segments in the order of their contents, each with the number of lines before it.
+
+    Right for every segment whose predecessors are done.
+    """
+    lines: dict[int, int] = {}
+    for segment in sorted(plan.segments, key=lambda segment: (segment.content, segment.start)):
+        before = lines.get(segment.content, 0) if segment.lines_before is None else segment.lines_before
+        yield segment, before
+        lines[segment.content] = before + max(entry.counts.lines for entry in entries[segment.id].values())
+
+
+def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry], lines: int) -> Content:
+    done = dict(content.done)
+    for destination, entry in entries.items():
+        # Only what is done without a gap before it counts.
+        if segment.start <= done.get(destination, 0):
+            done[destination] = max(done.get(destination, 0), entry.position)
+    content = replace(content, done=done)
+    last = max(entries.values(), key=lambda entry: entry.position)
+    if last.position < content.length:
+        return content
+    open_end = last.ends_open and last.resume_at is None
+    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, ends_open=open_end)

@@ -1,0 +1,194 @@
+"""From an object's bytes to lines: unpack what is compressed, split at newlines, keep count of where each line is."""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from ..model.records import Line
+
+PIECE = 1024 * 1024
+
+# An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
+XZ_MEMORY = 256 * 1024**2
+
+# The first bytes say how an object is compressed; its name may lie.
+MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+class BrokenObject(Exception):
+    """The compressed stream ends early or is damaged; everything before the damage has been handed on."""
+
+
+def compression(head: bytes) -> str:
+    """The name of the compression that an object's first bytes tell, or ``""``."""
+    for magic, name in MAGIC.items():
+        if head.startswith(magic):
+            return name
+    return ""
+
+
+class _Unpacker(Protocol):
+    """What bz2's and lzma's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gunzip:
+    """zlib's decompressor with the interface of bz2's and lzma's."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        # zlib may hold output back although it has eaten all its input: only a short answer means it has no more.
+        return not self._zlib.unconsumed_tail and not self._full
+
+    def decompress(self, data: bytes, max_length: int = PIECE) -> bytes:
+        out = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        self._full = len(out) == max_length
+        return out
+
+
+def _unpacker(name: str) -> _Unpacker:
+    if name == "gzip":
+        return _Gunzip()
+    if name == "bzip2":
+        return bz2.BZ2Decompressor()
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+
+def decompressed(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Unpack a stream of ``chunks`` compressed as ``name`` says (``""``: as it is), in pieces of bounded size.
+
+    Members that follow each other in one stream are read on; zero padding after the last one is ignored, as gzip
+    itself does. Raises :class:`BrokenObject` after the last good piece.
+    """
+    if not name:
+        yield from chunks
+    elif name == "zstd":
+        yield from _unzstd(chunks)
+    else:
+        yield from _unpack(iter(chunks), name)
+
+
+def _unpack(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    unpacker: _Unpacker | None = None
+    data: bytes | None = b""
+    while True:
+        if unpacker is None:  # before the first member, or between two
+            data = (data or b"").lstrip(b"\0")
+            if not data:
+                data = next(chunks, None)
+                if data is None:
+                    return
+                continue
+            unpacker = _unpacker(name)
+        elif not data and unpacker.needs_input:
+            data = next(chunks, None)
+            if data is None:
+                raise BrokenObject(f"truncated {name} data")
+        try:
+            piece = unpacker.decompress(data or b"", PIECE)
+        except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+            raise BrokenObject(f"damaged {name} data ({error})") from None
+        data = b""
+        if piece:
+            yield piece
+        if unpacker.eof:
+            data, unpacker = unpacker.unused_data, None
+
+
+def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        zstandard: Any = importlib.import_module("zstandard")
+    except ImportError:
+        raise BrokenObject("zstd data, and this image has no Python package zstandard to read it") from None
+    unpacker = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        for chunk in chunks:
+            data = chunk
+            while data:
+                if unpacker.eof:
+                    unpacker = zstandard.ZstdDecompressor().decompressobj()
+                piece = unpacker.decompress(data)
+                data = unpacker.unused_data if unpacker.eof else b""
+                yield piece
+    except zstandard.ZstdError as error:
+        raise BrokenObject(f"damaged zstd data ({error})") from None
+    if not unpacker.eof:
+        raise BrokenObject("truncated zstd data")
+
+
+def skipped(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """``chunks`` without their first ``count`` bytes."""
+    for chunk in chunks:
+        if count >= len(chunk):
+            count -= len(chunk)
+            continue
+        yield chunk[count:] if count else chunk
+        count = 0
+
+
+def split_lines(chunks: Iterable[bytes], offset: int = 0, number: int = 1, limit: int = 16 * 1024**2) -> Iterator[Line]:
+    """Split ``chunks`` into lines at ``\\n``; a ``\\r`` before it goes too.
+
+    ``offset`` and ``number`` are those of the first line. Of a line longer than ``limit`` bytes only the first
+    ``limit`` are kept, so memory stays bounded whatever the input is.
+    """
+    pending: list[bytes] = []  # the parts of a line that has not ended yet
+    kept = 0  # bytes in ``pending``
+    start = offset
+    for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            length = len(part)
+            if pending or length > limit:
+                if kept < limit:
+                    pending.append(part[: limit + 1 - kept])
+                offset += length + 1
+                raw = b"".join(pending)
+                pending, kept = [], 0
+                yield _line(start, offset, number, raw, limit, offset - 1 - start)
+            else:
+                offset += length + 1
+                yield Line(start, offset, number, part[:-1] if part.endswith(b"\r") else part)
+            start = offset
+            number += 1
+        if rest:
+            if kept <= limit:
+                pending.append(rest[: limit + 1 - kept])
+                kept += len(pending[-1])
+            offset += len(rest)
+    if pending:
+        last = _line(start, offset, number, b"".join(pending), limit, offset - start)
+        yield Line(last.offset, last.end, last.number, last.raw, last.overlong, open=True)
+
+
+def _line(start: int, end: int, number: int, raw: bytes, limit: int, length: int) -> Line:
+    if length > limit:
+        return Line(start, end, number, raw[:limit], overlong=True)
+    return Line(start, end, number, raw[:-1] if raw.endswith(b"\r") else raw)

@@ -1,0 +1,194 @@
+"""Tell from a line's bytes that its event is none that the type transforms, without parsing its JSON.
+
+Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
+``event_source`` one of its last) is told by its name alone: ``json.dumps``, by which trackers write, gives no key
+twice. Any other is looked at with more care: :meth:`Skip.skips` says yes only where the full parse
+(:func:`~.events.parse`) could give no other name than an unknown one, whatever the order of the keys, whatever is
+nested or twice; where it can't tell, it says no, and the line is parsed. On a line that a tracker wrote (a JSON object
+with an ``event``) the two agree. On others that are skipped the full parse might have said ``unparsable``: the JSON of
+a skipped line is not checked beyond its ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from ..model.records import Line
+from .lines import split_lines
+
+# An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
+_HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
+_NAME = re.compile(rb'"name"\s*(?::\s*(?:"([^"\\]*)(["\\])|[^"\s]))?')
+# What needs no escape in JSON, so that it is written in one way only (save for the escapes above).
+_PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
+# A tracker's marks: how its JSON begins, and what stands near its end, before ``page`` (a URL, or null).
+_FIRST_KEY = b'{"name": "'
+# A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
+_PAGE = b'{"name": "/'
+_LATE_KEY = b'"event_source": "'
+_USUAL_END = b'"event_source": "server", "page": null}'
+_LONGEST_END = 500
+_BRACE = ord("}")
+_KEPT_NAMES = 10_000
+
+
+class Skip:
+    """Decides for one set of known names. A name with characters that can be written in two ways turns it off."""
+
+    def __init__(self, known: Collection[str]) -> None:
+        self.usable = all(_PLAIN.fullmatch(name) for name in known)
+        self._known = frozenset(name.encode() for name in known if self.usable)
+        self._unknown: set[bytes] = set()
+        """Names met that are none of the known, and have no other meaning than what stands there."""
+
+    def passed(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
+        """How many lines of ``text`` are skipped, one after the other from ``start`` on, and where the next begins.
+
+        ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
+        """
+        # Names of this function's own, and as few calls as can be: there are millions of lines.
+        find, starts, page, usual_end, end_width = text.find, text.startswith, _PAGE, _USUAL_END, len(_USUAL_END)
+        limited = len(text) > limit
+        count = 0
+        while (newline := find(b"\n", start)) >= 0:
+            if limited and newline - start > limit:
+                break
+            begin = find(b"{", start, newline)
+            # The usual end has no brace before its last character, so what begins with a page's name ends before it.
+            usual_page = ascii_only and starts(page, begin) and starts(usual_end, newline - end_width)
+            if not (usual_page or self._is_skipped(text, start, begin, newline, ascii_only)):
+                break
+            start = newline + 1
+            count += 1
+        return count, start
+
+    def _is_skipped(self, text: bytes, start: int, begin: int, newline: int, ascii_only: bool) -> bool:
+        """Is the line from ``start`` to ``newline``, whose first brace is at ``begin`` (-1: it has none), skipped?"""
+        if (
+            ascii_only
+            and text.startswith(_FIRST_KEY, begin)
+            and text[newline - 1] == _BRACE
+            and text.rfind(_LATE_KEY, max(begin, newline - _LONGEST_END), newline) >= 0
+        ):
+            name = text[begin + len(_FIRST_KEY) : text.find(b'"', begin + len(_FIRST_KEY))]
+            if name in self._known:
+                return False
+            if name in self._unknown or self._is_unknown(name):
+                return True
+        return self.skips(text[start:newline])
+
+    def _is_unknown(self, name: bytes) -> bool:
+        """Can what stands up to the next quotation mark, and is no known name, not be the beginning of one?
+
+        Those have no character that has to be escaped, so what is escaped, a quotation mark too, is not in them.
+        """
+        if b"\n" in name or _HIDDEN_ASCII.search(name):
+            return False
+        if len(self._unknown) >= _KEPT_NAMES:
+            self._unknown.clear()
+        self._unknown.add(name)
+        return True
+
+    def skips(self, raw: bytes) -> bool:
+        """Is the event of this line certainly none of the known, whoever wrote it?"""
+        # A line that was cut off must stay unparsable, and so must one that has no event.
+        if not raw.endswith(b"}") or b"{" not in raw or not raw.isascii():
+            return False
+        if not (b'"event":' in raw or b'"data":' in raw) or (b"\\u00" in raw and _HIDDEN_ASCII.search(raw)):
+            return False
+        at = raw.find(b'"name"')
+        while at >= 0:
+            # Every name in the line, at whatever level it is: one of them is the event's. A name with an escape in
+            # it is none of the known ones.
+            found = _NAME.match(raw, at)
+            if found is None or (found[2] == b'"' and found[1] in self._known):
+                return False
+            at = raw.find(b'"name"', found.end() - 1)
+        return True
+
+
+class Gap(NamedTuple):
+    """Lines that are skipped, one after the other. Never empty."""
+
+    start: int
+    number: int
+    """Of the first line."""
+    lines: int
+    text: bytes
+    """What holds the lines, and more."""
+    at: int
+    """Where in ``text`` they begin."""
+    stop: int
+    """Where in ``text`` the line behind them begins."""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.stop - self.at
+
+    def ends(self) -> Iterator[int]:
+        """The offset at which each line's successor begins. Hardly anybody asks."""
+        at = self.at
+        for _ in range(self.lines):
+            at = self.text.index(b"\n", at) + 1
+            yield self.start + at - self.at
+
+    def cut(self, count: int) -> tuple[Gap, Gap | None]:
+        """The first ``count`` lines, and the rest of them."""
+        if count >= self.lines:
+            return self, None
+        middle = next(itertools.islice(self.ends(), count - 1, None))
+        stop = self.at + middle - self.start
+        first = self._replace(lines=count, stop=stop)
+        return first, Gap(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
+
+
+def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
+    """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
+    chunks = iter(chunks)
+    open_line = b""
+    for chunk in chunks:
+        at = 0
+        if open_line:
+            # The line that spans two chunks by itself: the rest need not be copied for its sake.
+            at = chunk.find(b"\n") + 1 or len(chunk)
+            open_line += chunk[:at]
+            if open_line.endswith(b"\n"):
+                for one in _ended(open_line, 0, offset, number, limit, skip):
+                    yield one
+                    offset, number = one.end, number + 1
+                open_line = b""
+        if not open_line:
+            for one in _ended(chunk, at, offset, number, limit, skip):
+                yield one
+                offset, number = one.end, number + (one.lines if isinstance(one, Gap) else 1)
+            open_line = chunk[chunk.rfind(b"\n", at) + 1 or at :]
+        if len(open_line) > limit:
+            # Hands on what is kept of it without ever holding it whole; what comes after it is just not skipped.
+            yield from split_lines(itertools.chain([open_line], chunks), offset, number, limit)
+            return
+    if open_line:
+        yield from split_lines([open_line], offset, number, limit)
+
+
+def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
+    """The lines that end in ``text``, from ``at`` on, where the line ``number`` begins."""
+    ascii_only = text.isascii()
+    while (newline := text.find(b"\n", at)) >= 0:
+        count, stop = skip.passed(text, at, limit, ascii_only)
+        if count:
+            gap = Gap(offset, number, count, text, at, stop)
+            yield gap
+            offset, number, at = gap.end, number + count, stop
+            newline = text.find(b"\n", at)
+            if newline < 0:
+                return
+        raw = text[at:newline]
+        at, end = newline + 1, offset + len(raw) + 1
+        if len(raw) > limit:
+            yield from split_lines([raw, b"\n"], offset, number, limit)
+        else:
+            yield Line(offset, end, number, raw[:-1] if raw.endswith(b"\r") else raw)
+        offset, number = end, number + 1

@@ -1,0 +1,79 @@
+"""From when to when the events of an object are, without reading all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..storage.base import Readable
+from ..util.errors import ObjectGone
+from .events import Unparsable, parse
+from .filters import event_time
+from .lines import BrokenObject, compression, decompressed
+
+# Of a plain object, so much of both ends is read; a compressed one is read as a whole up to this stored size.
+END_BYTES = 256 * 1024
+WHOLE_BYTES = 1024**2
+
+
+@dataclass(frozen=True)
+class Times:
+    """The times of the first and the last event whose time can be read; ``None`` where none was found."""
+
+    compression: str
+    first: datetime | None
+    last: datetime | None
+    problem: str = ""
+    """Why the object can't be read, if so."""
+
+
+def times_of(source: Readable, name: str, size: int) -> Times:
+    """Read both ends of an object. The last event of a large compressed one can't be had so: ``None``.
+
+    Raises :class:`~.errors.JobError` if the source is out of reach.
+    """
+    try:
+        head = b"".join(source.read(name, 0, min(size, END_BYTES)))
+        kind = compression(head)
+        if not kind:
+            tail = b"".join(source.read(name, max(0, size - END_BYTES), size)) if size > END_BYTES else head
+            return Times("", _first(head.split(b"\n")), _first(reversed(tail.split(b"\n"))))
+        if size > END_BYTES:
+            head = b"".join(source.read(name, 0, min(size, WHOLE_BYTES)))
+        return _of_compressed(head, kind, whole=size <= WHOLE_BYTES)
+    except ObjectGone as error:
+        return Times("", None, None, str(error))
+
+
+def _of_compressed(stored: bytes, kind: str, whole: bool) -> Times:
+    """``stored``: the object, or its beginning."""
+    first = last = None
+    begun, rest = b"", b""
+    problem = ""
+    try:
+        for piece in decompressed(iter((stored,)), kind):
+            if first is None and len(begun) < END_BYTES:
+                begun += piece
+                first = _first(begun.split(b"\n"))
+            rest = (rest + piece)[-END_BYTES:]
+            if not whole and first is not None:
+                break
+    except BrokenObject as error:
+        # A beginning ends early, of course.
+        problem = str(error) if whole or not rest else ""
+    if whole:
+        last = _first(reversed(rest.split(b"\n")))
+    return Times(kind, first, last, problem)
+
+
+def _first(lines: Iterable[bytes]) -> datetime | None:
+    """The time of the first of ``lines`` that has one."""
+    for line in lines:
+        try:
+            when = event_time(parse(line).fields)
+        except Unparsable:
+            continue
+        if when is not None:
+            return when
+    return None

@@ -1,0 +1,1 @@
+"""REPORT: totals, the result, the report page, joined files."""

@@ -1,0 +1,183 @@
+"""Bar charts in SVG, with their axes in HTML so that their words stay readable at any width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, timezone
+
+from ..model.activity import LOST, MADE, NO_DAY, Tempo
+from ..util.formatting import duration
+from .html import Html, joined, tag
+
+HEIGHT = 100
+# Up to so many days a bar is a day, then a week, then a month.
+MOST_DAILY, MOST_WEEKLY = 100, 700
+# A pause longer than so many spans is drawn as a mark, not to scale.
+LONGEST_PAUSE = 3
+HOLE_HEIGHT = 4
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A column of the chart: where it begins and how wide it is (in days or spans), and its parts from below."""
+
+    start: float
+    width: float
+    counts: tuple[float, ...]
+    title: str
+    hole: bool = False
+    """A mark that nothing was there, in place of a column."""
+
+
+@dataclass(frozen=True)
+class Days:
+    """A time-line of days: its first and last, its columns, and the runs of days between that have nothing."""
+
+    first: date
+    last: date
+    step: str
+    """What a column stands for: day, week, month or year."""
+    bars: tuple[Bar, ...]
+    holes: tuple[tuple[date, date], ...]
+    """First and last day of each; empty where days are not known one by one."""
+    without_day: tuple[int, int]
+    """Statements made and events lost whose time is none."""
+
+
+def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
+    """The time-line of a history's ``days``; ``None`` if there is no day in it."""
+    without = table.get(NO_DAY, (0, 0))
+    known = {key: counts for key, counts in table.items() if key != NO_DAY}
+    dated = {_date(key): (counts, key) for key, counts in known.items()}
+    if not dated:
+        return None
+    first, last = min(dated), max(_last_of(key, at) for at, (_, key) in dated.items())
+    count = (last - first).days + 1
+    coarsest = min(len(key) for _, key in dated.values())
+    step = {4: "year", 7: "month"}.get(coarsest) or (
+        "day" if count <= MOST_DAILY else "week" if count <= MOST_WEEKLY else "month"
+    )
+    sums: dict[date, list[int]] = {}
+    for at, (counts, _) in dated.items():
+        sums[_begin(at, step)] = [a + b for a, b in zip(sums.get(_begin(at, step), (0, 0)), counts, strict=True)]
+    bars = []
+    for begin, counts in sorted(sums.items()):
+        start, end = max(begin, first), min(_next(begin, step), last + timedelta(1))
+        label = begin.isoformat() if step in ("day", "week") else begin.isoformat()[: {"month": 7, "year": 4}[step]]
+        label = f"week of {label}" if step == "week" else label
+        title = f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} events lost" if counts[LOST] else "")
+        bars.append(Bar((start - first).days, (end - start).days, tuple(counts), title))
+    holes = tuple(_holes(sorted(dated))) if coarsest == 10 else ()
+    return Days(first, last, step, tuple(bars), holes, (without[MADE], without[LOST]))
+
+
+def _date(key: str) -> date:
+    """The first day of what a key stands for: a day, a month or a year."""
+    return date.fromisoformat(f"{key}-01-01"[:10] if len(key) < 10 else key)
+
+
+def _begin(at: date, step: str) -> date:
+    if step == "week":
+        return at - timedelta(at.weekday())
+    return at if step == "day" else at.replace(day=1) if step == "month" else at.replace(month=1, day=1)
+
+
+def _next(begin: date, step: str) -> date:
+    if step in ("day", "week"):
+        return begin + timedelta(1 if step == "day" else 7)
+    return (begin.replace(day=1) + timedelta(31 if step == "month" else 366)).replace(day=1)
+
+
+def _last_of(key: str, at: date) -> date:
+    step = {4: "year", 7: "month"}.get(len(key), "day")
+    return _next(_begin(at, step), step) - timedelta(1)
+
+
+def _holes(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    for before, after in zip(days[:-1], days[1:], strict=True):
+        if (after - before).days > 1:
+            yield before + timedelta(1), after - timedelta(1)
+
+
+def day_chart(days: Days) -> Html:
+    """Statements by day, as columns; holes as marks."""
+    width = (days.last - days.first).days + 1
+    marks = [
+        Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {hole_text(begin, end)}", hole=True)
+        for begin, end in days.holes
+    ]
+    label = f"Statements by {days.step} from {days.first} to {days.last}"
+    middle = days.first + timedelta(width // 2)
+    labels = (days.first, *([middle] if width > 2 else []), *([days.last] if width > 1 else []))
+    return _chart([*days.bars, *marks], width, label, [str(one) for one in labels], "statements")
+
+
+def hole_text(begin: date, end: date) -> str:
+    """A run of days for people."""
+    count = (end - begin).days + 1
+    return str(begin) if count == 1 else f"{begin} to {end} ({count:,} days)"
+
+
+def tempo_chart(tempo: Tempo) -> Html | None:
+    """Lines per second over the time of the run; ``None`` if it was too short to tell anything."""
+    if len(tempo.spans) < 3:
+        return None
+    bars: list[Bar] = []
+    at, before = 0.0, min(tempo.spans) - 1
+    for number, (lines, events) in sorted(tempo.spans.items()):
+        missing = number - before - 1
+        if missing > LONGEST_PAUSE:
+            paused = f"nothing was done for {duration(missing * tempo.span_secs)}"
+            bars.append(Bar(at, LONGEST_PAUSE, (), paused, hole=True))
+        at += min(missing, LONGEST_PAUSE)
+        speed = lines / tempo.span_secs
+        title = f"{_clock(number * tempo.span_secs)}: {speed:,.0f} lines/s, {events / tempo.span_secs:,.0f} events/s"
+        bars.append(Bar(at, 1, (speed,), title))
+        at, before = at + 1, number
+    ends = (min(tempo.spans) * tempo.span_secs, (max(tempo.spans) + 1) * tempo.span_secs)
+    label = f"Lines per second, in spans of {duration(tempo.span_secs)}"
+    return _chart(bars, at, label, [_clock(end) for end in ends], "lines/s")
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _chart(bars: Sequence[Bar], width: float, label: str, labels: Sequence[str], unit: str) -> Html:
+    top = max((sum(bar.counts) for bar in bars), default=0) or 1
+    shapes = joined(shape for bar in bars for shape in _shapes(bar, top, width))
+    svg = tag(
+        "svg",
+        shapes,
+        viewBox=f"0 0 {width:g} {HEIGHT + HOLE_HEIGHT + 1}",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{label}; at most {top:,.0f}",
+    )
+    axis = tag("div", *(tag("span", one) for one in labels), class_="axis", aria_hidden="true")
+    return tag("div", tag("div", f"{top:,.0f} {unit}", class_="top"), svg, axis, class_="chart")
+
+
+def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
+    if bar.hole:
+        title = tag("title", bar.title)
+        yield _rect(bar, 0, HEIGHT + HOLE_HEIGHT + 1, "hole", title)
+        # A single day in years is less than a pixel wide: the mark below is never so.
+        wide = replace(bar, width=max(bar.width, width / 250))
+        yield _rect(wide, HEIGHT + 1, HOLE_HEIGHT, "mark", title)
+        return
+    gap = bar.width * 0.1 if width <= 2 * MOST_DAILY else 0.0
+    narrow = replace(bar, start=bar.start + gap / 2, width=bar.width - gap)
+    base = float(HEIGHT)
+    for number, count in enumerate(bar.counts):
+        if count:
+            # What is there is seen, however little it is.
+            height = max(count / top * HEIGHT, 0.7)
+            yield _rect(narrow, max(base - height, 0), height, f"part{number}", tag("title", bar.title))
+            base -= height
+
+
+def _rect(bar: Bar, y: float, height: float, class_: str, title: Html) -> Html:
+    place = {"x": f"{bar.start:g}", "y": f"{y:.2f}", "width": f"{bar.width:g}", "height": f"{height:.2f}"}
+    return tag("rect", title, class_=class_, **place)

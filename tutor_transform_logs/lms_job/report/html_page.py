@@ -1,0 +1,264 @@
+"""The report as one HTML page that needs nothing else: no network, no script. Looks right on paper and on a phone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ..config.schema import JobConfig
+from ..model.activity import FAILED, FILTERED, TRANSFORMED
+from ..model.dead_letters import DeadLetter
+from ..read.filters import TAKE_ALL, Filters
+from ..util.errors import DONE, REJECTED
+from ..util.formatting import duration, size
+from . import masking
+from .charts import Days, day_chart, days_of, hole_text, tempo_chart
+from .glossary import OUTCOMES, REASONS, headline
+from .html import Html, joined, tag
+from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
+from .stylesheet import STYLE
+
+MOST_OBJECTS = 500
+MOST_SLOW = 10
+MOST_HOLES = 20
+MOST_TYPES = 15
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+Examples = Mapping[str, Sequence[DeadLetter]]
+
+
+def page(config: JobConfig, result: Result, examples: Examples) -> str:
+    """The page. ``examples`` are a few dead letters for each reason; they are shown masked."""
+    words = headline(result, config)
+    kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
+    title = f"Tracking logs to {kind}: {words}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Html(STYLE)),
+    )
+    sections = (
+        _headline(config, result, words, kind),
+        _by_day(result),
+        _outcomes(result, examples),
+        _destinations(result),
+        _by_type(result, kind),
+        _tempo(result),
+        _slowest(result),
+        _objects(result),
+    )
+    body = tag("body", tag("main", *(one for one in sections if one is not None)))
+    return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
+
+
+def _headline(config: JobConfig, result: Result, words: str, kind: str) -> Html:
+    good = "good" if result.status == DONE else "fair" if result.status == REJECTED or not result.differences else "bad"
+    rows = [
+        ("From", str(config.source)),
+        ("To", ", ".join(one.name for one in result.destinations)),
+        *([("Only", str(filters))] if (filters := Filters.of(config)) is not TAKE_ALL else []),
+        ("Begun", _moment(result.plan.created)),
+        ("Reported", _moment(result.reported)),
+    ]
+    if result.history.secs >= 1:
+        rows.append(("Work", f"{duration(result.history.secs)}, over all workers"))
+    rows.append(("Plan", f"{result.plan.name} of job {result.job_key}"))
+    numbers = (
+        (result.counts.lines, "lines read"),
+        (result.counts.transformed, "events made into statements"),
+        (sum(one.counts.stored + one.counts.already_there for one in result.destinations), "statements arrived"),
+        (sum(reasons(result).values()), "dead letters"),
+    )
+    cards = tag("dl", *(tag("div", tag("dt", name), tag("dd", f"{n:,}")) for n, name in numbers), class_="numbers")
+    facts = tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in rows), class_="facts")
+    notes = [*result.problems, *(f"NOT accounted for: {one}" for one in result.differences)]
+    notes += [one.stopped for one in result.destinations if one.stopped]
+    notes += [result.halted] if result.halted else []
+    return tag(
+        "header",
+        tag("h1", f"Tracking logs to {kind}"),
+        tag("p", words, class_=f"status {good}"),
+        tag("ul", *(tag("li", note) for note in notes), class_="notes") if notes else "",
+        cards,
+        facts,
+    )
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+
+
+def _section(title: str, *content: str) -> Html:
+    return tag("section", tag("h2", title), *content)
+
+
+def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> Html:
+    """A table whose first ``texts`` columns are words and whose others are numbers."""
+    kinds = ["text" if n < texts else "number" for n in range(len(columns))]
+    head = tag("tr", *(tag("th", name, scope="col", class_=one) for name, one in zip(columns, kinds, strict=True)))
+    body = []
+    for first, *rest in rows:
+        cells = [tag("td", cell, class_=one) for cell, one in zip(rest, kinds[1:], strict=True)]
+        body.append(tag("tr", tag("th", first, scope="row"), *cells))
+    return tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+
+
+def _wide(table: Html) -> Html:
+    """A table that a phone shows a part of at a time."""
+    return tag("div", table, class_="wide", tabindex=0)
+
+
+def _by_day(result: Result) -> Html | None:
+    days = days_of(result.history.days)
+    if days is None:
+        return None
+    legend = tag(
+        "p",
+        tag("span", "statements made", class_="key part0"),
+        tag("span", "events that gave none", class_="key part1"),
+        tag("span", "no events at all", class_="key mark") if days.holes else "",
+        class_="legend",
+    )
+    rows = ([one.title.partition(": ")[0], f"{one.counts[0]:,.0f}", f"{one.counts[1]:,.0f}"] for one in days.bars)
+    table = _table(f"Statements by {days.step}", (days.step, "statements", "events that gave none"), rows)
+    return _section(
+        "Statements over time",
+        tag("p", *_holes(days)),
+        day_chart(days),
+        legend,
+        tag("details", tag("summary", "As a table"), table),
+    )
+
+
+def _holes(days: Days) -> Iterator[str]:
+    yield f"The time of the events, by {days.step} (UTC): {days.first} to {days.last}. "
+    if days.holes:
+        missing = sum((end - begin).days + 1 for begin, end in days.holes)
+        yield f"No events on {missing:,} of these days: "
+        yield "; ".join(hole_text(*hole) for hole in days.holes[:MOST_HOLES])
+        yield f"; and {len(days.holes) - MOST_HOLES:,} more times. " if len(days.holes) > MOST_HOLES else ". "
+        yield "Perhaps nobody was there, or a log is missing. "
+    made, lost = days.without_day
+    if made or lost:
+        yield f"{made + lost:,} more have no time that can be read."
+
+
+def _by_type(result: Result, kind: str) -> Html | None:
+    types = result.history.types
+    passed = result.counts.unknown_event
+    if not types:
+        return None
+    most = max(sum(counts) for counts in types.values()) or 1
+    filtered = any(counts[FILTERED] for counts in types.values())
+    columns = ("event type", "transformed", "failed", *(("filtered",) if filtered else ()))
+    rows = []
+    for name, counts in sorted(types.items(), key=lambda one: (-sum(one[1]), one[0])):
+        parts = (("part0", counts[TRANSFORMED]), ("part1", counts[FAILED]), ("part2", counts[FILTERED]))
+        bar = tag("span", *(_share(part, count / most) for part, count in parts if count), class_="bar")
+        numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, FAILED, *([FILTERED] if filtered else []))]
+        rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
+    note = f"{passed:,} lines are of types that have no part in {kind}; they are passed over."
+    tables = [_table("Events by type, most frequent first", columns, rows[:MOST_TYPES])]
+    if len(rows) > MOST_TYPES:
+        rest = _table("Less frequent types", columns, rows[MOST_TYPES:])
+        tables.append(tag("details", tag("summary", f"{len(rows) - MOST_TYPES:,} less frequent types"), rest))
+    return _section("By event type", *tables, tag("p", note))
+
+
+def _share(part: str, share: float) -> Html:
+    return tag("span", class_=part, style=f"width:{share * 100:.2f}%")
+
+
+def _outcomes(result: Result, examples: Examples) -> Html:
+    rows = [
+        [name.replace("_", " "), meaning, f"{getattr(result.counts, name):,}"]
+        for name, meaning in OUTCOMES
+        if getattr(result.counts, name) or name in ("transformed", "unknown_event")
+    ]
+    content = [_table("Lines by outcome", ("outcome", "meaning", "lines"), rows, texts=2)]
+    failed = reasons(result)
+    if failed:
+        content.append(tag("h3", "Dead letters by reason"))
+        note = "Names, values and addresses are masked in the examples."
+        if result.dead_letters:
+            note += f" The lines themselves are in {result.dead_letters}, which holds personal data."
+        content.append(tag("p", note))
+        content += [_reason(reason, count, examples.get(reason, ())) for reason, count in failed.items()]
+    return _section("By outcome", *content)
+
+
+def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
+    shown = []
+    for letter in letters:
+        where = f"{letter.object}, line {letter.line:,}, byte {letter.offset:,}"
+        words = masking.mask_words(letter.words, letter.raw, letter.event)
+        shown.append(
+            tag("li", tag("p", where), tag("p", words), tag("code", masking.mask_line(letter.raw, letter.event)))
+        )
+    summary = tag("summary", tag("b", f"{count:,}"), " ", tag("code", reason), f" {REASONS.get(reason, '')}")
+    return tag("details", summary, tag("ul", *shown, class_="examples") if shown else tag("p", "No example is kept."))
+
+
+def _destinations(result: Result) -> Html:
+    rows = [
+        [
+            one.name,
+            *(f"{getattr(one.counts, name):,}" for name in STATEMENT_NAMES),
+            "done" if one.done else "stopped" if one.stopped else "not finished",
+        ]
+        for one in result.destinations
+    ]
+    columns = ("destination", *(name.replace("_", " ") for name in STATEMENT_NAMES), "state")
+    content = [_wide(_table("Statements by destination", columns, rows))]
+    if result.outputs:
+        content.append(tag("ul", *(tag("li", output) for output in result.outputs), class_="notes"))
+    return _section("Destinations", *content)
+
+
+def _tempo(result: Result) -> Html | None:
+    chart = tempo_chart(result.history.tempo)
+    if chart is None:
+        return None
+    span = duration(result.history.tempo.span_secs)
+    note = f"Lines per second in spans of {span}. Where nothing was done for long, the time-line is cut short."
+    return _section("Speed over the run", tag("p", note), chart)
+
+
+def _slowest(result: Result) -> Html | None:
+    slow = sorted((one for one in result.objects if one.history.secs >= 1), key=lambda one: -one.history.secs)
+    if len(slow) < 2:
+        return None
+    rows = (
+        [
+            one.name,
+            duration(one.history.secs),
+            size(one.size),
+            f"{one.counts.lines:,}",
+            f"{one.counts.lines / one.history.secs:,.0f}",
+        ]
+        for one in slow[:MOST_SLOW]
+    )
+    columns = ("object", "time", "size", "lines", "lines/s")
+    return _section("Slowest files", _wide(_table("What took longest", columns, rows)))
+
+
+def _objects(result: Result) -> Html:
+    shown = result.objects[:MOST_OBJECTS]
+    columns = ("object", "from", "to", "size", "lines", "transformed", "dead")
+    table = _wide(_table("Source objects", columns, (_object(one) for one in shown), texts=3))
+    left_out = len(result.objects) - len(shown)
+    more = [tag("p", f"{left_out:,} more objects are in the result file.")] if left_out else []
+    return _section("Objects", table, *more)
+
+
+def _object(one: ObjectResult) -> list[str]:
+    days = sorted(day for day in one.history.days if day)
+    notes = [*one.notes, *([] if one.done else ["not finished"])]
+    name = joined((tag("span", one.name), *(tag("small", note) for note in notes)))
+    dead = one.counts.unparsable + one.counts.untransformable
+    counts = (f"{one.counts.lines:,}", f"{one.counts.transformed:,}", f"{dead:,}")
+    return [name, *(days[:1] or [""]), *(days[-1:] or [""]), size(one.size), *counts]

@@ -1,0 +1,67 @@
+"""The last step of layout ``single``: the batches of a plan become one file, or a few.
+
+Killed at any point, it is done again to the same end: the names and the parts of each file are in the ledger before
+the first byte is written, a file is written whole or not at all, and its parts go only after it is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from ..config.schema import JobConfig
+from ..deliver.files import Files, group_parts, joined_bytes, parts_directory
+from ..ledger.ledger import Ledger
+from ..model.plan import Plan, Segment, batch_name
+from ..storage.base import Storage, join_name
+from ..util.errors import JobError
+
+
+def join_parts(
+    config: JobConfig,
+    plan: Plan,
+    ledger: Ledger,
+    store: Storage,
+    files: Files,
+    batches: Sequence[tuple[Segment, int]],
+) -> list[str]:
+    """Join the batches (their number for each segment, in order); returns where the files are."""
+    assert config.destination is not None
+    prefix = config.destination.prefix
+    present = {one.name: one.size for one in store.listing(parts_directory(prefix, ledger.key))}
+    joining = ledger.load_joining(plan)
+    if joining is None:
+        parts = [
+            files.object_name(batch_name(plan, segment, number))
+            for segment, count in batches
+            for number in range(1, count + 1)
+        ]
+        lost = [part for part in parts if part not in present]
+        if lost:
+            raise JobError(f"{store.where(lost[0])} is missing: begin anew with --restart.")
+        groups = group_parts([(part, present[part]) for part in parts], plan.output.max_bytes)
+        names = _free_names(config, plan, store)
+        joining = [{"name": next(names), "parts": group} for group in groups]
+        ledger.save_joining(plan, joining)
+    for file in joining:
+        left = [part for part in file["parts"] if part in present]
+        if len(left) == len(file["parts"]):
+            store.write(file["name"], partial(joined_bytes, store, left))
+        for part in left:
+            store.delete(part)
+    return [store.where(file["name"]) for file in joining]
+
+
+def _free_names(config: JobConfig, plan: Plan, store: Storage) -> Iterator[str]:
+    """Names by the time at which the plan was made, as ERB's command gives them; never one that is taken."""
+    assert config.destination is not None
+    moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(plan.created))
+    stem = join_name(config.destination.prefix, f"{moment}_{config.transformer_type}")
+    taken = {one.name for one in store.listing(stem)}
+    number = 1
+    while True:
+        name = f"{stem}{'' if number == 1 else f'-{number}'}{plan.output.suffix}"
+        if name not in taken:
+            yield name
+        number += 1

@@ -1,0 +1,178 @@
+"""REPORT: add the segments up, check that everything is accounted for, put the results in place, set the status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ..config.schema import JobConfig
+from ..deliver.files import Files, add_to_manifest
+from ..ledger.ledger import Entries, Entry, Ledger, load_entries
+from ..model import dead_letters
+from ..model.activity import History, total_history
+from ..model.counts import Counts, total
+from ..model.dead_letters import DELIVER, DeadLetter
+from ..model.delivery import Destination
+from ..model.plan import OUT_OF_RANGE, Plan, Segment
+from ..plan.planner import finish_plan, numbered_lines
+from ..plan.resend import drop_retried
+from ..storage.base import Storage
+from ..util.errors import JobError
+from .examples import Examples
+from .html_page import page
+from .join_files import join_parts
+from .result import DestinationResult, ObjectResult, Result, exit_status, to_json
+
+
+def make_report(
+    config: JobConfig,
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    stores: Mapping[str, Storage],
+    stopped: Mapping[str, JobError],
+    halted: JobError | None,
+) -> Result:
+    """Add up where the plan stands, finish it if all is done, and save the result in the ledger.
+
+    ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
+    failed, ``halted`` what ended the whole run early.
+    """
+    entries = load_entries(plan, ledger, destinations)
+    result = _add_up(plan, ledger, destinations, entries, stopped)
+    examples = Examples()
+    if plan.finished:
+        result.dead_letters = ledger.joined_dead_letters(plan)
+        for _ in examples.taking(ledger.load_joined_dead_letters(plan)):
+            pass
+    else:
+        result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, examples)
+    finishing = result.done and not result.differences and not plan.finished
+    if finishing:
+        for destination in destinations:
+            if isinstance(destination, Files) and config.destination is not None:
+                store = stores[destination.id]
+                result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
+    errors = [*stopped.values(), *([halted] if halted else [])]
+    result.halted = str(halted) if halted else ""
+    result.status = exit_status(result, [error.status for error in errors], config.strict)
+    result.page = ledger.save_page(plan, page(config, result, examples.by_reason))
+    result.path = ledger.save_result(plan, to_json(config, result))
+    if finishing:
+        # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
+        # finished plan without its result.
+        drop_retried(ledger, plan)
+        ledger.save_plan(finish_plan(plan, entries))
+        ledger.drop_dead_batches()
+    return result
+
+
+def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Result:
+    """Add up where the plan stands, and change nothing."""
+    entries = load_entries(plan, ledger, destinations)
+    return _add_up(plan, ledger, destinations, entries, {})
+
+
+def _farthest(entries: Mapping[str, Entry]) -> Entry:
+    """The entry that knows most of a segment's lines: the lines are the same for every destination."""
+    return max(entries.values(), key=lambda entry: (entry.position, entry.done, entry.counts.lines))
+
+
+def _add_up(
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    entries: Entries,
+    stopped: Mapping[str, JobError],
+) -> Result:
+    results = []
+    differences = []
+    for destination in destinations:
+        mine = [entries[segment.id][destination.id] for segment in plan.segments]
+        counts = total(entry.counts for entry in mine)
+        differences += [f"{destination.name}: {words}" for words in counts.differences()]
+        error = stopped.get(destination.id)
+        results.append(
+            DestinationResult(
+                destination.id, destination.name, counts, all(e.done for e in mine), str(error) if error else ""
+            )
+        )
+    objects, problems = _objects(plan, entries)
+    counts = total(one.counts for one in objects)
+    # Statements are each destination's own; in the sum over all lines there is one set of them.
+    history = total_history(one.history for one in objects)
+    return Result(plan, ledger.key, counts, history, results, objects, differences, problems)
+
+
+def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str]]:
+    sizes = {one.name: one.size for one in plan.objects}
+    objects = {one.name: ObjectResult(one.name, one.size, Counts(), History(), True, [one.note] if one.note else [])
+               for one in plan.objects}  # fmt: skip
+    problems = []
+    for segment in plan.segments:
+        # An object that was rotated between two runs of the plan goes by its newer name.
+        one = objects.setdefault(
+            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), History(), True)
+        )
+        entry = _farthest(entries[segment.id])
+        one.counts.add(entry.counts)
+        one.history.add(entry.history)
+        one.done = one.done and all(e.done for e in entries[segment.id].values())
+        if entry.problem:
+            one.notes.append(entry.problem)
+            problems.append(f"{segment.object}: {entry.problem}")
+    return list(objects.values()), problems
+
+
+def _save_dead_letters(
+    plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries, examples: Examples
+) -> str:
+    """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none.
+
+    Some of them become ``examples``.
+    """
+    if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
+        return ""
+
+    def lines() -> Iterator[bytes]:
+        for segment, before in numbered_lines(plan, entries):
+            letters = _letters(plan, ledger, destinations, entries, segment, before)
+            yield dead_letters.dump(examples.taking(letters))
+
+    return ledger.write_dead_letters(plan, lines)
+
+
+def _letters(
+    plan: Plan,
+    ledger: Ledger,
+    destinations: Sequence[Destination],
+    entries: Entries,
+    segment: Segment,
+    before: int,
+) -> Iterator[DeadLetter]:
+    """A segment's dead letters, with line numbers in the object: lines once, statements for each destination."""
+    of_segment = entries[segment.id]
+    farthest = _farthest(of_segment)
+    for destination in destinations:
+        entry = of_segment[destination.id]
+        for letter in ledger.load_dead_letters(plan, segment, destination.id, entry):
+            if letter.stage == DELIVER or entry is farthest:
+                yield replace(letter, line=letter.line + before)
+
+
+def _put_in_place(
+    config: JobConfig, plan: Plan, ledger: Ledger, store: Storage, files: Files, entries: Entries
+) -> list[str]:
+    """Join what is to be one file, and list the source files beside it; returns where the output is."""
+    assert config.destination is not None
+    outputs = []
+    batches = [(segment, entries[segment.id][files.id].batches) for segment in plan.segments]
+    if plan.output.layout == "single":
+        outputs = join_parts(config, plan, ledger, store, files, batches)
+    elif any(count for _, count in batches):
+        outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
+    if plan.retries:
+        return outputs
+    sources = [f"{one.name} - {one.size} bytes" for one in plan.objects if one.note != OUT_OF_RANGE]
+    add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
+    return outputs

@@ -1,0 +1,153 @@
+"""The outcome of a plan so far, as values: REPORT adds it up, and the table, the page and the JSON show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config.schema import JobConfig
+from ..model import dead_letters
+from ..model.activity import FAILED as FAILED_EVENTS
+from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, History
+from ..model.counts import Counts
+from ..model.plan import Plan
+from ..util.errors import DONE, FAILED, REJECTED, STOPPED
+
+
+@dataclass
+class DestinationResult:
+    """What one destination got."""
+
+    id: str
+    name: str
+    counts: Counts
+    done: bool
+    stopped: str = ""
+
+
+@dataclass
+class ObjectResult:
+    """What was in one source object."""
+
+    name: str
+    size: int
+    counts: Counts
+    history: History
+    done: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """The outcome of a plan so far."""
+
+    plan: Plan
+    job_key: str
+    counts: Counts
+    history: History
+    destinations: list[DestinationResult]
+    objects: list[ObjectResult]
+    differences: list[str]
+    problems: list[str]
+    outputs: list[str] = field(default_factory=list)
+    dead_letters: str = ""
+    path: str = ""
+    page: str = ""
+    """Where the report for a browser is."""
+    reported: float = field(default_factory=time.time)
+    status: int = DONE
+    running: bool = False
+    """Somebody is at it now."""
+    halted: str = ""
+    """What ended the run early, in words."""
+
+    @property
+    def done(self) -> bool:
+        return all(destination.done for destination in self.destinations)
+
+
+def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:
+    """The exit status that the outcome means: see ``errors``."""
+    if result.differences or FAILED in stops:
+        return FAILED
+    if stops or not result.done:
+        return STOPPED
+    if any(destination.counts.rejected for destination in result.destinations) or result.problems:
+        return REJECTED
+    if strict and reasons(result):
+        return REJECTED
+    return DONE
+
+
+def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
+    """The result file."""
+    plan = result.plan
+    return {
+        "job_key": result.job_key,
+        "plan": plan.number,
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(plan.created)),
+        "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.reported)),
+        "transformer_type": config.transformer_type,
+        "dry_run": config.dry_run,
+        "source": str(config.source),
+        "status": result.status,
+        "done": result.done,
+        "lines": {name: getattr(result.counts, name) for name in LINE_NAMES},
+        "reasons": reasons(result),
+        "event_types": {
+            name: {"transformed": n[TRANSFORMED], "failed": n[FAILED_EVENTS], "filtered": n[FILTERED]}
+            for name, n in sorted(result.history.types.items())
+        },
+        "days": {
+            day: {"statements": n[MADE], "lost_events": n[LOST]} for day, n in sorted(result.history.days.items())
+        },
+        "work_secs": round(result.history.secs, 3),
+        "destinations": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "done": one.done,
+                "stopped": one.stopped,
+                **{name: getattr(one.counts, name) for name in STATEMENT_NAMES},
+            }
+            for one in result.destinations
+        ],
+        "objects": [
+            {
+                "name": one.name,
+                "size": one.size,
+                "done": one.done,
+                "notes": one.notes,
+                "work_secs": round(one.history.secs, 3),
+                **one.counts.to_json(),
+            }
+            for one in result.objects
+        ],
+        "differences": result.differences,
+        "problems": result.problems,
+        "halted": result.halted,
+        "outputs": result.outputs,
+        "dead_letters": result.dead_letters,
+        "page": result.page,
+    }
+
+
+def brief(config: JobConfig, result: Result) -> dict[str, Any]:
+    """The result without what may be long."""
+    return {name: value for name, value in to_json(config, result).items() if name not in LONG}
+
+
+LONG = ("objects", "event_types", "days")
+LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
+STATEMENT_NAMES = ("made", "stored", "already_there", "rejected", "not_routed")
+
+
+def reasons(result: Result) -> dict[str, int]:
+    """How many dead letters there are for each reason: lines once, statements for each destination."""
+    counted = {r: n for r, n in result.counts.reasons.items() if r not in dead_letters.DELIVER_REASONS}
+    for destination in result.destinations:
+        for reason in dead_letters.DELIVER_REASONS & destination.counts.reasons.keys():
+            counted[reason] = counted.get(reason, 0) + destination.counts.reasons[reason]
+    return dict(sorted(counted.items()))

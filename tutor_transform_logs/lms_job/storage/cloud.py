@@ -1,0 +1,274 @@
+"""An object store as a container, through libcloud."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from libcloud.common.types import InvalidCredsError, LibcloudError
+from libcloud.storage.base import Container, Object, StorageDriver
+from libcloud.storage.providers import get_driver
+from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError, Provider
+from requests.adapters import HTTPAdapter
+
+from ..config.schema import StorageConfig
+from ..util.backoff import delays, wait
+from ..util.errors import NoContainer, ObjectGone, OutOfReach, Refused
+from .base import StoredObject
+
+CONNECT_TIMEOUT = 20.0
+READ_TIMEOUT = 120.0
+# Up to here an object is sent by one PUT; above, libcloud's stream upload makes it a multipart upload.
+SINGLE_PUT_BYTES = 5 * 1024**2
+
+# How much of a stream may have to be read again after it broke.
+STREAM_PIECE = 64 * 1024
+
+T = TypeVar("T")
+
+# What a network or a server that is down for a while looks like through libcloud. LibcloudError comes after the
+# clearer ones have been told apart, as it is the base of nearly all that libcloud raises.
+PASSING = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+class CloudStorage:
+    """A container of a libcloud storage driver; one connection, so one instance a worker."""
+
+    def __init__(self, config: StorageConfig, max_wait_secs: float) -> None:
+        self._config = config
+        self._max_wait_secs = max_wait_secs
+        self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
+        self._driver: StorageDriver | None = None
+        self._driver_key: tuple[str, str, str] | None = None
+
+    def check(self, create: bool = False) -> None:
+        self._retrying("reach", lambda: self._container(create))
+
+    def _container(self, create: bool) -> None:
+        driver = self._connected()
+        try:
+            driver.get_container(self._config.container)
+        except ContainerDoesNotExistError:
+            if not create:
+                raise
+            driver.create_container(self._config.container)
+
+    def check_writable(self, name: str) -> bool:
+        """Only a write could tell."""
+        return False
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        def entries() -> list[StoredObject]:
+            driver = self._connected()
+            container = driver.get_container(self._config.container)
+            objects = driver.iterate_container_objects(container, prefix=prefix)
+            # A name that ends in "/" is a console's stand-in for a folder. Not every provider obeys the prefix.
+            return [
+                StoredObject(entry.name, entry.size)
+                for entry in objects
+                if entry.name.startswith(prefix) and not entry.name.endswith("/")
+            ]
+
+        yield from sorted(self._retrying("list", entries), key=lambda entry: entry.name)
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The object's bytes; a stream that breaks is taken up again at the byte where it broke."""
+        position = start
+        waits = delays(self._max_wait_secs)
+        while end is None or position < end:
+            before = position
+            try:
+                for chunk in self._stream(name, position, end):
+                    piece = chunk if end is None else chunk[: end - position]
+                    position += len(piece)
+                    yield piece
+                    if position == end:
+                        return
+                size = self._size(name)
+                if position >= min(size, size if end is None else end):
+                    return
+            except (ObjectDoesNotExistError, ContainerDoesNotExistError):
+                raise ObjectGone(f"{self.where(name)} is not there any more") from None
+            except InvalidCredsError as error:
+                raise self._refused(error) from None
+            except PASSING as error:
+                broken: Exception = error
+            else:
+                broken = EOFError("the stream ended early")
+            if position > before:
+                waits = delays(self._max_wait_secs)
+            self._wait(waits, "read", broken)
+
+    def _stream(self, name: str, start: int, end: int | None) -> Iterator[bytes]:
+        driver = self._connected()
+        entry = self._object(driver, name)
+        if start == 0 and end is None:
+            yield from driver.download_object_as_stream(entry)
+            return
+        size = self._size(name)
+        if start >= size:
+            return
+        try:
+            stop = None if end is None or end >= size else end
+            yield from driver.download_object_range_as_stream(entry, start, stop)
+        except NotImplementedError:
+            # A provider without ranges: the bytes before ``start`` are read and dropped.
+            skip = start
+            for chunk in driver.download_object_as_stream(entry):
+                if skip < len(chunk):
+                    yield chunk[skip:]
+                skip = max(0, skip - len(chunk))
+
+    def _size(self, name: str) -> int:
+        return int(self._connected().get_object(self._config.container, name).size)
+
+    def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
+        """Upload whole: a single PUT or a completed multipart upload shows the object at once, or never."""
+        self._retrying("write to", lambda: self._upload(name, chunks()))
+
+    def _upload(self, name: str, chunks: Iterable[bytes]) -> None:
+        driver = self._connected()
+        container = Container(self._config.container, {}, driver)
+        # libcloud would guess a type from the name, and fail on a name that it can't guess from.
+        extra = {"content_type": "application/octet-stream"}
+        iterator = iter(chunks)
+        head = b""
+        for chunk in iterator:
+            head += chunk
+            if len(head) > SINGLE_PUT_BYTES:
+                driver.upload_object_via_stream(itertools.chain((head,), iterator), container, name, extra=extra)
+                return
+        # libcloud sends one PUT only from a file on disk.
+        with tempfile.NamedTemporaryFile(delete=False) as file:
+            file.write(head)
+        try:
+            driver.upload_object(file.name, container, name, extra=extra)
+        finally:
+            os.unlink(file.name)
+
+    def delete(self, name: str) -> None:
+        def remove() -> None:
+            driver = self._connected()
+            try:
+                driver.delete_object(self._object(driver, name))
+            except ObjectDoesNotExistError:
+                pass
+
+        self._retrying("delete from", remove)
+
+    def where(self, name: str) -> str:
+        return f"{self._config.provider}:{self._config.container}/{name}"
+
+    def _object(self, driver: StorageDriver, name: str) -> Object:
+        """The object by its name alone: libcloud's ``get_object`` costs a request more."""
+        container = Container(self._config.container, {}, driver)
+        return Object(name, 0, "", {}, {}, container, driver)
+
+    def _connected(self) -> StorageDriver:
+        """The driver, made anew when the default credentials have been refreshed."""
+        config = self._config
+        key = (config.key, config.secret, config.token)
+        if self._credentials is not None:
+            frozen = self._credentials.get_frozen_credentials()
+            key = (frozen.access_key, frozen.secret_key, frozen.token or "")
+        if self._driver is None or key != self._driver_key:
+            self._driver = _make_driver(config, *key)
+            self._driver_key = key
+        return self._driver
+
+    def _retrying(self, verb: str, action: Callable[[], T]) -> T:
+        waits = delays(self._max_wait_secs)
+        while True:
+            try:
+                return action()
+            except (InvalidCredsError, ContainerDoesNotExistError) as error:
+                raise self._refused(error) from None
+            except PASSING as error:
+                self._wait(waits, verb, error)
+
+    def _wait(self, waits: Iterator[float], verb: str, error: Exception) -> None:
+        delay = next(waits, None)
+        if delay is None:
+            said = self._said(error)
+            raise OutOfReach(f"Can't {verb} {self.where('')}: {said}. Run again to resume.") from None
+        wait(f"Can't {verb} {self.where('')}: {self._said(error)}", delay)
+
+    def _refused(self, error: Exception) -> Refused:
+        place = f"{self._config.provider} at {self._config.host or 'its default host'}"
+        if isinstance(error, ContainerDoesNotExistError):
+            return NoContainer(f"The container {self._config.container} does not exist ({place}): create it first.")
+        return Refused(f"{place} refuses the credentials: check the key and the secret.")
+
+    def _said(self, error: Exception) -> str:
+        """The error's words without any credential that a URL or a header in it may hold."""
+        text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
+        for secret in filter(None, self._driver_key or ()):
+            text = text.replace(secret, "***")
+        return text[:300]
+
+
+class _Adapter(HTTPAdapter):
+    """Adds the time-outs that libcloud leaves out of streamed requests, and hands bytes on as they are stored.
+
+    ``requests`` would unpack an object that was stored with ``Content-Encoding: gzip`` behind our back, and the bytes
+    read would not be the bytes that the listing counted.
+    """
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        response: Any = super().send(request, *args, **kwargs)
+        response.raw.headers.pop("Content-Encoding", None)
+        response.iter_content = partial(_iter_small_pieces, response.iter_content)
+        return response
+
+
+def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
+    """libcloud asks for pieces of 5 MiB, and all that has come of a piece is lost when the connection breaks.
+
+    A connection that always breaks before the first 5 MiB would never get any further.
+    """
+    return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))
+
+
+def _default_credentials() -> Any:
+    """boto3's default chain: environment, profile, web identity (IRSA), instance profile. It refreshes itself."""
+    import boto3
+
+    credentials = boto3.Session().get_credentials()
+    if credentials is None:
+        raise Refused(
+            "Provider S3 has no key, and no credentials were found in the environment or the instance: "
+            "set a key and its secret, or give the instance or the pod a role."
+        )
+    return credentials
+
+
+def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> Any:
+    constant = getattr(Provider, config.provider, None)
+    if constant is None:
+        raise Refused(f"{config.provider} is not a storage provider that this image's libcloud knows: choose another.")
+    named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
+    # Only what was set: each driver takes another choice of these.
+    keywords = {name: value for name, value in named.items() if value not in (None, "")}
+    if config.provider == "S3" and "host" not in keywords and "region" not in keywords:
+        keywords["region"] = "us-east-1"
+    try:
+        driver: Any = get_driver(constant)(key, secret, **{**keywords, **config.options})
+        driver.connection.connect()
+        session = driver.connection.connection.session
+    except (TypeError, ValueError, KeyError) as error:
+        names = ", ".join(sorted({**keywords, **config.options}))
+        raise Refused(
+            f"The {config.provider} driver can't be made with {names} ({error}): leave out what it does not take."
+        ) from None
+    except AttributeError:
+        return driver  # a driver without HTTP
+    session.mount("http://", _Adapter())
+    session.mount("https://", _Adapter())
+    return driver

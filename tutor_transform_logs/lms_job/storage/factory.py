@@ -1,0 +1,18 @@
+"""Opens the storage that a config names."""
+
+from __future__ import annotations
+
+from ..config.schema import StorageConfig
+from .base import Storage
+
+
+def open_storage(config: StorageConfig, max_wait_secs: float) -> Storage:
+    """The storage that ``config`` names. ``max_wait_secs`` bounds the wait for a store that is out of reach."""
+    # Imported here: a run on local files alone does without libcloud, and its import takes a while.
+    if config.is_local:
+        from .local import LocalStorage
+
+        return LocalStorage(config.root)
+    from .cloud import CloudStorage
+
+    return CloudStorage(config, max_wait_secs)

@@ -1,0 +1,156 @@
+"""A directory as a container, with plain file I/O.
+
+libcloud's LOCAL driver is not used: it reads a whole file into memory, leaves lock files behind, fails on a dangling
+symbolic link and lets ``..`` out of its root.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ..util.errors import ObjectGone, OutOfReach, Refused
+from .base import READ_CHUNK, StoredObject
+
+
+class LocalStorage:
+    """The files below ``root``. Nothing outside it is read or written, whatever a name or a symbolic link says."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def check(self, create: bool = False) -> None:
+        try:
+            if create:
+                self.root.mkdir(parents=True, exist_ok=True)
+            with os.scandir(self.root):
+                pass
+        except OSError as error:
+            hint = "it must exist and be readable by the job's user"
+            raise Refused(f"The directory {self.root} can't be used: {error.strerror}; {hint}.") from None
+
+    def check_writable(self, name: str) -> bool:
+        path = self.root / name
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        if not path.is_dir():
+            path = path.parent
+        if not os.access(path, os.W_OK | os.X_OK):
+            _raise_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        return True
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        seen: set[tuple[int, int]] = set()
+        links: list[tuple[str, os.stat_result]] = []
+        found: list[StoredObject] = []
+        for name in self._names(prefix):
+            path = self.root / name
+            try:
+                status = path.stat()
+            except OSError:
+                continue  # a dangling link, or deleted since the directory was read
+            if not os.path.isfile(path):
+                continue
+            if path.is_symlink():
+                links.append((name, status))
+            else:
+                seen.add((status.st_dev, status.st_ino))
+                found.append(StoredObject(name, status.st_size))
+        for name, status in links:
+            # A link is another name of a file: followed when the file is in the root and not listed itself.
+            inode = (status.st_dev, status.st_ino)
+            if inode not in seen and self._inside(self.root / name):
+                seen.add(inode)
+                found.append(StoredObject(name, status.st_size))
+        yield from sorted(found, key=lambda entry: entry.name)
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        """Paths below the root that begin with ``prefix``; only directories that can hold such are walked."""
+        top = self.root / prefix.rpartition("/")[0]
+        if not self._inside(top):
+            return
+        for directory, _, files in os.walk(top):
+            below = os.path.relpath(directory, self.root)
+            for file in files:
+                name = file if below == "." else f"{below}/{file}"
+                if name.startswith(prefix):
+                    yield name
+
+    def _inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root.resolve())
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        path = self.root / name
+        if not self._inside(path):
+            raise ObjectGone(f"{path} leads out of {self.root}")
+        try:
+            with open(path, "rb") as file:
+                file.seek(start)
+                left = end - start if end is not None else None
+                while left is None or left > 0:
+                    chunk = file.read(READ_CHUNK if left is None else min(READ_CHUNK, left))
+                    if not chunk:
+                        return
+                    if left is not None:
+                        left -= len(chunk)
+                    yield chunk
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise ObjectGone(f"{path} is not there any more") from None
+        except PermissionError:
+            raise ObjectGone(f"{path} can't be read by the job's user (uid {os.getuid()})") from None
+        except OSError as error:
+            raise OutOfReach(f"Reading {path} failed: {error.strerror}. Run again to resume.") from None
+
+    def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
+        path = self.root / name
+        if not self._inside(path.parent):
+            raise Refused(f"{path} leads out of {self.root}: nothing was written. Choose another prefix.")
+        # One writer a name, so the name of the unfinished file can be fixed: a killed run leaves one, not many.
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
+            with open(descriptor, "wb") as file:
+                for chunk in chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except OSError as error:
+            _remove(unfinished)
+            _raise_unwritable(path, error)
+
+    def delete(self, name: str) -> None:
+        path = self.root / name
+        if self._inside(path.parent):
+            _remove(path)
+            # Directories that held nothing but the job's own parts go with them.
+            for parent in path.parents:
+                if parent == self.root or not parent.name.startswith("."):
+                    break
+                try:
+                    parent.rmdir()
+                except OSError:
+                    break
+
+    def where(self, name: str) -> str:
+        return str(self.root / name)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # what can't be removed is told apart from a finished file by its name
+
+
+def _raise_unwritable(path: Path, error: OSError) -> None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Make room and run again to resume."
+        raise OutOfReach(f"No space left to write {path}. {hint}") from None
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        who = f"the job's user (uid {os.getuid()})"
+        raise Refused(f"{path} can't be written by {who}: {error.strerror}. Change the directory's owner.") from None
+    raise OutOfReach(f"Writing {path} failed: {error.strerror}. Run again to resume.") from None

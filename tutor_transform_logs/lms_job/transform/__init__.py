@@ -1,0 +1,1 @@
+"""Events into statements, by event-routing-backends."""

@@ -1,0 +1,255 @@
+"""Events into statements, by ERB's own router: its white lists, its transformers, its envelope.
+
+Everything that this project knows of ERB's and eventtracking's insides is in this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+
+from ..fast_path import patches
+from ..fast_path.lookups import Lookups
+from ..fast_path.xapi import NotJson, XapiShortCut, xapi_short_cut
+from ..model import dead_letters
+from ..model.records import Event, Statement, statement_id
+from ..read.events import parse
+from ..read.prefilter import Skip
+from ..util.backoff import delays, wait
+from ..util.errors import JobError, OutOfReach
+
+TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
+LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
+ENGINE = "event_transformer"
+OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
+
+# ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
+# BaseTransformerMixin.get_data and .transform): its words are all there is to tell them apart by.
+REASONS = (
+    (re.compile(r"User with username .* does not exist", re.S), dead_letters.UNKNOWN_USER),
+    (re.compile(r"Course with id .* does not exist", re.S), dead_letters.UNKNOWN_COURSE),
+    (re.compile(r"Could not get value for|Cannot find value for"), dead_letters.MISSING_FIELD),
+)
+
+
+class Untransformable(Exception):
+    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``words`` are ERB's."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(reason, words)
+        self.reason = reason
+        self.words = words
+
+
+class Transformer:
+    """ERB's router for one transformer type, taking one event at a time."""
+
+    def __init__(self, transformer_type: str, stable_ids: bool, max_wait_secs: float, fast_path: bool = True) -> None:
+        """``stable_ids``: give Caliper events ids that follow from the log line. Prints what it had to set up.
+
+        ``fast_path``: make the same statements by shorter ways; in this process, ERB has them too from then on.
+
+        Raises :class:`~.errors.JobError` where ERB's router can't be made.
+        """
+        self.type = transformer_type
+        self.notices: list[str] = []
+        self._stable_ids = stable_ids and transformer_type == "caliper"
+        self._max_wait_secs = max_wait_secs
+        self.logging_enabled = bool(getattr(settings, LOGGING_TOGGLES[transformer_type], True))
+        self._turn_on_toggles()
+        self.router = self._find_router()
+        self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
+        registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
+        self._registered = frozenset().union(*(registry.mapping for registry in registries))
+        self.known_names = self._find_known_names()
+        # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
+        # log of it (a traceback each) would bury everything else.
+        logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
+        self._lookups: Lookups | None = None
+        self._short_cut: XapiShortCut | None = None
+        self.skip: Skip | None = None
+        """Tells lines to pass over without parsing them."""
+        if fast_path:
+            self._lookups = patches.install(self.type)
+            self._short_cut = xapi_short_cut(self.router)
+            skip = Skip(self.known_names)
+            self.skip = skip if skip.usable else None
+        else:
+            patches.remove()
+
+    def _turn_on_toggles(self) -> None:
+        toggle = TOGGLES[self.type]
+        if not getattr(settings, toggle, False):
+            setattr(settings, toggle, True)
+            self.notices.append(f"{toggle} is off in the LMS settings: turned on for this job.")
+        # The job writes statements to the loggers itself, once their ids are final.
+        setattr(settings, LOGGING_TOGGLES[self.type], False)
+
+    def _find_router(self) -> Any:
+        """The router of the LMS's own ``event_transformer`` backend, else that of ERB's recommended settings."""
+        router = self._router_of(getattr(settings, "EVENT_TRACKING_BACKENDS", None) or {})
+        if router is None:
+            self.notices.append(
+                f"EVENT_TRACKING_BACKENDS has no {ENGINE} backend with a router for {self.type}: "
+                "using the one that event-routing-backends recommends."
+            )
+            router = self._router_of(_recommended_backends())
+        if router is None:
+            raise JobError(
+                f"event-routing-backends offers no router for {self.type}: use a version of it from 9.3 to 10."
+            )
+        return router
+
+    def _router_of(self, backends: Mapping[str, Any]) -> Any:
+        """Make the engine that ``backends`` describe, but none of its neighbours, and take its router."""
+        if ENGINE not in backends:
+            return None
+        # DjangoTracker builds what a Django setting of any name describes.
+        setattr(settings, OWN_SETTING, {ENGINE: backends[ENGINE]})
+        tracker = importlib.import_module("eventtracking.django.django_tracker").DjangoTracker
+        try:
+            engine = tracker(OWN_SETTING, f"{OWN_SETTING}_NO_PROCESSORS").backends[ENGINE]
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            raise JobError(
+                f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used ({error}): mend it there."
+            ) from None
+        for name, router in (getattr(engine, "backends", None) or {}).items():
+            if name.lower() == self.type and hasattr(router, "process_event"):
+                return router
+        return None
+
+    def known(self, name: str) -> bool:
+        """Is this an event that the type transforms: on the router's white list, or else in its registry?"""
+        return name in self.known_names
+
+    def _find_known_names(self) -> frozenset[str]:
+        if self._whitelists:
+            return frozenset.intersection(*map(frozenset, self._whitelists))
+        return self._registered
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Is it worth the while to tell it of events before they are transformed?"""
+        return self._lookups is not None
+
+    def look_up(self, events: Iterable[Event]) -> None:
+        """Ask the database for all that these events need, together. Never raises."""
+        if self._lookups is not None:
+            self._lookups.look_up([event.fields for event in events if self._has_transformer(event.name)])
+
+    def _has_transformer(self, name: str) -> bool:
+        return name in self._registered
+
+    def statements(self, event: Event, raw: bytes) -> list[Statement]:
+        """The statements that ERB makes of ``event``; ``raw`` is its log line.
+
+        Raises :class:`Untransformable`, and :class:`~.errors.OutOfReach` when the database stays away.
+        """
+        if self._short_cut is not None:
+            made = self._by_short_cut(self._short_cut, event, raw)
+            if made is not None:
+                return made
+            # The short cut may have taken fields out of the event's data already.
+            event = parse(raw)
+        fields = self._process(event, raw)
+        if not fields:
+            raise self._nothing_made(event)
+        return [self._statement(one, raw, index) for index, one in enumerate(fields)]
+
+    def _nothing_made(self, event: Event) -> Untransformable:
+        if not self._has_transformer(event.name):
+            return Untransformable(dead_letters.NO_TRANSFORMER, f"no {self.type} transformer for {event.name}")
+        return Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
+
+    def _by_short_cut(self, short_cut: XapiShortCut, event: Event, raw: bytes) -> list[Statement] | None:
+        """The statements, or ``None`` if the long way has to say what is wrong."""
+        try:
+            bodies = short_cut.bodies(event)
+        except NotJson as error:
+            raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
+        except ValueError as error:
+            wrong = _untransformable(error)
+            if wrong.reason != dead_letters.ERB_ERROR:
+                raise wrong from None
+            return None
+        except Exception:
+            # Also a database that is away: it is waited for on the long way.
+            return None
+        if not bodies:
+            raise self._nothing_made(event)
+        return [Statement(one, body) for one, body in bodies]
+
+    def _process(self, event: Event, raw: bytes) -> list[dict[str, Any]]:
+        waits = delays(self._max_wait_secs)
+        while True:
+            try:
+                with patches.removed() if self._short_cut else contextlib.nullcontext():
+                    return list(self.router.process_event(dict(event.fields)))
+            except (OperationalError, InterfaceError) as error:
+                _wait_for_database(waits, error)
+                # ERB takes fields out of the event's data as it goes: the next try needs them all.
+                event = parse(raw)
+            except Exception as error:
+                # One event's exception is that event's alone, whatever it is.
+                raise _untransformable(error) from None
+
+    def _statement(self, fields: dict[str, Any], raw: bytes, index: int) -> Statement:
+        if self._stable_ids:
+            _make_id_stable(fields, raw, index)
+        try:
+            body = json.dumps(fields, allow_nan=False).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
+        return Statement(statement_id(fields), body)
+
+
+def _untransformable(error: Exception) -> Untransformable:
+    words = str(error)
+    if isinstance(error, ValueError):
+        for pattern, reason in REASONS:
+            if pattern.search(words):
+                return Untransformable(reason, words)
+    return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {words}")
+
+
+def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
+    """Sleep before the next try, with the connection dropped; raise once the waits are used up."""
+    connections.close_all()
+    delay = next(waits, None)
+    if delay is None:
+        raise OutOfReach(f"The LMS's database does not answer ({error}). Run again to resume.") from None
+    wait(f"The LMS's database does not answer ({error})", delay)
+
+
+def _make_id_stable(envelope: dict[str, Any], raw: bytes, index: int) -> None:
+    """Put a uuid5 of the log line in place of ERB's random one (CaliperTransformer._add_generic_fields).
+
+    A replay would otherwise make every event a new one for its receiver.
+    """
+    text = raw.decode("utf-8", "replace") + (f"#{index}" if index else "")
+    for number, data in enumerate(envelope.get("data") or []):
+        suffix = f"/{number}" if number else ""
+        data["id"] = uuid.uuid5(uuid.NAMESPACE_URL, text + suffix).urn
+
+
+def _recommended_backends() -> Mapping[str, Any]:
+    """What ERB's own plugin settings make of EVENT_TRACKING_BACKENDS on a site that sets nothing itself."""
+
+    class Defaults:
+        LMS_ROOT_URL = getattr(settings, "LMS_ROOT_URL", "")
+
+    for name in ("EVENT_TRACKING_BACKENDS_ALLOWED_XAPI_EVENTS", "EVENT_TRACKING_BACKENDS_ALLOWED_CALIPER_EVENTS"):
+        if getattr(settings, name, None):
+            setattr(Defaults, name, list(getattr(settings, name)))
+    importlib.import_module("event_routing_backends.settings.common").plugin_settings(Defaults)
+    backends: Mapping[str, Any] = Defaults.EVENT_TRACKING_BACKENDS  # type: ignore[attr-defined]  # ERB sets it
+    return backends

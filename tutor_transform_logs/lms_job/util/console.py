@@ -1,0 +1,87 @@
+"""Where the job's words go: results to standard output, all else to standard error; as text, or a JSON object a line.
+
+One for the process, as the standard streams are. Workers speak through their parent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import IO
+
+from .backoff import Waiting
+
+TEXT, JSON = "text", "json"
+LOG_FORMATS = (TEXT, JSON)
+INFO, WARNING, ERROR = "info", "warning", "error"
+LOGGER = "tutor_transform_logs"
+
+Fields = Mapping[str, object]
+
+
+@dataclass
+class _Way:
+    log_format: str = TEXT
+    quiet: bool = False
+
+
+_way = _Way()
+
+
+def set_up(log_format: str, quiet: bool) -> None:
+    """``quiet``: only results and errors from now on."""
+    _way.log_format, _way.quiet = log_format, quiet
+
+
+def has_terminal() -> bool:
+    """May progress be drawn, for a person who is looking?"""
+    return _way.log_format == TEXT and not _way.quiet and sys.stderr.isatty()
+
+
+def say(message: str, event: str = "message", level: str = INFO, fields: Fields | None = None) -> None:
+    """What is going on. ``event`` and ``fields`` are for programs."""
+    if not _way.quiet or level == ERROR:
+        _write(sys.stderr, message, event, level, {"message": message, **(fields or {})})
+
+
+def error(message: str, status: int) -> None:
+    """What ends the run."""
+    say(message, "error", ERROR, {"status": status})
+
+
+def result(text: str, event: str, level: str = INFO, fields: Fields | None = None) -> None:
+    """What was asked for: ``text`` for people, ``fields`` for programs."""
+    _write(sys.stdout, text, event, level, fields or {"message": text})
+
+
+def _write(stream: IO[str], text: str, event: str, level: str, fields: Fields) -> None:
+    if _way.log_format == JSON:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = json.dumps({"time": now, "level": level, "event": event, **fields})
+    print(text, file=stream, flush=True)
+
+
+def tell_wait(waiting: Waiting) -> None:
+    """What a wait is, outside of the progress."""
+    say(str(waiting), "waiting", WARNING, {"seconds": round(waiting.secs, 1)})
+
+
+def show_log(say: Callable[[str], None], wait: Callable[[Waiting], None]) -> None:
+    """Have the job's own log told by ``say``, and its waits by ``wait``."""
+
+    class ToConsole(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            waiting = getattr(record, "waiting", None)
+            if isinstance(waiting, Waiting):
+                wait(waiting)
+            else:
+                say(self.format(record))
+
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(logging.INFO)
+    logger.handlers[:] = [ToConsole()]
+    logger.propagate = False

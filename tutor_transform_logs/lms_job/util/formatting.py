@@ -1,0 +1,46 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things for people: 1 object, 2 objects."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(amount: float) -> str:
+    """Bytes for people: 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def of(part: float, whole: float) -> str:
+    """A part of a number of bytes for people: 1.2 of 2.6 GB."""
+    some, unit = size(part).split()
+    return f"{some} of {size(whole)}" if size(whole).endswith(f" {unit}") else f"{some} {unit} of {size(whole)}"
+
+
+def duration(secs: float) -> str:
+    """Seconds for people: 3 min."""
+    if secs < 90:
+        return f"{secs:.0f} s"
+    if secs < 90 * 60:
+        return f"{secs / 60:.0f} min"
+    return f"{secs / 3600:.1f} h"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line of a terminal, whatever is in it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shown_url(url: str) -> str:
+    """The URL as it may be printed: without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -1,0 +1,1 @@
+"""VERIFY: compare what was delivered with what the destinations hold."""

@@ -1,0 +1,1 @@
+"""WORK: segments into delivered batches."""

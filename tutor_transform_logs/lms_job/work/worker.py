@@ -1,0 +1,254 @@
+"""WORK: take segments from the plan and bring each one's statements to every destination."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..config.schema import JobConfig
+from ..deliver.loggers import StatementLogger
+from ..ledger.ledger import Entry, Ledger
+from ..model import dead_letters
+from ..model.activity import total_history
+from ..model.counts import Counts, total
+from ..model.dead_letters import DeadLetter
+from ..model.delivery import Destination, Outcome, Parcel
+from ..model.plan import Plan, Segment, batch_name
+from ..plan.discovery import find_again
+from ..read.filters import Filters
+from ..read.identify import still_holds
+from ..storage.base import Storage
+from ..transform.transformer import Transformer
+from ..util.errors import JobError
+from ..util.signals import Interruptions
+from .batches import Batch, Limits, batches
+from .prefetch import Ahead
+from .progress import Teller
+from .throttle import Pace
+
+# A shorter rest is not worth a word.
+TOLD_REST_SECS = 1.0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker works with; its own, never shared with another worker."""
+
+    source: Storage
+    ledger: Ledger
+    transformer: Transformer
+    destinations: Sequence[Destination]
+    statement_logger: StatementLogger
+    progress: Teller
+    pace: Pace
+    interruptions: Interruptions
+
+
+class Worker:
+    """Does segments one after the other. A destination that fails is left out from then on; the others go on."""
+
+    def __init__(self, config: JobConfig, plan: Plan, tools: Tools) -> None:
+        self._config = config
+        self._plan = plan
+        self._tools = tools
+        self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
+        self._filters = Filters.of(config)
+        self.stopped: dict[str, JobError] = {}
+        """Destination id -> why nothing more goes there in this run."""
+        self._began = 0.0
+        """When the batch in hand was asked for."""
+
+    def work(self, segments: Sequence[Segment]) -> None:
+        """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
+        for segment in segments:
+            self.do(segment)
+            if len(self.stopped) == len(self._tools.destinations):
+                return
+
+    def do(self, segment: Segment) -> None:
+        """Bring one segment to every destination that has not got it."""
+        ledger = self._tools.ledger
+        entries = {}
+        for destination in self._tools.destinations:
+            entry = ledger.load_entry(self._plan, segment, destination.id)
+            if not entry.done and destination.id not in self.stopped:
+                entries[destination.id] = entry
+        progress = self._tools.progress
+        if not entries:
+            progress.skip(segment.stored_bytes)
+            return
+        first = min(entries.values(), key=lambda entry: entry.position)
+        if not segment.compression:
+            progress.skip(first.position - segment.start)
+        progress.begin(segment.object)
+        current = self._current(segment)
+        if current is not None and self._do_from(current, entries):
+            return
+        # Rotated or cut off while it was read: what is left of it may be somewhere else.
+        again = self._find_again(segment) or current
+        if again is not None:
+            self._do_from(again, entries, last_try=True)
+        else:
+            self._give_up(segment, entries)
+
+    def _current(self, segment: Segment) -> Segment | None:
+        """The segment with the object that holds its content now, or ``None`` if none does."""
+        content = next((content for content in self._plan.contents if content.id == segment.content), None)
+        if content is None or not content.fingerprint.length or still_holds(self._tools.source, segment, content):
+            return segment
+        return self._find_again(segment)
+
+    def _find_again(self, segment: Segment) -> Segment | None:
+        if self._plan.retries:
+            return None
+        return find_again(self._tools.source, self._config.source.prefix, segment, self._plan.contents)
+
+    def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
+        """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
+
+        ``False``: the object does not hold it all (any more), and nothing of the batch in hand was delivered.
+        """
+        first = min(entries.values(), key=lambda entry: entry.position)
+        made = Ahead(
+            batches(
+                # How much of a compressed object is done is known by what was read of it alone.
+                self._tools.progress.watch(self._tools.source) if segment.compression else self._tools.source,
+                self._tools.transformer,
+                segment,
+                (first.position, first.line),
+                [entry.position for entry in entries.values()],
+                self._limits,
+                self._plan.retries,
+                self._filters,
+            )
+        )
+        try:
+            return self._deliver_each(segment, entries, made, last_try)
+        finally:
+            made.close()
+
+    def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
+        progress = self._tools.progress
+        self._began = time.monotonic()
+        for batch in made:
+            if batch.gone and not last_try:
+                return False
+            self._tools.statement_logger.write(batch.made)
+            progress.add_counts(self._deliver_to_all(segment, entries, batch))
+            if not entries:
+                break
+            if not segment.compression:
+                progress.add_bytes(batch.end - batch.start)
+            if not batch.last:
+                events = batch.counts.transformed + batch.counts.untransformable
+                rest = self._tools.pace.after_batch(events, bool(batch.made))
+                if rest >= TOLD_REST_SECS:
+                    progress.rest(rest)
+                time.sleep(rest)
+            self._began = time.monotonic()
+        return True
+
+    def _give_up(self, segment: Segment, entries: dict[str, Entry]) -> None:
+        """Account for a segment whose content is nowhere in the source any more."""
+        problem = "deleted, or replaced by another log, before it was read to its end"
+        for destination, entry in entries.items():
+            entry.problem, entry.done = problem, True
+            self._tools.ledger.save_entry(self._plan, segment, destination, entry)
+
+    def _deliver_to_all(self, segment: Segment, entries: dict[str, Entry], batch: Batch) -> Counts:
+        """Deliver a batch to every destination that has not got it; take out of ``entries`` those that fail."""
+        counts = []
+        for destination in self._tools.destinations:
+            entry = entries.get(destination.id)
+            if entry is None:
+                continue
+            if entry.position > batch.start:
+                # Ahead of the others: it has these lines already, and at the end of the segment all of them.
+                if batch.last and entry.position >= batch.end:
+                    entry.done = True
+                    self._tools.ledger.save_entry(self._plan, segment, destination.id, entry)
+                continue
+            try:
+                entries[destination.id] = self._deliver(segment, destination, entry, batch)
+                counts.append(entries[destination.id].counts.since(entry.counts))
+            except JobError as error:
+                self.stopped[destination.id] = error
+                del entries[destination.id]
+        # The lines are the same for all; the statements add up.
+        lines = counts[0] if counts else Counts()
+        return replace(lines, made=sum(one.made for one in counts), reasons=dict(lines.reasons))
+
+    def _deliver(self, segment: Segment, destination: Destination, entry: Entry, batch: Batch) -> Entry:
+        """Deliver a batch to one destination and remember it. Returns the new entry."""
+        parcels = []
+        counts = total([entry.counts, batch.counts])
+        for made in batch.made:
+            if not made.concerns(destination.name):
+                continue
+            body = destination.route(made)
+            if body is None:
+                counts.not_routed += 1
+            else:
+                parcels.append(Parcel(made, body))
+        number = entry.batches + 1 if parcels else entry.batches
+        outcome = Outcome()
+        if parcels:
+            outcome = destination.deliver(batch_name(self._plan, segment, number), parcels)
+        with self._tools.interruptions.deferred():
+            return self._remember(segment, destination, entry, batch, counts, len(parcels), number, outcome)
+
+    def _remember(
+        self,
+        segment: Segment,
+        destination: Destination,
+        entry: Entry,
+        batch: Batch,
+        counts: Counts,
+        made: int,
+        number: int,
+        outcome: Outcome,
+    ) -> Entry:
+        ledger = self._tools.ledger
+        letters = [*batch.letters, *_rejected(segment, destination, outcome)]
+        counts.made += made
+        counts.stored += outcome.stored
+        counts.already_there += outcome.already_there
+        counts.rejected += len(outcome.rejected)
+        for rejection in outcome.rejected:
+            counts.refuse(rejection.reason)
+        history = total_history([entry.history, batch.history])
+        events = batch.counts.transformed + batch.counts.untransformable
+        history.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
+        new = Entry(
+            position=batch.end,
+            line=batch.next_line,
+            batches=number,
+            dead_batches=entry.dead_batches + (1 if letters else 0),
+            counts=counts,
+            done=batch.last,
+            resume_at=batch.resume_at,
+            ends_open=batch.ends_open,
+            problem=batch.problem,
+            history=history.bounded(),
+        )
+        if letters:
+            ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
+        ledger.save_entry(self._plan, segment, destination.id, new)
+        return new
+
+
+def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> Iterator[DeadLetter]:
+    for rejection in outcome.rejected:
+        made = rejection.parcel.made
+        letter = made.letter or DeadLetter(
+            segment.object, made.line.offset, made.line.number, "", "", "", made.event.name, made.line.raw
+        )
+        yield replace(
+            letter,
+            stage=dead_letters.DELIVER,
+            reason=rejection.reason,
+            words=rejection.words,
+            statement=rejection.parcel.id,
+            destination=destination.name,
+        )
