@@ -106,10 +106,10 @@ JOB = (
         "restore it, or begin anew with --restart",
     ),
     Message(
-        "The ledger ... is of version ..., this job writes version ...: finish it with the release that began it, or "
-        "begin anew with --restart.",
+        "The ledger ... is of version ..., and this release reads up to ...: finish the job with the release that started "
+        "it, or start over with --restart.",
         "a ledger of another release",
-        "finish it with the release that began it, or begin anew with --restart",
+        "finish the job with the release that started it",
     ),
     Message(
         "There is no plan in ...: run the phase plan first.", "work or report before plan", "run the phase plan first"

@@ -18,7 +18,7 @@ from eventtracking.tracker import get_tracker
 import tutor_transform_logs.demo
 from tutor_transform_logs.demo import events, log_writer, outcomes, samples
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.demo.outcomes import Fate, Kind
+from tutor_transform_logs.demo.outcomes import ExpectedOutcome, Kind
 
 SHIPPED = Path(tutor_transform_logs.demo.__file__).parent / "logs"
 KINDS: tuple[Kind, ...] = ("xapi", "caliper")
@@ -45,30 +45,30 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
     return result
 
 
-def fate_in_erb(kind: Kind, line: bytes) -> tuple[Fate, list[dict[str, Any]]]:
+def fate_in_erb(kind: Kind, line: bytes) -> tuple[ExpectedOutcome, list[dict[str, Any]]]:
     """What ERB does with a line of a log, in our words for it."""
     if not line:
-        return Fate("blank"), []
+        return ExpectedOutcome("blank"), []
     event = parse_json_event(line.decode(errors="replace"))
     if event is None:
-        return Fate("unparsable"), []
+        return ExpectedOutcome("unparsable"), []
     if "name" not in event:
-        return Fate("unknown_event"), []
+        return ExpectedOutcome("unknown_event"), []
     try:
         statements = statements_of_erb(kind, event)
     except EventEmissionExit:
-        return Fate("unknown_event"), []
+        return ExpectedOutcome("unknown_event"), []
     except TypeError:
-        return Fate("type_error"), []
+        return ExpectedOutcome("type_error"), []
     except ValueError as error:
         if str(error).startswith("User with"):
-            return Fate("unknown_user"), []
-        return Fate("unknown_course" if str(error).startswith("Course with") else "value_error"), []
+            return ExpectedOutcome("unknown_user"), []
+        return ExpectedOutcome("unknown_course" if str(error).startswith("Course with") else "value_error"), []
     except Exception:
-        return Fate("other_error"), []
+        return ExpectedOutcome("other_error"), []
     if not statements:
-        return Fate("no_transformer"), []
-    return Fate("transformed", len(statements)), statements
+        return ExpectedOutcome("no_transformer"), []
+    return ExpectedOutcome("transformed", len(statements)), statements
 
 
 def test_the_builders_know_every_name_in_erbs_white_lists() -> None:
@@ -135,7 +135,7 @@ def test_writing_the_samples_again_gives_the_shipped_bytes(tmp_path: Path) -> No
 def test_big_logs_hold_what_they_say(kind: Kind, tmp_path: Path) -> None:
     mix = Mix(good=150, page_view=80, unknown_user=3, unknown_course=4, type_error=6, broken=5, blank=2, copies=7)
     log = log_writer.write_log(tmp_path / "tracking.log", mix, seed=3)
-    fates, ids = Counter[Fate](), Counter[str]()
+    fates, ids = Counter[ExpectedOutcome](), Counter[str]()
     lines = log.path.read_bytes().split(b"\n")[:-1]
     for line in lines:
         fate, statements = fate_in_erb(kind, line)

@@ -54,8 +54,8 @@ def missing(output: tuple[str, ...], printed: str) -> list[str]:
     for line in output:
         if line == "...":
             continue
-        words = re.escape(" ".join(line.removesuffix("...").split())).replace(re.escape("..."), ".*")
-        found = next((i for i in range(at, len(squeezed)) if re.search(words, squeezed[i])), None)
+        detail = re.escape(" ".join(line.removesuffix("...").split())).replace(re.escape("..."), ".*")
+        found = next((i for i in range(at, len(squeezed)) if re.search(detail, squeezed[i])), None)
         if found is None:
             gone.append(line)
         else:

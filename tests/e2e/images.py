@@ -113,11 +113,11 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
         name = "PIP_" + key.split(".")[-1].upper().replace("-", "_")
         variables[name] = str(ast.literal_eval(value))
     variables |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    words = " ".join(variables.values()).split()
+    detail = " ".join(variables.values()).split()
     # The pages of an index that is a folder may point to files beside it.
-    folders = [str(Path(word.removeprefix("file://")).parent) for word in words if word.startswith("file:///")]
+    folders = [str(Path(word.removeprefix("file://")).parent) for word in detail if word.startswith("file:///")]
     return variables, [
-        word for word in (*folders, *words) if word.startswith("/") and len(word) > 1 and Path(word).exists()
+        word for word in (*folders, *detail) if word.startswith("/") and len(word) > 1 and Path(word).exists()
     ]
 
 

@@ -52,7 +52,7 @@ def test_all_known_places_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(patches, "is_known", note)
     with transformer("xapi") as made:
-        assert made._short_cut is not None
+        assert made._xapi_fast_path is not None
         assert found == dict.fromkeys(patches.KNOWN_SOURCES, True)
         assert not hasattr(XApiTransformer.get_actor, "__wrapped__")
         assert "fast_path/tincan" in tincan.Statement.__init__.__code__.co_filename

@@ -25,7 +25,7 @@ from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.lms_job.read.events import parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
-from tutor_transform_logs.lms_job.util.bounded_dict import Cache
+from tutor_transform_logs.lms_job.util.bounded_dict import BoundedDict
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -155,7 +155,7 @@ def test_an_lms_without_the_type_falls_back_to_lti(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_cache_stays_small() -> None:
-    cache: Cache[int, int] = Cache(100)
+    cache: BoundedDict[int, int] = BoundedDict(100)
     for number in range(1000):
         cache.put(number, number)
         assert len(cache) <= 100

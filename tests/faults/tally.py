@@ -21,7 +21,7 @@ def same(expected: Any, found: Any, what: str) -> None:
     """Assert that two outcomes are the same; a difference is counted before it fails."""
     if expected == found:
         return
-    _counts["differences"] += 1
+    _counts["accounting_errors"] += 1
     if isinstance(expected, dict) and isinstance(found, dict):
         differ = [key for key in expected if expected[key] != found.get(key)]
         expected, found = ({key: values.get(key) for key in differ} for values in (expected, found))
@@ -34,4 +34,4 @@ def summary() -> str:
         return ""
     tried = ", ".join(f"{_counts[kind]:,} {kind}" for kind in ("kills", "signals", "faults", "inputs"))
     form = "long" if LONG else "short"
-    return f"fault suite ({form} form): {tried} tried; differences found: {_counts['differences']}"
+    return f"fault suite ({form} form): {tried} tried; differences found: {_counts['accounting_errors']}"

@@ -37,8 +37,8 @@ def sending(world: World, scripted_lrs: ScriptedLrs) -> World:
 def tried(world: World, **more: Any) -> Ran:
     ran = world.run(**more)
     tally.add("faults")
-    assert PASSWORD not in ran.words
-    assert "Traceback" not in ran.words, ran.words
+    assert PASSWORD not in ran.detail
+    assert "Traceback" not in ran.detail, ran.detail
     return ran
 
 
@@ -50,7 +50,7 @@ def as_date() -> dict[str, str]:
     return {"Retry-After": email.utils.formatdate(time.time() + 2, usegmt=True)}
 
 
-PASSING: dict[str, Callable[[], list[Answer | None]]] = {
+TRANSIENT: dict[str, Callable[[], list[Answer | None]]] = {
     "500 after storing": lambda: [Answer(500, store=True)],
     "503 twice": lambda: [None, Answer(503), Answer(503)],
     "502 and no words": lambda: [Answer(502)],
@@ -66,12 +66,12 @@ PASSING: dict[str, Callable[[], list[Answer | None]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
+@pytest.mark.parametrize("name", TRANSIENT)
 def test_what_passes_is_waited_for(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
-    scripted_lrs.script = PASSING[name]()
+    scripted_lrs.script = TRANSIENT[name]()
     began = time.monotonic()
     ran = tried(sending, lrs_timeout_secs=2)
-    tally.same(0, ran.status, f"{name}: {ran.words}")
+    tally.same(0, ran.status, f"{name}: {ran.detail}")
     tally.same(GOOD, len(scripted_lrs.statements), name)
     check_sums(sending.result())
     if "429" in name:
@@ -91,15 +91,15 @@ REFUSALS = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_will_not_pass_ends_the_run_with_1(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
-    answer, words = REFUSALS[name]
+    answer, detail = REFUSALS[name]
     scripted_lrs.script = [None, answer]
     ran = tried(sending)
-    tally.same(1, ran.status, f"{name}: {ran.words}")
-    assert words in ran.words
+    tally.same(1, ran.status, f"{name}: {ran.detail}")
+    assert detail in ran.detail
     tally.same(10, len(scripted_lrs.statements), name)
     tally.same(2, len(scripted_lrs.requests), f"{name}: asked again")
     again = sending.run()
-    tally.same(0, again.status, again.words)
+    tally.same(0, again.status, again.detail)
     tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), f"{name}, run again")
 
 
@@ -110,16 +110,16 @@ def test_one_statement_at_fault_is_set_aside(sending: World, scripted_lrs: Scrip
     scripted_lrs.statements.clear()
     scripted_lrs.refused = {bad: status}
     ran = tried(sending, restart=True)
-    tally.same(3, ran.status, ran.words)
+    tally.same(3, ran.status, ran.detail)
     tally.same(GOOD - 1, len(scripted_lrs.statements), f"{status} for one")
     [letter] = [json.loads(line) for path in sending.folder.rglob("dead-letters.jsonl") for line in path.open()]
     assert (letter["statement"], letter["stage"]) == (bad, "deliver")
     assert letter["reason"] == ("conflict" if status == 409 else "invalid_statement")
-    assert "is not welcome" in letter["words"]
+    assert "is not welcome" in letter["detail"]
     check_sums(sending.result())
     scripted_lrs.refused = {}
     retried = tried(sending, retry_failed=True)
-    tally.same(0, retried.status, retried.words)
+    tally.same(0, retried.status, retried.detail)
     tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "after the retry")
     assert not list(sending.folder.rglob("dead-letters.jsonl"))
 
@@ -127,11 +127,11 @@ def test_one_statement_at_fault_is_set_aside(sending: World, scripted_lrs: Scrip
 def test_a_body_too_large_is_sent_in_smaller_ones(sending: World, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.max_bytes = 5000
     ran = tried(sending)
-    tally.same(0, ran.status, ran.words)
+    tally.same(0, ran.status, ran.detail)
     tally.same(GOOD, len(scripted_lrs.statements), "413")
     scripted_lrs.max_bytes = 100
     ran = tried(sending, restart=True)
-    tally.same(3, ran.status, ran.words)
+    tally.same(3, ran.status, ran.detail)
     reasons = sending.result()["reasons"]
     tally.same({"too_large": GOOD}, reasons, "a limit that no statement keeps")
 
@@ -139,8 +139,8 @@ def test_a_body_too_large_is_sent_in_smaller_ones(sending: World, scripted_lrs: 
 def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: World, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.script = [None, None, *[Answer(503)] * 50]
     ran = tried(sending, lrs_max_wait_secs=1)
-    tally.same(4, ran.status, ran.words)
-    assert "Run again to resume" in ran.words
+    tally.same(4, ran.status, ran.detail)
+    assert "Run again to resume" in ran.detail
     tally.same(20, len(scripted_lrs.statements), "before it went away")
     scripted_lrs.script = []
     tally.same(0, sending.run().status, "run again")
@@ -150,8 +150,8 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: World, scripted_lr
 def test_nobody_there(sending: World) -> None:
     sending.to_lrs({"url": f"http://127.0.0.1:{free_port()}/xAPI", "username": "u", "password": PASSWORD})
     ran = tried(sending, lrs_max_wait_secs=1)
-    tally.same(4, ran.status, ran.words)
-    assert "does not answer" in ran.words
+    tally.same(4, ran.status, ran.detail)
+    assert "does not answer" in ran.detail
 
 
 def test_one_of_two_down_holds_back_and_repeats_nothing(sending: World, scripted_lrs: ScriptedLrs) -> None:
@@ -160,7 +160,7 @@ def test_one_of_two_down_holds_back_and_repeats_nothing(sending: World, scripted
         sending.to_lrs(*endpoints)
         other.script = [None, *[Answer(503)] * 50]
         ran = tried(sending, lrs_max_wait_secs=1)
-        tally.same(4, ran.status, ran.words)
+        tally.same(4, ran.status, ran.detail)
         tally.same((GOOD, 10), (len(scripted_lrs.statements), len(other.statements)), "one down")
         asked = len(scripted_lrs.requests)
         other.script = []
@@ -174,7 +174,7 @@ def test_a_wrong_password_for_one_of_two(sending: World, scripted_lrs: ScriptedL
         other.authorization = basic("u", "another")
         sending.to_lrs(*({"url": one.url, "username": "u", "password": PASSWORD} for one in (other, scripted_lrs)))
         ran = tried(sending)
-        tally.same(1, ran.status, ran.words)
+        tally.same(1, ran.status, ran.detail)
         tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")
 
 
@@ -198,5 +198,5 @@ def stranger(tmp_path: Path) -> Iterator[str]:
 def test_a_certificate_that_does_not_fit(sending: World, stranger: str) -> None:
     sending.to_lrs({"url": stranger, "username": "u", "password": PASSWORD})
     ran = tried(sending)
-    tally.same(1, ran.status, ran.words)
-    assert "certificate can't be trusted" in ran.words
+    tally.same(1, ran.status, ran.detail)
+    assert "certificate can't be trusted" in ran.detail

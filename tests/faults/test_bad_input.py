@@ -54,8 +54,8 @@ def test_all_of_it_is_counted(world: World, workers: int) -> None:
     tally.add("inputs", 17)
     ran = world.run(workers=workers, max_line_bytes=1_000_000)
     # 3: one object could not be read to its end.
-    tally.same(3, ran.status, ran.words)
-    assert "Traceback" not in ran.words
+    tally.same(3, ran.status, ran.detail)
+    assert "Traceback" not in ran.detail
     result = world.result()
     check_sums(result)
     tally.same(reasons, {name: result["reasons"].get(name, 0) for name in reasons}, "dead letters by reason")
@@ -68,7 +68,7 @@ def test_all_of_it_is_counted(world: World, workers: int) -> None:
     tally.same(22, len(made), "statements of what is good among the bad")
     names = {one["name"] for one in result["objects"]}
     assert not {"tracking.log-gone", "tracking.log-outside"} & names
-    assert "root:" not in ran.words
+    assert "root:" not in ran.detail
 
 
 def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: World) -> None:
@@ -81,7 +81,7 @@ def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: W
     [before] = world.folder.rglob("dead-letters.jsonl")
     assert before.stat().st_size > 30_000
     ran = world.run(retry_failed=True, max_line_bytes=20_000)
-    tally.same(0, ran.status, ran.words)
+    tally.same(0, ran.status, ran.detail)
     result = world.result()
     check_sums(result)
     tally.same({"unknown_user": 1}, result["reasons"], "what is not transformed this time either")

@@ -52,14 +52,14 @@ def test_damage_is_said_and_nothing_starts_over(world: World, damage: str) -> No
     before = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
     ran = world.run()
     tally.add("faults")
-    tally.same(1, ran.status, f"{damage}: {ran.words}")
-    assert "Traceback" not in ran.words
-    assert "--restart" in ran.words
-    assert str(path) in ran.words
+    tally.same(1, ran.status, f"{damage}: {ran.detail}")
+    assert "Traceback" not in ran.detail
+    assert "--restart" in ran.detail
+    assert str(path) in ran.detail
     after = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
     tally.same(before, after, f"{damage}: what is in the output")
     anew = world.run(restart=True)
-    tally.same(0, anew.status, anew.words)
+    tally.same(0, anew.status, anew.detail)
     check_sums(world.result())
 
 
@@ -76,13 +76,13 @@ def test_a_second_run_is_refused_while_the_first_one_lives(
         time.sleep(0.05)
     second = world.run()
     tally.add("faults")
-    tally.same(1, second.status, second.words)
-    assert f"running already (pid {first.pid} on " in second.words
+    tally.same(1, second.status, second.detail)
+    assert f"running already (pid {first.pid} on " in second.detail
     asked = len(scripted_lrs.requests)
     first.send(signal.SIGKILL)
     first.wait()
     third = world.run()
-    tally.same(0, third.status, f"a dead run's lock is taken over: {third.words}")
+    tally.same(0, third.status, f"a dead run's lock is taken over: {third.detail}")
     tally.same(30, len(scripted_lrs.statements), "all is there")
     assert len(scripted_lrs.requests) > asked
 
@@ -136,13 +136,13 @@ def test_what_was_done_is_known_whatever_it_is_called_now(
     change(world.logs)
     ran = world.run()
     tally.add("faults")
-    tally.same(0, ran.status, ran.words)
+    tally.same(0, ran.status, ran.detail)
     new = 0 if change in (rename, compress) else 5
     tally.same(30 + new, len(scripted_lrs.statements), change.__name__)
     # The batch that a kill fell upon may come twice; nothing else.
     assert scripted_lrs.repeated <= (6 if midway else 0)
     last = world.run()
-    assert last.out.startswith("Nothing new"), last.words
+    assert last.out.startswith("Nothing new"), last.detail
 
 
 def test_an_object_that_is_gone_or_another_is_accounted_for(world: World) -> None:
@@ -151,11 +151,11 @@ def test_an_object_that_is_gone_or_another_is_accounted_for(world: World) -> Non
     write_log(world.logs / "tracking.log", Mix(good=7), names=["pause_video"], seed=31)
     ran = world.run()
     tally.add("faults")
-    tally.same(3, ran.status, ran.words)
-    assert "deleted, or replaced by another log" in ran.words
+    tally.same(3, ran.status, ran.detail)
+    assert "deleted, or replaced by another log" in ran.detail
     check_sums(world.result())
     again = world.run()
-    tally.same(0, again.status, again.words)
+    tally.same(0, again.status, again.detail)
     verbs = [json.loads(line)["verb"]["display"]["en"] for line in world.statements()]
     assert verbs.count("paused") == 7
 
@@ -164,7 +164,7 @@ def test_status_changes_nothing(world: World) -> None:
     stop_midway(world)
     files = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
     ran = world.run("status")
-    tally.same(0, ran.status, ran.words)
+    tally.same(0, ran.status, ran.detail)
     assert "NOT finished" in ran.out
     after = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
     tally.same(files, after, "files after status")

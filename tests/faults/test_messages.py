@@ -124,9 +124,9 @@ class Stage:
     def run(self, command: str = "run", **more: Any) -> str:
         """What the job says; it must not end well."""
         ran = self.world.run(command, **{"lrs_max_wait_secs": 0.5, **more})
-        assert ran.status in (1, 4), ran.words
-        assert "Traceback" not in ran.words or "steps" in more
-        return ran.words
+        assert ran.status in (1, 4), ran.detail
+        assert "Traceback" not in ran.detail or "steps" in more
+        return ran.detail
 
     def stopped(self) -> None:
         """Leave a plan unfinished."""
@@ -214,7 +214,7 @@ def bad_letters(stage: Stage, command: str, **more: Any) -> str:
 def in_workers(body: Callable[[Channel], None]) -> str:
     pool = Pool(1, body, Progress(1))
     pool.run([Segment(1, 1, "tracking.log", 0, 1, 1)], 1)
-    return str(pool.halted)
+    return str(pool.aborted)
 
 
 def killed(channel: Channel) -> None:
@@ -402,13 +402,13 @@ def test_what_is_triggered_elsewhere_is(where: str) -> None:
 
 
 def test_a_file_that_is_no_config_is_said(world: World) -> None:
-    for content, words in ((b"{", "the file is not JSON"), (b"\xff", "it is not UTF-8"), (None, "No such file")):
+    for content, detail in ((b"{", "the file is not JSON"), (b"\xff", "it is not UTF-8"), (None, "No such file")):
         path = world.folder / "config.json"
         path.unlink(missing_ok=True)
         if content is not None:
             path.write_bytes(content)
         done = job_alone("run", "--config", str(path))
-        assert words in done
+        assert detail in done
         assert ALLOWED in done
 
 

@@ -21,16 +21,16 @@ from tests.faults import tally
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
 from tutor_transform_logs.lms_job.ledger.ledger import Ledger
-from tutor_transform_logs.lms_job.model.delivery import Made, Outcome, Parcel
+from tutor_transform_logs.lms_job.model.delivery import Outcome, OutgoingStatement, SourcedStatement
 from tutor_transform_logs.lms_job.model.records import Event, Statement
 from tutor_transform_logs.lms_job.plan.planner import make_plan
 from tutor_transform_logs.lms_job.report.report import make_report
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
-from tutor_transform_logs.lms_job.util.errors import OutOfReach
+from tutor_transform_logs.lms_job.util.errors import Unavailable
 from tutor_transform_logs.lms_job.util.signals import Interruptions
 from tutor_transform_logs.lms_job.work.progress import Progress
 from tutor_transform_logs.lms_job.work.throttle import Pace
-from tutor_transform_logs.lms_job.work.worker import Tools, Worker
+from tutor_transform_logs.lms_job.work.worker import Worker, WorkerContext
 
 EXAMPLES = 1500 if tally.LONG else 150
 
@@ -59,16 +59,16 @@ class Box:
         self.batches: dict[str, list[str]] = {}
         self.room = 0
 
-    def route(self, made: Made) -> bytes:
+    def route(self, made: SourcedStatement) -> bytes:
         return made.statement.body
 
-    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         if self.room <= 0:
-            raise OutOfReach("the box is full")
+            raise Unavailable("the box is full")
         self.room -= 1
         # As a file has it: the same batch again is the same file again.
-        self.batches[batch_name] = [parcel.id for parcel in parcels]
-        return Outcome(stored=len(parcels))
+        self.batches[batch_name] = [statement.id for statement in outgoing]
+        return Outcome(stored=len(outgoing))
 
 
 class Scene:
@@ -154,14 +154,14 @@ class Scene:
                 return
             progress = Progress(0)
             echo: Any = Echo()
-            tools = Tools(
+            tools = WorkerContext(
                 self.source, self.ledger, echo, [self.box], StatementLogger("xapi", False), progress, Pace(0, 0),
                 Interruptions(),
             )  # fmt: skip
             worker = Worker(self.config, plan, tools)
             worker.work(plan.segments)
             result = make_report(self.config, plan, self.ledger, [self.box], {}, worker.stopped, None)
-            assert not result.differences
+            assert not result.accounting_errors
             if worker.stopped or before is None or before.finished:
                 return
 

@@ -51,7 +51,7 @@ def run_with_kills(world: World, undisturbed_secs: float) -> None:
         process = world.start()
         if kills >= KILLS:
             ran = process.wait()
-            tally.same(0, ran.status, ran.words)
+            tally.same(0, ran.status, ran.detail)
             return
         while kills < KILLS and not process.ended(dice.uniform(0.05, max(0.2, undisturbed_secs / 4))):
             kill_somebody(process, dice)
@@ -66,7 +66,7 @@ def run_with_kills(world: World, undisturbed_secs: float) -> None:
 def timed(world: World) -> float:
     began = time.monotonic()
     ran = world.run()
-    assert ran.status == 0, ran.words
+    assert ran.status == 0, ran.detail
     return time.monotonic() - began
 
 

@@ -42,13 +42,13 @@ def test_leaves_in_time(
     process.send(number)
     tally.add("signals")
     ran = process.wait(timeout_secs=15)
-    tally.same(4, ran.status, f"{doing}: {ran.words}")
+    tally.same(4, ran.status, f"{doing}: {ran.detail}")
     assert time.monotonic() - began < 10
-    assert "Interrupted" in ran.words
-    assert "Traceback" not in ran.words
+    assert "Interrupted" in ran.detail
+    assert "Traceback" not in ran.detail
     scripted_lrs.script = []
     again = world.run()
-    tally.same(0, again.status, again.words)
+    tally.same(0, again.status, again.detail)
     tally.same(GOOD, len(scripted_lrs.statements), doing)
 
 
@@ -82,13 +82,13 @@ def test_leaves_in_time_a_store_that_hangs(world: World, nanio_bucket: Bucket, w
         process.send(signal.SIGTERM)
         tally.add("signals")
         ran = process.wait(timeout_secs=20)
-        tally.same(4, ran.status, f"{what}: {ran.words}")
+        tally.same(4, ran.status, f"{what}: {ran.detail}")
         assert time.monotonic() - began < 10
-        assert "Interrupted" in ran.words
-        assert "Traceback" not in ran.words
+        assert "Interrupted" in ran.detail
+        assert "Traceback" not in ran.detail
     world.settings = there
     again = world.run()
-    tally.same(0, again.status, again.words)
+    tally.same(0, again.status, again.detail)
     if role != "destination":
         tally.same(GOOD, len(world.statements()), what)
 
@@ -121,12 +121,12 @@ def test_at_any_step_the_next_run_goes_on(new_world: Callable[[str], World]) -> 
         write_logs(world.logs)
         ran = world.run(steps={"label": label, "number": occurrence, "signal": "SIGTERM"})
         tally.add("signals")
-        assert "Traceback" not in ran.words, f"{label}: {ran.words}"
+        assert "Traceback" not in ran.detail, f"{label}: {ran.detail}"
         if label in AT or ran.status != 0:
-            tally.same(4, ran.status, f"{label} {occurrence}: {ran.words}")
-            assert "Interrupted (SIGTERM)." in ran.words
+            tally.same(4, ran.status, f"{label} {occurrence}: {ran.detail}")
+            assert "Interrupted (SIGTERM)." in ran.detail
         again = world.run()
-        tally.same(0, again.status, f"{label} {occurrence}: {again.words}")
+        tally.same(0, again.status, f"{label} {occurrence}: {again.detail}")
         tally.same(expected, world.outcome(), f"SIGTERM at {label} {occurrence}")
 
 

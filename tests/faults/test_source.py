@@ -114,7 +114,7 @@ def stored(world: World, nanio_bucket: Bucket) -> World:
 
 def expected_of(world: World) -> list[bytes]:
     ran = world.run()
-    assert ran.status == 0, ran.words
+    assert ran.status == 0, ran.detail
     statements = world.statements()
     for path in world.outputs_on_disk():
         path.unlink()
@@ -133,7 +133,7 @@ def test_cut_at_random_bytes(stored: World, nanio_bucket: Bucket) -> None:
         in_the_way(stored, bucket)
         ran = stored.run(restart=True, lrs_max_wait_secs=120)
     tally.add("faults", proxy.faults)
-    tally.same(0, ran.status, ran.words)
+    tally.same(0, ran.status, ran.detail)
     assert proxy.faults >= 8
     check_sums(stored.result())
     tally.same(expected, stored.statements(), "what was read through a line that breaks")
@@ -153,7 +153,7 @@ def test_a_listing_that_fails_is_made_again(stored: World, nanio_bucket: Bucket,
         in_the_way(stored, bucket)
         ran = stored.run(restart=True)
     tally.add("faults", proxy.faults)
-    tally.same((0, 2), (ran.status, proxy.faults), ran.words)
+    tally.same((0, 2), (ran.status, proxy.faults), ran.detail)
     tally.same(expected, stored.statements(), "after a listing that failed")
 
 
@@ -175,10 +175,10 @@ def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: Wo
         expired = False
         again = stored.run()
     tally.add("faults", proxy.faults)
-    tally.same(1, ran.status, ran.words)
-    assert "refuses the credentials" in ran.words
-    assert "Traceback" not in ran.words
+    tally.same(1, ran.status, ran.detail)
+    assert "refuses the credentials" in ran.detail
+    assert "Traceback" not in ran.detail
     assert 0 < lines < 1040
-    tally.same(0, again.status, again.words)
+    tally.same(0, again.status, again.detail)
     check_sums(stored.result())
     tally.same(expected, stored.statements(), "after new credentials")

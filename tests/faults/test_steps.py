@@ -79,7 +79,7 @@ def steps_of(world: World, named: Iterable[str], **more: Any) -> list[str]:
     """Run undisturbed; gives the labels of all the steps passed."""
     trace = world.folder / "trace"
     ran = world.run(steps={"trace": str(trace)}, **more)
-    assert ran.status == 0, ran.words
+    assert ran.status == 0, ran.detail
     check_sums(world.result())
     labels = trace.read_text().splitlines()
     assert set(named) <= set(labels), f"these steps are gone: {set(named) - set(labels)}"
@@ -96,9 +96,9 @@ def chosen(labels: list[str], named: Iterable[str], every: bool = False) -> Iter
 def kill_and_run_again(world: World, label: str, number: int, **more: Any) -> None:
     killed = world.run(steps={"label": label, "number": number}, **more)
     tally.add("kills")
-    tally.same(-9, killed.status, f"not killed at {label} {number}: {killed.words}")
+    tally.same(-9, killed.status, f"not killed at {label} {number}: {killed.detail}")
     again = world.run(**more)
-    tally.same(0, again.status, f"killed at {label} {number}, then: {again.words}")
+    tally.same(0, again.status, f"killed at {label} {number}, then: {again.detail}")
 
 
 @pytest.mark.parametrize(("layout", "compression", "named"), [("single", "none", FILES), ("batches", "gzip", BATCHES)])
@@ -176,7 +176,7 @@ def test_retry(new_world: NewWorld, scripted_lrs: ScriptedLrs) -> None:
         scripted_lrs.refused = refused
         world = with_dead_letters(name)
         ran = world.run()
-        assert ran.status == 3, ran.words
+        assert ran.status == 3, ran.detail
         assert len(scripted_lrs.statements) == 17
         scripted_lrs.refused = {}
         return world
@@ -210,7 +210,7 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on(new_world: NewWorld) ->
             ran = world.run(workers=2)
         else:
             assert "was killed by SIGKILL" in ran.err
-        tally.same(0, ran.status, ran.words)
+        tally.same(0, ran.status, ran.detail)
         tally.same(expected, world.outcome(), f"a worker killed at {label}")
 
 

@@ -39,7 +39,7 @@ def write(world: World, mix: Mix, name: str = "tracking.log", **more: Any) -> Pa
 
 def done(world: World, **more: Any) -> None:
     ran = world.run(**more)
-    assert ran.status == 0, ran.words
+    assert ran.status == 0, ran.detail
 
 
 def table(ran: Ran) -> dict[str, int]:
@@ -53,7 +53,7 @@ def verified(world: World, status: int, expected: dict[str, int], **more: Any) -
     """Verify; see that it ends with this status and this table."""
     ran = world.run("verify", **more)
     tally.add("faults")
-    tally.same((status, expected), (ran.status, table(ran)), ran.words)
+    tally.same((status, expected), (ran.status, table(ran)), ran.detail)
     return ran
 
 
@@ -117,7 +117,7 @@ def test_in_ralph(world: World, lrs: Lrs) -> None:
     verified(world, 3, ill, verify_sample=10_000)
 
     repaired = world.run("verify", repair=True)
-    assert repaired.status == 3, repaired.words
+    assert repaired.status == 3, repaired.detail
     assert "Repaired: 7 missing statements sent again." in repaired.out
     assert {one["id"] for one in lrs.statements()} == set(held)
     [other] = [one for one in lrs.statements() if one["id"] == altered["id"]]
@@ -144,7 +144,7 @@ def test_in_an_lrs_by_the_book(world: World, scripted_lrs: ScriptedLrs) -> None:
     assert all(request.method == "GET" for request in scripted_lrs.requests[asked:])
     scripted_lrs.refused = {}
     repaired = world.run("verify", repair=True)
-    assert repaired.status == 0, repaired.words
+    assert repaired.status == 0, repaired.detail
     assert lost in scripted_lrs.statements
     assert refused not in scripted_lrs.statements
 
@@ -159,13 +159,13 @@ def test_one_lrs_away_and_one_that_may_not_be_read(world: World, scripted_lrs: S
         (1, Answer(200, "<html>", headers={"Content-Type": "text/html"}), "not with statements"),
         (1, Answer(302, headers={"Location": "https://elsewhere.example.org/"}), "set that URL instead"),
     ]
-    for status, answer, words in ends:
+    for status, answer, detail in ends:
         scripted_lrs.script = [answer] * 50
         ran = world.run("verify", lrs_max_wait_secs=1)
         tally.add("faults")
-        tally.same(status, ran.status, ran.words)
+        tally.same(status, ran.status, ran.detail)
         assert "stopped: " in ran.out
-        assert words in ran.out
+        assert detail in ran.out
         assert "  there                    30\n" in ran.out
 
 
@@ -231,14 +231,14 @@ def test_lost_and_damaged_batches(world: World, nanio_bucket: Bucket, where: str
         nanio_bucket.store.client().delete_object(Bucket=nanio_bucket.name, Key=first_key)
         nanio_bucket.put(second_key, nanio_bucket.get(second_key)[:-200])
     bad = world.run("verify")
-    tally.same(3, bad.status, bad.words)
+    tally.same(3, bad.status, bad.detail)
     assert "  lost: " in bad.out
     assert "  damaged after " in bad.out
     assert "Lost and damaged files can be made anew, with everything else, by --restart." in bad.out
     lost = table(bad)["missing"]
     assert lost > 18
     repaired = world.run("verify", repair=True)
-    assert f"Repaired: {lost} missing statements sent again." in repaired.out, repaired.words
+    assert f"Repaired: {lost} missing statements sent again." in repaired.out, repaired.detail
     # The files are as they were: what was in them is in another one now.
     verified(world, 3, {"there": MADE, "missing": 0})
 
@@ -273,9 +273,9 @@ def test_an_unfinished_run_is_verified_as_far_as_it_came(world: World) -> None:
     part.unlink()
     verified(world, 3, {"there": 18, "missing": 6})
     refused = world.run("verify", repair=True)
-    tally.same(1, refused.status, refused.words)
+    tally.same(1, refused.status, refused.detail)
     assert "run it again without --repair first" in refused.err
-    assert "Traceback" not in ran.words + refused.words
+    assert "Traceback" not in ran.detail + refused.detail
 
 
 def test_a_killed_repair_is_taken_up(new_world: Callable[[str], World], new_lrs: Callable[[], Lrs]) -> None:
@@ -289,9 +289,9 @@ def test_a_killed_repair_is_taken_up(new_world: Callable[[str], World], new_lrs:
         lrs.lose([one["id"] for one in lrs.statements()][::3])
         killed = world.run("verify", repair=True, steps={"label": label, "number": 1})
         tally.add("kills")
-        tally.same(-9, killed.status, f"not killed at {label}: {killed.words}")
+        tally.same(-9, killed.status, f"not killed at {label}: {killed.detail}")
         again = world.run("verify", repair=True)
-        tally.same(0, again.status, f"{label}: {again.words}")
+        tally.same(0, again.status, f"{label}: {again.detail}")
         tally.same(30, lrs.count(), label)
         assert not list(world.folder.rglob("missing.jsonl"))
 
@@ -305,19 +305,19 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_can_not_be_verified_is_said(world: World, scripted_lrs: ScriptedLrs, name: str) -> None:
-    more, words = REFUSALS[name]
+    more, detail = REFUSALS[name]
     write(world, Mix(good=3))
     world.to_lrs({"url": scripted_lrs.url})
     ran = world.run("verify", **more)
-    tally.same((1, ""), (ran.status, ran.out), ran.words)
-    assert words in ran.err
+    tally.same((1, ""), (ran.status, ran.out), ran.detail)
+    assert detail in ran.err
     assert len(ran.err.splitlines()) == 1
     assert scripted_lrs.requests == []
 
 
 def test_caliper_without_stable_ids_can_not_be_verified(world: World) -> None:
     ran = world.run("verify", transformer_type="caliper", caliper_stable_ids=False)
-    tally.same(1, ran.status, ran.words)
+    tally.same(1, ran.status, ran.detail)
     assert "CALIPER_STABLE_IDS" in ran.err
 
 

@@ -35,7 +35,7 @@ class Ran:
     err: str
 
     @property
-    def words(self) -> str:
+    def detail(self) -> str:
         """All that it said."""
         return self.out + self.err
 
@@ -266,9 +266,9 @@ def check_sums(result: Mapping[str, Any]) -> None:
     outcomes = sum(count for name, count in lines.items() if name != "lines")
     tally.same(lines["lines"], outcomes, f"lines do not add up: {lines}")
     for one in result["destinations"]:
-        got = one["stored"] + one["already_there"] + one["rejected"]
+        got = one["stored"] + one["duplicates"] + one["rejected"]
         tally.same(one["made"], got, f"statements do not add up: {one}")
-    tally.same([], result["differences"], "the job itself found differences")
+    tally.same([], result["accounting_errors"], "the job itself found differences")
 
 
 def unpacked(content: bytes) -> bytes:

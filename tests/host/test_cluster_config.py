@@ -72,7 +72,7 @@ def test_a_claim_is_for_all_that_is_local() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "detail"),
     [
         ({}, ["TRANSFORM_LOGS_SOURCE_PROVIDER", "TRANSFORM_LOGS_K8S_DATA_CLAIM"]),
         (
@@ -86,11 +86,11 @@ def test_a_claim_is_for_all_that_is_local() -> None:
     ],
     ids=["source", "destination", "ledger"],
 )
-def test_local_without_a_claim_is_refused(values: dict[str, Any], words: list[str]) -> None:
+def test_local_without_a_claim_is_refused(values: dict[str, Any], detail: list[str]) -> None:
     with pytest.raises(job_config.SettingError) as error:
         checked(values)
     assert "\n" not in str(error.value)
-    assert [word for word in words if word not in str(error.value)] == []
+    assert [word for word in detail if word not in str(error.value)] == []
 
 
 def test_a_rehearsal_needs_no_volume_for_a_destination_that_it_leaves_alone() -> None:

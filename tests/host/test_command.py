@@ -117,11 +117,11 @@ def test_the_permissions_do_not_depend_on_the_umask(tutor: Tutor, umask: str) ->
     assert Tutor(wrapper, tutor.root, tutor.environ).replay().job["modes"] == [0o644, 0o755, 0o700]
 
 
-@pytest.mark.parametrize(("status", "words"), [(3, "rejected"), (4, "Run the same command again")])
-def test_it_ends_with_the_jobs_own_status(each_tutor: Tutor, status: int, words: str) -> None:
+@pytest.mark.parametrize(("status", "detail"), [(3, "rejected"), (4, "Run the same command again")])
+def test_it_ends_with_the_jobs_own_status(each_tutor: Tutor, status: int, detail: str) -> None:
     done = each_tutor.replay(JOB_STATUS=str(status))
     assert done.status == status, done.output
-    assert words in done.output
+    assert detail in done.output
     assert "Traceback" not in done.output
 
 
@@ -143,7 +143,7 @@ MINIO = (
 )
 
 
-def words(options: dict[str, str]) -> list[str]:
+def detail(options: dict[str, str]) -> list[str]:
     return [word for option in options.items() for word in option]
 
 
@@ -194,7 +194,7 @@ def words(options: dict[str, str]) -> list[str]:
 def test_the_documents_command_lines_work_unchanged(
     tutor: Tutor, options: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    done = tutor.replay(*words(options))
+    done = tutor.replay(*detail(options))
     assert done.status == 0, done.output
     assert {key: done.config[key] for key in expected} == expected
     if "minio secret" in str(options):

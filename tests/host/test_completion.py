@@ -15,9 +15,9 @@ COMMAND = "tutor local do transform-tracking-logs"
 
 def completed(tutor: Tutor, shell: str, typed: str) -> list[str]:
     """What the last word of ``typed`` can become, by what the shell's own script would ask."""
-    words = typed.split(" ")
+    detail = typed.split(" ")
     # fish gives the word to complete, the others its number.
-    last = words[-1] if shell == "fish" else str(len(words) - 1)
+    last = detail[-1] if shell == "fish" else str(len(detail) - 1)
     said = tutor(_TUTOR_COMPLETE=f"{shell}_complete", COMP_WORDS=typed, COMP_CWORD=last).output.splitlines()
     if shell == "zsh":
         return said[1::3]  # kind, value, help

@@ -93,7 +93,7 @@ def test_the_documents_minio_prefix_loses_its_slash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "detail"),
     [
         (
             {"source_provider": "MINO"},
@@ -119,14 +119,14 @@ def test_the_documents_minio_prefix_loses_its_slash() -> None:
         ({"transformer_type": "xAPI"}, ['TRANSFORMER_TYPE (--transformer-type): "xAPI"', "xapi or caliper"]),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(values: dict[str, Any], words: list[str]) -> None:
+def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(values: dict[str, Any], detail: list[str]) -> None:
     with pytest.raises(job_config.SettingError) as caught:
         job_config.check(values)
     message = str(caught.value.args[0])
     assert message.startswith("TRANSFORM_LOGS_")
     assert "\n" not in message
     assert "; allowed: " in message
-    assert [word for word in words if word not in message] == [], message
+    assert [word for word in detail if word not in message] == [], message
 
 
 @pytest.mark.parametrize("text", ['{"secret": "hush', "[1]", '"hush"'])

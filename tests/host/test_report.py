@@ -89,17 +89,17 @@ def test_without_a_report_it_says_how_to_get_one(tutor: Tutor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "detail"),
     [
         ({"KEY": "/mnt/elsewhere"}, ["/mnt/elsewhere/transform-logs", "not below /openedx/data", "report.html"]),
         ({"PROVIDER": "MINIO", "CONTAINER": "books", "PREFIX": "x/"}, ["s3://books/x/", "x/<job>/<plan>/report.html"]),
         ({"KEY": "/openedx/data/../../etc"}, [".."]),
     ],
 )
-def test_a_ledger_that_is_not_here_is_told(tutor: Tutor, settings: dict[str, str], words: list[str]) -> None:
+def test_a_ledger_that_is_not_here_is_told(tutor: Tutor, settings: dict[str, str], detail: list[str]) -> None:
     tutor.save(**{f"TRANSFORM_LOGS_LEDGER_{name}": value for name, value in settings.items()})
     error = tutor("transform-logs", "report").error
-    assert all(word in error for word in words)
+    assert all(word in error for word in detail)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"reported": 5}', '{"lines": {}, "reasons": 3}'])

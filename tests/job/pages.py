@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from tutor_transform_logs.lms_job.config.schema import JobConfig, load
-from tutor_transform_logs.lms_job.model.activity import History
+from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
@@ -24,22 +24,22 @@ def job_config(**values: Any) -> JobConfig:
     return load({"destination_provider": "LOCAL", "destination_container": "out", **values})
 
 
-def result(objects: Sequence[ObjectResult], history: History, **values: Any) -> Result:
+def result(objects: Sequence[ObjectResult], activity: Activity, **values: Any) -> Result:
     """A result of these objects, to one destination that has got everything."""
     counts = Counts()
     for one in objects:
         counts.add(one.counts)
     plan = Plan(1, BEGUN, (), (), (), OutputFormat.of(job_config()))
     destination = DestinationResult("lrs-0", "https://lrs.example.com/xAPI/statements", counts, done=True)
-    made = Result(plan, "3f2a9c41d0be", counts, history, [destination], list(objects), [], [], reported=BEGUN + 9000)
+    made = Result(plan, "3f2a9c41d0be", counts, activity, [destination], list(objects), [], [], reported=BEGUN + 9000)
     for name, value in values.items():
         setattr(made, name, value)
     return made
 
 
-def big_history(days: int, names: Sequence[str]) -> History:
+def big_history(days: int, names: Sequence[str]) -> Activity:
     """Terms and holidays, weekdays and weekends, some failures, and a run that was stopped once."""
-    history = History()
+    activity = Activity()
     missing = {start + offset for start, length in GAPS for offset in range(length)}
     for number in range(days):
         day = FIRST + timedelta(number)
@@ -48,19 +48,19 @@ def big_history(days: int, names: Sequence[str]) -> History:
         busy = (120 + (number * 37) % 80) // (4 if day.weekday() >= 5 else 1)
         for place in range(busy):
             name = names[(place * place + number) % len(names)]
-            history.transformed(name, f"{day}T10:00:00+00:00", 1)
+            activity.transformed(name, f"{day}T10:00:00+00:00", 1)
         for place in range(number % 9):
-            history.failed(names[place % len(names)], f"{day}T10:00:00+00:00")
+            activity.failed(names[place % len(names)], f"{day}T10:00:00+00:00")
     for number in range(400):
         at = BEGUN + number * 10 + (5000 if number > 250 else 0)
-        history.worked(at, 9.0, 60_000 + (number * 7919) % 25_000, 20_000)
-    return history
+        activity.worked(at, 9.0, 60_000 + (number * 7919) % 25_000, 20_000)
+    return activity
 
 
 def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLetter]]]:
     """A run of some hours over the logs of ``days`` days, and its examples."""
     names = ["play_video", "problem_check", *(f"edx.course.tool_{n}.accessed" for n in range(18))]
-    history = big_history(days, names)
+    activity = big_history(days, names)
     objects = []
     for number in range(24):
         own = big_history(days, names[:1])
@@ -72,14 +72,14 @@ def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLette
         objects.append(ObjectResult(name, 38_000_000 + number * 1_000_000, lines, own, done=True))
     objects[3].notes.append("the gzip stream ends early")
     line = b'{"name": "play_video", "username": "ann", "event": "{\\"id\\": \\"i4x\\"}", "context": {"user_id": null}}'
-    name, words = objects[0].name, "User with username ann does not exist."
+    name, detail = objects[0].name, "User with username ann does not exist."
     examples = {
         "unknown_user": [
-            DeadLetter(name, 123456 * n, 789 * n, "transform", "unknown_user", words, "play_video", line)
+            DeadLetter(name, 123456 * n, 789 * n, "transform", "unknown_user", detail, "play_video", line)
             for n in (1, 2, 3)
         ],
         "no_json": [
             DeadLetter(name, 5, 1, "parse", "no_json", "no JSON object in the line", "", b'ann {"username": "ann'),
         ],
     }
-    return result(objects, history, dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl"), examples
+    return result(objects, activity, dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl"), examples

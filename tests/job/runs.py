@@ -109,8 +109,8 @@ def assert_accounted(run: JobRun, expected: Expected, *, status: int = 0) -> dic
     assert result["reasons"].get("unknown_course", 0) == expected.count("unknown_course")
     for one in result["destinations"]:
         assert one["made"] + one["not_routed"] == expected.statements
-        assert one["made"] == one["stored"] + one["already_there"] + one["rejected"]
-    assert result["differences"] == []
+        assert one["made"] == one["stored"] + one["duplicates"] + one["rejected"]
+    assert result["accounting_errors"] == []
     assert result["done"]
     assert result["status"] == status
     assert sum(result["reasons"].values()) == len(run.dead_letters())
@@ -119,12 +119,12 @@ def assert_accounted(run: JobRun, expected: Expected, *, status: int = 0) -> dic
     return result
 
 
-def assert_refused(run: JobRun, *words: str, secrets: Iterable[str] = ()) -> None:
-    """The run ended with status 1 and one clear line that holds ``words``."""
+def assert_refused(run: JobRun, *detail: str, secrets: Iterable[str] = ()) -> None:
+    """The run ended with status 1 and one clear line that holds ``detail``."""
     assert run.status == 1, run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
     [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(("20", "  ", "Listing "))]
-    for word in words:
+    for word in detail:
         assert word in line
     assert run.stdout == ""
     for secret in secrets:

@@ -60,12 +60,12 @@ def facts(made: Sequence[Batch]) -> dict[str, Any]:
     return {
         "made": [(one.statement.id, one.statement.body, one.line.offset) for batch in made for one in batch.made],
         "letters": [
-            (letter.offset, letter.stage, letter.reason, letter.words, letter.event, letter.raw)
+            (letter.offset, letter.stage, letter.reason, letter.detail, letter.event, letter.raw)
             for batch in made
             for letter in batch.letters
         ],
         "counts": total(batch.counts for batch in made).to_json(),
-        "end": (made[-1].end, made[-1].resume_at, made[-1].ends_open),
+        "end": (made[-1].end, made[-1].resume_at, made[-1].unterminated),
     }
 
 
@@ -162,7 +162,7 @@ def goes_on_in_the_same_batches(xapi: Transformer, stop: int, chunk: int) -> Non
 def test_a_line_end_that_came_later_belongs_to_the_line_before(xapi: Transformer) -> None:
     """The last line was whole, but without its newline, when it was done."""
     grown = CONTENT + b"\n" + CONTENT[STARTS[2] : STARTS[4]]
-    later = segment(len(CONTENT), len(grown), after_open_line=True)
+    later = segment(len(CONTENT), len(grown), after_unterminated_line=True)
     made = list(batches(Memory(grown, 100), xapi, later, (len(CONTENT), len(STARTS) + 1), [], ROOMY))
     counts = total(batch.counts for batch in made)
     assert (counts.lines, counts.blank) == (2, 0)

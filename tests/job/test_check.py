@@ -25,7 +25,7 @@ from tutor_transform_logs.lms_job.check.check import Check
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.lock import local_lock
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
-from tutor_transform_logs.lms_job.util.errors import Refused
+from tutor_transform_logs.lms_job.util.errors import PermanentError
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=3, type_error=1)
 
@@ -61,8 +61,8 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def has(texts: list[str], *words: str) -> bool:
-    return any(all(word in text for word in words) for text in texts)
+def has(texts: list[str], *detail: str) -> bool:
+    return any(all(word in text for word in detail) for text in texts)
 
 
 def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: Site, lrs: Lrs) -> None:
@@ -173,7 +173,7 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "detail"),
     [
         (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is no LRS. Check its URL."),
         (Answer(403), "refuses the credentials (403): check this LRS's user and password."),
@@ -183,13 +183,13 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
 )
 def test_what_an_lrs_may_answer(
-    scripted_lrs: ScriptedLrs, answer: Answer, words: str, capsys: pytest.CaptureFixture[str]
+    scripted_lrs: ScriptedLrs, answer: Answer, detail: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted_lrs.script = [answer]
     check = Check(load({"lrs_endpoints": [{"url": scripted_lrs.url}]}))
     check.look_at_destination(has_database=False)
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith(f"PROBLEM {scripted_lrs.url} {words}")
+    assert said.startswith(f"PROBLEM {scripted_lrs.url} {detail}")
 
 
 def test_filters_are_rehearsed_and_odd_objects_are_told(site: Site) -> None:
@@ -268,7 +268,7 @@ def test_a_directory_that_the_jobs_user_cannot_write_to(monkeypatch: pytest.Monk
 
     assert LocalStorage(str(tmp_path / "a/b")).check_writable("x/y")
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(Refused, match=r"can't be written by the job's user .* Change the directory's owner\."):
+    with pytest.raises(PermanentError, match=r"can't be written by the job's user .* Change the directory's owner\."):
         LocalStorage(str(tmp_path / "a/b")).check_writable("x/y")
     assert asked == [tmp_path]
     assert list(tmp_path.iterdir()) == []
@@ -281,8 +281,8 @@ def test_it_fits_the_terminal(site: Site, columns: int, monkeypatch: pytest.Monk
     (site.logs / "tracking.log-20260101.gz").write_bytes(gzip.compress(b"x\n" * 10))
     run = site.run(site.source(), site.to_files(), command="check")
     # Paths and URLs are never broken.
-    words = [line for line in run.stdout.splitlines() if "/" not in line]
-    assert [line for line in words if len(line) > columns] == []
+    detail = [line for line in run.stdout.splitlines() if "/" not in line]
+    assert [line for line in detail if len(line) > columns] == []
 
 
 def test_programs_get_the_findings_as_json(site: Site) -> None:

@@ -41,9 +41,9 @@ def outcome(raw: bytes) -> Event | str:
     try:
         return parse(raw)
     except Unparsable as error:
-        reason, words = error.reason, error.words
+        reason, detail = error.reason, error.detail
     assert reason in REASONS
-    assert words
+    assert detail
     return reason
 
 

@@ -20,7 +20,7 @@ from tutor_transform_logs.demo import events, samples
 from tutor_transform_logs.lms_job.model.records import Line
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.read.lines import split_lines
-from tutor_transform_logs.lms_job.read.prefilter import Gap, Skip, split
+from tutor_transform_logs.lms_job.read.prefilter import Skip, SkippedLines, split
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -136,7 +136,7 @@ def test_a_trackers_line_is_told_as_by_the_full_parse(lines: list[bytes], at_onc
     content = b"".join(line + b"\n" for line in lines)
     passed: set[int] = set()
     for one in split([content] if at_once else cut(content, range(0, len(content), 50)), 0, 1, 10_000, SKIP):
-        if isinstance(one, Gap):
+        if isinstance(one, SkippedLines):
             passed.update(range(one.number, one.number + one.lines))
     for number, line in enumerate(lines, 1):
         if number in passed:
@@ -159,7 +159,7 @@ def test_what_lacks_a_trackers_marks_is_parsed(line: bytes) -> None:
     usual = b'{"name": "/dashboard"' + MARKED.encode()
     found = list(split([b"\n".join([usual, line, usual, b""])], 0, 1, 10_000, SKIP))
     assert [one.raw for one in found if isinstance(one, Line)] == [line]
-    assert [one.lines for one in found if isinstance(one, Gap)] == [1, 1]
+    assert [one.lines for one in found if isinstance(one, SkippedLines)] == [1, 1]
 
 
 def test_a_page_view_that_was_cut_off_is_never_passed_over() -> None:
@@ -171,7 +171,7 @@ def test_a_page_view_that_was_cut_off_is_never_passed_over() -> None:
                 left = line.data[:-length]
                 if not left.endswith(b"}"):
                     found = list(split([left + b"\n"], 0, 1, 10_000, SKIP))
-                    assert not any(isinstance(one, Gap) for one in found)
+                    assert not any(isinstance(one, SkippedLines) for one in found)
 
 
 LINES = st.lists(st.sampled_from([PAGE, PAGE + b"\r", b'{"name": "play_video", "event": {}}', b"", b"\r"]), max_size=12)
@@ -189,9 +189,9 @@ def test_lines_and_gaps_are_the_lines(content: bytes, points: list[int], limit: 
     found: list[Line | None] = []
     at = offset
     for one in split(cut(content, points), offset, number, limit, SKIP):
-        assert (one.start if isinstance(one, Gap) else one.offset) == at
+        assert (one.start if isinstance(one, SkippedLines) else one.offset) == at
         assert one.number == number + len(found)
-        if isinstance(one, Gap):
+        if isinstance(one, SkippedLines):
             for end in one.ends():
                 raw = content[at - offset : end - offset]
                 assert raw.endswith(b"\n")
@@ -212,7 +212,7 @@ def test_lines_and_gaps_are_the_lines(content: bytes, points: list[int], limit: 
 )
 def test_a_gap_is_cut_between_lines(lines: list[bytes], count: int) -> None:
     ends = list(itertools.accumulate(len(line) + 1 for line in lines))
-    gap = Gap(100, 7, len(lines), b"x\n" + b"".join(line + b"\n" for line in lines) + b"y", 2, 2 + ends[-1])
+    gap = SkippedLines(100, 7, len(lines), b"x\n" + b"".join(line + b"\n" for line in lines) + b"y", 2, 2 + ends[-1])
     assert list(gap.ends()) == [100 + end for end in ends]
     first, rest = gap.cut(count)
     assert [*first.ends(), *(rest.ends() if rest else [])] == list(gap.ends())

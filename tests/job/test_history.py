@@ -20,10 +20,10 @@ from tutor_transform_logs.lms_job.model.activity import (
     MOST_SPANS,
     MOST_TYPES,
     NO_DAY,
-    History,
-    Tempo,
+    Activity,
+    Throughput,
     day_of,
-    total_history,
+    total_activity,
 )
 
 times = st.datetimes(min_value=datetime(2001, 1, 2), max_value=datetime(2098, 12, 30)).map(
@@ -34,28 +34,32 @@ works = st.lists(st.tuples(st.floats(0, 4e9), st.integers(0, 10**6), st.integers
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
-    history = History()
+def histories(draw: st.DrawFn) -> Activity:
+    activity = Activity()
     names = st.text("ab.", max_size=3)
     for name, moment, made in draw(st.lists(st.tuples(names, times, st.integers(0, 3)), max_size=30)):
         if made:
-            history.transformed(name, moment.isoformat(), made - 1)
+            activity.transformed(name, moment.isoformat(), made - 1)
         else:
-            history.failed(name, moment.isoformat())
+            activity.failed(name, moment.isoformat())
     for name in draw(st.lists(names, max_size=5)):
-        history.filtered(name)
+        activity.filtered(name)
     for at, lines, events in draw(works):
-        history.worked(at, 1.5, lines, events)
-    return history
+        activity.worked(at, 1.5, lines, events)
+    return activity
 
 
-def sums(history: History) -> list[Any]:
+def sums(activity: Activity) -> list[Any]:
     """All that must not change, however the counts are put together."""
 
     def columns(rows: Iterable[list[int]]) -> list[int]:
         return [sum(column) for column in zip(*rows, strict=True)]
 
-    return [columns(history.types.values()), columns(history.days.values()), columns(history.tempo.spans.values())]
+    return [
+        columns(activity.types.values()),
+        columns(activity.days.values()),
+        columns(activity.throughput.spans.values()),
+    ]
 
 
 @given(times, zones)
@@ -77,40 +81,40 @@ def test_a_time_at_the_end_of_time_is_no_error() -> None:
 
 
 @given(st.lists(histories(), max_size=4))
-def test_it_adds_up_in_any_order_and_through_the_ledger(parts: list[History]) -> None:
-    kept = [History.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
+def test_it_adds_up_in_any_order_and_through_the_ledger(parts: list[Activity]) -> None:
+    kept = [Activity.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
     assert kept == parts
-    whole = total_history(parts)
-    backwards = total_history(reversed(parts))
+    whole = total_activity(parts)
+    backwards = total_activity(reversed(parts))
     assert (whole.types, whole.days, sums(whole)) == (backwards.types, backwards.days, sums(backwards))
     assert sums(whole.bounded()) == sums(whole)
     assert whole.secs == pytest.approx(sum(part.secs for part in parts))
 
 
 def test_an_entry_stays_small_and_keeps_its_sums() -> None:
-    history = History()
+    activity = Activity()
     first = datetime(2001, 1, 1, tzinfo=timezone.utc)
     for number in range(20_000):
-        history.transformed(f"type {number}", (first + timedelta(days=number)).isoformat(), 1)
-        history.worked(number * 3600.0, 0.1, 2, 1)
-    bounded = history.bounded()
+        activity.transformed(f"type {number}", (first + timedelta(days=number)).isoformat(), 1)
+        activity.worked(number * 3600.0, 0.1, 2, 1)
+    bounded = activity.bounded()
     assert len(bounded.types) <= MOST_TYPES + 1
     assert len(bounded.days) <= MOST_DAYS
-    assert len(bounded.tempo.spans) <= MOST_SPANS
+    assert len(bounded.throughput.spans) <= MOST_SPANS
     assert len(json.dumps(bounded.to_json())) < 30_000
-    assert sums(bounded) == sums(history)
+    assert sums(bounded) == sums(activity)
 
 
 @given(works)
 def test_spans_are_whole_multiples_of_each_other(works: list[tuple[float, int, int]]) -> None:
-    tempo = Tempo()
+    throughput = Throughput()
     wanted: Counter[int] = Counter()
     for at, lines, events in works:
-        tempo.add(at, lines, events)
+        throughput.add(at, lines, events)
     for at, lines, _ in works:
-        wanted[int(at // tempo.span_secs)] += lines
-    assert {number: lines for number, (lines, _) in tempo.spans.items()} == dict(wanted)
-    assert len(tempo.spans) <= MOST_SPANS
+        wanted[int(at // throughput.span_secs)] += lines
+    assert {number: lines for number, (lines, _) in throughput.spans.items()} == dict(wanted)
+    assert len(throughput.spans) <= MOST_SPANS
 
 
 @pytest.mark.parametrize(
@@ -119,23 +123,23 @@ def test_spans_are_whole_multiples_of_each_other(works: list[tuple[float, int, i
         (("types",), []),
         (("types", "a"), [1, 2]),
         (("days", "2026-01-01"), [1, -2]),
-        (("tempo",), None),
-        (("tempo", "span_secs"), 30),
-        (("tempo", "spans"), {"x": [1, 1]}),
+        (("throughput",), None),
+        (("throughput", "span_secs"), 30),
+        (("throughput", "spans"), {"x": [1, 1]}),
         (("secs",), "1"),
         (("secs",), float("nan")),
     ],
 )
 def test_what_it_has_not_written_it_does_not_read(path: tuple[str, ...], value: object) -> None:
-    history = History()
-    history.transformed("a", "2026-01-01T00:00:00Z", 1)
-    values: Any = history.to_json()
+    activity = Activity()
+    activity.transformed("a", "2026-01-01T00:00:00Z", 1)
+    values: Any = activity.to_json()
     at = values
     for name in path[:-1]:
         at = at[name]
     at[path[-1]] = value
     with pytest.raises((KeyError, TypeError, ValueError)):
-        History.from_json(values)
+        Activity.from_json(values)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -145,15 +149,15 @@ def test_a_run_counts_its_events_once_whoever_did_them(site: Site, workers: int)
     assert run.status == 0, run.stderr
     assert run.ledger is not None
     entries = [json.loads(path.read_text()) for path in run.ledger.glob("*/0001/*.files.json")]
-    history = total_history(History.from_json(entry["history"]) for entry in entries)
-    transformed, failed, filtered = (sum(column) for column in zip(*history.types.values(), strict=True))
+    activity = total_activity(Activity.from_json(entry["activity"]) for entry in entries)
+    transformed, failed, filtered = (sum(column) for column in zip(*activity.types.values(), strict=True))
     expected = log.xapi
     assert (transformed, filtered) == (expected.count("transformed"), 0)
     assert failed == expected.untransformable + expected.count("no_transformer")
-    made, lost = (sum(column) for column in zip(*history.days.values(), strict=True))
+    made, lost = (sum(column) for column in zip(*activity.days.values(), strict=True))
     assert (made, lost) == (expected.statements, failed)
-    assert set(history.days) == {"2026-02-01"}
-    lines, events = (sum(column) for column in zip(*history.tempo.spans.values(), strict=True))
+    assert set(activity.days) == {"2026-02-01"}
+    lines, events = (sum(column) for column in zip(*activity.throughput.spans.values(), strict=True))
     assert (lines, events) == (expected.lines, transformed + failed)
-    assert history.secs > 0
+    assert activity.secs > 0
     assert newest(run.ledger, "result.json") is not None

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
-from tutor_transform_logs.lms_job.model.delivery import Made
+from tutor_transform_logs.lms_job.model.delivery import SourcedStatement
 from tutor_transform_logs.lms_job.model.records import Event, Line, Statement
 
 MADE = [
-    Made(Statement(str(number), f'{{"id": "{number}"}}'.encode()), Event("x", {}), Line(0, 0, number, b""), None)
+    SourcedStatement(
+        Statement(str(number), f'{{"id": "{number}"}}'.encode()), Event("x", {}), Line(0, 0, number, b""), None
+    )
     for number in range(3)
 ]
 

@@ -68,12 +68,12 @@ def test_no_bytes_are_too_odd(raw: bytes) -> None:
 @given(objects, st.data())
 def test_words_are_shown_without_what_they_quote_from_the_line(fields: dict[str, Any], data: st.DataObject) -> None:
     raw = json.dumps({**fields, "username": SECRET, "user_id": NUMBER}).encode()
-    words = f"User with username {SECRET} and id {NUMBER} does not exist; {data.draw(plain)}"
-    assert not holds_a_secret(mask_words(words, raw, EVENT))
+    detail = f"User with username {SECRET} and id {NUMBER} does not exist; {data.draw(plain)}"
+    assert not holds_a_secret(mask_words(detail, raw, EVENT))
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("detail", "shown"),
     [
         ("User with username ann does not exist.", f"User with username {MASK} does not exist."),
         ("TypeError: 'NoneType' object is not subscriptable", "TypeError: 'NoneType' object is not subscriptable"),
@@ -88,8 +88,8 @@ def test_words_are_shown_without_what_they_quote_from_the_line(fields: dict[str,
         (f"no xapi transformer for {EVENT}", f"no xapi transformer for {EVENT}"),
     ],
 )
-def test_what_helps_stays(words: str, shown: str) -> None:
-    assert mask_words(words, b'{"username": "ann", "event": "{\\"to\\": \\"bob\\"}"}', EVENT) == shown
+def test_what_helps_stays(detail: str, shown: str) -> None:
+    assert mask_words(detail, b'{"username": "ann", "event": "{\\"to\\": \\"bob\\"}"}', EVENT) == shown
 
 
 def test_a_line_keeps_its_shape() -> None:

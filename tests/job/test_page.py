@@ -19,7 +19,7 @@ from tests.job.runs import Site
 from tests.services.browser import Browser, Page
 from tests.services.job import REPOSITORY, newest
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.model.activity import History
+from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.report.charts import days_of
@@ -83,12 +83,12 @@ numbers = st.integers(0, 10**9)
 
 @given(odd, odd, odd, numbers, st.dictionaries(odd, st.lists(numbers, min_size=3, max_size=3), max_size=5))
 def test_any_result_makes_a_page_that_is_sound(
-    name: str, words: str, reason: str, count: int, types: dict[str, list[int]]
+    name: str, detail: str, reason: str, count: int, types: dict[str, list[int]]
 ) -> None:
-    history = History(types=types, days={"2026-01-01": [count, 1], "": [1, 1]}, secs=5.0)
-    one = ObjectResult(name, count, Counts(lines=count, reasons={reason: count}), history, done=False, notes=[words])
-    result = pages.result([one], history, problems=[words], outputs=[name], dead_letters=name, halted=words)
-    letter = DeadLetter(name, 1, 1, "transform", reason, words, name, words.encode("utf-8", "surrogatepass"))
+    activity = Activity(types=types, days={"2026-01-01": [count, 1], "": [1, 1]}, secs=5.0)
+    one = ObjectResult(name, count, Counts(lines=count, reasons={reason: count}), activity, done=False, notes=[detail])
+    result = pages.result([one], activity, problems=[detail], outputs=[name], dead_letters=name, aborted=detail)
+    letter = DeadLetter(name, 1, 1, "transform", reason, detail, name, detail.encode("utf-8", "surrogatepass"))
     made = page(pages.job_config(source_prefix=""), result, {reason: [letter]})
     made.encode("utf-8")
     tags = Tags(made)
@@ -147,7 +147,7 @@ def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: in
     opened = browser.open(big_page, width=width, dark=dark)
     opened.screenshot(PICTURES / f"{'dark' if dark else 'light'}-{width}.png")
     text = shown_text(opened)
-    for words in (
+    for detail in (
         "Done. Every line and every statement is accounted for.",
         "Statements over time",
         "No events on 29 of these days: 2024-10-12; 2024-11-21 to 2024-11-27 (7 days); ",
@@ -156,7 +156,7 @@ def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: in
         "the LMS's database has no such user",
         "tracking.log-20250124-1738368000.gz",
     ):
-        assert words in text
+        assert detail in text
     assert "ann" not in re.findall(r"\w+", text)
     # No scrolling sideways, folded or unfolded.
     assert opened.evaluate("document.documentElement.scrollWidth") <= width

@@ -30,7 +30,7 @@ from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
-from tutor_transform_logs.lms_job.util.errors import OutOfReach
+from tutor_transform_logs.lms_job.util.errors import Unavailable
 
 KINDS: tuple[Kind, ...] = ("xapi", "caliper")
 # name -> what makes the transformer to test
@@ -103,26 +103,26 @@ def assert_parity(way: Way, raw: bytes) -> int:
     assert event.fields == erbs_event
     name = erbs_event.get("name", "")
     assert event.name == name
-    words: str | None = None
+    detail: str | None = None
     try:
         theirs = statements_of_erb(way.kind, erbs_event) if name else []
     except Exception as error:
-        theirs, words = [], str(error)
+        theirs, detail = [], str(error)
     assert way.transformer.known(name) == (name in white_list(way.kind))
     if not way.transformer.known(name):
         assert not theirs
-        assert words is None
+        assert detail is None
         return 0
     if not theirs:
         with pytest.raises(Untransformable) as raised:
             way.transformer.statements(event, raw)
-        if words is None:
+        if detail is None:
             # An object without an id makes no statement either.
             has = name not in (events.WITHOUT_XAPI_TRANSFORMER | events.WITHOUT_CALIPER_TRANSFORMER)
             assert raised.value.reason == (dead_letters.NO_STATEMENT if has else dead_letters.NO_TRANSFORMER)
         else:
             # With ERB's own words, so that the reader of a dead letter can find them.
-            assert words in raised.value.words
+            assert detail in raised.value.detail
         return 0
     if not all(is_json(one) for one in theirs):
         # ERB would send a number that JSON does not have (1.8e306 as a per cent is Infinity): no LRS could read it.
@@ -216,7 +216,7 @@ def test_a_database_that_stays_away_is_out_of_reach() -> None:
     with (
         transformer("xapi", max_wait_secs=0.1) as made,
         connection.execute_wrapper(fail),
-        pytest.raises(OutOfReach, match="server has gone away"),
+        pytest.raises(Unavailable, match="server has gone away"),
     ):
         made.statements(parse(raw), raw)
 
@@ -232,7 +232,7 @@ def reason(kind: Kind, event: dict[str, Any]) -> str:
     raw = json.dumps(event).encode()
     with transformer(kind) as made, pytest.raises(Untransformable) as raised:
         made.statements(parse(raw), raw)
-    assert raised.value.words
+    assert raised.value.detail
     return raised.value.reason
 
 

@@ -74,7 +74,7 @@ CONTENTS = st.builds(
     done=st.dictionaries(st.sampled_from(["files", "lrs-1"]), st.integers(0, 10**13)),
     names=st.dictionaries(NAMES, st.integers(0, 10**13)),
     resume_at=st.none() | st.integers(0, 10**13),
-    ends_open=st.booleans(),
+    unterminated=st.booleans(),
 )
 SEGMENTS = st.builds(
     Segment,
@@ -85,7 +85,7 @@ SEGMENTS = st.builds(
     end=st.none() | st.integers(0, 10**13),
     stored_bytes=st.integers(0, 10**13),
     compression=st.sampled_from(["", "gzip"]),
-    after_open_line=st.booleans(),
+    after_unterminated_line=st.booleans(),
     lines_before=st.none() | st.integers(0, 10**10),
     skip=st.dictionaries(st.sampled_from(["files", "lrs-1"]), st.integers(0, 10**13)),
 )

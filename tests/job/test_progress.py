@@ -19,7 +19,7 @@ from tests.services.http_sinks import Answer, ScriptedLrs
 from tests.services.job import JobRun, local, start_job
 from tests.services.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.ledger.lock import Holder, remote_lock, who_runs
+from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.backoff import Waiting
@@ -264,14 +264,14 @@ def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) 
     from tutor_transform_logs.lms_job.storage.factory import open_storage
 
     storage = open_storage(load({**nanio_bucket.settings("source"), "source_provider": "MINIO"}).source, 5.0)
-    assert who_runs(storage, "job", local=False) is None
+    assert current_owner(storage, "job", local=False) is None
     with remote_lock(storage, "job/lock.json"):
-        holder = who_runs(storage, "job", local=False)
+        holder = current_owner(storage, "job", local=False)
         assert holder is not None
         assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heard of 0 s ago", str(holder))
-    assert who_runs(storage, "job", local=False) is None
+    assert current_owner(storage, "job", local=False) is None
 
 
 @given(st.text() | st.builds(json.dumps, st.dictionaries(st.sampled_from(["pid", "host", "since", "beat"]), st.text())))
 def test_half_a_lock_is_somebody_all_the_same(text: str) -> None:
-    assert str(Holder.of(text))
+    assert str(LeaseOwner.of(text))

@@ -140,8 +140,8 @@ def test_of_a_truncated_object_the_good_part_is_read(name: str, share: float) ->
     # bzip2 unpacks in blocks of at most 900 kB, so its content has to be longer than some of them.
     content = b"".join(b'{"name": "x", "number": %d}\n' % number for number in range(60_000))
     packed = COMPRESSORS[name](content)
-    got, words = until_broken(cut(packed[: int(len(packed) * share)], [1000, 70_000]), name)
-    assert words == f"truncated {name} data"
+    got, detail = until_broken(cut(packed[: int(len(packed) * share)], [1000, 70_000]), name)
+    assert detail == f"truncated {name} data"
     assert content.startswith(got)
     assert len(got) > len(content) * (share - 0.35)
 
@@ -151,16 +151,16 @@ def test_of_a_damaged_object_the_good_part_is_read(name: str) -> None:
     good = COMPRESSORS[name](b"good\n")
     bad = bytearray(COMPRESSORS[name](bytes(range(256)) * 400))
     bad[len(bad) // 2 : len(bad) // 2 + 20] = b"\xa5" * 20
-    got, words = until_broken([good + bytes(bad)], name)
+    got, detail = until_broken([good + bytes(bad)], name)
     assert got.startswith(b"good\n")
-    assert words.startswith((f"damaged {name} data", f"truncated {name} data"))
+    assert detail.startswith((f"damaged {name} data", f"truncated {name} data"))
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
 def test_rubbish_after_the_last_member_is_a_break(name: str) -> None:
-    got, words = until_broken([COMPRESSORS[name](b"good\n"), b"rubbish"], name)
+    got, detail = until_broken([COMPRESSORS[name](b"good\n"), b"rubbish"], name)
     assert got == b"good\n"
-    assert words
+    assert detail
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)

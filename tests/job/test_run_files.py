@@ -195,7 +195,7 @@ def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: Site, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "detail"),
     [
         ({"source_container": "nowhere"}, ["nowhere can't be used", "must exist"]),
         ({"destination_container": "nowhere"}, ["nowhere can't be used", "must exist"]),
@@ -208,10 +208,10 @@ def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: Site, tmp_p
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_is_missing_is_said_in_one_line_before_anything_is_done(
-    site: Site, change: dict[str, Any], words: list[str]
+    site: Site, change: dict[str, Any], detail: list[str]
 ) -> None:
     site.log(Mix(good=2))
     run = site.run(site.source(), site.to_files(), change)
-    assert_refused(run, *words, secrets=["hush-hush"])
+    assert_refused(run, *detail, secrets=["hush-hush"])
     assert site.output() == {}
     assert not list(site.folder.glob("ledger/**/plan.json"))

@@ -29,7 +29,7 @@ def written(site: Site) -> set[str]:
 
 def lines_of(run: JobRun) -> dict[str, int]:
     assert run.result is not None, run.stderr
-    assert run.result["differences"] == []
+    assert run.result["accounting_errors"] == []
     lines: dict[str, int] = run.result["lines"]
     assert sum(lines.values()) == 2 * lines["lines"]
     return lines

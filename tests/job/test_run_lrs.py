@@ -37,7 +37,7 @@ def test_local_to_lrs_through_the_settings(site: Site, lrs: Lrs) -> None:
     result = assert_accounted(run, log.xapi)
     [destination] = result["destinations"]
     # A line that was logged twice makes the same statement twice: one is stored.
-    assert (destination["stored"], destination["already_there"]) == (log.xapi.distinct_statements, 4)
+    assert (destination["stored"], destination["duplicates"]) == (log.xapi.distinct_statements, 4)
     found = lrs.ids()
     assert len(found) == len(set(found))
     assert set(found) == ids_in(site)
@@ -45,7 +45,7 @@ def test_local_to_lrs_through_the_settings(site: Site, lrs: Lrs) -> None:
     assert again.stdout.startswith("Nothing new")
     anew = site.run(site.source(), to_lrs(lrs), restart=True)
     result = assert_accounted(anew, log.xapi)
-    assert by_url(result, lrs.url)["already_there"] == log.xapi.statements
+    assert by_url(result, lrs.url)["duplicates"] == log.xapi.statements
     assert set(lrs.ids()) == set(found)
     assert PASSWORD not in run.stdout + run.stderr + json.dumps(result)
 
@@ -141,7 +141,7 @@ def test_one_lrs_that_refuses_holds_back_no_other(site: Site, lrs: Lrs, scripted
     assert run.status == 0, run.stdout + run.stderr
     assert set(scripted_lrs.statements) == set(lrs.ids())
     assert run.result is not None
-    assert by_url(run.result, lrs.url)["already_there"] == 4
+    assert by_url(run.result, lrs.url)["duplicates"] == 4
 
 
 def test_a_wrong_password_is_said_and_nothing_is_stored(site: Site, lrs: Lrs) -> None:
@@ -190,11 +190,11 @@ def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: Site, lrs: Lrs) ->
     assert run.result is not None
     [destination] = run.result["destinations"]
     assert destination["rejected"] > 0
-    assert destination["rejected"] + destination["already_there"] == log.xapi.statements
+    assert destination["rejected"] + destination["duplicates"] == log.xapi.statements
     assert run.result["reasons"] == {"conflict": destination["rejected"]}
     letters = run.dead_letters()
     assert {letter["statement"] for letter in letters} <= set(lrs.ids())
-    assert all("409" in letter["words"] and letter["destination"] == lrs.url for letter in letters)
+    assert all("409" in letter["detail"] and letter["destination"] == lrs.url for letter in letters)
     assert all("200.5" in letter["line"] for letter in letters)
 
 
@@ -209,7 +209,7 @@ def test_two_statements_with_one_id_in_a_batch_are_a_conflict(site: Site, lrs: L
     assert run.status == 3
     assert run.result is not None
     [destination] = run.result["destinations"]
-    assert [destination[name] for name in ("made", "stored", "already_there", "rejected")] == [12, 10, 1, 1]
+    assert [destination[name] for name in ("made", "stored", "duplicates", "rejected")] == [12, 10, 1, 1]
     [letter] = run.dead_letters()
     assert (letter["reason"], letter["line_number"], letter["line"]) == ("conflict", 11, other.decode().rstrip())
     assert set(lrs.ids()) == erbs_ids(lines)
@@ -225,10 +225,10 @@ def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: Site, scripted
     assert run.result is not None
     assert run.result["reasons"] == {"invalid_statement": 2}
     assert {letter["statement"] for letter in run.dead_letters()} == {ids[5], ids[40]}
-    assert all("is not welcome" in letter["words"] for letter in run.dead_letters())
+    assert all("is not welcome" in letter["detail"] for letter in run.dead_letters())
     [destination] = run.result["destinations"]
     assert (destination["rejected"], destination["made"]) == (2, 64)
-    assert destination["stored"] + destination["already_there"] == 62
+    assert destination["stored"] + destination["duplicates"] == 62
 
 
 def test_the_acceptance_case(site: Site, lrs: Lrs) -> None:
@@ -240,7 +240,7 @@ def test_the_acceptance_case(site: Site, lrs: Lrs) -> None:
     assert result["reasons"] == {"no_json": 3, "unknown_user": 5, "erb_error": 2}
     letters = run.dead_letters()
     assert len(letters) == 10
-    assert sum("TypeError" in letter["words"] for letter in letters) == 2
+    assert sum("TypeError" in letter["detail"] for letter in letters) == 2
     stored = {one["id"] for one in lrs.statements()}
     assert len(stored) == lrs.count() == 10_000
     # As many as there are good lines, and ERB's own: asked for a sample, as ERB takes its time.

@@ -116,7 +116,7 @@ def test_s3_without_a_key_asks_the_machine_for_credentials(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "detail"),
     [
         ({"source_secret": "hush-hush"}, ["MINIO at 127.0.0.1 refuses the credentials: check the key and the secret."]),
         ({"source_container": "no-such-bucket"}, ["container no-such-bucket does not exist", "create it first"]),
@@ -126,11 +126,11 @@ def test_s3_without_a_key_asks_the_machine_for_credentials(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_store_that_says_no_is_told_in_one_line(
-    site: Site, nanio_bucket: Bucket, change: dict[str, Any], words: list[str]
+    site: Site, nanio_bucket: Bucket, change: dict[str, Any], detail: list[str]
 ) -> None:
     nanio_bucket.put("logs/tracking.log", b"{}\n")
     config = nanio_bucket.settings("source", prefix="logs") | nanio_bucket.settings("destination", prefix="out")
-    assert_refused(site.run(config, change), *words, secrets=["hush-hush", SECRET_KEY])
+    assert_refused(site.run(config, change), *detail, secrets=["hush-hush", SECRET_KEY])
     assert nanio_bucket.keys() == ["logs/tracking.log"]
 
 

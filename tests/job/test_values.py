@@ -67,7 +67,7 @@ def test_reasons_that_nobody_wrote_are_refused(damage: dict[str, Any]) -> None:
 def accounted() -> Counts:
     one = Counts(
         lines=21, blank=1, unparsable=2, unknown_event=3, filtered=4, transformed=5, untransformable=6,
-        made=24, stored=7, already_there=8, rejected=9, not_routed=10,
+        made=24, stored=7, duplicates=8, rejected=9, not_routed=10,
     )  # fmt: skip
     one.refuse("bad_json", 2)
     one.refuse("unknown_user", 6)
@@ -76,8 +76,8 @@ def accounted() -> Counts:
 
 
 def test_what_adds_up_has_no_differences() -> None:
-    assert accounted().differences() == []
-    assert Counts().differences() == []
+    assert accounted().accounting_errors() == []
+    assert Counts().accounting_errors() == []
 
 
 @pytest.mark.parametrize("name", [*LINE_OUTCOMES, *STATEMENT_OUTCOMES, "lines", "made", "reasons"])
@@ -88,7 +88,7 @@ def test_every_number_that_is_off_by_one_is_a_difference(name: str, by: int) -> 
         one.refuse("conflict", by)
     else:
         setattr(one, name, getattr(one, name) + by)
-    assert one.differences()
+    assert one.accounting_errors()
 
 
 def test_every_number_of_counts_is_in_one_of_the_sums() -> None:
@@ -103,7 +103,7 @@ LETTERS = st.builds(
     line=st.integers(1, 10**12),
     stage=st.sampled_from([dead_letters.PARSE, dead_letters.TRANSFORM, dead_letters.DELIVER]),
     reason=st.sampled_from(["bad_json", "unknown_user"]),
-    words=WORDS,
+    detail=WORDS,
     event=WORDS,
     raw=st.binary(max_size=60) | st.text(max_size=40).map(str.encode) | st.sampled_from([b"\r", b"a\nb", b"\x85\x0c"]),
 )

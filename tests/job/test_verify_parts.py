@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.model.plan import Segment
-from tutor_transform_logs.lms_job.verify.delivered import Stretch, merged
+from tutor_transform_logs.lms_job.verify.delivered import DeliveredRange, merged
 from tutor_transform_logs.lms_job.verify.equivalence import comparable
-from tutor_transform_logs.lms_job.verify.expected import Recall
+from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
 from tutor_transform_logs.lms_job.verify.lrs_search import _next_since
-from tutor_transform_logs.lms_job.verify.multiset_diff import Compared, Heaps
+from tutor_transform_logs.lms_job.verify.multiset_diff import Compared, MultisetDiff
 from tutor_transform_logs.lms_job.work.batches import Limits
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
@@ -83,7 +83,7 @@ def statement(kind: tuple[int, int]) -> dict[str, Any]:
 
 @given(st.lists(KINDS), st.lists(KINDS))
 def test_heaps_are_compared_as_multisets(expected: list[tuple[int, int]], found: list[tuple[int, int]]) -> None:
-    with Heaps() as heaps:
+    with MultisetDiff() as heaps:
         for number, kind in enumerate(expected):
             heaps.expect(statement(kind), number)
         for kind in found:
@@ -118,7 +118,7 @@ def sample(count: int, of: int, name: str = "a", digest: str = "d") -> list[int]
     lines = Lines(of)
     segment = Segment(0, 1, name, 0, len(lines.content), len(lines.content))
     limits = Limits(10, 10**6, 10**6)
-    recall = Recall(lines, lines, limits, [Stretch(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
+    recall = ExpectedStatements(lines, lines, limits, [DeliveredRange(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
     return [json.loads(one.raw)["event"]["n"] for one in recall.sample(count)]
 
 

@@ -209,11 +209,11 @@ class Cluster:
         return {"status": 0, "out": out, "err": ""}
 
     def _do(self, argv: list[str], stdin: str) -> str:
-        words = [word for word in argv if not word.startswith("-")]
+        detail = [word for word in argv if not word.startswith("-")]
         options = dict(word.partition("=")[::2] for word in argv if word.startswith("--"))
         selector = options.get("--selector", "")
         with self._lock:
-            match words:
+            match detail:
                 case ["wait", *_]:
                     return "condition met\n"
                 case ["apply", *_]:

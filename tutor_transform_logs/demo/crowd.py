@@ -11,21 +11,21 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import CourseKey
 
 from tutor_transform_logs.lms_job.fast_path.lookups import LARGEST_ID, as_id, can_be_asked, course_of, person_of
-from tutor_transform_logs.lms_job.util.bounded_dict import Cache
+from tutor_transform_logs.lms_job.util.bounded_dict import BoundedDict
 
 # Above the ids of any log, for those of whom only the name is known.
 FIRST_NAMED = 2**30
 KEPT = 100_000
 
 
-class Crowd:
+class FixtureUsers:
     """Sees to it that everybody and everything that an event names is there."""
 
     def __init__(self) -> None:
-        self._there: Cache[tuple[type, Any], bool] = Cache(KEPT)
+        self._there: BoundedDict[tuple[type, Any], bool] = BoundedDict(KEPT)
         self._numbers = itertools.count(FIRST_NAMED)
 
-    def let_in(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def ensure(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Make the users and courses of ``events`` that are not there yet."""
         from openedx.core.djangoapps.content.course_overviews.models import CourseOverview
 

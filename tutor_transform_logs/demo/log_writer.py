@@ -23,7 +23,7 @@ from typing import IO, Any
 from tutor_transform_logs.demo import events, outcomes
 from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
-from tutor_transform_logs.demo.outcomes import Expected, Fate, Kind
+from tutor_transform_logs.demo.outcomes import Expected, ExpectedOutcome, Kind
 
 START = datetime(2026, 2, 1, tzinfo=timezone.utc)
 GOOD_NAMES = tuple(sorted(events.BUILDERS.keys() - events.WITHOUT_XAPI_TRANSFORMER))
@@ -90,10 +90,10 @@ class _Template:
 
     text: str
     prefixed: bool
-    xapi: Fate
-    caliper: Fate
+    xapi: ExpectedOutcome
+    caliper: ExpectedOutcome
 
-    def fate(self, kind: Kind) -> Fate:
+    def fate(self, kind: Kind) -> ExpectedOutcome:
         return self.xapi if kind == "xapi" else self.caliper
 
     def fill(self, user_id: int, username: str, second: str, micros: int) -> str:
@@ -105,7 +105,7 @@ class _Template:
         return f"{stamp},{micros // 1000:03d} INFO 16 [tracking] [user {user_id}] [ip 10.0.0.1] logger.py:41 - {line}"
 
 
-def _template(event: events.Event, xapi: Fate, caliper: Fate, *, prefixed: bool) -> _Template:
+def _template(event: events.Event, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, prefixed: bool) -> _Template:
     text = events.to_json(event).replace("%", "%%")
     text = text.replace(str(_USER_ID), "%(id)d").replace(_USERNAME, "%(name)s").replace(_TIME, "%(time)s")
     return _Template(text, prefixed, xapi, caliper)
@@ -130,14 +130,21 @@ def _page_views(courses: Iterable[str]) -> list[_Template]:
     for course in courses:
         for path in (f"/courses/{course}/progress", f"/xblock/{course}/handler/problem_check", "/dashboard"):
             event = events.page_view(path, _scene(course, len(made)))
-            made.append(_template(event, Fate("unknown_event"), Fate("unknown_event"), prefixed=len(made) % 2 == 0))
+            made.append(
+                _template(
+                    event,
+                    ExpectedOutcome("unknown_event"),
+                    ExpectedOutcome("unknown_event"),
+                    prefixed=len(made) % 2 == 0,
+                )
+            )
     return made
 
 
 def _type_errors(courses: Iterable[str]) -> list[_Template]:
     """Two sorts of input on which both of ERB's transformers raise TypeError."""
     made: list[_Template] = []
-    fate = Fate("type_error")
+    fate = ExpectedOutcome("type_error")
     for course in courses:
         event = events.build("play_video", _scene(course, len(made)))
         made.append(_template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, fate, fate, prefixed=True))
@@ -146,7 +153,7 @@ def _type_errors(courses: Iterable[str]) -> list[_Template]:
     return made
 
 
-def _with_fate(templates: Iterable[_Template], xapi: Fate, caliper: Fate) -> list[_Template]:
+def _with_fate(templates: Iterable[_Template], xapi: ExpectedOutcome, caliper: ExpectedOutcome) -> list[_Template]:
     return [_Template(template.text, template.prefixed, xapi, caliper) for template in templates]
 
 
@@ -231,13 +238,17 @@ def write_log(
     mix = Mix.like_a_site(mix) if isinstance(mix, int) else mix
     chance = random.Random(seed)
     keys = [course.key for course in roster.courses(courses)]
-    one = Fate("transformed", 1)
+    one = ExpectedOutcome("transformed", 1)
     templates = {
         "good": _of_names(names, keys),
         "page_view": _page_views(keys),
-        "unknown_user": _with_fate(_of_names(["play_video"], keys), Fate("unknown_user"), Fate("unknown_user")),
+        "unknown_user": _with_fate(
+            _of_names(["play_video"], keys), ExpectedOutcome("unknown_user"), ExpectedOutcome("unknown_user")
+        ),
         # Caliper does not look the course of a video up.
-        "unknown_course": _with_fate(_of_names(["play_video"], [roster.UNKNOWN_COURSE]), Fate("unknown_course"), one),
+        "unknown_course": _with_fate(
+            _of_names(["play_video"], [roster.UNKNOWN_COURSE]), ExpectedOutcome("unknown_course"), one
+        ),
         "type_error": _type_errors(keys),
     }
     sorts = [field.name for field in fields(mix)]
@@ -250,7 +261,7 @@ def write_log(
     with _open(path) as file:
         while some := list(islice(lines, _WRITE_EVERY)):
             written += file.write(("\n".join(some) + "\n").encode())
-    broken = [(Fate("blank"), mix.blank), (Fate("unparsable"), mix.broken)]
+    broken = [(ExpectedOutcome("blank"), mix.blank), (ExpectedOutcome("unparsable"), mix.broken)]
 
     def expected(kind: Kind) -> Expected:
         again = sum(template.fate(kind).statements * n for template, n in copied.items())

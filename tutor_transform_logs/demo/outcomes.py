@@ -33,7 +33,7 @@ UNTRANSFORMABLE: tuple[Outcome, ...] = (
 
 
 @dataclass(frozen=True)
-class Fate:
+class ExpectedOutcome:
     """The outcome of one line, and how many statements it gives."""
 
     outcome: Outcome
@@ -70,19 +70,27 @@ class Expected:
         )
 
 
-def of_good_event(name: str, kind: Kind, statements: int = 1) -> Fate:
+def of_good_event(name: str, kind: Kind, statements: int = 1) -> ExpectedOutcome:
     """What becomes of a well-formed event of this name by a known user in a known course."""
     if kind == "caliper":
         if name not in events.CALIPER_NAMES:
-            return Fate("unknown_event")
+            return ExpectedOutcome("unknown_event")
         # Caliper never makes more than one event of one.
-        return Fate("no_transformer") if name in events.WITHOUT_CALIPER_TRANSFORMER else Fate("transformed", 1)
+        return (
+            ExpectedOutcome("no_transformer")
+            if name in events.WITHOUT_CALIPER_TRANSFORMER
+            else ExpectedOutcome("transformed", 1)
+        )
     if name not in events.BUILDERS:
-        return Fate("unknown_event")
-    return Fate("no_transformer") if name in events.WITHOUT_XAPI_TRANSFORMER else Fate("transformed", statements)
+        return ExpectedOutcome("unknown_event")
+    return (
+        ExpectedOutcome("no_transformer")
+        if name in events.WITHOUT_XAPI_TRANSFORMER
+        else ExpectedOutcome("transformed", statements)
+    )
 
 
-def add_up(fates: Iterable[tuple[Fate, int]], duplicate_statements: int = 0) -> Expected:
+def add_up(fates: Iterable[tuple[ExpectedOutcome, int]], duplicate_statements: int = 0) -> Expected:
     """The sum of fates, each with the number of lines that meet it."""
     outcomes: Counter[Outcome] = Counter()
     statements = 0

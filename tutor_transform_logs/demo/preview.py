@@ -56,7 +56,7 @@ class Type:
     transformed: int = 0
     statements: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    words: dict[str, str] = field(default_factory=dict)
+    detail: dict[str, str] = field(default_factory=dict)
     """Reason -> what ERB says of the first event that failed for it."""
     first: dict[str, Any] | None = None
     """The first statement."""
@@ -123,14 +123,14 @@ class Previewer:
 
     def __init__(self, type_: str, most_lines: int) -> None:
         """``most_lines``: 0 for all."""
-        from tutor_transform_logs.demo.crowd import Crowd
+        from tutor_transform_logs.demo.crowd import FixtureUsers
         from tutor_transform_logs.lms_job.transform.transformer import Transformer
 
         self.preview = Preview(type_)
         self._left = most_lines or sys.maxsize
         self._most = most_lines
         self._transformer = Transformer(type_, stable_ids=True, max_wait_secs=1.0)
-        self._crowd = Crowd()
+        self._crowd = FixtureUsers()
 
     def read(self, name: str, size: int | None, file: IO[bytes]) -> None:
         """Take a file up."""
@@ -176,7 +176,7 @@ class Previewer:
             row.lines += 1
             if row.known:
                 parsed.append((line, event))
-        self._crowd.let_in(event.fields for _, event in parsed)
+        self._crowd.ensure(event.fields for _, event in parsed)
         self._transformer.look_up(event for _, event in parsed)
         for line, event in parsed:
             self._transform(self.preview.types[event.name], line, event)
@@ -189,7 +189,7 @@ class Previewer:
         except Untransformable as error:
             reason = RENAMED.get(error.reason, error.reason)
             row.failed[reason] += 1
-            row.words.setdefault(reason, error.words)
+            row.detail.setdefault(reason, error.detail)
             return
         row.transformed += 1
         row.statements += len(made)

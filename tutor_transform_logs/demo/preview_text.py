@@ -62,7 +62,7 @@ def _known(one: Type, room: int, width: int, whole: bool) -> Iterator[str]:
     for reason, lines in one.failed.most_common():
         yield _cut(f"    {lines:,} failed, {reason}: {MEANINGS.get(reason, reason)}", width)
         if reason == "erb_error":
-            yield _cut(f"      {one.words[reason]}", width)
+            yield _cut(f"      {one.detail[reason]}", width)
     if one.first is None:
         return
     if whole:

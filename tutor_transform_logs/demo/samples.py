@@ -18,7 +18,7 @@ from typing import Any
 from tutor_transform_logs.demo import events, outcomes
 from tutor_transform_logs.demo.events import Event, Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
-from tutor_transform_logs.demo.outcomes import Expected, Fate, Kind
+from tutor_transform_logs.demo.outcomes import Expected, ExpectedOutcome, Kind
 
 USERS, COURSES = 50, 5
 
@@ -28,13 +28,13 @@ class Line:
     """One line of a log with its line ending, and what should become of it."""
 
     data: bytes
-    xapi: Fate
-    caliper: Fate
+    xapi: ExpectedOutcome
+    caliper: ExpectedOutcome
     ending: bytes = b"\n"
     # A second copy of an earlier line: its statements have the ids of the first one's.
     is_copy: bool = False
 
-    def fate(self, kind: Kind) -> Fate:
+    def fate(self, kind: Kind) -> ExpectedOutcome:
         """What becomes of it under this transformer type."""
         return self.xapi if kind == "xapi" else self.caliper
 
@@ -62,7 +62,7 @@ class _Clock:
         return replace(scene, **changes)
 
 
-def _line(event: Event, scene: Scene, xapi: Fate, caliper: Fate, *, style: int = 0) -> Line:
+def _line(event: Event, scene: Scene, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, style: int = 0) -> Line:
     """A line in one of the forms that logs have: with the LMS's prefix, bare, or bare with the text as UTF-8."""
     if style % 3 == 0:
         text = events.with_prefix(events.to_json(event), scene, scene.number % 1000)
@@ -82,7 +82,7 @@ def _good(name: str, scene: Scene, *, style: int = 0) -> Line:
     )
 
 
-_UNKNOWN = Fate("unknown_event")
+_UNKNOWN = ExpectedOutcome("unknown_event")
 _PAGES = (
     "/courses/{course}/progress",
     "/courses/{course}/xblock/{block}/handler/xmodule_handler/problem_check",
@@ -106,14 +106,14 @@ def _every_event(clock: _Clock, rounds: int) -> Iterator[Line]:
 
 
 def _problem_checks(clock: _Clock) -> Iterator[Line]:
-    one = Fate("transformed", 1)
+    one = ExpectedOutcome("transformed", 1)
     for style in range(3):
         scene = clock.scene()
         many = events.problem_check_many("problem_check", scene)
-        yield _line(many, scene, Fate("transformed", 4), one, style=style)
+        yield _line(many, scene, ExpectedOutcome("transformed", 4), one, style=style)
         scene = clock.scene()
         form = events.problem_check_browser("problem_check", scene)
-        yield _line(form, scene, one, Fate("value_error"), style=style)
+        yield _line(form, scene, one, ExpectedOutcome("value_error"), style=style)
         scene = clock.scene()
         form = events.problem_check_browser_with_referer("problem_check", scene)
         yield _line(form, scene, one, one, style=style)
@@ -125,7 +125,7 @@ def _people(clock: _Clock) -> Iterator[Line]:
     for name in names:
         yield _good("play_video", clock.scene(user_id=None, username=name))
     yield _good("play_video", clock.scene(user_id="12", username="learner0012"))
-    unknown = Fate("unknown_user")
+    unknown = ExpectedOutcome("unknown_user")
     for index, (user_id, username) in enumerate(
         [
             (roster.UNKNOWN_USER_BASE, "ghost"),
@@ -155,8 +155,12 @@ def _grade_as_text(scene: Scene) -> Event:
 
 def _failures(clock: _Clock) -> Iterator[Line]:
     """Known events on which ERB raises: (event, exception of the xAPI transformer, of the Caliper one)."""
-    type_error, value_error, one = Fate("type_error"), Fate("value_error"), Fate("transformed", 1)
-    cases: list[tuple[Callable[[Scene], Event], Fate, Fate]] = [
+    type_error, value_error, one = (
+        ExpectedOutcome("type_error"),
+        ExpectedOutcome("value_error"),
+        ExpectedOutcome("transformed", 1),
+    )
+    cases: list[tuple[Callable[[Scene], Event], ExpectedOutcome, ExpectedOutcome]] = [
         (_with_data("pause_video", id="x", duration=[195]), type_error, type_error),
         (_with_data("pause_video", id="x", duration="3:15"), value_error, type_error),
         (_with_data("speed_change_video", id="x", duration=195), type_error, _UNKNOWN),
@@ -173,13 +177,15 @@ def _failures(clock: _Clock) -> Iterator[Line]:
     for index, (make, xapi, caliper) in enumerate(cases):
         scene = clock.scene()
         yield _line(make(scene), scene, xapi, caliper, style=index)
-    gone = Fate("unknown_course")
+    gone = ExpectedOutcome("unknown_course")
     # Caliper looks a course up for enrolments alone.
     for name, caliper in ("load_video", one), ("edx.course.enrollment.activated", gone):
         scene = clock.scene(course=roster.UNKNOWN_COURSE)
         yield _line(events.build(name, scene), scene, gone, caliper)
     scene = clock.scene(course="no course key")
-    yield _line(events.build("load_video", scene), scene, Fate("other_error"), Fate("other_error"))
+    yield _line(
+        events.build("load_video", scene), scene, ExpectedOutcome("other_error"), ExpectedOutcome("other_error")
+    )
 
 
 def _traps(clock: _Clock) -> Iterator[Line]:
@@ -198,7 +204,7 @@ def _traps(clock: _Clock) -> Iterator[Line]:
     nameless = {key: value for key, value in events.build("play_video", scene).items() if key != "name"}
     yield _line(nameless, scene, _UNKNOWN, _UNKNOWN)
     # The name last, without a space after its colon, or with an escape in it: still the same JSON.
-    one = Fate("transformed", 1)
+    one = ExpectedOutcome("transformed", 1)
     scene = clock.scene()
     event = events.build("play_video", scene)
     name_last = {key: event[key] for key in [*(key for key in event if key != "name"), "name"]}
@@ -209,7 +215,7 @@ def _traps(clock: _Clock) -> Iterator[Line]:
 
 
 def _broken(clock: _Clock) -> Iterator[Line]:
-    unparsable = Fate("unparsable")
+    unparsable = ExpectedOutcome("unparsable")
     scene = clock.scene()
     whole = events.with_prefix(events.to_json(events.build("play_video", scene), ascii_only=False), scene).encode()
     chinese = json.dumps({"name": "play_video", "event": {"title": "数据"}}, ensure_ascii=False).encode()
@@ -227,7 +233,7 @@ def _broken(clock: _Clock) -> Iterator[Line]:
 
 
 def _blank(count: int = 1, ending: bytes = b"\n") -> list[Line]:
-    return [Line(b"", Fate("blank"), Fate("blank"), ending)] * count
+    return [Line(b"", ExpectedOutcome("blank"), ExpectedOutcome("blank"), ending)] * count
 
 
 def _oldest() -> list[Line]:

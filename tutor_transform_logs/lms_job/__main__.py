@@ -111,9 +111,9 @@ def _set_up_django(config: JobConfig) -> None:
     except Exception as error:
         # Whatever the settings and the applications in them raise.
         name = os.environ["DJANGO_SETTINGS_MODULE"]
-        words = " ".join(f"{type(error).__name__}: {error}".split())
+        detail = " ".join(f"{type(error).__name__}: {error}".split())
         raise JobError(
-            f"The LMS can't be loaded with the settings {name} ({words}): mend them, or the image."
+            f"The LMS can't be loaded with the settings {name} ({detail}): mend them, or the image."
         ) from None
 
 

@@ -15,11 +15,11 @@ from .deliver.files import Files
 from .deliver.loggers import Loggers, open_logger
 from .deliver.routers import open_endpoints
 from .ledger.ledger import Ledger, job_identity, job_key, load_entries
-from .ledger.lock import Group, local_lock, remote_lock, who_runs
-from .ledger.status import standing
+from .ledger.lock import Group, current_owner, local_lock, remote_lock
+from .ledger.status import job_status
 from .model.delivery import Destination
 from .model.plan import OUT_OF_RANGE, USUAL_NOTES, OutputFormat, Plan, Segment, share
-from .plan.planner import make_plan, starts_anew
+from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan
 from .read.filters import TAKE_ALL, Filters
 from .report.report import make_report, make_status
@@ -31,16 +31,16 @@ from .transform.db_router import read_from
 from .transform.transformer import Transformer
 from .util import console
 from .util.cpus import worker_count
-from .util.errors import DONE, JobError, OutOfReach
+from .util.errors import DONE, JobError, Unavailable
 from .util.formatting import count, printable, size
 from .util.markers import NOTHING_NEW, RESUMING
 from .util.signals import Interrupted, Interruptions
 from .verify.outcome import MissingLines, after_repair
 from .verify.verify import check_verifiable, look
 from .work.pool import Channel, Pool
-from .work.progress import Progress, Teller
+from .work.progress import Progress, ProgressReporter
 from .work.throttle import Pace
-from .work.worker import Tools, Worker
+from .work.worker import Worker, WorkerContext
 
 WIDEST = 100
 # The Kubernetes Job that this process is a pod of, and those of this job that have ended: see Group.
@@ -72,7 +72,7 @@ class Run:
         # Asked for now, so that a job that has nowhere to send to says so before it reads anything.
         self._destinations: Sequence[Destination] = self._open_destinations()
         self._stopped: Mapping[str, JobError] = {}
-        self._halted: JobError | None = None
+        self._aborted: JobError | None = None
         self._filters_said = False
 
     def run(self) -> int:
@@ -86,7 +86,7 @@ class Run:
                 return DONE
             self._work(plan)
             status = self._report(plan)
-            if not resumed or self._stopped or self._halted:
+            if not resumed or self._stopped or self._aborted:
                 return status
             plan, _ = self._plan()
             if plan.segments:
@@ -121,7 +121,7 @@ class Run:
         """The phase WORK alone: what the plan in hand has left."""
         with self._locked(self._share[0]):
             self._work(self._plan_in_hand())
-        for error in (*self._stopped.values(), self._halted):
+        for error in (*self._stopped.values(), self._aborted):
             if error is not None:
                 raise error
         return DONE
@@ -138,15 +138,15 @@ class Run:
             console.result(f"This job has not run yet (ledger: {self._ledger.where()}).", "never_run")
             return DONE
         self._use_output_of(plan)
-        holder = who_runs(self._ledger.storage, self._ledger.directory, self._config.ledger.is_local)
-        where = standing(plan, load_entries(plan, self._ledger, self._destinations), holder)
+        owner = current_owner(self._ledger.storage, self._ledger.directory, self._config.ledger.is_local)
+        where = job_status(plan, load_entries(plan, self._ledger, self._destinations), owner)
         if not plan.segments:
             # A later run has found nothing new, and made this of the plan.
             text = f"{where}\nThe last result: {self._ledger.where(plan.name)}"
             console.result(text, "status", fields=where.to_json())
             return DONE
         result = make_status(plan, self._ledger, self._destinations)
-        result.running = holder is not None
+        result.running = owner is not None
         text = f"{where}\n\n{summary(self._config, result, _width())}"
         console.result(text, "status", fields={**brief(self._config, result), **where.to_json()})
         return DONE
@@ -164,10 +164,10 @@ class Run:
             self._use_output_of(plan)
             missing = MissingLines(lines if self._config.repair else None)
             transformer = self._transformer()
-            status, words = look(
+            status, detail = look(
                 self._config, plan, self._ledger, self._source, self._store, self._destinations, transformer, missing
             )
-            console.result(words, "verified")
+            console.result(detail, "verified")
             if not self._config.repair or not missing.count:
                 return status
             _say(f"Repairing: {count(missing.count, 'statement')} to send again.")
@@ -177,11 +177,11 @@ class Run:
 
     def _finish_retry(self, plan: Plan) -> None:
         """Before a repair: bring one that was stopped, or a retry, to its end."""
-        if not plan.retries:
+        if not plan.redelivers:
             raise JobError("The last run of this job was not finished: run it again without --repair first.")
         self._work(plan)
         self._report(plan)
-        for error in (*self._stopped.values(), self._halted):
+        for error in (*self._stopped.values(), self._aborted):
             if error is not None:
                 raise error
 
@@ -206,7 +206,7 @@ class Run:
 
     def _plan(self, tell: Callable[..., None] = console.say) -> tuple[Plan, bool]:
         """The plan, and whether it was begun by an earlier run; ``tell`` gets it in words."""
-        before = None if starts_anew(self._config) else self._ledger.load_plan()
+        before = None if starts_over(self._config) else self._ledger.load_plan()
         names = [one.id for one in self._destinations]
         _say(printable(f"Listing {self._config.source}."))
         plan = make_plan(self._config, self._source, self._ledger, names, self._share[1])
@@ -286,9 +286,9 @@ class Run:
         progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
         console.show_log(progress.say, progress.wait)
 
-        def worker(teller: Teller) -> Worker:
-            tools = Tools(
-                source=self._ledger.storage if plan.retries else self._source,
+        def worker(teller: ProgressReporter) -> Worker:
+            tools = WorkerContext(
+                source=self._ledger.storage if plan.redelivers else self._source,
                 ledger=self._ledger,
                 transformer=transformer,
                 destinations=self._destinations,
@@ -314,15 +314,15 @@ class Run:
                 pool = Pool(workers, forked, progress)
                 self._stopped = pool.stopped
                 pool.run(segments, len(self._destinations))
-                self._halted = pool.halted
+                self._aborted = pool.aborted
             else:
                 alone = worker(progress)
                 self._stopped = alone.stopped
                 alone.work(segments)
         except Interrupted as interruption:
-            self._halted = OutOfReach(f"Interrupted ({interruption.name}). Run again to resume.")
+            self._aborted = Unavailable(f"Interrupted ({interruption.name}). Run again to resume.")
         except JobError as error:
-            self._halted = error
+            self._aborted = error
         finally:
             progress.close()
             console.show_log(console.say, console.tell_wait)
@@ -370,7 +370,7 @@ class Run:
     def _report(self, plan: Plan, again: bool = False) -> int:
         """``again``: not the first one of this run."""
         stores = {Files.id: self._store} if self._store is not None else {}
-        result = make_report(self._config, plan, self._ledger, self._destinations, stores, self._stopped, self._halted)
+        result = make_report(self._config, plan, self._ledger, self._destinations, stores, self._stopped, self._aborted)
         text = summary(self._config, result, _width())
         level = console.INFO if result.status == DONE else console.WARNING
         console.result(f"\n{text}" if again else text, "result", level, brief(self._config, result))

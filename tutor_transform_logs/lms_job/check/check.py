@@ -27,7 +27,7 @@ from ..storage.base import Storage
 from ..storage.factory import open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
-from ..util.errors import DONE, FAILED, JobError, NoContainer, OutOfReach
+from ..util.errors import DONE, FAILED, JobError, NoContainer, Unavailable
 from ..util.formatting import count
 from .findings import Findings
 from .source import look_at_source
@@ -90,8 +90,10 @@ class Check:
         except JobError as error:
             self._findings.problem(without_resuming(error))
         except DatabaseError as error:
-            words = f"{what}: {type(error).__name__}: {error}."
-            self._findings.problem(f"{words} {MAKE_TABLES}." if "exist" in words or "no such table" in words else words)
+            detail = f"{what}: {type(error).__name__}: {error}."
+            self._findings.problem(
+                f"{detail} {MAKE_TABLES}." if "exist" in detail or "no such table" in detail else detail
+            )
         except Exception as error:
             self._findings.problem(f"{what}: {type(error).__name__}: {error}. Please report this.")
 
@@ -156,7 +158,7 @@ class Check:
         with self._told(endpoint.name):
             try:
                 self._findings.ok(f"{endpoint.name} {endpoint.ask()}")
-            except OutOfReach as error:
+            except Unavailable as error:
                 raise JobError(f"{without_resuming(error)} {IS_IT_UP}") from None
 
     def _look_at_files(self, destination: StorageConfig) -> None:
@@ -170,7 +172,7 @@ class Check:
             self._destinations = [Files(destination, storage, OutputFormat.of(self._config), key)]
 
     def _written(self, storage: Storage, name: str) -> str:
-        """Where something is to be written, and whether it can be. Raises :class:`~.errors.Refused` if not."""
+        """Where something is to be written, and whether it can be. Raises :class:`~.errors.PermanentError` if not."""
         where = storage.where(name)
         if storage.check_writable(name):
             return f"{where} can be written"

@@ -16,7 +16,7 @@ from ..model.counts import Counts
 from ..model.dead_letters import UNKNOWN_COURSE, UNKNOWN_USER
 from ..model.delivery import Destination
 from ..model.plan import Plan, Segment
-from ..plan.planner import chosen, next_plan, starts_anew
+from ..plan.planner import next_plan, select_objects, starts_over
 from ..read.filters import Filters
 from ..read.time_range import times_of
 from ..report.glossary import OUTCOMES
@@ -62,7 +62,7 @@ def look_at_source(
         what = f"{count(len(files), 'file')} of dead letters, {size(sum(one.size for one in files))}"
         findings.ok(f"to try again: {what}")
         return
-    found, passed_over = chosen(config, source, must_exist=True)
+    found, passed_over = select_objects(config, source, must_exist=True)
     if len(found) > SLOW_OBJECTS:
         console.say(f"Looking at {len(found):,} objects ...")
     left = _left(config, source, ledger, found, destinations)
@@ -87,7 +87,7 @@ def look_at_source(
 def _left(
     config: JobConfig, source: Storage, ledger: Ledger | None, found: Sequence[StoredObject], to: Sequence[Destination]
 ) -> Left:
-    old = None if starts_anew(config) or ledger is None else ledger.load_plan()
+    old = None if starts_over(config) or ledger is None else ledger.load_plan()
     # Without a destination, which has been told, everything is to be done.
     plan = next_plan(config, source, old, 0, [one.id for one in to] or ["none"])
     segments: list[Segment] = []

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 
 from ..config.schema import StorageConfig
-from ..model.delivery import Made, Outcome, Parcel
+from ..model.delivery import Outcome, OutgoingStatement, SourcedStatement
 from ..model.plan import OutputFormat
 from ..storage.base import Storage, join_name, read_all, write_all
 from ..util.errors import ObjectGone
@@ -29,16 +29,16 @@ class Files:
         self._job_key = job_key
         self.name = str(config)
 
-    def route(self, made: Made) -> bytes | None:
+    def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body
 
-    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
-        content = b"".join(parcel.body + b"\n" for parcel in parcels)
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
+        content = b"".join(statement.body + b"\n" for statement in outgoing)
         if self._output.compression == "gzip":
             # Without a time in it, the same batch is the same bytes.
             content = gzip.compress(content, mtime=0)
         write_all(self._storage, self.object_name(batch_name), content)
-        return Outcome(stored=len(parcels))
+        return Outcome(stored=len(outgoing))
 
     def object_name(self, batch_name: str) -> str:
         """The object that holds a batch: the same for the same batch, another for any other of any job."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..model.delivery import Made, Outcome, Parcel
+from ..model.delivery import Outcome, OutgoingStatement, SourcedStatement
 
 NAMES = {"xapi": "xapi_tracking", "caliper": "caliper_tracking"}
 
@@ -22,7 +22,7 @@ class StatementLogger:
         self._logger = logging.getLogger(NAMES[transformer_type])
         self._enabled = enabled
 
-    def write(self, made: Sequence[Made]) -> None:
+    def write(self, made: Sequence[SourcedStatement]) -> None:
         if not self._enabled or not self._logger.isEnabledFor(logging.INFO):
             return
         for record in self._records(map(self._text, made)):
@@ -46,7 +46,7 @@ class StatementLogger:
                 record.relativeCreated += (now - pattern["created"]) * 1000
             yield record
 
-    def _text(self, made: Made) -> str:
+    def _text(self, made: SourcedStatement) -> str:
         """ERB logs a Caliper event without its envelope."""
         if self._type == "caliper":
             return json.dumps(made.statement.fields["data"][0])
@@ -61,11 +61,11 @@ class Loggers:
     def __init__(self, transformer_type: str) -> None:
         self.name = f"logger {NAMES[transformer_type]} (dry run)"
 
-    def route(self, made: Made) -> bytes | None:
+    def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body
 
-    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
-        return Outcome(stored=len(parcels))
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
+        return Outcome(stored=len(outgoing))
 
 
 def open_logger(

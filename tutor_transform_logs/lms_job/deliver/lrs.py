@@ -15,21 +15,21 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from ..model import dead_letters
-from ..model.delivery import Made, Outcome, Parcel, Rejection
+from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from ..util.backoff import delays, wait
-from ..util.errors import OutOfReach, Refused
+from ..util.errors import PermanentError, Unavailable
 from ..util.formatting import shown_url
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
 CONNECT_TIMEOUT = 10.0
-AT_FAULT = {
+REJECTING = {
     400: dead_letters.INVALID,
     409: dead_letters.CONFLICT,
     413: dead_letters.TOO_LARGE,
     422: dead_letters.INVALID,
 }
-PASSING = frozenset({408, 425, 429})
+TRANSIENT = frozenset({408, 425, 429})
 
 # (event) -> (is it for this router, fields to overwrite): ERB's match_params and override_args.
 Routing = Callable[[Mapping[str, Any]], "tuple[bool, Mapping[str, Any]]"]
@@ -56,10 +56,10 @@ class Target:
 class _AtFault(Exception):
     """The endpoint blames the batch: one or more of its statements can't be taken as they are."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(status, words)
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
         self.status = status
-        self.words = words
+        self.detail = detail
 
 
 class Lrs:
@@ -82,7 +82,7 @@ class Lrs:
         if target.transformer_type == "xapi":
             self._session.headers["X-Experience-API-Version"] = XAPI_VERSION
 
-    def route(self, made: Made) -> bytes | None:
+    def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)
         if not matches:
             return None
@@ -90,9 +90,9 @@ class Lrs:
             return made.statement.body
         return _dumps(dict(made.statement.fields) | dict(overrides))
 
-    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
-        singles = self._once_each(parcels, outcome)
+        singles = self._once_each(outgoing, outcome)
         self._deliver(singles, outcome)
         return outcome
 
@@ -108,13 +108,15 @@ class Lrs:
         try:
             response = self._asked(send, self._taken if xapi else self._is_there, 0.0)
         except _AtFault as fault:
-            raise Refused(f"{self.name} answers {fault.words}: check its URL.") from None
+            raise PermanentError(f"{self.name} answers {fault.detail}: check its URL.") from None
         if not xapi:
             status = response.status_code
             return f"is there ({status}); Caliper has no way to try the credentials without sending an event"
         if b'"statements"' not in response.content:
             status = response.status_code
-            raise Refused(f"{self.name} answers {status}, but without statements: this is no LRS. Check its URL.")
+            raise PermanentError(
+                f"{self.name} answers {status}, but without statements: this is no LRS. Check its URL."
+            )
         return "answers, and takes the credentials"
 
     def _is_there(self, response: requests.Response) -> bool:
@@ -124,53 +126,53 @@ class Lrs:
         return True
 
     def _refuse(self, error: requests.RequestException) -> None:
-        """Raise :class:`~.errors.Refused` for an error that another try can't mend."""
+        """Raise :class:`~.errors.PermanentError` for an error that another try can't mend."""
         if isinstance(error, requests.exceptions.SSLError):
-            raise Refused(
+            raise PermanentError(
                 f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}): mend it, or use the name that "
                 "it is for."
             ) from None
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
-            raise Refused(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
+            raise PermanentError(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
 
-    def _once_each(self, parcels: Sequence[Parcel], outcome: Outcome) -> list[Parcel]:
+    def _once_each(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> list[OutgoingStatement]:
         """Equal statements are sent once; another statement with the id of one before it is a conflict."""
-        first: dict[str, Parcel] = {}
-        for parcel in parcels:
-            known = first.setdefault(parcel.id, parcel)
-            if known is parcel:
+        first: dict[str, OutgoingStatement] = {}
+        for statement in outgoing:
+            known = first.setdefault(statement.id, statement)
+            if known is statement:
                 continue
-            if _same(known, parcel):
-                outcome.already_there += 1
+            if _same(known, statement):
+                outcome.duplicates += 1
             else:
-                words = f"line {known.made.line.number} of the same log gives another statement with this id"
-                outcome.rejected.append(Rejection(parcel, dead_letters.CONFLICT, words))
+                detail = f"line {known.made.line.number} of the same log gives another statement with this id"
+                outcome.rejected.append(Rejection(statement, dead_letters.CONFLICT, detail))
         return list(first.values())
 
-    def _deliver(self, parcels: Sequence[Parcel], outcome: Outcome) -> None:
-        """Send ``parcels``, in halves where the endpoint blames one of them or takes no body of their size."""
-        if not parcels:
+    def _deliver(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
+        """Send ``outgoing``, in halves where the endpoint blames one of them or takes no body of their size."""
+        if not outgoing:
             return
-        size = sum(len(parcel.body) + 1 for parcel in parcels)
-        if len(parcels) == 1 or size <= self._max_bytes:
+        size = sum(len(statement.body) + 1 for statement in outgoing)
+        if len(outgoing) == 1 or size <= self._max_bytes:
             try:
-                self._count(self._post(parcels), parcels, outcome)
+                self._count(self._post(outgoing), outgoing, outcome)
                 return
             except _AtFault as fault:
-                if fault.status == 413 and len(parcels) > 1:
+                if fault.status == 413 and len(outgoing) > 1:
                     # What was too large once is too large again: later batches are cut before they are sent.
                     self._max_bytes = max(size // 2, 1)
-                if len(parcels) == 1:
-                    outcome.rejected.append(Rejection(parcels[0], AT_FAULT[fault.status], fault.words))
+                if len(outgoing) == 1:
+                    outcome.rejected.append(Rejection(outgoing[0], REJECTING[fault.status], fault.detail))
                     return
-        middle = len(parcels) // 2
-        self._deliver(parcels[:middle], outcome)
-        self._deliver(parcels[middle:], outcome)
+        middle = len(outgoing) // 2
+        self._deliver(outgoing[:middle], outcome)
+        self._deliver(outgoing[middle:], outcome)
 
-    def _count(self, response: requests.Response, parcels: Sequence[Parcel], outcome: Outcome) -> None:
+    def _count(self, response: requests.Response, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
         """Count what the endpoint says it stored (xAPI 1.0.3, part 3, section 2.1.2: the ids of the new ones)."""
         if self.target.transformer_type != "xapi":
-            outcome.stored += len(parcels)
+            outcome.stored += len(outgoing)
             return
         stored = 0
         if response.status_code != 204 and response.content:
@@ -180,17 +182,17 @@ class Lrs:
                 ids = None
             if not isinstance(ids, list):
                 kind = response.headers.get("Content-Type", "no content type")
-                raise Refused(
+                raise PermanentError(
                     f"{self.name} answers {response.status_code}, but with {kind} and not with a list of ids: "
                     "this is no LRS. Check its URL."
                 )
-            stored = len({str(one).lower() for one in ids} & {parcel.id.lower() for parcel in parcels})
+            stored = len({str(one).lower() for one in ids} & {statement.id.lower() for statement in outgoing})
         outcome.stored += stored
-        outcome.already_there += len(parcels) - stored
+        outcome.duplicates += len(outgoing) - stored
 
-    def _post(self, parcels: Sequence[Parcel]) -> requests.Response:
+    def _post(self, outgoing: Sequence[OutgoingStatement]) -> requests.Response:
         """One POST, tried again while the endpoint is away. Raises :class:`_AtFault` if it blames the batch."""
-        body = b"[" + b",".join(parcel.body for parcel in parcels) + b"]"
+        body = b"[" + b",".join(statement.body for statement in outgoing) + b"]"
         # A redirect would turn the POST into a GET; it is told to the user instead.
         ask = partial(self._session.post, self._url, data=body, timeout=self._timeout, allow_redirects=False)
         return self._asked(ask, self._taken, self._max_wait_secs)
@@ -225,7 +227,7 @@ class Lrs:
                 said = f"does not answer ({_cause(error)})"
             delay = next(waits, None)
             if delay is None or time.monotonic() + asked > deadline:
-                raise OutOfReach(f"{self.name} {said}. Run again to resume.")
+                raise Unavailable(f"{self.name} {said}. Run again to resume.")
             wait(f"{self.name} {said}", max(delay, asked))
 
     def _taken(self, response: requests.Response) -> bool:
@@ -233,9 +235,9 @@ class Lrs:
         status = response.status_code
         if 200 <= status < 300:
             return True
-        if status in AT_FAULT:
+        if status in REJECTING:
             raise _AtFault(status, f"{status}{_words(response)}")
-        if status in PASSING or status >= 500:
+        if status in TRANSIENT or status >= 500:
             return False
         raise self._refused(response)
 
@@ -244,22 +246,24 @@ class Lrs:
         status = response.status_code
         if 200 <= status < 300 or status == 404:
             return True
-        if status in PASSING or (status >= 500 and status != 501):
+        if status in TRANSIENT or (status >= 500 and status != 501):
             return False
         if status in (401, 403):
-            raise Refused(
+            raise PermanentError(
                 f"{self.name} does not let these credentials read ({status}): give them the right to read statements."
             )
         raise self._refused(response)
 
-    def _refused(self, response: requests.Response) -> Refused:
+    def _refused(self, response: requests.Response) -> PermanentError:
         status = response.status_code
         if status in (401, 403):
-            return Refused(f"{self.name} refuses the credentials ({status}): check this LRS's user and password.")
+            return PermanentError(
+                f"{self.name} refuses the credentials ({status}): check this LRS's user and password."
+            )
         if 300 <= status < 400:
             target = shown_url(response.headers.get("Location", "nowhere"))
-            return Refused(f"{self.name} redirects to {target} ({status}): set that URL instead.")
-        return Refused(f"{self.name} answers {status}{_words(response)}: check its URL.")
+            return PermanentError(f"{self.name} redirects to {target} ({status}): set that URL instead.")
+        return PermanentError(f"{self.name} answers {status}{_words(response)}: check its URL.")
 
 
 def _resource(target: Target) -> str:
@@ -289,7 +293,7 @@ def _dumps(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields).encode("ascii")
 
 
-def _same(one: Parcel, other: Parcel) -> bool:
+def _same(one: OutgoingStatement, other: OutgoingStatement) -> bool:
     """Equal for the destination. A Caliper envelope's ``sendTime`` says only when it was made."""
     if one.body == other.body:
         return True

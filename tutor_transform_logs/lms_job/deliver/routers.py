@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config.schema import JobConfig
-from ..util.errors import JobError, Refused
+from ..util.errors import JobError, PermanentError
 from ..util.formatting import shown_url
 from .lrs import Lrs, Target
 
@@ -30,7 +30,7 @@ def open_endpoints(config: JobConfig) -> list[Lrs]:
     else:
         targets = [_target(router, config.transformer_type) for router in _enabled_routers(config.transformer_type)]
         if not targets:
-            raise Refused(f"There is no enabled router for {config.transformer_type} in the LMS. {SETTING_UP}")
+            raise PermanentError(f"There is no enabled router for {config.transformer_type} in the LMS. {SETTING_UP}")
     if config.lrs_urls:
         targets = _limited(targets, config.lrs_urls)
     return [Lrs(t, config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes) for t in targets]
@@ -41,7 +41,9 @@ def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
     missing = [url for url in urls if url.rstrip("/") not in there]
     if missing:
         known = ", ".join(map(shown_url, there))
-        raise Refused(f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. Choose of: {known}.")
+        raise PermanentError(
+            f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. Choose of: {known}."
+        )
     wanted = {url.rstrip("/") for url in urls}
     return [target for target in targets if target.url.rstrip("/") in wanted]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from ..util.bounded_dict import Cache
+from ..util.bounded_dict import BoundedDict
 from .tincan import SharedActivityList, SharedAgent, SharedVerb
 
 ERB = "event_routing_backends"
@@ -45,7 +45,7 @@ def _shared(cls: Any, original: Any) -> Any:
     return one
 
 
-class Sharing:
+class Interner:
     """The methods of ERB's transformers that give shared objects. ``originals`` are ERB's, without filters."""
 
     def __init__(
@@ -57,9 +57,9 @@ class Sharing:
         self._get_verb = get_verb
         self._look_verb_up = look_verb_up
         self._get_context_activities = get_context_activities
-        self._actors: Cache[str, Any] = Cache(KEPT_ACTORS)
-        self._verbs: Cache[tuple[str, str], Any] = Cache(KEPT_VERBS)
-        self._courses: Cache[tuple[str, str], Any] = Cache(KEPT_COURSES)
+        self._actors: BoundedDict[str, Any] = BoundedDict(KEPT_ACTORS)
+        self._verbs: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_VERBS)
+        self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSES)
         # Its names are looked up when they are used: they are replaced, too.
         self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
 

@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.db import connections, router
 
 from ..read.events import find_nested
-from ..util.bounded_dict import Cache
+from ..util.bounded_dict import BoundedDict
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class Lookups:
         self._ask_erb_for_course = originals["get_course_from_id"]
         self._helpers = importlib.import_module("event_routing_backends.helpers")
         self._retired_names = _retired_names()
-        self._ids: Cache[int | str, str] = Cache(KEPT_USERS)
-        self._emails: Cache[int | str, str] = Cache(KEPT_USERS)
-        self._courses: Cache[str, Any] = Cache(KEPT_COURSES)
+        self._ids: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
+        self._emails: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
+        self._courses: BoundedDict[str, Any] = BoundedDict(KEPT_COURSES)
         # Who is not there now may be there later: this is known for the events at hand only.
         self._missing_users: set[int | str] = set()
         self._missing_courses: set[str] = set()

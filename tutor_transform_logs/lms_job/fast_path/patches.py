@@ -244,7 +244,7 @@ def _share() -> None:
         (module.XApiVerbTransformerMixin, "get_verb"),
         (module.XApiTransformer, "get_context_activities"),
     )
-    sharing = importlib.import_module(f"{__package__}.interning").Sharing(*(vars(cls)[name] for cls, name in owners))
+    sharing = importlib.import_module(f"{__package__}.interning").Interner(*(vars(cls)[name] for cls, name in owners))
     for (cls, name), method in zip(owners, sharing.methods(), strict=True):
         _replace(cls, name, method)
 

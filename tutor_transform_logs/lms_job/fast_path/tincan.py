@@ -23,7 +23,7 @@ from tincan.score import Score
 from tincan.serializable_base import SerializableBase
 from tincan.typed_list import TypedList
 
-from ..util.bounded_dict import Cache
+from ..util.bounded_dict import BoundedDict
 
 Setter = Callable[[Any, Any], None]
 # The name of a slot, the types of which it takes values as they are, and the setter for all others.
@@ -113,7 +113,7 @@ _original_setattr = Base.__setattr__
 _original_language_map = tincan.LanguageMap.__init__
 
 
-class Plan:
+class ClassLayout:
     """What there is to know of a class to make its objects."""
 
     def __init__(self, cls: type, known: type) -> None:
@@ -176,10 +176,10 @@ def _timestamp(setter: Setter) -> Setter:
     return put
 
 
-class _Plans(dict[type, "Plan | None"]):
-    """The plans of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
+class _ClassLayouts(dict[type, "ClassLayout | None"]):
+    """The layouts of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
 
-    def __missing__(self, cls: type) -> Plan | None:
+    def __missing__(self, cls: type) -> ClassLayout | None:
         known = next((one for one in cls.__mro__ if one in TAKEN), None)
         usual = (
             known is not None
@@ -188,16 +188,16 @@ class _Plans(dict[type, "Plan | None"]):
             and cls.__setattr__ in (set_attribute, _original_setattr)
             and not hasattr(cls, "__slots__")
         )
-        self[cls] = Plan(cls, known) if usual and known is not None else None
+        self[cls] = ClassLayout(cls, known) if usual and known is not None else None
         return self[cls]
 
 
-_plans = _Plans()
+_layouts = _ClassLayouts()
 
 
 def _new_init(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        plan = _plans[type(self)]
+        plan = _layouts[type(self)]
         if plan is None or len(args) > 1 or (args and type(args[0]) is not dict):
             original(self, *args, **kwargs)
             return
@@ -264,7 +264,7 @@ class _ToData(dict[type, Callable[[Any], Any]]):
         elif issubclass(cls, TypedList):
             self[cls] = list_data if cls.as_version in (as_version, _original_as_version) else _ask
         elif issubclass(cls, SerializableBase):
-            self[cls] = object_data if _plans[cls] is not None else _ask
+            self[cls] = object_data if _layouts[cls] is not None else _ask
         elif issubclass(cls, list):
             self[cls] = list_data
         elif issubclass(cls, uuid.UUID):
@@ -324,7 +324,7 @@ def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
     return _original_as_version(self, version) if found is _ask else found(self)
 
 
-_texts: Cache[tuple[Any, ...], str] = Cache(10_000)
+_texts: BoundedDict[tuple[Any, ...], str] = BoundedDict(10_000)
 
 
 def to_json(self: Any, version: str = tincan.Version.latest) -> str:

@@ -21,7 +21,7 @@ class NotJson(Exception):
     """A number that JSON does not have."""
 
 
-class XapiShortCut:
+class XapiFastPath:
     """Stands for a router whose processors are ERB's own: white lists and the xAPI processor."""
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
@@ -67,7 +67,7 @@ def _encoded(statement: Any) -> str:
     return json.dumps(statement.as_version(), allow_nan=False)
 
 
-def xapi_short_cut(router: Any) -> XapiShortCut | None:
+def xapi_fast_path(router: Any) -> XapiFastPath | None:
     """The short cut for ``router``, or ``None`` if it is not of the kind that is known."""
     whitelist = importlib.import_module("eventtracking.processors.whitelist").NameWhitelistProcessor
     xapi = importlib.import_module(f"{patches.ERB}.processors.xapi.transformer_processor").XApiProcessor
@@ -79,4 +79,4 @@ def xapi_short_cut(router: Any) -> XapiShortCut | None:
     sources = (type(router).process_event, xapi, base, registry.TransformerRegistry.get_transformer, whitelist)
     if not patches.is_known("xapi_processors", sources):
         return None
-    return XapiShortCut(last.registry.mapping)
+    return XapiFastPath(last.registry.mapping)

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..config.schema import JobConfig
 from ..model import dead_letters
-from ..model.activity import History
+from ..model.activity import Activity
 from ..model.counts import Counts
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination
@@ -29,10 +29,10 @@ from ..read.filters import Filters
 from ..read.lines import split_lines
 from ..storage.base import Storage, StoredObject, join_name, read_all, write_all
 from ..util.errors import JobError, ObjectGone
+from .versions import VERSION, UnknownVersion, upgraded
 
 LONGEST_LETTER = 256 * 1024**2
 
-VERSION = 1
 DEAD_LETTERS = "dead-letters.jsonl"
 PAGE = "report.html"
 # Far above what a line may have (max_line_bytes), even where each of its bytes is escaped.
@@ -76,21 +76,21 @@ class Entry:
     counts: Counts = field(default_factory=Counts)
     done: bool = False
     resume_at: int | None = None
-    ends_open: bool = False
+    unterminated: bool = False
     """The last line done had no newline."""
     problem: str = ""
     """Why the object could not be read to its end, if so."""
-    history: History = field(default_factory=History)
+    activity: Activity = field(default_factory=Activity)
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "counts": self.counts.to_json(), "history": self.history.to_json()}
+        return {**self.__dict__, "counts": self.counts.to_json(), "activity": self.activity.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
         if set(values) != set(cls.__dataclass_fields__):
             raise ValueError("not the fields of an entry")
-        counts, history = Counts.from_json(values["counts"]), History.from_json(values["history"])
-        return cls(**{**values, "counts": counts, "history": history})
+        counts, activity = Counts.from_json(values["counts"]), Activity.from_json(values["activity"])
+        return cls(**{**values, "counts": counts, "activity": activity})
 
 
 Entries = Mapping[int, Mapping[str, Entry]]
@@ -243,14 +243,15 @@ class Ledger:
             return None
         except ValueError as error:
             raise self._unreadable(name, error) from None
-        version = values.pop("version", None) if isinstance(values, dict) else None
-        if version != VERSION:
-            raise LedgerError(
-                f"The ledger {self.where(name)} is of version {version}, this job writes version {VERSION}: "
-                "finish it with the release that began it, or begin anew with --restart."
-            )
+        if not isinstance(values, dict):
+            raise self._unreadable(name, ValueError())
         try:
-            return make(values)
+            return make(upgraded(values))
+        except UnknownVersion as error:
+            raise LedgerError(
+                f"The ledger {self.where(name)} is of version {error.version}, and this release reads up to {VERSION}: "
+                "finish the job with the release that started it, or start over with --restart."
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._unreadable(name, error) from None
 

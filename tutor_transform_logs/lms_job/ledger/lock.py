@@ -45,9 +45,9 @@ class Group:
     name: str = ""
     ended: frozenset[str] = frozenset()
 
-    def has_ended(self, holder: Mapping[str, Any], its_place: bool) -> bool:
-        """Is the ``holder`` of a lock known to have ended? ``its_place``: it is the lock that is to be taken now."""
-        group = str(holder.get("group") or "")
+    def has_ended(self, owner: Mapping[str, Any], its_place: bool) -> bool:
+        """Is the ``owner`` of a lock known to have ended? ``its_place``: it is the lock that is to be taken now."""
+        group = str(owner.get("group") or "")
         return group in self.ended or (its_place and group != "" and group == self.name)
 
 
@@ -88,14 +88,14 @@ def _started(pid: int) -> str:
     return "" if state in "ZX" else fields[18]
 
 
-def _is_dead(holder: Mapping[str, Any]) -> bool:
+def _is_dead(owner: Mapping[str, Any]) -> bool:
     """Is it certain, without waiting for a heartbeat, that the holder is not alive?"""
     kernel = _kernel()
-    return bool(kernel) and holder.get("kernel") == kernel and _started(holder["pid"]) != holder.get("started")
+    return bool(kernel) and owner.get("kernel") == kernel and _started(owner["pid"]) != owner.get("started")
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseOwner:
     """Who holds a lock, as far as it is known. Times are seconds since 1970."""
 
     pid: int | None = None
@@ -105,7 +105,7 @@ class Holder:
     """When it was last heard of; ``None`` for a local lock, which the kernel guards."""
 
     @classmethod
-    def of(cls, text: str) -> Holder:
+    def of(cls, text: str) -> LeaseOwner:
         """What a lock says of its holder; it may be half written."""
         try:
             values = json.loads(text)
@@ -118,35 +118,35 @@ class Holder:
         if self.pid is None:
             return "another process"
         now = time.time()
-        words = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
-        return words if self.beat is None else f"{words}, last heard of {duration(now - self.beat)} ago"
+        detail = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
+        return detail if self.beat is None else f"{detail}, last heard of {duration(now - self.beat)} ago"
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
-def who_runs(storage: Storage, directory: str, local: bool) -> Holder | None:
+def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner | None:
     """Who holds the lock of the job in this directory of a ledger; changes nothing."""
     if not local:
         texts = (_remote_text(storage, one.name) for one in storage.listing(join_name(directory, LOCAL_LOCK)))
-        return next((Holder.of(text) for text in texts if _is_alive(_parsed(text))), None)
+        return next((LeaseOwner.of(text) for text in texts if _is_alive(_parsed(text))), None)
     try:
         with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Holder.of(file.read())
+                return LeaseOwner.of(file.read())
     except FileNotFoundError:
         pass  # it has never run
     return None
 
 
-def _refuse(holder: Holder) -> JobError:
+def _refuse(owner: LeaseOwner) -> JobError:
     what_to_do = "Wait for it to end, or stop it."
-    if holder.beat is not None:
-        left = duration(max(0.0, holder.beat + DEAD_AFTER_SECS - time.time()))
+    if owner.beat is not None:
+        left = duration(max(0.0, owner.beat + DEAD_AFTER_SECS - time.time()))
         what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
-    return JobError(f"This job is running already ({holder if holder.pid else 'by another process'}). {what_to_do}")
+    return JobError(f"This job is running already ({owner if owner.pid else 'by another process'}). {what_to_do}")
 
 
 @contextlib.contextmanager
@@ -168,9 +168,9 @@ def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
 
 def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
     """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
-    holder = who_runs(storage, directory, local)
-    if holder is not None:
-        raise _refuse(holder)
+    owner = current_owner(storage, directory, local)
+    if owner is not None:
+        raise _refuse(owner)
 
 
 def _lock(file: IO[str], kind: int) -> None:
@@ -187,7 +187,7 @@ def _lock(file: IO[str], kind: int) -> None:
             text = file.read()
         now = time.monotonic()
         if now > deadline or (now > sure_at and not _holder_is_dead(text)):
-            raise _refuse(Holder.of(text))
+            raise _refuse(LeaseOwner.of(text))
         time.sleep(0.05)
     file.truncate(0)
     file.write(json.dumps(_holder()))
@@ -264,18 +264,18 @@ class _RemoteLock:
             names = [one.name for one in self._storage.listing(self._all)]
         for name in names:
             text = _remote_text(self._storage, name)
-            holder = _parsed(text)
-            if not _is_alive(holder) or holder["token"] == self._mine["token"]:
+            owner = _parsed(text)
+            if not _is_alive(owner) or owner["token"] == self._mine["token"]:
                 continue
-            if not self._group.has_ended(holder, name == self._own):
-                raise _refuse(Holder.of(text))
+            if not self._group.has_ended(owner, name == self._own):
+                raise _refuse(LeaseOwner.of(text))
 
     def beat(self) -> None:
         write_all(self._storage, self._own, json.dumps({**self._mine, "beat": time.time()}).encode())
 
     def is_anothers(self) -> bool:
-        holder = _parsed(_remote_text(self._storage, self._own))
-        return bool(holder) and holder["token"] != self._mine["token"]
+        owner = _parsed(_remote_text(self._storage, self._own))
+        return bool(owner) and owner["token"] != self._mine["token"]
 
     def let_go(self) -> None:
         if not self.is_anothers():
@@ -292,14 +292,14 @@ def _remote_text(storage: Storage, name: str) -> str:
 def _parsed(text: str) -> dict[str, Any]:
     """A holder; empty if there is none: half a lock is nobody's."""
     try:
-        holder: dict[str, Any] = json.loads(text)
-        return {**holder, "beat": float(holder["beat"]), "token": str(holder["token"])}
+        owner: dict[str, Any] = json.loads(text)
+        return {**owner, "beat": float(owner["beat"]), "token": str(owner["token"])}
     except (ValueError, KeyError, TypeError):
         return {}
 
 
-def _is_alive(holder: Mapping[str, Any]) -> bool:
+def _is_alive(owner: Mapping[str, Any]) -> bool:
     try:
-        return time.time() - holder["beat"] < DEAD_AFTER_SECS and not _is_dead(holder)
+        return time.time() - owner["beat"] < DEAD_AFTER_SECS and not _is_dead(owner)
     except (KeyError, TypeError):
         return False

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from ..model.plan import Plan
 from ..util.formatting import count, of
 from .ledger import Entry
-from .lock import Holder
+from .lock import LeaseOwner
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """How far a plan is, and who is at it."""
 
     plan: Plan
@@ -21,16 +21,16 @@ class Standing:
     bytes_done: int
     """Stored bytes; of a compressed object, nothing before it is done."""
     bytes_total: int
-    holder: Holder | None
+    owner: LeaseOwner | None
     """Who runs the job now."""
 
     def __str__(self) -> str:
         plan = self.plan
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
-        state = "finished" if plan.finished else "running" if self.holder else "NOT finished, and not running"
+        state = "finished" if plan.finished else "running" if self.owner else "NOT finished, and not running"
         if not plan.segments:
             return f"Plan {plan.name}, {state}. Nothing was new when it was last looked for."
-        who = f"\nRun by {self.holder}." if self.holder else ""
+        who = f"\nRun by {self.owner}." if self.owner else ""
         share = f" ({self.bytes_done / self.bytes_total:.0%})" if self.bytes_total else ""
         return (
             f"Plan {plan.name}, begun {begun} UTC, {state}.{who}\n"
@@ -41,8 +41,8 @@ class Standing:
     def to_json(self) -> dict[str, object]:
         return {
             "finished": self.plan.finished,
-            "running": self.holder is not None,
-            "holder": self.holder.to_json() if self.holder else None,
+            "running": self.owner is not None,
+            "holder": self.owner.to_json() if self.owner else None,
             "segments": len(self.plan.segments),
             "segments_done": self.segments_done,
             "bytes": self.bytes_total,
@@ -50,7 +50,7 @@ class Standing:
         }
 
 
-def standing(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], holder: Holder | None) -> Standing:
+def job_status(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], owner: LeaseOwner | None) -> JobStatus:
     """``entries``: segment id -> destination id -> entry. A segment is done when every destination has it."""
     segments_done = bytes_done = 0
     for segment in plan.segments:
@@ -61,4 +61,4 @@ def standing(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], holder: Hol
         elif not segment.compression:
             bytes_done += min(entry.position for entry in of_segment) - segment.start
     total = sum(segment.stored_bytes for segment in plan.segments)
-    return Standing(plan, segments_done, bytes_done, total, holder)
+    return JobStatus(plan, segments_done, bytes_done, total, owner)

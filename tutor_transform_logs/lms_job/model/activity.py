@@ -58,7 +58,7 @@ def day_of(time: object) -> str:
 
 
 @dataclass
-class Tempo:
+class Throughput:
     """How much was done in each span of time. The spans grow longer when they grow many: none is ever dropped."""
 
     span_secs: int = SHORTEST_SPAN_SECS
@@ -71,7 +71,7 @@ class Tempo:
         _add(self.spans, int(at // self.span_secs), (lines, events))
         self._bound()
 
-    def add_all(self, other: Tempo) -> None:
+    def add_all(self, other: Throughput) -> None:
         while self.span_secs < other.span_secs:
             self._double()
         shrink = self.span_secs // other.span_secs
@@ -93,7 +93,7 @@ class Tempo:
         return {"span_secs": self.span_secs, "spans": {str(number): counts for number, counts in self.spans.items()}}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> Tempo:
+    def from_json(cls, values: Mapping[str, object]) -> Throughput:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
         span_secs = values["span_secs"]
         times, rest = divmod(whole_number(span_secs), SHORTEST_SPAN_SECS)
@@ -103,14 +103,14 @@ class Tempo:
 
 
 @dataclass
-class History:
+class Activity:
     """What the events of known types were and when they happened; lines that are passed over have no part in it."""
 
     types: dict[str, list[int]] = field(default_factory=dict)
     """Name -> events transformed, failed, filtered."""
     days: dict[str, list[int]] = field(default_factory=dict)
     """Day -> statements made, events lost. Where there are too many days, months (2026-01) or years stand for them."""
-    tempo: Tempo = field(default_factory=Tempo)
+    throughput: Throughput = field(default_factory=Throughput)
     secs: float = 0.0
     """What it took, without rests between batches."""
 
@@ -130,21 +130,21 @@ class History:
 
     def worked(self, at: float, secs: float, lines: int, events: int) -> None:
         """Count the time that a batch took, which ended ``at`` (seconds since 1970)."""
-        self.tempo.add(at, lines, events)
+        self.throughput.add(at, lines, events)
         self.secs += secs
 
-    def add(self, other: History) -> None:
+    def add(self, other: Activity) -> None:
         """Add another one's counts to these."""
         for name, counts in other.types.items():
             _add(self.types, name, counts)
         for day, counts in other.days.items():
             _add(self.days, day, counts)
-        self.tempo.add_all(other.tempo)
+        self.throughput.add_all(other.throughput)
         self.secs += other.secs
 
-    def bounded(self) -> History:
+    def bounded(self) -> Activity:
         """The same counts in as many types and days as an entry may have."""
-        bounded = History(secs=self.secs)
+        bounded = Activity(secs=self.secs)
         for name, counts in self.types.items():
             known = name in bounded.types or len(bounded.types) < MOST_TYPES
             _add(bounded.types, name if known else OTHER_TYPES, counts)
@@ -155,31 +155,31 @@ class History:
                 days, bounded.days = bounded.days, {}
                 for day, counts in days.items():
                     _add(bounded.days, day[:length], counts)
-        bounded.tempo.add_all(self.tempo)
+        bounded.throughput.add_all(self.throughput)
         return bounded
 
     def to_json(self) -> dict[str, object]:
         return {
             "types": {name: list(counts) for name, counts in self.types.items()},
             "days": {day: list(counts) for day, counts in self.days.items()},
-            "tempo": self.tempo.to_json(),
+            "throughput": self.throughput.to_json(),
             "secs": round(self.secs, 3),
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> History:
+    def from_json(cls, values: Mapping[str, object]) -> Activity:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
-        tempo, secs = values["tempo"], values["secs"]
-        if not isinstance(tempo, Mapping):
+        throughput, secs = values["throughput"], values["secs"]
+        if not isinstance(throughput, Mapping):
             raise TypeError("tempo is not an object")
         if not isinstance(secs, (int, float)) or isinstance(secs, bool) or not secs >= 0:
             raise ValueError(f"{secs!r} is no time")
-        return cls(_table(values["types"], 3), _table(values["days"], 2), Tempo.from_json(tempo), float(secs))
+        return cls(_table(values["types"], 3), _table(values["days"], 2), Throughput.from_json(throughput), float(secs))
 
 
-def total_history(parts: Iterable[History]) -> History:
+def total_activity(parts: Iterable[Activity]) -> Activity:
     """The sum of ``parts``."""
-    whole = History()
+    whole = Activity()
     for part in parts:
         whole.add(part)
     return whole

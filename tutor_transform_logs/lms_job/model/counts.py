@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 LINE_OUTCOMES = ("blank", "unparsable", "unknown_event", "filtered", "transformed", "untransformable")
-STATEMENT_OUTCOMES = ("stored", "already_there", "rejected")
+STATEMENT_OUTCOMES = ("stored", "duplicates", "rejected")
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Counts:
     untransformable: int = 0
     made: int = 0
     stored: int = 0
-    already_there: int = 0
+    duplicates: int = 0
     rejected: int = 0
     not_routed: int = 0
     """Statements that a router's ``match_params`` keep from it; they are not ``made`` for it."""
@@ -51,7 +51,7 @@ class Counts:
     def dead_letters(self) -> int:
         return sum(self.reasons.values())
 
-    def differences(self) -> list[str]:
+    def accounting_errors(self) -> list[str]:
         """The sums of DESIGN's first promise that do not hold, in words; empty if all is accounted for."""
         wrong = []
         for whole, outcomes in (("lines", LINE_OUTCOMES), ("made", STATEMENT_OUTCOMES)):

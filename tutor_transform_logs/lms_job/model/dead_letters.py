@@ -36,7 +36,7 @@ class DeadLetter:
     """Line number in the object, counted from the start of the segment until REPORT knows better."""
     stage: str
     reason: str
-    words: str
+    detail: str
     event: str
     raw: bytes
     statement: str = ""
@@ -57,7 +57,7 @@ def _dump_one(letter: DeadLetter) -> bytes:
         "line_number": letter.line,
         "stage": letter.stage,
         "reason": letter.reason,
-        "words": letter.words[:1000],
+        "detail": letter.detail[:1000],
         "event": letter.event,
     }
     if letter.statement:
@@ -83,7 +83,8 @@ def parse(content: bytes) -> list[DeadLetter]:
                 line=fields["line_number"],
                 stage=fields["stage"],
                 reason=fields["reason"],
-                words=fields["words"],
+                # Up to version 1 of the ledger, the field was called "words".
+                detail=fields["detail"] if "detail" in fields else fields["words"],
                 event=fields["event"],
                 raw=raw,
                 statement=fields.get("statement", ""),

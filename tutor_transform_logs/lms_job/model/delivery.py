@@ -10,7 +10,7 @@ from .dead_letters import DeadLetter
 from .records import Event, Line, Statement
 
 
-class Made(NamedTuple):
+class SourcedStatement(NamedTuple):
     """A statement, the event it was made of, and the line the event was read from."""
 
     statement: Statement
@@ -24,10 +24,10 @@ class Made(NamedTuple):
         return self.letter is None or self.letter.destination in ("", destination_name)
 
 
-class Parcel(NamedTuple):
+class OutgoingStatement(NamedTuple):
     """A statement as one destination gets it: routed, with that router's overrides, serialised."""
 
-    made: Made
+    made: SourcedStatement
     body: bytes
 
     @property
@@ -39,9 +39,9 @@ class Parcel(NamedTuple):
 class Rejection:
     """A parcel that the destination would not take; ``reason`` is a code of ``dead_letters``."""
 
-    parcel: Parcel
+    statement: OutgoingStatement
     reason: str
-    words: str
+    detail: str
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Outcome:
     """What became of the parcels of one delivery."""
 
     stored: int = 0
-    already_there: int = 0
+    duplicates: int = 0
     rejected: list[Rejection] = field(default_factory=list)
 
 
@@ -64,12 +64,12 @@ class Destination(Protocol):
     def name(self) -> str:
         """For people, without secrets."""
 
-    def route(self, made: Made) -> bytes | None:
+    def route(self, made: SourcedStatement) -> bytes | None:
         """The bytes to send for this statement, or ``None`` if its event is not for this destination."""
 
-    def deliver(self, batch_name: str, parcels: Sequence[Parcel]) -> Outcome:
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         """Hand over a batch. Returns when every parcel is accounted for.
 
         Doing it again with the same batch (after a kill) leaves the destination as if it had been done once. Raises
-        :class:`~.errors.OutOfReach` or :class:`~.errors.Refused` if the batch could not be delivered.
+        :class:`~.errors.Unavailable` or :class:`~.errors.PermanentError` if the batch could not be delivered.
         """

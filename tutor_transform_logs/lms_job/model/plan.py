@@ -12,6 +12,10 @@ from typing import Any
 
 from ..config.schema import JobConfig
 
+# Kinds of plans.
+REPLAY = "replay"
+REDELIVERY = "redelivery"
+
 EMPTY = "empty"
 DONE_BEFORE = "done before"
 ANOTHER_COPY = "another copy of one that is read"
@@ -75,7 +79,7 @@ class Content:
     """Object name -> stored size with which it was seen whole."""
     resume_at: int | None = None
     """Where the last line begins if it had no newline and was no whole event: it is read again when it grows."""
-    ends_open: bool = False
+    unterminated: bool = False
     """The last line had no newline, but was a whole event: a newline that follows belongs to it."""
 
     def is_same(self, name: str, head: bytes) -> bool:
@@ -97,7 +101,7 @@ class Segment:
     stored_bytes: int
     """How many stored bytes it takes to read it, for progress and shares."""
     compression: str = ""
-    after_open_line: bool = False
+    after_unterminated_line: bool = False
     """The line before ``start`` had no newline when it was done; one at ``start`` belongs to it."""
     lines_before: int | None = None
     """How many lines of the content come before ``start``, where that is known."""
@@ -129,12 +133,16 @@ class Plan:
     segments: tuple[Segment, ...]
     output: OutputFormat
     finished: bool = False
-    retries: bool = False
-    """The objects are dead letters in the ledger, not logs in the source."""
+    kind: str = REPLAY
+    """:data:`REPLAY`, or :data:`REDELIVERY`: the objects are dead letters in the ledger, not logs in the source."""
 
     @property
     def name(self) -> str:
         return f"{self.number:04d}"
+
+    @property
+    def redelivers(self) -> bool:
+        return self.kind == REDELIVERY
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -143,7 +151,7 @@ class Plan:
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Raises ``KeyError`` or ``TypeError`` for what :meth:`to_json` has not written."""
         contents = (Content(**(c | {"fingerprint": Fingerprint(**c["fingerprint"])})) for c in values["contents"])
-        rest = {name: values[name] for name in ("number", "created", "finished", "retries")}
+        rest = {name: values[name] for name in ("number", "created", "finished", "kind")}
         return cls(
             contents=tuple(contents),
             objects=tuple(SourceObject(**o) for o in values["objects"]),

@@ -22,7 +22,7 @@ SAY_SECS = 10.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class IdentifiedObject:
     """An object as it was found: its name and stored size, how it is compressed, which content it holds."""
 
     name: str
@@ -31,9 +31,9 @@ class Seen:
     content: int
 
 
-def look_at_all(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[Seen]:
+def identify_objects(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[IdentifiedObject]:
     """Read the first bytes of every object. Contents that ``index`` does not know are added to it."""
-    seen: list[Seen] = []
+    seen: list[IdentifiedObject] = []
     said = time.monotonic()
     for entry in found:
         if time.monotonic() - said >= SAY_SECS:
@@ -41,11 +41,11 @@ def look_at_all(source: Readable, found: Iterable[StoredObject], index: ContentI
             log.info("Looking at the first bytes of each object: %s so far.", f"{len(seen):,}")
         kind, head = read_head(source, entry.name, entry.size) if entry.size else ("", b"")
         number = index.find_or_add(entry.name, head).id if entry.size else 0
-        seen.append(Seen(entry.name, entry.size, kind, number))
+        seen.append(IdentifiedObject(entry.name, entry.size, kind, number))
     return seen
 
 
-def holder_of(segment: Segment, seen: Sequence[Seen]) -> Segment | None:
+def find_object_of(segment: Segment, seen: Sequence[IdentifiedObject]) -> Segment | None:
     """``segment`` with the object that holds its content now; ``None`` if none does, or none that is long enough."""
     # The length of a compressed object is not known before it has been read.
     holders = [
@@ -64,4 +64,4 @@ def holder_of(segment: Segment, seen: Sequence[Seen]) -> Segment | None:
 def find_again(source: Storage, prefix: str, segment: Segment, contents: Iterable[Content]) -> Segment | None:
     """Look through the whole source for the content of ``segment``, as when a log is rotated during the run."""
     index = ContentIndex(contents)
-    return holder_of(segment, look_at_all(source, source.listing(prefix), index))
+    return find_object_of(segment, identify_objects(source, source.listing(prefix), index))

@@ -28,7 +28,7 @@ from ..read.filters import Filters
 from ..storage.base import Storage, StoredObject
 from ..util.cpus import worker_count
 from ..util.errors import JobError
-from .discovery import Seen, holder_of, look_at_all
+from .discovery import IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 
 PROBE_BYTES = 64 * 1024
@@ -36,14 +36,14 @@ SMALLEST_SEGMENT = 1024**2
 SEGMENTS_PER_WORKER = 4
 
 
-def starts_anew(config: JobConfig) -> bool:
+def starts_over(config: JobConfig) -> bool:
     """Is what earlier runs did to be left out of account? A dry run is a rehearsal of everything, every time."""
     return config.restart or config.dry_run
 
 
 def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
     """The plan of :func:`next_plan`, saved in the ledger."""
-    old = None if starts_anew(config) else ledger.load_plan()
+    old = None if starts_over(config) else ledger.load_plan()
     plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations, shares)
     ledger.save_plan(plan)
     return plan
@@ -63,9 +63,9 @@ def next_plan(
     in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to, and the work is going
     to be done in so many ``shares``. Raises :class:`~.errors.JobError` if there is nothing to read at all.
     """
-    found, passed_over = chosen(config, source, must_exist=old is None)
+    found, passed_over = select_objects(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
-    seen = look_at_all(source, found, index)
+    seen = identify_objects(source, found, index)
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, seen)))
     else:
@@ -78,7 +78,9 @@ def next_plan(
     return plan
 
 
-def chosen(config: JobConfig, source: Storage, must_exist: bool) -> tuple[list[StoredObject], list[StoredObject]]:
+def select_objects(
+    config: JobConfig, source: Storage, must_exist: bool
+) -> tuple[list[StoredObject], list[StoredObject]]:
     """The objects to read, and those that are passed over for the date in their names; both in order.
 
     Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
@@ -104,7 +106,7 @@ def _new_plan(
     config: JobConfig,
     source: Storage,
     index: ContentIndex,
-    seen: Sequence[Seen],
+    seen: Sequence[IdentifiedObject],
     destinations: Sequence[str],
     number: int,
     shares: int,
@@ -128,20 +130,20 @@ def _new_plan(
     )
 
 
-def _by_content(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+def _by_content(seen: Sequence[IdentifiedObject]) -> Iterator[list[IdentifiedObject]]:
     """Objects with the same content together, the one to read first in front: the longest plain one."""
-    groups: dict[int, list[Seen]] = {}
+    groups: dict[int, list[IdentifiedObject]] = {}
     for one in seen:
         groups.setdefault(one.content, []).append(one)
     for group in groups.values():
         yield sorted(group, key=lambda one: (bool(one.compression), -one.size, one.name))
 
 
-def _moved(segments: Sequence[Segment], seen: Sequence[Seen]) -> Iterator[Segment]:
+def _moved(segments: Sequence[Segment], seen: Sequence[IdentifiedObject]) -> Iterator[Segment]:
     """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
     for segment in segments:
         # One whose content is nowhere any more is kept: WORK looks once more, and accounts for it.
-        yield holder_of(segment, seen) or segment
+        yield find_object_of(segment, seen) or segment
 
 
 def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
@@ -153,7 +155,11 @@ def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
 
 
 def _plan_content(
-    segment_bytes: int, source: Storage, content: Content, objects: Sequence[Seen], destinations: Sequence[str]
+    segment_bytes: int,
+    source: Storage,
+    content: Content,
+    objects: Sequence[IdentifiedObject],
+    destinations: Sequence[str],
 ) -> tuple[list[Segment], list[SourceObject]]:
     """The segments for what is new in ``objects``, which all hold ``content``."""
     planned: list[Segment] = []
@@ -176,7 +182,7 @@ def _plan_content(
 
 
 def _segments(
-    segment_bytes: int, source: Storage, content: Content, one: Seen, piece: Range, skip: Mapping[str, int]
+    segment_bytes: int, source: Storage, content: Content, one: IdentifiedObject, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
     for begin, stop in _cut(segment_bytes, source, one, *piece):
         yield Segment(
@@ -187,7 +193,7 @@ def _segments(
             end=stop,
             stored_bytes=one.size if one.compression or stop is None else stop - begin,
             compression=one.compression,
-            after_open_line=content.ends_open and begin == content.length > 0,
+            after_unterminated_line=content.unterminated and begin == content.length > 0,
             lines_before=_lines_before(content, begin),
             skip={name: offset for name, offset in skip.items() if offset > begin},
         )
@@ -199,7 +205,7 @@ def _lines_before(content: Content, offset: int) -> int | None:
     return content.lines if content.length == offset else None if offset else 0
 
 
-def _has_grown(content: Content, one: Seen) -> bool:
+def _has_grown(content: Content, one: IdentifiedObject) -> bool:
     return content.names.get(one.name) != one.size
 
 
@@ -211,7 +217,7 @@ def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[st
     return done
 
 
-def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[Range | None, str]:
+def _wanted(content: Content, one: IdentifiedObject, destinations: Sequence[str]) -> tuple[Range | None, str]:
     """The range of ``one`` that some destination has not got yet, or why there is none."""
     grown = _has_grown(content, one)
     if one.compression:
@@ -227,7 +233,7 @@ def _wanted(content: Content, one: Seen, destinations: Sequence[str]) -> tuple[R
     return (start, end), ""
 
 
-def _cut(segment_bytes: int, source: Storage, one: Seen, start: int, end: int | None) -> list[Range]:
+def _cut(segment_bytes: int, source: Storage, one: IdentifiedObject, start: int, end: int | None) -> list[Range]:
     """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
     if one.compression or end is None:
         return [(start, end)]
@@ -261,7 +267,7 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
 
     ``entries``: segment id -> destination id -> entry.
     """
-    if plan.retries:
+    if plan.redelivers:
         return replace(plan, finished=True)
     contents = {content.id: content for content in plan.contents}
     for segment, before in numbered_lines(plan, entries):
@@ -299,5 +305,5 @@ def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry],
     last = max(entries.values(), key=lambda entry: entry.position)
     if last.position < content.length:
         return content
-    open_end = last.ends_open and last.resume_at is None
-    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, ends_open=open_end)
+    open_end = last.unterminated and last.resume_at is None
+    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, unterminated=open_end)

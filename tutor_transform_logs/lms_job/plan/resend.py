@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import IO
 
 from ..ledger.ledger import Ledger
-from ..model.plan import Plan, Segment, SourceObject
+from ..model.plan import REDELIVERY, Plan, Segment, SourceObject
 from ..storage.base import READ_CHUNK
 from ..util.errors import JobError
 
@@ -22,7 +22,7 @@ def make_retry_plan(ledger: Ledger) -> Plan:
     if old is None:
         raise JobError("This job has not run yet: there is nothing to retry.")
     if not old.finished:
-        if old.retries:
+        if old.redelivers:
             return old
         raise JobError("The last run of this job was not finished: run it again without --retry-failed first.")
     files = ledger.dead_letter_files()
@@ -37,7 +37,7 @@ def make_retry_plan(ledger: Ledger) -> Plan:
         objects=tuple(SourceObject(one.name, one.size, None) for one in files),
         segments=tuple(segments),
         finished=False,
-        retries=True,
+        kind=REDELIVERY,
     )
     if segments:
         ledger.save_plan(plan)
@@ -46,7 +46,7 @@ def make_retry_plan(ledger: Ledger) -> Plan:
 
 def drop_retried(ledger: Ledger, plan: Plan) -> None:
     """Remove the dead letters that a finished retry has replaced: those that failed again are in its own file."""
-    if plan.retries:
+    if plan.redelivers:
         for one in plan.objects:
             ledger.storage.delete(one.name)
 
@@ -63,7 +63,7 @@ def make_repair_plan(ledger: Ledger, plan: Plan, lines: IO[bytes]) -> Plan:
         objects=(SourceObject(name, size, None),),
         segments=(Segment(id=1, content=0, object=name, start=0, end=size, stored_bytes=size, lines_before=0),),
         finished=False,
-        retries=True,
+        kind=REDELIVERY,
     )
     ledger.save_plan(repair)
     return repair

@@ -10,12 +10,12 @@ from ..model.records import Event
 
 
 class Unparsable(Exception):
-    """The line is no event. ``reason`` is one of :data:`REASONS`, ``words`` say more."""
+    """The line is no event. ``reason`` is one of :data:`REASONS`, ``detail`` say more."""
 
-    def __init__(self, reason: str, words: str) -> None:
-        super().__init__(reason, words)
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
         self.reason = reason
-        self.words = words
+        self.detail = detail
 
 
 REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")

@@ -51,7 +51,7 @@ class Filters:
             *([f"events from {in_utc(self.since)} on"] if self.since else []),
             *([f"events before {in_utc(self.until)}"] if self.until else []),
         ]
-        for words, patterns in (
+        for detail, patterns in (
             ("events named", self.event),
             ("no events named", self.exclude_event),
             ("courses", self.course),
@@ -59,7 +59,7 @@ class Filters:
             ("objects named", self.files),
         ):
             if patterns:
-                parts.append(f"{words} {' or '.join(patterns)}")
+                parts.append(f"{detail} {' or '.join(patterns)}")
         return ", ".join(parts)
 
     def takes_object(self, name: str) -> bool:

@@ -110,7 +110,7 @@ class Skip:
         return True
 
 
-class Gap(NamedTuple):
+class SkippedLines(NamedTuple):
     """Lines that are skipped, one after the other. Never empty."""
 
     start: int
@@ -135,51 +135,51 @@ class Gap(NamedTuple):
             at = self.text.index(b"\n", at) + 1
             yield self.start + at - self.at
 
-    def cut(self, count: int) -> tuple[Gap, Gap | None]:
+    def cut(self, count: int) -> tuple[SkippedLines, SkippedLines | None]:
         """The first ``count`` lines, and the rest of them."""
         if count >= self.lines:
             return self, None
         middle = next(itertools.islice(self.ends(), count - 1, None))
         stop = self.at + middle - self.start
         first = self._replace(lines=count, stop=stop)
-        return first, Gap(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
+        return first, SkippedLines(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
 
 
-def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
+def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | SkippedLines]:
     """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
     chunks = iter(chunks)
-    open_line = b""
+    unterminated_line = b""
     for chunk in chunks:
         at = 0
-        if open_line:
+        if unterminated_line:
             # The line that spans two chunks by itself: the rest need not be copied for its sake.
             at = chunk.find(b"\n") + 1 or len(chunk)
-            open_line += chunk[:at]
-            if open_line.endswith(b"\n"):
-                for one in _ended(open_line, 0, offset, number, limit, skip):
+            unterminated_line += chunk[:at]
+            if unterminated_line.endswith(b"\n"):
+                for one in _ended(unterminated_line, 0, offset, number, limit, skip):
                     yield one
                     offset, number = one.end, number + 1
-                open_line = b""
-        if not open_line:
+                unterminated_line = b""
+        if not unterminated_line:
             for one in _ended(chunk, at, offset, number, limit, skip):
                 yield one
-                offset, number = one.end, number + (one.lines if isinstance(one, Gap) else 1)
-            open_line = chunk[chunk.rfind(b"\n", at) + 1 or at :]
-        if len(open_line) > limit:
+                offset, number = one.end, number + (one.lines if isinstance(one, SkippedLines) else 1)
+            unterminated_line = chunk[chunk.rfind(b"\n", at) + 1 or at :]
+        if len(unterminated_line) > limit:
             # Hands on what is kept of it without ever holding it whole; what comes after it is just not skipped.
-            yield from split_lines(itertools.chain([open_line], chunks), offset, number, limit)
+            yield from split_lines(itertools.chain([unterminated_line], chunks), offset, number, limit)
             return
-    if open_line:
-        yield from split_lines([open_line], offset, number, limit)
+    if unterminated_line:
+        yield from split_lines([unterminated_line], offset, number, limit)
 
 
-def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | Gap]:
+def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | SkippedLines]:
     """The lines that end in ``text``, from ``at`` on, where the line ``number`` begins."""
     ascii_only = text.isascii()
     while (newline := text.find(b"\n", at)) >= 0:
         count, stop = skip.passed(text, at, limit, ascii_only)
         if count:
-            gap = Gap(offset, number, count, text, at, stop)
+            gap = SkippedLines(offset, number, count, text, at, stop)
             yield gap
             offset, number, at = gap.end, number + count, stop
             newline = text.find(b"\n", at)

@@ -9,12 +9,12 @@ from ..model.records import Line
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from .lines import decompressed, skipped, split_lines
-from .prefilter import Gap, Skip, split
+from .prefilter import Skip, SkippedLines, split
 
 
 def segment_lines(
     source: Readable, segment: Segment, offset: int, number: int, line_bytes: int, skip: Skip | None = None
-) -> Iterator[Line | Gap]:
+) -> Iterator[Line | SkippedLines]:
     """The lines of ``segment`` from ``offset``, which is the start of its line ``number``; gaps only with ``skip``.
 
     Raises :class:`~.errors.ObjectGone` or :class:`~.reader.BrokenObject` after the last line that can be read.
@@ -26,12 +26,12 @@ def segment_lines(
             chunks = _until(chunks, segment.end - offset)
     else:
         chunks = _whole(source.read(segment.object, offset, segment.end), segment, offset)
-    lines: Iterator[Line | Gap]
+    lines: Iterator[Line | SkippedLines]
     if skip is None:
         lines = split_lines(chunks, offset, number, line_bytes)
     else:
         lines = split(chunks, offset, number, line_bytes, skip)
-    if segment.after_open_line and offset == segment.start:
+    if segment.after_unterminated_line and offset == segment.start:
         lines = _without_line_end(lines)
     return lines
 
@@ -54,12 +54,12 @@ def _whole(chunks: Iterable[bytes], segment: Segment, offset: int) -> Iterator[b
         raise ObjectGone(f"it ends at byte {position}, and had {segment.end} bytes when it was planned")
 
 
-def _without_line_end(lines: Iterator[Line | Gap]) -> Iterator[Line | Gap]:
+def _without_line_end(lines: Iterator[Line | SkippedLines]) -> Iterator[Line | SkippedLines]:
     """Leave out the line end of a line that was done when it had none yet."""
     first = next(lines, None)
     if first is None:
         return
-    if isinstance(first, Gap) or first.raw or first.open:
+    if isinstance(first, SkippedLines) or first.raw or first.open:
         yield first
         yield from lines
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
-from ..model.activity import LOST, MADE, NO_DAY, Tempo
+from ..model.activity import LOST, MADE, NO_DAY, Throughput
 from ..util.formatting import duration
 from .html import Html, joined, tag
 
@@ -119,24 +119,25 @@ def hole_text(begin: date, end: date) -> str:
     return str(begin) if count == 1 else f"{begin} to {end} ({count:,} days)"
 
 
-def tempo_chart(tempo: Tempo) -> Html | None:
+def throughput_chart(throughput: Throughput) -> Html | None:
     """Lines per second over the time of the run; ``None`` if it was too short to tell anything."""
-    if len(tempo.spans) < 3:
+    if len(throughput.spans) < 3:
         return None
     bars: list[Bar] = []
-    at, before = 0.0, min(tempo.spans) - 1
-    for number, (lines, events) in sorted(tempo.spans.items()):
+    at, before = 0.0, min(throughput.spans) - 1
+    for number, (lines, events) in sorted(throughput.spans.items()):
         missing = number - before - 1
         if missing > LONGEST_PAUSE:
-            paused = f"nothing was done for {duration(missing * tempo.span_secs)}"
+            paused = f"nothing was done for {duration(missing * throughput.span_secs)}"
             bars.append(Bar(at, LONGEST_PAUSE, (), paused, hole=True))
         at += min(missing, LONGEST_PAUSE)
-        speed = lines / tempo.span_secs
-        title = f"{_clock(number * tempo.span_secs)}: {speed:,.0f} lines/s, {events / tempo.span_secs:,.0f} events/s"
+        secs = throughput.span_secs
+        speed = lines / secs
+        title = f"{_clock(number * secs)}: {speed:,.0f} lines/s, {events / secs:,.0f} events/s"
         bars.append(Bar(at, 1, (speed,), title))
         at, before = at + 1, number
-    ends = (min(tempo.spans) * tempo.span_secs, (max(tempo.spans) + 1) * tempo.span_secs)
-    label = f"Lines per second, in spans of {duration(tempo.span_secs)}"
+    ends = (min(throughput.spans) * throughput.span_secs, (max(throughput.spans) + 1) * throughput.span_secs)
+    label = f"Lines per second, in spans of {duration(throughput.span_secs)}"
     return _chart(bars, at, label, [_clock(end) for end in ends], "lines/s")
 
 

@@ -38,12 +38,12 @@ REASONS = {
 
 def headline(result: Result, config: JobConfig) -> str:
     """How it ended, in one sentence."""
-    words = _headline(result)
-    return f"Dry run. {words} Statements went to the logger only." if config.dry_run else words
+    detail = _headline(result)
+    return f"Dry run. {detail} Statements went to the logger only." if config.dry_run else detail
 
 
 def _headline(result: Result) -> str:
-    if result.differences:
+    if result.accounting_errors:
         return "NOT everything is accounted for; please report this."
     if result.status == FAILED:
         return "Failed before the end."

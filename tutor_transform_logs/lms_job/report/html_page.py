@@ -12,7 +12,7 @@ from ..read.filters import TAKE_ALL, Filters
 from ..util.errors import DONE, REJECTED
 from ..util.formatting import duration, size
 from . import masking
-from .charts import Days, day_chart, days_of, hole_text, tempo_chart
+from .charts import Days, day_chart, days_of, hole_text, throughput_chart
 from .glossary import OUTCOMES, REASONS, headline
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
@@ -29,9 +29,9 @@ Examples = Mapping[str, Sequence[DeadLetter]]
 
 def page(config: JobConfig, result: Result, examples: Examples) -> str:
     """The page. ``examples`` are a few dead letters for each reason; they are shown masked."""
-    words = headline(result, config)
+    detail = headline(result, config)
     kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
-    title = f"Tracking logs to {kind}: {words}"
+    title = f"Tracking logs to {kind}: {detail}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -42,7 +42,7 @@ def page(config: JobConfig, result: Result, examples: Examples) -> str:
         tag("style", Html(STYLE)),
     )
     sections = (
-        _headline(config, result, words, kind),
+        _headline(config, result, detail, kind),
         _by_day(result),
         _outcomes(result, examples),
         _destinations(result),
@@ -55,8 +55,14 @@ def page(config: JobConfig, result: Result, examples: Examples) -> str:
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _headline(config: JobConfig, result: Result, words: str, kind: str) -> Html:
-    good = "good" if result.status == DONE else "fair" if result.status == REJECTED or not result.differences else "bad"
+def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html:
+    good = (
+        "good"
+        if result.status == DONE
+        else "fair"
+        if result.status == REJECTED or not result.accounting_errors
+        else "bad"
+    )
     rows = [
         ("From", str(config.source)),
         ("To", ", ".join(one.name for one in result.destinations)),
@@ -64,24 +70,24 @@ def _headline(config: JobConfig, result: Result, words: str, kind: str) -> Html:
         ("Begun", _moment(result.plan.created)),
         ("Reported", _moment(result.reported)),
     ]
-    if result.history.secs >= 1:
-        rows.append(("Work", f"{duration(result.history.secs)}, over all workers"))
+    if result.activity.secs >= 1:
+        rows.append(("Work", f"{duration(result.activity.secs)}, over all workers"))
     rows.append(("Plan", f"{result.plan.name} of job {result.job_key}"))
     numbers = (
         (result.counts.lines, "lines read"),
         (result.counts.transformed, "events made into statements"),
-        (sum(one.counts.stored + one.counts.already_there for one in result.destinations), "statements arrived"),
+        (sum(one.counts.stored + one.counts.duplicates for one in result.destinations), "statements arrived"),
         (sum(reasons(result).values()), "dead letters"),
     )
     cards = tag("dl", *(tag("div", tag("dt", name), tag("dd", f"{n:,}")) for n, name in numbers), class_="numbers")
     facts = tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in rows), class_="facts")
-    notes = [*result.problems, *(f"NOT accounted for: {one}" for one in result.differences)]
+    notes = [*result.problems, *(f"NOT accounted for: {one}" for one in result.accounting_errors)]
     notes += [one.stopped for one in result.destinations if one.stopped]
-    notes += [result.halted] if result.halted else []
+    notes += [result.aborted] if result.aborted else []
     return tag(
         "header",
         tag("h1", f"Tracking logs to {kind}"),
-        tag("p", words, class_=f"status {good}"),
+        tag("p", detail, class_=f"status {good}"),
         tag("ul", *(tag("li", note) for note in notes), class_="notes") if notes else "",
         cards,
         facts,
@@ -113,7 +119,7 @@ def _wide(table: Html) -> Html:
 
 
 def _by_day(result: Result) -> Html | None:
-    days = days_of(result.history.days)
+    days = days_of(result.activity.days)
     if days is None:
         return None
     legend = tag(
@@ -148,7 +154,7 @@ def _holes(days: Days) -> Iterator[str]:
 
 
 def _by_type(result: Result, kind: str) -> Html | None:
-    types = result.history.types
+    types = result.activity.types
     passed = result.counts.unknown_event
     if not types:
         return None
@@ -195,9 +201,9 @@ def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
     shown = []
     for letter in letters:
         where = f"{letter.object}, line {letter.line:,}, byte {letter.offset:,}"
-        words = masking.mask_words(letter.words, letter.raw, letter.event)
+        detail = masking.mask_words(letter.detail, letter.raw, letter.event)
         shown.append(
-            tag("li", tag("p", where), tag("p", words), tag("code", masking.mask_line(letter.raw, letter.event)))
+            tag("li", tag("p", where), tag("p", detail), tag("code", masking.mask_line(letter.raw, letter.event)))
         )
     summary = tag("summary", tag("b", f"{count:,}"), " ", tag("code", reason), f" {REASONS.get(reason, '')}")
     return tag("details", summary, tag("ul", *shown, class_="examples") if shown else tag("p", "No example is kept."))
@@ -220,25 +226,25 @@ def _destinations(result: Result) -> Html:
 
 
 def _tempo(result: Result) -> Html | None:
-    chart = tempo_chart(result.history.tempo)
+    chart = throughput_chart(result.activity.throughput)
     if chart is None:
         return None
-    span = duration(result.history.tempo.span_secs)
+    span = duration(result.activity.throughput.span_secs)
     note = f"Lines per second in spans of {span}. Where nothing was done for long, the time-line is cut short."
     return _section("Speed over the run", tag("p", note), chart)
 
 
 def _slowest(result: Result) -> Html | None:
-    slow = sorted((one for one in result.objects if one.history.secs >= 1), key=lambda one: -one.history.secs)
+    slow = sorted((one for one in result.objects if one.activity.secs >= 1), key=lambda one: -one.activity.secs)
     if len(slow) < 2:
         return None
     rows = (
         [
             one.name,
-            duration(one.history.secs),
+            duration(one.activity.secs),
             size(one.size),
             f"{one.counts.lines:,}",
-            f"{one.counts.lines / one.history.secs:,.0f}",
+            f"{one.counts.lines / one.activity.secs:,.0f}",
         ]
         for one in slow[:MOST_SLOW]
     )
@@ -256,7 +262,7 @@ def _objects(result: Result) -> Html:
 
 
 def _object(one: ObjectResult) -> list[str]:
-    days = sorted(day for day in one.history.days if day)
+    days = sorted(day for day in one.activity.days if day)
     notes = [*one.notes, *([] if one.done else ["not finished"])]
     name = joined((tag("span", one.name), *(tag("small", note) for note in notes)))
     dead = one.counts.unparsable + one.counts.untransformable

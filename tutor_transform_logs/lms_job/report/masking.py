@@ -56,18 +56,18 @@ def mask_line(raw: bytes, event: str) -> str:
     return shown if len(shown) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + MASK
 
 
-def mask_words(words: str, raw: bytes, event: str) -> str:
+def mask_words(detail: str, raw: bytes, event: str) -> str:
     """What ERB or an LRS says of a line, without what it quotes from it."""
     text = raw.decode("utf-8", "replace")
     fields = _parsed(text[max(text.find("{"), 0) :])
     values = {value.strip() for value in _values(fields, 5 * DEEPEST)} - {"", event}
-    for value in sorted((value for value in values if value in words), key=len, reverse=True):
+    for value in sorted((value for value in values if value in detail), key=len, reverse=True):
         # One or two characters would hit the inside of every word.
         pattern = re.escape(value)
-        words = re.sub(pattern if len(value) > 3 else rf"(?<!\w){pattern}(?!\w)", MASK, words)
-    words = _QUOTED.sub(lambda found: _masked_quote(found, event), words)
-    words = _PERSONAL.sub(MASK, words)
-    return words if len(words) <= MOST_WORDS else words[:MOST_WORDS] + MASK
+        detail = re.sub(pattern if len(value) > 3 else rf"(?<!\w){pattern}(?!\w)", MASK, detail)
+    detail = _QUOTED.sub(lambda found: _masked_quote(found, event), detail)
+    detail = _PERSONAL.sub(MASK, detail)
+    return detail if len(detail) <= MOST_WORDS else detail[:MOST_WORDS] + MASK
 
 
 def _parsed(text: str) -> Any:

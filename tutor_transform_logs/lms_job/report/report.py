@@ -9,7 +9,7 @@ from ..config.schema import JobConfig
 from ..deliver.files import Files, add_to_manifest
 from ..ledger.ledger import Entries, Entry, Ledger, load_entries
 from ..model import dead_letters
-from ..model.activity import History, total_history
+from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DELIVER, DeadLetter
 from ..model.delivery import Destination
@@ -31,12 +31,12 @@ def make_report(
     destinations: Sequence[Destination],
     stores: Mapping[str, Storage],
     stopped: Mapping[str, JobError],
-    halted: JobError | None,
+    aborted: JobError | None,
 ) -> Result:
     """Add up where the plan stands, finish it if all is done, and save the result in the ledger.
 
     ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
-    failed, ``halted`` what ended the whole run early.
+    failed, ``aborted`` what ended the whole run early.
     """
     entries = load_entries(plan, ledger, destinations)
     result = _add_up(plan, ledger, destinations, entries, stopped)
@@ -47,14 +47,14 @@ def make_report(
             pass
     else:
         result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, examples)
-    finishing = result.done and not result.differences and not plan.finished
+    finishing = result.done and not result.accounting_errors and not plan.finished
     if finishing:
         for destination in destinations:
             if isinstance(destination, Files) and config.destination is not None:
                 store = stores[destination.id]
                 result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
-    errors = [*stopped.values(), *([halted] if halted else [])]
-    result.halted = str(halted) if halted else ""
+    errors = [*stopped.values(), *([aborted] if aborted else [])]
+    result.aborted = str(aborted) if aborted else ""
     result.status = exit_status(result, [error.status for error in errors], config.strict)
     result.page = ledger.save_page(plan, page(config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(config, result))
@@ -86,11 +86,11 @@ def _add_up(
     stopped: Mapping[str, JobError],
 ) -> Result:
     results = []
-    differences = []
+    accounting_errors = []
     for destination in destinations:
         mine = [entries[segment.id][destination.id] for segment in plan.segments]
         counts = total(entry.counts for entry in mine)
-        differences += [f"{destination.name}: {words}" for words in counts.differences()]
+        accounting_errors += [f"{destination.name}: {detail}" for detail in counts.accounting_errors()]
         error = stopped.get(destination.id)
         results.append(
             DestinationResult(
@@ -100,23 +100,23 @@ def _add_up(
     objects, problems = _objects(plan, entries)
     counts = total(one.counts for one in objects)
     # Statements are each destination's own; in the sum over all lines there is one set of them.
-    history = total_history(one.history for one in objects)
-    return Result(plan, ledger.key, counts, history, results, objects, differences, problems)
+    activity = total_activity(one.activity for one in objects)
+    return Result(plan, ledger.key, counts, activity, results, objects, accounting_errors, problems)
 
 
 def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str]]:
     sizes = {one.name: one.size for one in plan.objects}
-    objects = {one.name: ObjectResult(one.name, one.size, Counts(), History(), True, [one.note] if one.note else [])
+    objects = {one.name: ObjectResult(one.name, one.size, Counts(), Activity(), True, [one.note] if one.note else [])
                for one in plan.objects}  # fmt: skip
     problems = []
     for segment in plan.segments:
         # An object that was rotated between two runs of the plan goes by its newer name.
         one = objects.setdefault(
-            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), History(), True)
+            segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), Activity(), True)
         )
         entry = _farthest(entries[segment.id])
         one.counts.add(entry.counts)
-        one.history.add(entry.history)
+        one.activity.add(entry.activity)
         one.done = one.done and all(e.done for e in entries[segment.id].values())
         if entry.problem:
             one.notes.append(entry.problem)
@@ -171,7 +171,7 @@ def _put_in_place(
         outputs = join_parts(config, plan, ledger, store, files, batches)
     elif any(count for _, count in batches):
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
-    if plan.retries:
+    if plan.redelivers:
         return outputs
     sources = [f"{one.name} - {one.size} bytes" for one in plan.objects if one.note != OUT_OF_RANGE]
     add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])

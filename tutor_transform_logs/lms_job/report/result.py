@@ -10,7 +10,7 @@ from typing import Any
 from ..config.schema import JobConfig
 from ..model import dead_letters
 from ..model.activity import FAILED as FAILED_EVENTS
-from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, History
+from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, Activity
 from ..model.counts import Counts
 from ..model.plan import Plan
 from ..util.errors import DONE, FAILED, REJECTED, STOPPED
@@ -34,7 +34,7 @@ class ObjectResult:
     name: str
     size: int
     counts: Counts
-    history: History
+    activity: Activity
     done: bool
     notes: list[str] = field(default_factory=list)
 
@@ -46,10 +46,10 @@ class Result:
     plan: Plan
     job_key: str
     counts: Counts
-    history: History
+    activity: Activity
     destinations: list[DestinationResult]
     objects: list[ObjectResult]
-    differences: list[str]
+    accounting_errors: list[str]
     problems: list[str]
     outputs: list[str] = field(default_factory=list)
     dead_letters: str = ""
@@ -60,7 +60,7 @@ class Result:
     status: int = DONE
     running: bool = False
     """Somebody is at it now."""
-    halted: str = ""
+    aborted: str = ""
     """What ended the run early, in words."""
 
     @property
@@ -70,7 +70,7 @@ class Result:
 
 def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:
     """The exit status that the outcome means: see ``errors``."""
-    if result.differences or FAILED in stops:
+    if result.accounting_errors or FAILED in stops:
         return FAILED
     if stops or not result.done:
         return STOPPED
@@ -98,12 +98,12 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "reasons": reasons(result),
         "event_types": {
             name: {"transformed": n[TRANSFORMED], "failed": n[FAILED_EVENTS], "filtered": n[FILTERED]}
-            for name, n in sorted(result.history.types.items())
+            for name, n in sorted(result.activity.types.items())
         },
         "days": {
-            day: {"statements": n[MADE], "lost_events": n[LOST]} for day, n in sorted(result.history.days.items())
+            day: {"statements": n[MADE], "lost_events": n[LOST]} for day, n in sorted(result.activity.days.items())
         },
-        "work_secs": round(result.history.secs, 3),
+        "work_secs": round(result.activity.secs, 3),
         "destinations": [
             {
                 "id": one.id,
@@ -120,14 +120,14 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
                 "size": one.size,
                 "done": one.done,
                 "notes": one.notes,
-                "work_secs": round(one.history.secs, 3),
+                "work_secs": round(one.activity.secs, 3),
                 **one.counts.to_json(),
             }
             for one in result.objects
         ],
-        "differences": result.differences,
+        "accounting_errors": result.accounting_errors,
         "problems": result.problems,
-        "halted": result.halted,
+        "aborted": result.aborted,
         "outputs": result.outputs,
         "dead_letters": result.dead_letters,
         "page": result.page,
@@ -141,7 +141,7 @@ def brief(config: JobConfig, result: Result) -> dict[str, Any]:
 
 LONG = ("objects", "event_types", "days")
 LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
-STATEMENT_NAMES = ("made", "stored", "already_there", "rejected", "not_routed")
+STATEMENT_NAMES = ("made", "stored", "duplicates", "rejected", "not_routed")
 
 
 def reasons(result: Result) -> dict[str, int]:

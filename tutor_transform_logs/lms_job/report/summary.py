@@ -72,8 +72,8 @@ def _destination(one: DestinationResult, width: int) -> Iterator[str]:
     counts = one.counts
     yield _row("made", counts.made, "", width)
     yield _row("stored", counts.stored, "", width)
-    if counts.already_there:
-        yield _row("already there", counts.already_there, "", width)
+    if counts.duplicates:
+        yield _row("already there", counts.duplicates, "", width)
     if counts.rejected:
         yield _row("rejected", counts.rejected, "dead letters: not taken as they are", width)
     if counts.not_routed:
@@ -98,16 +98,16 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield f"Result: {printable(result.path)}"
     if result.page:
         yield f"Report: {printable(result.page)}"
-    if result.differences:
+    if result.accounting_errors:
         yield "NOT everything is accounted for; please report this:"
-        yield from (f"  {difference}" for difference in result.differences)
+        yield from (f"  {difference}" for difference in result.accounting_errors)
     elif result.running and not result.done:
         yield "Not finished: it is running."
     elif result.done:
         yield "Every line and every statement is accounted for."
     else:
-        if result.halted:
-            yield printable(result.halted)
+        if result.aborted:
+            yield printable(result.aborted)
         yield "Not finished: run the same command again to resume where this run stopped."
     if config.dry_run:
         yield "Dry run: statements went to the logger only."

@@ -27,8 +27,8 @@ class Readable(Protocol):
 class Storage(Readable, Protocol):
     """A container. Names are below the container, with ``/`` between their parts, prefix included.
 
-    Every call raises :class:`~.errors.Refused` where the store says no and :class:`~.errors.OutOfReach` where it does
-    not answer; reading raises :class:`~.errors.ObjectGone` for an object that is not there (any more).
+    Every call raises :class:`~.errors.PermanentError` where the store says no and :class:`~.errors.Unavailable` where
+    it does not answer; reading raises :class:`~.errors.ObjectGone` for an object that does not exist (any more).
     """
 
     def check(self, create: bool = False) -> None:
@@ -37,7 +37,7 @@ class Storage(Readable, Protocol):
     def check_writable(self, name: str) -> bool:
         """Can ``name`` be written, as far as can be told without writing? ``False``: it can't be told.
 
-        Raises :class:`~.errors.Refused` if it certainly can't.
+        Raises :class:`~.errors.PermanentError` if it certainly can't.
         """
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:

@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from ..config.schema import StorageConfig
 from ..util.backoff import delays, wait
-from ..util.errors import NoContainer, ObjectGone, OutOfReach, Refused
+from ..util.errors import NoContainer, ObjectGone, PermanentError, Unavailable
 from .base import StoredObject
 
 CONNECT_TIMEOUT = 20.0
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 # What a network or a server that is down for a while looks like through libcloud. LibcloudError comes after the
 # clearer ones have been told apart, as it is the base of nearly all that libcloud raises.
-PASSING = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class CloudStorage:
@@ -97,7 +97,7 @@ class CloudStorage:
                 raise ObjectGone(f"{self.where(name)} is not there any more") from None
             except InvalidCredsError as error:
                 raise self._refused(error) from None
-            except PASSING as error:
+            except TRANSIENT as error:
                 broken: Exception = error
             else:
                 broken = EOFError("the stream ended early")
@@ -189,21 +189,21 @@ class CloudStorage:
                 return action()
             except (InvalidCredsError, ContainerDoesNotExistError) as error:
                 raise self._refused(error) from None
-            except PASSING as error:
+            except TRANSIENT as error:
                 self._wait(waits, verb, error)
 
     def _wait(self, waits: Iterator[float], verb: str, error: Exception) -> None:
         delay = next(waits, None)
         if delay is None:
             said = self._said(error)
-            raise OutOfReach(f"Can't {verb} {self.where('')}: {said}. Run again to resume.") from None
+            raise Unavailable(f"Can't {verb} {self.where('')}: {said}. Run again to resume.") from None
         wait(f"Can't {verb} {self.where('')}: {self._said(error)}", delay)
 
-    def _refused(self, error: Exception) -> Refused:
+    def _refused(self, error: Exception) -> PermanentError:
         place = f"{self._config.provider} at {self._config.host or 'its default host'}"
         if isinstance(error, ContainerDoesNotExistError):
             return NoContainer(f"The container {self._config.container} does not exist ({place}): create it first.")
-        return Refused(f"{place} refuses the credentials: check the key and the secret.")
+        return PermanentError(f"{place} refuses the credentials: check the key and the secret.")
 
     def _said(self, error: Exception) -> str:
         """The error's words without any credential that a URL or a header in it may hold."""
@@ -242,7 +242,7 @@ def _default_credentials() -> Any:
 
     credentials = boto3.Session().get_credentials()
     if credentials is None:
-        raise Refused(
+        raise PermanentError(
             "Provider S3 has no key, and no credentials were found in the environment or the instance: "
             "set a key and its secret, or give the instance or the pod a role."
         )
@@ -252,7 +252,9 @@ def _default_credentials() -> Any:
 def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> Any:
     constant = getattr(Provider, config.provider, None)
     if constant is None:
-        raise Refused(f"{config.provider} is not a storage provider that this image's libcloud knows: choose another.")
+        raise PermanentError(
+            f"{config.provider} is not a storage provider that this image's libcloud knows: choose another."
+        )
     named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
     # Only what was set: each driver takes another choice of these.
     keywords = {name: value for name, value in named.items() if value not in (None, "")}
@@ -264,7 +266,7 @@ def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> An
         session = driver.connection.connection.session
     except (TypeError, ValueError, KeyError) as error:
         names = ", ".join(sorted({**keywords, **config.options}))
-        raise Refused(
+        raise PermanentError(
             f"The {config.provider} driver can't be made with {names} ({error}): leave out what it does not take."
         ) from None
     except AttributeError:

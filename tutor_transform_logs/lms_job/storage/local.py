@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..util.errors import ObjectGone, OutOfReach, Refused
+from ..util.errors import ObjectGone, PermanentError, Unavailable
 from .base import READ_CHUNK, StoredObject
 
 
@@ -29,7 +29,7 @@ class LocalStorage:
                 pass
         except OSError as error:
             hint = "it must exist and be readable by the job's user"
-            raise Refused(f"The directory {self.root} can't be used: {error.strerror}; {hint}.") from None
+            raise PermanentError(f"The directory {self.root} can't be used: {error.strerror}; {hint}.") from None
 
     def check_writable(self, name: str) -> bool:
         path = self.root / name
@@ -101,12 +101,12 @@ class LocalStorage:
         except PermissionError:
             raise ObjectGone(f"{path} can't be read by the job's user (uid {os.getuid()})") from None
         except OSError as error:
-            raise OutOfReach(f"Reading {path} failed: {error.strerror}. Run again to resume.") from None
+            raise Unavailable(f"Reading {path} failed: {error.strerror}. Run again to resume.") from None
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         path = self.root / name
         if not self._inside(path.parent):
-            raise Refused(f"{path} leads out of {self.root}: nothing was written. Choose another prefix.")
+            raise PermanentError(f"{path} leads out of {self.root}: nothing was written. Choose another prefix.")
         # One writer a name, so the name of the unfinished file can be fixed: a killed run leaves one, not many.
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
@@ -149,8 +149,10 @@ def _remove(path: Path) -> None:
 def _raise_unwritable(path: Path, error: OSError) -> None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Make room and run again to resume."
-        raise OutOfReach(f"No space left to write {path}. {hint}") from None
+        raise Unavailable(f"No space left to write {path}. {hint}") from None
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         who = f"the job's user (uid {os.getuid()})"
-        raise Refused(f"{path} can't be written by {who}: {error.strerror}. Change the directory's owner.") from None
-    raise OutOfReach(f"Writing {path} failed: {error.strerror}. Run again to resume.") from None
+        raise PermanentError(
+            f"{path} can't be written by {who}: {error.strerror}. Change the directory's owner."
+        ) from None
+    raise Unavailable(f"Writing {path} failed: {error.strerror}. Run again to resume.") from None

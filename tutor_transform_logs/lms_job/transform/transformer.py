@@ -19,13 +19,13 @@ from django.db import InterfaceError, OperationalError, connections
 
 from ..fast_path import patches
 from ..fast_path.lookups import Lookups
-from ..fast_path.xapi import NotJson, XapiShortCut, xapi_short_cut
+from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
 from ..model import dead_letters
 from ..model.records import Event, Statement, statement_id
 from ..read.events import parse
 from ..read.prefilter import Skip
 from ..util.backoff import delays, wait
-from ..util.errors import JobError, OutOfReach
+from ..util.errors import JobError, Unavailable
 
 TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
 LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
@@ -42,12 +42,12 @@ REASONS = (
 
 
 class Untransformable(Exception):
-    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``words`` are ERB's."""
+    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``detail`` are ERB's."""
 
-    def __init__(self, reason: str, words: str) -> None:
-        super().__init__(reason, words)
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
         self.reason = reason
-        self.words = words
+        self.detail = detail
 
 
 class Transformer:
@@ -75,12 +75,12 @@ class Transformer:
         # log of it (a traceback each) would bury everything else.
         logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
-        self._short_cut: XapiShortCut | None = None
+        self._xapi_fast_path: XapiFastPath | None = None
         self.skip: Skip | None = None
         """Tells lines to pass over without parsing them."""
         if fast_path:
             self._lookups = patches.install(self.type)
-            self._short_cut = xapi_short_cut(self.router)
+            self._xapi_fast_path = xapi_fast_path(self.router)
             skip = Skip(self.known_names)
             self.skip = skip if skip.usable else None
         else:
@@ -152,10 +152,10 @@ class Transformer:
     def statements(self, event: Event, raw: bytes) -> list[Statement]:
         """The statements that ERB makes of ``event``; ``raw`` is its log line.
 
-        Raises :class:`Untransformable`, and :class:`~.errors.OutOfReach` when the database stays away.
+        Raises :class:`Untransformable`, and :class:`~.errors.Unavailable` when the database stays away.
         """
-        if self._short_cut is not None:
-            made = self._by_short_cut(self._short_cut, event, raw)
+        if self._xapi_fast_path is not None:
+            made = self._by_fast_path(self._xapi_fast_path, event, raw)
             if made is not None:
                 return made
             # The short cut may have taken fields out of the event's data already.
@@ -170,10 +170,10 @@ class Transformer:
             return Untransformable(dead_letters.NO_TRANSFORMER, f"no {self.type} transformer for {event.name}")
         return Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
 
-    def _by_short_cut(self, short_cut: XapiShortCut, event: Event, raw: bytes) -> list[Statement] | None:
+    def _by_fast_path(self, xapi_fast_path: XapiFastPath, event: Event, raw: bytes) -> list[Statement] | None:
         """The statements, or ``None`` if the long way has to say what is wrong."""
         try:
-            bodies = short_cut.bodies(event)
+            bodies = xapi_fast_path.bodies(event)
         except NotJson as error:
             raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
         except ValueError as error:
@@ -192,7 +192,7 @@ class Transformer:
         waits = delays(self._max_wait_secs)
         while True:
             try:
-                with patches.removed() if self._short_cut else contextlib.nullcontext():
+                with patches.removed() if self._xapi_fast_path else contextlib.nullcontext():
                     return list(self.router.process_event(dict(event.fields)))
             except (OperationalError, InterfaceError) as error:
                 _wait_for_database(waits, error)
@@ -213,12 +213,12 @@ class Transformer:
 
 
 def _untransformable(error: Exception) -> Untransformable:
-    words = str(error)
+    detail = str(error)
     if isinstance(error, ValueError):
         for pattern, reason in REASONS:
-            if pattern.search(words):
-                return Untransformable(reason, words)
-    return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {words}")
+            if pattern.search(detail):
+                return Untransformable(reason, detail)
+    return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {detail}")
 
 
 def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
@@ -226,7 +226,7 @@ def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
     connections.close_all()
     delay = next(waits, None)
     if delay is None:
-        raise OutOfReach(f"The LMS's database does not answer ({error}). Run again to resume.") from None
+        raise Unavailable(f"The LMS's database does not answer ({error}). Run again to resume.") from None
     wait(f"The LMS's database does not answer ({error})", delay)
 
 

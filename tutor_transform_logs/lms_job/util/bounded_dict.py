@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Cache(dict[Key, Value]):
+class BoundedDict(dict[Key, Value]):
     """Holds ``most`` entries at most: of what was put in first, some are dropped then."""
 
     def __init__(self, most: int) -> None:

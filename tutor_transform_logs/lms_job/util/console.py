@@ -24,12 +24,12 @@ Fields = Mapping[str, object]
 
 
 @dataclass
-class _Way:
+class ConsoleState:
     log_format: str = TEXT
     quiet: bool = False
 
 
-_way = _Way()
+_way = ConsoleState()
 
 
 def set_up(log_format: str, quiet: bool) -> None:

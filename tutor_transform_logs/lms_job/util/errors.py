@@ -14,15 +14,15 @@ class JobError(Exception):
     status = FAILED
 
 
-class Refused(JobError):
+class PermanentError(JobError):
     """Something answers, and says no (credentials, a missing container): trying again won't help."""
 
 
-class NoContainer(Refused):
+class NoContainer(PermanentError):
     """The container does not exist."""
 
 
-class OutOfReach(JobError):
+class Unavailable(JobError):
     """Something does not answer, after all the tries that the settings allow: run again to resume."""
 
     status = STOPPED

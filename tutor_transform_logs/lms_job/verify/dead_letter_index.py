@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from ..model.dead_letters import DeadLetter
-from ..model.delivery import Made
+from ..model.delivery import SourcedStatement
 
 
 class SetAside:
@@ -18,7 +18,7 @@ class SetAside:
         keys = array("Q", (_key(one.raw, one.statement, one.destination) for one in letters))
         self._keys = array("Q", sorted(keys))
 
-    def holds(self, made: Made, destination: str) -> bool:
+    def holds(self, made: SourcedStatement, destination: str) -> bool:
         """Is this statement, or the line that it is made of, a dead letter of ``destination`` (its name)?"""
         raw = made.letter.raw if made.letter else made.line.raw
         return self._has(_key(raw, "", "")) or self._has(_key(raw, made.statement.id, destination))

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 
 from ..ledger.ledger import Entry
 from ..model.plan import Plan, Segment
-from ..plan.discovery import Seen, holder_of
+from ..plan.discovery import IdentifiedObject, find_object_of
 
-Span = tuple[int, int]
+ByteRange = tuple[int, int]
 # Content id -> destination id -> what it has got of the content.
-Spans = dict[int, dict[str, list[Span]]]
+ByteRanges = dict[int, dict[str, list[ByteRange]]]
 
 
 @dataclass(frozen=True)
-class Stretch:
+class DeliveredRange:
     """Bytes of a content, all of them delivered to at least one destination: what VERIFY reads in one go."""
 
     segment: Segment
     """The bytes and the object that holds them now."""
-    spans: Mapping[str, Sequence[Span]]
+    spans: Mapping[str, Sequence[ByteRange]]
     """Destination id -> what of the content it has got."""
     digest: str = ""
     """The content's fingerprint."""
@@ -30,9 +30,9 @@ class Stretch:
         return any(start <= offset < end for start, end in self.spans.get(destination, ()))
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
+def merged(spans: Iterable[ByteRange]) -> list[ByteRange]:
     """The same bytes in as few spans as can be, in order; empty ones are left out."""
-    result: list[Span] = []
+    result: list[ByteRange] = []
     for start, end in sorted(spans):
         if start >= end:
             continue
@@ -43,17 +43,17 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return result
 
 
-def delivered(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], destinations: Iterable[str]) -> Spans:
+def delivered(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], destinations: Iterable[str]) -> ByteRanges:
     """What was delivered by the finished plans and by the one in hand.
 
     ``entries``: segment id -> destination id -> entry, of a plan that is not finished.
     """
     wanted = set(destinations)
-    spans: Spans = {}
+    spans: ByteRanges = {}
     for content in plan.contents:
         for name in wanted & content.done.keys():
             spans.setdefault(content.id, {}).setdefault(name, []).append((0, content.done[name]))
-    if not plan.finished and not plan.retries:
+    if not plan.finished and not plan.redelivers:
         for segment in plan.segments:
             for name in wanted & entries[segment.id].keys():
                 # What it is to skip at the segment's start it has from earlier.
@@ -62,11 +62,11 @@ def delivered(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], destinatio
     return {number: {name: merged(each) for name, each in of.items()} for number, of in spans.items()}
 
 
-def stretches(
-    plan: Plan, spans: Mapping[int, Mapping[str, Sequence[Span]]], seen: Sequence[Seen]
-) -> tuple[list[Stretch], list[str]]:
+def ranges(
+    plan: Plan, spans: Mapping[int, Mapping[str, Sequence[ByteRange]]], seen: Sequence[IdentifiedObject]
+) -> tuple[list[DeliveredRange], list[str]]:
     """What to read of the objects that were ``seen`` in the source, and the names of those that are there no more."""
-    found: list[Stretch] = []
+    found: list[DeliveredRange] = []
     gone: list[str] = []
     contents = {content.id: content for content in plan.contents}
     sizes = {one.name: one.size for one in seen}
@@ -74,12 +74,12 @@ def stretches(
         for start, end in merged(span for each in of_content.values() for span in each):
             content = contents[number]
             piece = Segment(0, number, min(content.names, default=""), start, end, end - start)
-            holder = holder_of(piece, seen)
+            holder = find_object_of(piece, seen)
             if holder is None:
                 gone.append(piece.object)
                 continue
             if holder.compression:
                 # Read from its start, whatever is wanted of it.
                 holder = replace(holder, stored_bytes=sizes[holder.object])
-            found.append(Stretch(holder, of_content, content.fingerprint.digest))
+            found.append(DeliveredRange(holder, of_content, content.fingerprint.digest))
     return found, sorted(set(gone))

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from ..model import dead_letters
 from ..model.counts import Counts
 from ..model.dead_letters import DeadLetter
-from ..model.delivery import Made
+from ..model.delivery import SourcedStatement
 from ..model.plan import Segment
 from ..model.records import Line
 from ..read.events import Unparsable, parse
 from ..read.filters import TAKE_ALL, Filters
 from ..read.lines import BrokenObject
-from ..read.prefilter import Gap
+from ..read.prefilter import SkippedLines
 from ..read.segment import segment_lines
 from ..storage.base import READ_CHUNK, Readable
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
 from ..work.batches import Limits, batches
-from .delivered import Stretch
+from .delivered import DeliveredRange
 
 # How many chosen lines are transformed together, and how many bytes of them.
 TOGETHER = 1000
@@ -46,10 +46,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Recalled:
+class ExpectedStatement:
     """A statement that some line makes today."""
 
-    made: Made
+    made: SourcedStatement
     place: Place
     raw: bytes
 
@@ -63,7 +63,7 @@ class Chosen:
     raw: bytes
 
 
-class Recall:
+class ExpectedStatements:
     """Reads stretches of the source. What can't be read of them is said in ``problems``."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Recall:
         source: Readable,
         transformer: Transformer,
         limits: Limits,
-        stretches: Sequence[Stretch],
+        ranges: Sequence[DeliveredRange],
         tell: Callable[[Counts], None],
         filters: Filters = TAKE_ALL,
     ) -> None:
@@ -81,13 +81,13 @@ class Recall:
         self._source = source
         self._transformer = transformer
         self._limits = limits
-        self.stretches = stretches
+        self.ranges = ranges
         self.problems: dict[str, None] = {}
         """In words, in order, each once."""
 
-    def everything(self) -> Iterator[list[Recalled]]:
+    def everything(self) -> Iterator[list[ExpectedStatement]]:
         """All statements, a batch at a time."""
-        for number, stretch in enumerate(self.stretches):
+        for number, stretch in enumerate(self.ranges):
             segment = stretch.segment
             start = (segment.start, 1)
             for batch in batches(
@@ -97,11 +97,13 @@ class Recall:
                 if batch.problem:
                     self._note(segment, batch.problem)
                 yield [
-                    Recalled(made, Place(number, made.line.offset, _line_number(segment, made.line)), made.line.raw)
+                    ExpectedStatement(
+                        made, Place(number, made.line.offset, _line_number(segment, made.line)), made.line.raw
+                    )
                     for made in batch.made
                 ]
 
-    def at(self, numbers: Sequence[int]) -> Iterator[list[Recalled]]:
+    def at(self, numbers: Sequence[int]) -> Iterator[list[ExpectedStatement]]:
         """The statements of the lines at the places with these ``numbers``, which are in order."""
         wanted = iter(numbers)
 
@@ -125,7 +127,7 @@ class Recall:
         """
         lowest: list[tuple[int, int, Chosen]] = []
         for one in self._lines():
-            lot = _lot(self.stretches[one.place.stretch], one.place.offset)
+            lot = _lot(self.ranges[one.place.stretch], one.place.offset)
             if len(lowest) == count and -lot <= lowest[0][0]:
                 continue
             if self._makes_statements(one.raw):
@@ -140,7 +142,7 @@ class Recall:
             return False
         return self._transformer.known(event.name) and self._filters.takes(event)
 
-    def of_lines(self, lines: Iterable[Chosen]) -> Iterator[list[Recalled]]:
+    def of_lines(self, lines: Iterable[Chosen]) -> Iterator[list[ExpectedStatement]]:
         """The statements of single lines, transformed some at a time."""
         together: list[Chosen] = []
         weight = 0
@@ -153,7 +155,7 @@ class Recall:
         if together:
             yield self._transformed(together)
 
-    def _transformed(self, lines: Sequence[Chosen]) -> list[Recalled]:
+    def _transformed(self, lines: Sequence[Chosen]) -> list[ExpectedStatement]:
         """As WORK transforms dead letters: lines out of their place."""
         letters = [DeadLetter(one.object, one.place.offset, one.place.line, "", "", "", "", one.raw) for one in lines]
         content = dead_letters.dump(letters)
@@ -164,22 +166,22 @@ class Recall:
         for batch in batches(source, self._transformer, segment, (0, 1), (), limits, True, self._filters):
             for made in batch.made:
                 one = lines[made.line.number - 1]
-                recalled.append(Recalled(made, one.place, one.raw))
+                recalled.append(ExpectedStatement(made, one.place, one.raw))
         return recalled
 
     def _lines(self) -> Iterator[Chosen]:
         """All lines that may make statements."""
         skip = self._transformer.skip
         read = 0
-        for number, stretch in enumerate(self.stretches):
+        for number, stretch in enumerate(self.ranges):
             segment = stretch.segment
             try:
                 for line in segment_lines(self._source, segment, segment.start, 1, self._limits.line_bytes, skip):
-                    read += line.lines if isinstance(line, Gap) else 1
+                    read += line.lines if isinstance(line, SkippedLines) else 1
                     if read >= TELL_LINES:
                         self._tell(Counts(lines=read))
                         read = 0
-                    if not isinstance(line, Gap) and not line.overlong:
+                    if not isinstance(line, SkippedLines) and not line.overlong:
                         place = Place(number, line.offset, _line_number(segment, line))
                         yield Chosen(place, segment.object, line.raw)
             except (BrokenObject, ObjectGone) as error:
@@ -203,7 +205,7 @@ def _line_number(segment: Segment, line: Line) -> int:
     return line.number if segment.start == 0 else 0
 
 
-def _lot(stretch: Stretch, offset: int) -> int:
+def _lot(stretch: DeliveredRange, offset: int) -> int:
     """Stays the same when the log is rotated or compressed."""
     text = f"{stretch.digest} {offset}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

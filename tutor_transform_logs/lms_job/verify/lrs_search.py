@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from ..deliver.lrs import Lrs
-from ..util.errors import JobError, Refused
+from ..util.errors import JobError, PermanentError
 from .equivalence import instant
 
 Fields = Mapping[str, Any]
@@ -105,7 +105,7 @@ def _json(name: str, response: requests.Response) -> Fields:
         answer = None
     if not isinstance(answer, Mapping):
         kind = response.headers.get("Content-Type", "no content type")
-        raise Refused(
+        raise PermanentError(
             f"{name} answers {response.status_code}, but with {kind} and not with statements: "
             "it can't be asked what it holds. Check its URL."
         )

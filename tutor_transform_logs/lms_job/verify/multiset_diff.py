@@ -36,14 +36,14 @@ class Compared:
     """There more often than they should be."""
 
 
-class Heaps:
+class MultisetDiff:
     """The two heaps. A context: what is on disk goes with it. What is there may be more than what was looked for."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._parts: list[IO[bytes]] = []
 
-    def __enter__(self) -> Heaps:
+    def __enter__(self) -> MultisetDiff:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-verify-"))
         self._parts = [
             self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(PARTS)

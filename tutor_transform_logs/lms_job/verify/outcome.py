@@ -43,8 +43,8 @@ class MissingLines:
     def add(self, found: Finding, destination: str) -> None:
         self.count += 1
         if self._file is not None:
-            words = "not found at its destination"
-            letter = DeadLetter(found.object, found.offset, found.line, DELIVER, MISSING, words, "", found.raw)
+            detail = "not found at its destination"
+            letter = DeadLetter(found.object, found.offset, found.line, DELIVER, MISSING, detail, "", found.raw)
             letter = replace(letter, statement=found.statement, destination=destination)
             self._file.write(dead_letters.dump([letter]))
 

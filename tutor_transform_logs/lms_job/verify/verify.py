@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from ..config.schema import JobConfig
 from ..deliver.lrs import Lrs
 from ..ledger.ledger import Ledger, letters_of, load_entries
-from ..model.delivery import Destination, Parcel
+from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
-from ..plan.discovery import look_at_all
-from ..plan.planner import chosen
+from ..plan.discovery import identify_objects
+from ..plan.planner import select_objects
 from ..read.filters import Filters
 from ..storage.base import Storage
 from ..transform.transformer import Transformer
@@ -24,11 +24,11 @@ from ..work.batches import Limits
 from ..work.progress import Progress
 from ..work.throttle import Pace
 from .dead_letter_index import SetAside
-from .delivered import delivered, stretches
+from .delivered import delivered, ranges
 from .equivalence import comparable
-from .expected import Recall, Recalled
+from .expected import ExpectedStatement, ExpectedStatements
 from .lrs_search import Search
-from .multiset_diff import Compared, Heaps, hashed
+from .multiset_diff import Compared, MultisetDiff, hashed
 from .outcome import DIFFERENT, MISSING, Finding, MissingLines, Verified, exit_status, in_words
 from .output_files import OutputFiles
 
@@ -58,7 +58,7 @@ def check_verifiable(config: JobConfig) -> None:
 class Verifier:
     """Looks for what ``recall`` gives, all of it or a sample of ``sampled`` lines."""
 
-    recall: Recall
+    recall: ExpectedStatements
     set_aside: SetAside
     sampled: int
     pace: Pace
@@ -73,7 +73,7 @@ class Verifier:
             [files] = destinations
             return [self._in_files(recalled, files, outputs, missing)], len(chosen)
         results = [Verified(one.id, one.name) for one in destinations]
-        searches = [Asking(one, self, result, missing) for one, result in zip(destinations, results, strict=True)]
+        searches = [LrsVerifier(one, self, result, missing) for one, result in zip(destinations, results, strict=True)]
         for batch in recalled:
             for search in searches:
                 search.add(batch)
@@ -83,9 +83,11 @@ class Verifier:
             search.ask()
         return results, len(chosen)
 
-    def should_be_at(self, one: Recalled, destination: Destination, result: Verified) -> Parcel | None:
+    def should_be_at(
+        self, one: ExpectedStatement, destination: Destination, result: Verified
+    ) -> OutgoingStatement | None:
         """The statement as ``destination`` should hold it; ``None`` if it should not."""
-        if not self.recall.stretches[one.place.stretch].concerns(destination.id, one.place.offset):
+        if not self.recall.ranges[one.place.stretch].concerns(destination.id, one.place.offset):
             return None
         body = destination.route(one.made)
         if body is None:
@@ -93,28 +95,32 @@ class Verifier:
         if self.set_aside.holds(one.made, destination.name):
             result.set_aside += 1
             return None
-        return Parcel(one.made, body)
+        return OutgoingStatement(one.made, body)
 
-    def found(self, kind: str, one: Recalled) -> Finding:
-        segment = self.recall.stretches[one.place.stretch].segment
+    def found(self, kind: str, one: ExpectedStatement) -> Finding:
+        segment = self.recall.ranges[one.place.stretch].segment
         return Finding(kind, one.made.statement.id, segment.object, one.place.offset, one.place.line, one.raw)
 
     def _in_files(
-        self, recalled: Iterable[Sequence[Recalled]], files: Destination, outputs: OutputFiles, missing: MissingLines
+        self,
+        recalled: Iterable[Sequence[ExpectedStatement]],
+        files: Destination,
+        outputs: OutputFiles,
+        missing: MissingLines,
     ) -> Verified:
         result = Verified(files.id, files.name)
-        with Heaps() as heaps:
+        with MultisetDiff() as heaps:
             expected: set[int] = set()
             for batch in recalled:
                 for one in batch:
-                    parcel = self.should_be_at(one, files, result)
-                    if parcel is not None:
-                        fields = json.loads(parcel.body)
+                    statement = self.should_be_at(one, files, result)
+                    if statement is not None:
+                        fields = json.loads(statement.body)
                         heaps.expect(fields, one.place.number)
                         if self.sampled:
-                            expected.add(hashed(parcel.id.lower()))
-            for statement, fields in outputs.statements():
-                if not self.sampled or hashed(statement) in expected:
+                            expected.add(hashed(statement.id.lower()))
+            for name, fields in outputs.statements():
+                if not self.sampled or hashed(name) in expected:
                     heaps.find(fields)
             result.broken = outputs.broken
             compared = Compared()
@@ -150,7 +156,7 @@ class Verifier:
                     result.add(self.found(DIFFERENT, one), missing)
 
 
-class Asking:
+class LrsVerifier:
     """Looks for statements in one LRS, some at a time."""
 
     def __init__(self, destination: Destination, verifier: Verifier, result: Verified, missing: MissingLines) -> None:
@@ -160,16 +166,16 @@ class Asking:
         self._verifier = verifier
         self._result = result
         self._missing = missing
-        self._waiting: list[tuple[Recalled, Parcel]] = []
+        self._waiting: list[tuple[ExpectedStatement, OutgoingStatement]] = []
 
-    def add(self, batch: Iterable[Recalled]) -> None:
+    def add(self, batch: Iterable[ExpectedStatement]) -> None:
         """Look for these, at once or together with those that follow."""
         if self._result.stopped:
             return
         for one in batch:
-            parcel = self._verifier.should_be_at(one, self._lrs, self._result)
-            if parcel is not None:
-                self._waiting.append((one, parcel))
+            statement = self._verifier.should_be_at(one, self._lrs, self._result)
+            if statement is not None:
+                self._waiting.append((one, statement))
                 if len(self._waiting) >= TOGETHER:
                     self.ask()
 
@@ -186,8 +192,8 @@ class Asking:
             self._result.requests = self._search.requests
         self._verifier.pace.after_batch(len(waiting), True)
 
-    def _look_for(self, waiting: Sequence[tuple[Recalled, Parcel]]) -> None:
-        sent = [(one, parcel.id.lower(), json.loads(parcel.body)) for one, parcel in waiting]
+    def _look_for(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
+        sent = [(one, statement.id.lower(), json.loads(statement.body)) for one, statement in waiting]
         found = self._search.find({statement: fields.get("timestamp") for _, statement, fields in sent})
         result = self._result
         for one, statement, fields in sent:
@@ -226,9 +232,9 @@ def look(
     ``store``: the destination's storage, where it has one. Raises :class:`~.errors.JobError` if the source fails.
     """
     entries = {} if plan.finished else load_entries(plan, ledger, destinations)
-    found, _ = chosen(config, source, must_exist=False)
-    seen = look_at_all(source, found, ContentIndex(plan.contents))
-    parts, gone = stretches(plan, delivered(plan, entries, [one.id for one in destinations]), seen)
+    found, _ = select_objects(config, source, must_exist=False)
+    seen = identify_objects(source, found, ContentIndex(plan.contents))
+    parts, gone = ranges(plan, delivered(plan, entries, [one.id for one in destinations]), seen)
     if not parts and not gone:
         raise JobError("Nothing has been delivered by this job yet, so there is nothing to verify: run it first.")
     total = sum(part.segment.stored_bytes for part in parts)
@@ -236,7 +242,9 @@ def look(
     what = f"a sample of {count(config.verify_sample, 'line')} of" if config.verify_sample else "all of"
     progress.say(f"Verifying {what} what was delivered: {count(len(parts), 'part')} of logs, {size(total)}.")
     limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
-    recall = Recall(progress.watch(source), transformer, limits, parts, progress.add_counts, Filters.of(config))
+    recall = ExpectedStatements(
+        progress.watch(source), transformer, limits, parts, progress.add_counts, Filters.of(config)
+    )
     set_aside = SetAside(letters_of(ledger, plan, entries))
     pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
     verifier = Verifier(recall, set_aside, config.verify_sample, pace)
@@ -248,5 +256,5 @@ def look(
     finally:
         progress.close()
     notes = [*(f"{name}: not in the source any more" for name in gone), *recall.problems]
-    words = in_words(results, config.verify_sample, drawn, notes, config.repair)
-    return exit_status(results), words
+    detail = in_words(results, config.verify_sample, drawn, notes, config.repair)
+    return exit_status(results), detail

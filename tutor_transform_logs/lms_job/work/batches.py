@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ..model.activity import History
+from ..model.activity import Activity
 from ..model.counts import Counts
 from ..model.dead_letters import PARSE, TRANSFORM, DeadLetter
-from ..model.delivery import Made
+from ..model.delivery import SourcedStatement
 from ..model.plan import Segment
 from ..model.records import Line
 from ..read.filters import TAKE_ALL, Filters
 from ..read.lines import BrokenObject
-from ..read.prefilter import Gap
+from ..read.prefilter import SkippedLines
 from ..read.segment import segment_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer, Untransformable
@@ -47,13 +47,13 @@ class Batch:
     end: int
     next_line: int
     counts: Counts = field(default_factory=Counts)
-    history: History = field(default_factory=History)
-    made: list[Made] = field(default_factory=list)
+    activity: Activity = field(default_factory=Activity)
+    made: list[SourcedStatement] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     last: bool = False
     """No line of the segment follows."""
     resume_at: int | None = None
-    ends_open: bool = False
+    unterminated: bool = False
     problem: str = ""
     """Why the object could not be read to the segment's end, if so."""
     gone: bool = False
@@ -97,7 +97,7 @@ def batches(
                     batch = Batch(one.line.offset, one.line.offset, one.line.number)
                 _add(batch, transformer, segment, one)
                 continue
-            rest: Gap | None = one
+            rest: SkippedLines | None = one
             while rest is not None:
                 if batch.counts.lines and (batch.is_full(limits) or rest.start in stops):
                     yield batch
@@ -113,7 +113,7 @@ def batches(
     yield batch
 
 
-def _until_cut(gap: Gap, most: int, stops: set[int]) -> int:
+def _until_cut(gap: SkippedLines, most: int, stops: set[int]) -> int:
     """How many of the gap's lines, at least one, still belong to a batch that takes ``most`` of them."""
     if any(gap.start < stop < gap.end for stop in stops):
         for count, end in enumerate(gap.ends(), 1):
@@ -122,14 +122,14 @@ def _until_cut(gap: Gap, most: int, stops: set[int]) -> int:
     return most
 
 
-def _skip(batch: Batch, gap: Gap) -> None:
+def _skip(batch: Batch, gap: SkippedLines) -> None:
     """Account for lines that need no parsing."""
     count = gap.lines
     batch.counts.lines += count
     batch.counts.unknown_event += count
     batch.end = gap.end
     batch.next_line = gap.number + count
-    batch.ends_open = False
+    batch.unterminated = False
 
 
 def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parsed) -> None:
@@ -138,7 +138,7 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
     counts.lines += 1
     batch.end = line.end
     batch.next_line = line.number + 1
-    batch.ends_open = line.open
+    batch.unterminated = line.open
     if parsed.blank:
         counts.blank += 1
     elif parsed.unparsable is not None:
@@ -148,10 +148,10 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
             # Perhaps still being written: told apart, and read again when the object has grown.
             batch.resume_at = line.offset
             reason = "incomplete_line"
-        _lose(batch, segment, line, letter, PARSE, reason, parsed.unparsable.words, "")
+        _lose(batch, segment, line, letter, PARSE, reason, parsed.unparsable.detail, "")
     elif parsed.filtered:
         counts.filtered += 1
-        batch.history.filtered(parsed.filtered)
+        batch.activity.filtered(parsed.filtered)
     elif event is None:
         counts.unknown_event += 1
     else:
@@ -159,14 +159,14 @@ def _add(batch: Batch, transformer: Transformer, segment: Segment, parsed: Parse
             statements = transformer.statements(event, parsed.raw)
         except Untransformable as error:
             counts.untransformable += 1
-            batch.history.failed(event.name, event.fields.get("timestamp"))
-            _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.words, event.name)
+            batch.activity.failed(event.name, event.fields.get("timestamp"))
+            _lose(batch, segment, line, letter, TRANSFORM, error.reason, error.detail, event.name)
             return
         counts.transformed += 1
         if letter and letter.statement:
             statements = [statement for statement in statements if statement.id == letter.statement]
-        batch.history.transformed(event.name, event.fields.get("timestamp"), len(statements))
-        batch.made += [Made(statement, event, line, letter) for statement in statements]
+        batch.activity.transformed(event.name, event.fields.get("timestamp"), len(statements))
+        batch.made += [SourcedStatement(statement, event, line, letter) for statement in statements]
         batch.weight += sum(len(statement.body) for statement in statements) + len(line.raw)
 
 
@@ -177,15 +177,15 @@ def _lose(
     letter: DeadLetter | None,
     stage: str,
     reason: str,
-    words: str,
+    detail: str,
     name: str,
 ) -> None:
     """Make a dead letter of a line, or of the line that an older dead letter holds."""
     batch.counts.refuse(reason)
     if letter:
-        new = replace(letter, stage=stage, reason=reason, words=words, event=name, statement="", destination="")
+        new = replace(letter, stage=stage, reason=reason, detail=detail, event=name, statement="", destination="")
     else:
         raw = line.raw[:OVERLONG_KEPT_BYTES] if line.overlong else line.raw
-        new = DeadLetter(segment.object, line.offset, line.number, stage, reason, words, name, raw)
+        new = DeadLetter(segment.object, line.offset, line.number, stage, reason, detail, name, raw)
     batch.letters.append(new)
     batch.weight += len(new.raw)

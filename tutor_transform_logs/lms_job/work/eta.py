@@ -12,7 +12,7 @@ FIRST_SAID_SECS = 3.0
 STEP_SECS = 1.0
 
 
-class Estimate:
+class Eta:
     """A smoothed speed. Times are those of a monotonic clock, in seconds."""
 
     def __init__(self, now: float) -> None:

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 
 from ..model.records import Event
 from ..read.lines import BrokenObject
-from ..read.prefilter import Gap
+from ..read.prefilter import SkippedLines
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
 from .parse import Parsed
 
 
-def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Iterator[Parsed | Gap]:
+def _looked_up(lines: Iterable[Parsed | SkippedLines], transformer: Transformer) -> Iterator[Parsed | SkippedLines]:
     """``lines``, read ahead so that what their events need of the database is asked for together."""
     if not transformer.looks_ahead:
         yield from lines
         return
-    window: list[Parsed | Gap] = []
+    window: list[Parsed | SkippedLines] = []
     events: list[Event] = []
     weight = 0
     problem: Exception | None = None
@@ -29,12 +29,12 @@ def _looked_up(lines: Iterable[Parsed | Gap], transformer: Transformer) -> Itera
             # What was read before it counts.
             one, problem = None, error
         if one is not None:
-            if not window and isinstance(one, Gap):
+            if not window and isinstance(one, SkippedLines):
                 # Nothing waits that it has to stay behind, so its bytes need not be kept.
                 yield one
                 continue
             window.append(one)
-            weight += one.end - one.start if isinstance(one, Gap) else len(one.raw)
+            weight += one.end - one.start if isinstance(one, SkippedLines) else len(one.raw)
             if isinstance(one, Parsed) and one.event is not None:
                 events.append(one.event)
             if len(events) < WINDOW_EVENTS and weight < WINDOW_BYTES:

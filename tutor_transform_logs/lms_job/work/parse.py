@@ -10,7 +10,7 @@ from ..model.dead_letters import DeadLetter
 from ..model.records import Event, Line
 from ..read.events import Unparsable, parse
 from ..read.filters import TAKE_ALL, Filters
-from ..read.prefilter import Gap
+from ..read.prefilter import SkippedLines
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 
@@ -31,10 +31,10 @@ class Parsed(NamedTuple):
 
 
 def _parsed(
-    lines: Iterable[Line | Gap], transformer: Transformer, retries: bool, filters: Filters
-) -> Iterator[Parsed | Gap]:
+    lines: Iterable[Line | SkippedLines], transformer: Transformer, retries: bool, filters: Filters
+) -> Iterator[Parsed | SkippedLines]:
     for line in lines:
-        if isinstance(line, Gap):
+        if isinstance(line, SkippedLines):
             yield line
             continue
         letter = _letter(line) if retries else None

@@ -22,7 +22,7 @@ from ..model.counts import Counts
 from ..model.plan import Segment
 from ..storage.base import Readable
 from ..util.backoff import Waiting
-from ..util.errors import JobError, OutOfReach
+from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted
 from .progress import Progress, watched
 
@@ -100,7 +100,7 @@ class Pool:
     progress: Progress
     stopped: dict[str, JobError] = field(default_factory=dict)
     """Destination id -> why nothing more goes there in this run."""
-    halted: JobError | None = None
+    aborted: JobError | None = None
     _waiting: list[Segment] = field(default_factory=list)
     _children: list[_Child] = field(default_factory=list)
     _tries: dict[int, int] = field(default_factory=dict)
@@ -117,8 +117,8 @@ class Pool:
             for _ in range(min(self.count, len(segments))):
                 self._start()
             while self._children:
-                self._hear()
-                if self.halted or (self.stopped and len(self.stopped) == destinations):
+                self._receive()
+                if self.aborted or (self.stopped and len(self.stopped) == destinations):
                     self._waiting.clear()
         except Interrupted:
             self._end_all()
@@ -134,14 +134,14 @@ class Pool:
         theirs.close()
         self._children.append(_Child(number, process, ours))
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         pipes = {child.pipe: child for child in self._children}
         for pipe in wait(list(pipes)):
             child = pipes[pipe]  # type: ignore[index]  # only connections were waited for
             try:
                 kind, value = child.pipe.recv()
             except (EOFError, OSError):
-                self._bury(child)
+                self._reap(child)
                 continue
             if kind == "next":
                 child.segment = self._waiting.pop() if self._waiting else None
@@ -149,14 +149,14 @@ class Pool:
                     child.pipe.send((child.segment, dict(self.stopped)) if child.segment else None)
             elif kind == "stopped":
                 self.stopped.update(value)
-            elif kind == "halted":
-                self.halted = value
+            elif kind == "aborted":
+                self.aborted = value
             elif kind in OF_ONE_WORKER:
                 getattr(self.progress, kind)(value, child.number)
             else:
                 getattr(self.progress, kind)(value)
 
-    def _bury(self, child: _Child) -> None:
+    def _reap(self, child: _Child) -> None:
         """A worker has ended: as it should, or by being killed; then another takes up where its ledger ends."""
         child.process.join()
         self._children.remove(child)
@@ -168,12 +168,12 @@ class Pool:
         )
         segment = child.segment
         where = f" in {segment.object}" if segment else ""
-        if segment is None or self.halted:
-            self.halted = self.halted or OutOfReach(f"A worker {how}. Run again to resume.")
+        if segment is None or self.aborted:
+            self.aborted = self.aborted or Unavailable(f"A worker {how}. Run again to resume.")
             return
         self._tries[segment.id] = self._tries.get(segment.id, 1) + 1
         if self._tries[segment.id] > TRIES:
-            self.halted = OutOfReach(f"A worker {how}{where}, for the second time. Run again to resume.")
+            self.aborted = Unavailable(f"A worker {how}{where}, for the second time. Run again to resume.")
             return
         self.progress.say(f"A worker {how}{where}: another one takes over.")
         self._waiting.append(segment)
@@ -200,7 +200,7 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
     try:
         body(channel)
     except JobError as error:
-        channel.send("halted", error)
+        channel.send("aborted", error)
     except Interrupted:
         pass  # the parent, which sent the signal, knows
     except (BrokenPipeError, EOFError):
@@ -210,7 +210,7 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
 
         traceback.print_exc()
         with contextlib.suppress(OSError):
-            channel.send("halted", JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))
+            channel.send("aborted", JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: what the parent registered to be done at its exit is the parent's to do.

@@ -15,7 +15,7 @@ T = TypeVar("T")
 LOOK_SECS = 0.2
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """An iterator over ``items`` that a thread keeps up to ``depth`` items ahead of its reader.
 
     The thread makes the items and the reader delivers them, not the other way round: only the main thread can be

@@ -12,7 +12,7 @@ from ..storage.base import Readable
 from ..util import console
 from ..util.backoff import Waiting
 from ..util.formatting import duration, of, printable
-from .eta import Estimate
+from .eta import Eta
 
 # The longer a run takes, the less often it says so.
 FIRST_INTERVAL, LONGEST_INTERVAL = 5.0, 60.0
@@ -25,7 +25,7 @@ MOST_NAMED = 3
 STARTING = "starting"
 
 
-class Teller(Protocol):
+class ProgressReporter(Protocol):
     """What a worker tells of its doing: to the user, or to the process that talks to the user."""
 
     def watch(self, source: Readable) -> Readable: ...
@@ -58,7 +58,7 @@ class Progress:
         """Worker -> what it does, in words."""
         self._started = self._said = time.monotonic()
         self._drawn = 0.0
-        self._estimate = Estimate(self._started)
+        self._eta = Eta(self._started)
         self._told: dict[str, float] = {}
         """Trouble -> when it was told."""
         self._lines: list[Any] = []
@@ -86,7 +86,7 @@ class Progress:
 
     def add_bytes(self, count: int) -> None:
         self._done += count
-        self._estimate.done(count, time.monotonic())
+        self._eta.done(count, time.monotonic())
         self._show()
 
     def add_counts(self, counts: Counts, worker: int = 0) -> None:
@@ -140,7 +140,7 @@ class Progress:
         clock = self._drawn = time.monotonic()
         bar, *lines = self._lines
         bar.n, bar.total = min(self._done, self._total), max(self._total, 1)
-        left = self._estimate.secs_left(self._total - self._done, clock)
+        left = self._eta.secs_left(self._total - self._done, clock)
         time_left = f", {duration(left)} left" if left else ""
         bar.set_description_str(f"{of(self._done, self._total)}, {self._speed(clock):,.0f} events/s{time_left}")
         if len(lines) == 1:
@@ -158,7 +158,7 @@ class Progress:
 
     def _line(self, now: float) -> str:
         share = min(self._done / self._total, 1.0) if self._total else 1.0
-        left = self._estimate.secs_left(self._total - self._done, now)
+        left = self._eta.secs_left(self._total - self._done, now)
         time_left = "time left not known yet" if left is None else f"about {duration(left)} left"
         return (
             f"{share:.0%}, {of(self._done, self._total)}, {self._counts.lines:,} lines, "
@@ -166,7 +166,7 @@ class Progress:
         )
 
     def _fields(self, now: float) -> dict[str, object]:
-        left = self._estimate.secs_left(self._total - self._done, now)
+        left = self._eta.secs_left(self._total - self._done, now)
         return {
             "bytes_done": self._done,
             "bytes_total": self._total,

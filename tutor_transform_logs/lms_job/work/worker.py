@@ -10,10 +10,10 @@ from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger
 from ..ledger.ledger import Entry, Ledger
 from ..model import dead_letters
-from ..model.activity import total_history
+from ..model.activity import total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
-from ..model.delivery import Destination, Outcome, Parcel
+from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Plan, Segment, batch_name
 from ..plan.discovery import find_again
 from ..read.filters import Filters
@@ -23,8 +23,8 @@ from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.signals import Interruptions
 from .batches import Batch, Limits, batches
-from .prefetch import Ahead
-from .progress import Teller
+from .prefetch import Prefetcher
+from .progress import ProgressReporter
 from .throttle import Pace
 
 # A shorter rest is not worth a word.
@@ -32,7 +32,7 @@ TOLD_REST_SECS = 1.0
 
 
 @dataclass(frozen=True)
-class Tools:
+class WorkerContext:
     """What a worker works with; its own, never shared with another worker."""
 
     source: Storage
@@ -40,7 +40,7 @@ class Tools:
     transformer: Transformer
     destinations: Sequence[Destination]
     statement_logger: StatementLogger
-    progress: Teller
+    progress: ProgressReporter
     pace: Pace
     interruptions: Interruptions
 
@@ -48,7 +48,7 @@ class Tools:
 class Worker:
     """Does segments one after the other. A destination that fails is left out from then on; the others go on."""
 
-    def __init__(self, config: JobConfig, plan: Plan, tools: Tools) -> None:
+    def __init__(self, config: JobConfig, plan: Plan, tools: WorkerContext) -> None:
         self._config = config
         self._plan = plan
         self._tools = tools
@@ -100,7 +100,7 @@ class Worker:
         return self._find_again(segment)
 
     def _find_again(self, segment: Segment) -> Segment | None:
-        if self._plan.retries:
+        if self._plan.redelivers:
             return None
         return find_again(self._tools.source, self._config.source.prefix, segment, self._plan.contents)
 
@@ -110,7 +110,7 @@ class Worker:
         ``False``: the object does not hold it all (any more), and nothing of the batch in hand was delivered.
         """
         first = min(entries.values(), key=lambda entry: entry.position)
-        made = Ahead(
+        made = Prefetcher(
             batches(
                 # How much of a compressed object is done is known by what was read of it alone.
                 self._tools.progress.watch(self._tools.source) if segment.compression else self._tools.source,
@@ -119,7 +119,7 @@ class Worker:
                 (first.position, first.line),
                 [entry.position for entry in entries.values()],
                 self._limits,
-                self._plan.retries,
+                self._plan.redelivers,
                 self._filters,
             )
         )
@@ -181,7 +181,7 @@ class Worker:
 
     def _deliver(self, segment: Segment, destination: Destination, entry: Entry, batch: Batch) -> Entry:
         """Deliver a batch to one destination and remember it. Returns the new entry."""
-        parcels = []
+        outgoing = []
         counts = total([entry.counts, batch.counts])
         for made in batch.made:
             if not made.concerns(destination.name):
@@ -190,13 +190,13 @@ class Worker:
             if body is None:
                 counts.not_routed += 1
             else:
-                parcels.append(Parcel(made, body))
-        number = entry.batches + 1 if parcels else entry.batches
+                outgoing.append(OutgoingStatement(made, body))
+        number = entry.batches + 1 if outgoing else entry.batches
         outcome = Outcome()
-        if parcels:
-            outcome = destination.deliver(batch_name(self._plan, segment, number), parcels)
+        if outgoing:
+            outcome = destination.deliver(batch_name(self._plan, segment, number), outgoing)
         with self._tools.interruptions.deferred():
-            return self._remember(segment, destination, entry, batch, counts, len(parcels), number, outcome)
+            return self._remember(segment, destination, entry, batch, counts, len(outgoing), number, outcome)
 
     def _remember(
         self,
@@ -213,13 +213,13 @@ class Worker:
         letters = [*batch.letters, *_rejected(segment, destination, outcome)]
         counts.made += made
         counts.stored += outcome.stored
-        counts.already_there += outcome.already_there
+        counts.duplicates += outcome.duplicates
         counts.rejected += len(outcome.rejected)
         for rejection in outcome.rejected:
             counts.refuse(rejection.reason)
-        history = total_history([entry.history, batch.history])
+        activity = total_activity([entry.activity, batch.activity])
         events = batch.counts.transformed + batch.counts.untransformable
-        history.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
+        activity.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
         new = Entry(
             position=batch.end,
             line=batch.next_line,
@@ -228,9 +228,9 @@ class Worker:
             counts=counts,
             done=batch.last,
             resume_at=batch.resume_at,
-            ends_open=batch.ends_open,
+            unterminated=batch.unterminated,
             problem=batch.problem,
-            history=history.bounded(),
+            activity=activity.bounded(),
         )
         if letters:
             ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
@@ -240,7 +240,7 @@ class Worker:
 
 def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> Iterator[DeadLetter]:
     for rejection in outcome.rejected:
-        made = rejection.parcel.made
+        made = rejection.statement.made
         letter = made.letter or DeadLetter(
             segment.object, made.line.offset, made.line.number, "", "", "", made.event.name, made.line.raw
         )
@@ -248,7 +248,7 @@ def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> I
             letter,
             stage=dead_letters.DELIVER,
             reason=rejection.reason,
-            words=rejection.words,
-            statement=rejection.parcel.id,
+            detail=rejection.detail,
+            statement=rejection.statement.id,
             destination=destination.name,
         )

@@ -1,0 +1,58 @@
+"""Ledgers of earlier versions, read as if this version had written them.
+
+CONTRIBUTING.rst says what a change of the format takes: a higher :data:`VERSION`, an entry in :data:`UPGRADES`, and a
+ledger of the version before as a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+VERSION = 2
+
+Values = dict[str, Any]
+
+
+def upgraded(values: Values) -> Values:
+    """The values of a ledger object in the present form. ``values`` are as read, with their ``version``.
+
+    Raises ``ValueError`` for a version that this release does not know, ``KeyError``, ``TypeError`` or
+    ``AttributeError`` for what no version has written.
+    """
+    version = values.pop("version", None)
+    while version != VERSION:
+        if version not in UPGRADES:
+            raise UnknownVersion(version)
+        values = UPGRADES[version](values)
+        version += 1
+    return values
+
+
+class UnknownVersion(ValueError):
+    """The ledger is of a version that this release can't read."""
+
+    def __init__(self, version: object) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> Values:
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _from_version_1(values: Values) -> Values:
+    """Version 1 had other names for some fields, and a flag where a plan has its kind."""
+    if "contents" in values:
+        values["contents"] = [_renamed(content, {"ends_open": "unterminated"}) for content in values["contents"]]
+        names = {"after_open_line": "after_unterminated_line"}
+        values["segments"] = [_renamed(segment, names) for segment in values["segments"]]
+        values["kind"] = "redelivery" if values.pop("retries") else "replay"
+    elif "counts" in values:
+        values = _renamed(values, {"ends_open": "unterminated", "history": "activity"})
+        values["counts"] = _renamed(values["counts"], {"already_there": "duplicates"})
+        values["activity"] = _renamed(values["activity"], {"tempo": "throughput"})
+    return values
+
+
+UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1}
