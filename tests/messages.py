@@ -106,8 +106,8 @@ JOB = (
         "restore it, or begin anew with --restart",
     ),
     Message(
-        "The ledger ... is of version ..., and this release reads up to ...: finish the job with the release that started "
-        "it, or start over with --restart.",
+        "The ledger ... is of version ..., and this release reads up to ...: finish the job with the release that "
+        "started it, or start over with --restart.",
         "a ledger of another release",
         "finish the job with the release that started it",
     ),
