@@ -24,7 +24,7 @@ from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.backoff import Waiting
 from tutor_transform_logs.lms_job.util.formatting import of
-from tutor_transform_logs.lms_job.work.eta import FIRST_SAID_SECS, Estimate
+from tutor_transform_logs.lms_job.work.eta import FIRST_SAID_SECS, Eta
 from tutor_transform_logs.lms_job.work.progress import FIRST_INTERVAL, LONGEST_INTERVAL, Progress, interval
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
@@ -32,7 +32,7 @@ MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
 
 @given(st.floats(1, 1e9), st.floats(0.01, 30), st.integers(1, 400))
 def test_at_an_even_speed_the_time_left_is_right(speed: float, step: float, steps: int) -> None:
-    estimate = Estimate(0.0)
+    estimate = Eta(0.0)
     for number in range(1, steps + 1):
         estimate.done(speed * step, number * step)
     now = steps * step
@@ -44,7 +44,7 @@ def test_at_an_even_speed_the_time_left_is_right(speed: float, step: float, step
 
 
 def test_the_time_left_follows_the_speed_and_is_not_said_too_early() -> None:
-    estimate = Estimate(0.0)
+    estimate = Eta(0.0)
     assert estimate.secs_left(100, 60.0) is None
     for second in range(61, 200):
         estimate.done(10, float(second))
