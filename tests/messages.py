@@ -100,10 +100,10 @@ JOB = (
         "Choose another prefix.",
     ),
     Message(
-        "The ledger ... is damaged (...): restore it, or begin anew with --restart (what was delivered is then sent "
-        "again).",
+        "The ledger ... is damaged (...): restore it from a backup, or start over with --restart (what was delivered "
+        "is then sent again).",
         "a file of the ledger that is cut off or edited",
-        "restore it, or begin anew with --restart",
+        "restore it from a backup, or start over with --restart",
     ),
     Message(
         "The ledger ... is of version ..., and this release reads up to ...: finish the job with the release that "
@@ -115,12 +115,12 @@ JOB = (
         "There is no plan in ...: run the phase plan first.", "work or report before plan", "run the phase plan first"
     ),
     Message(
-        "... is missing: begin anew with --restart.",
+        "... is missing: start over with --restart.",
         "layout single: a batch that was deleted before the batches were joined",
-        "begin anew with --restart",
+        "start over with --restart",
     ),
     Message(
-        "A dead-letters file is damaged at byte ... (...): remove that line.",
+        "A dead-letters file is damaged at byte ... (...): remove that line and run the command again.",
         "--retry-failed after a file of dead letters was edited",
         "remove that line",
     ),
@@ -240,7 +240,7 @@ JOB = (
     ),
     Message("... answers ...: check its URL.", "--check: an answer such as 400", "check its URL"),
     Message(
-        "... is damaged at byte ... (...): remove that line.",
+        "... is damaged at byte ... (...): remove that line and run the command again.",
         "--verify after a file of dead letters was edited",
         "remove that line",
     ),

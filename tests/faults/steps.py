@@ -80,7 +80,7 @@ class _Watch:
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
     from tutor_transform_logs.lms_job.deliver import files, lrs
-    from tutor_transform_logs.lms_job.ledger import ledger
+    from tutor_transform_logs.lms_job.ledger import entries, ledger
     from tutor_transform_logs.lms_job.storage import cloud, local
     from tutor_transform_logs.lms_job.work import worker
 
@@ -94,7 +94,7 @@ def watch(spec: dict[str, Any]) -> None:
     _wrap_rename(watch)
     _wrap_http(watch)
     if spec.get("broken"):
-        _break_ledger(ledger.Entry)
+        _break_ledger(entries.Entry)
 
 
 def _around(owner: Any, name: str, watch: _Watch, label: Callable[..., str]) -> None:

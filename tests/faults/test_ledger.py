@@ -33,7 +33,7 @@ def stop_midway(world: World) -> None:
 DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "a truncated plan": ("plan.json", lambda content: content[: len(content) // 2]),
     "an empty plan": ("plan.json", lambda content: b""),
-    "a plan of another version": ("plan.json", lambda content: content.replace(b'"version": 1', b'"version": 99')),
+    "a plan of another version": ("plan.json", lambda content: content.replace(b'"version": 2', b'"version": 99')),
     "an entry of rubbish": ("0001/000001.files.json", lambda content: b"\0" * len(content)),
     "an entry without its counts": ("0001/000001.files.json", lambda content: b'{"version": 1, "position": 5}'),
     "an entry with other counts": (

@@ -14,7 +14,7 @@ from .config.schema import JobConfig
 from .deliver.files import Files
 from .deliver.loggers import Loggers, open_logger
 from .deliver.routers import open_endpoints
-from .ledger.ledger import Ledger, job_identity, job_key, load_entries
+from .ledger.ledger import Ledger, job_identity, job_key
 from .ledger.lock import Group, current_owner, local_lock, remote_lock
 from .ledger.status import job_status
 from .model.delivery import Destination
@@ -139,7 +139,7 @@ class Run:
             return DONE
         self._use_output_of(plan)
         owner = current_owner(self._ledger.storage, self._ledger.directory, self._config.ledger.is_local)
-        where = job_status(plan, load_entries(plan, self._ledger, self._destinations), owner)
+        where = job_status(plan, self._ledger.load_entries(plan, self._destinations), owner)
         if not plan.segments:
             # A later run has found nothing new, and made this of the plan.
             text = f"{where}\nThe last result: {self._ledger.where(plan.name)}"
@@ -249,7 +249,7 @@ class Run:
 
     def _left(self, plan: Plan) -> tuple[list[Segment], int]:
         """The segments that some destination has not got whole, and how many of them have been begun."""
-        entries = load_entries(plan, self._ledger, self._destinations)
+        entries = self._ledger.load_entries(plan, self._destinations)
         left = [segment for segment in plan.segments if not all(entry.done for entry in entries[segment.id].values())]
         return left, sum(any(entry.counts.lines for entry in entries[segment.id].values()) for segment in left)
 

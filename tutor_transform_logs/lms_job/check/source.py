@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from django.db import router
 
 from ..config.schema import JobConfig
-from ..ledger.ledger import Ledger, load_entries
+from ..ledger.ledger import Ledger
 from ..model.counts import Counts
 from ..model.dead_letters import UNKNOWN_COURSE, UNKNOWN_USER
 from ..model.delivery import Destination
@@ -92,7 +92,7 @@ def _left(
     plan = next_plan(config, source, old, 0, [one.id for one in to] or ["none"])
     segments: list[Segment] = []
     stored: dict[str, int] = {}
-    entries = load_entries(plan, ledger, to) if ledger is not None and old is not None and to else {}
+    entries = ledger.load_entries(plan, to) if ledger is not None and old is not None and to else {}
     for segment in plan.segments:
         positions = [entry.position for entry in entries.get(segment.id, {}).values() if not entry.done]
         if entries and not positions:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model.plan import Plan
 from ..util.formatting import count, of
-from .ledger import Entry
+from .entries import Entries
 from .lock import LeaseOwner
 
 
@@ -50,7 +49,7 @@ class JobStatus:
         }
 
 
-def job_status(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], owner: LeaseOwner | None) -> JobStatus:
+def job_status(plan: Plan, entries: Entries, owner: LeaseOwner | None) -> JobStatus:
     """``entries``: segment id -> destination id -> entry. A segment is done when every destination has it."""
     segments_done = bytes_done = 0
     for segment in plan.segments:

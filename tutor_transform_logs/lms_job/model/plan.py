@@ -227,8 +227,3 @@ class ContentIndex:
         content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
         self._add(content)
         return content
-
-
-def batch_name(plan: Plan, segment: Segment, number: int) -> str:
-    """Follows from the segment and the batch alone: doing a batch again writes the same object again."""
-    return f"{plan.name}-{segment.id:06d}-{number:06d}"

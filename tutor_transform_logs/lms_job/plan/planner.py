@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..config.schema import JobConfig
-from ..ledger.ledger import Entry, Ledger
+from ..ledger.entries import Entries, Entry
+from ..ledger.ledger import Ledger
 from ..model.plan import (
     ANOTHER_COPY,
     DONE_BEFORE,
@@ -262,7 +263,7 @@ def _next_line(source: Storage, name: str, point: int, end: int) -> int | None:
     return None
 
 
-def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
+def finish_plan(plan: Plan, entries: Entries) -> Plan:
     """The plan as finished, with what its segments did added to what is known of their contents.
 
     ``entries``: segment id -> destination id -> entry.
@@ -283,7 +284,7 @@ def finish_plan(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Plan:
     return replace(plan, contents=tuple(known), finished=True)
 
 
-def numbered_lines(plan: Plan, entries: Mapping[int, Mapping[str, Entry]]) -> Iterator[tuple[Segment, int]]:
+def numbered_lines(plan: Plan, entries: Entries) -> Iterator[tuple[Segment, int]]:
     """The segments in the order of their contents, each with the number of lines before it.
 
     Right for every segment whose predecessors are done.

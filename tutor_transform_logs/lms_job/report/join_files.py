@@ -12,8 +12,9 @@ from functools import partial
 
 from ..config.schema import JobConfig
 from ..deliver.files import Files, group_parts, joined_bytes, parts_directory
+from ..ledger import names
 from ..ledger.ledger import Ledger
-from ..model.plan import Plan, Segment, batch_name
+from ..model.plan import Plan, Segment
 from ..storage.base import Storage, join_name
 from ..util.errors import JobError
 
@@ -33,16 +34,16 @@ def join_parts(
     joining = ledger.load_joining(plan)
     if joining is None:
         parts = [
-            files.object_name(batch_name(plan, segment, number))
+            files.object_name(names.batch(plan, segment, number))
             for segment, count in batches
             for number in range(1, count + 1)
         ]
         lost = [part for part in parts if part not in present]
         if lost:
-            raise JobError(f"{store.where(lost[0])} is missing: begin anew with --restart.")
+            raise JobError(f"{store.where(lost[0])} is missing: start over with --restart.")
         groups = group_parts([(part, present[part]) for part in parts], plan.output.max_bytes)
-        names = _free_names(config, plan, store)
-        joining = [{"name": next(names), "parts": group} for group in groups]
+        free_names = _free_names(config, plan, store)
+        joining = [{"name": next(free_names), "parts": group} for group in groups]
         ledger.save_joining(plan, joining)
     for file in joining:
         left = [part for part in file["parts"] if part in present]

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ..config.schema import JobConfig
 from ..deliver.files import Files, add_to_manifest
-from ..ledger.ledger import Entries, Entry, Ledger, load_entries
+from ..ledger.entries import Entries, Entry
+from ..ledger.ledger import Ledger
 from ..model import dead_letters
 from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
@@ -38,7 +39,7 @@ def make_report(
     ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
     failed, ``aborted`` what ended the whole run early.
     """
-    entries = load_entries(plan, ledger, destinations)
+    entries = ledger.load_entries(plan, destinations)
     result = _add_up(plan, ledger, destinations, entries, stopped)
     examples = Examples()
     if plan.finished:
@@ -56,7 +57,7 @@ def make_report(
     errors = [*stopped.values(), *([aborted] if aborted else [])]
     result.aborted = str(aborted) if aborted else ""
     result.status = exit_status(result, [error.status for error in errors], config.strict)
-    result.page = ledger.save_page(plan, page(config, result, examples.by_reason))
+    result.page = ledger.save_report_page(plan, page(config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(config, result))
     if finishing:
         # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
@@ -69,7 +70,7 @@ def make_report(
 
 def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Result:
     """Add up where the plan stands, and change nothing."""
-    entries = load_entries(plan, ledger, destinations)
+    entries = ledger.load_entries(plan, destinations)
     return _add_up(plan, ledger, destinations, entries, {})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..ledger.ledger import Entry
+from ..ledger.entries import Entries
 from ..model.plan import Plan, Segment
 from ..plan.discovery import IdentifiedObject, find_object_of
 
@@ -43,7 +43,7 @@ def merged(spans: Iterable[ByteRange]) -> list[ByteRange]:
     return result
 
 
-def delivered(plan: Plan, entries: Mapping[int, Mapping[str, Entry]], destinations: Iterable[str]) -> ByteRanges:
+def delivered(plan: Plan, entries: Entries, destinations: Iterable[str]) -> ByteRanges:
     """What was delivered by the finished plans and by the one in hand.
 
     ``entries``: segment id -> destination id -> entry, of a plan that is not finished.

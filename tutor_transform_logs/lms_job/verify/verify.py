@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..config.schema import JobConfig
 from ..deliver.lrs import Lrs
-from ..ledger.ledger import Ledger, letters_of, load_entries
+from ..ledger.ledger import Ledger
 from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
 from ..plan.discovery import identify_objects
@@ -231,7 +231,7 @@ def look(
 
     ``store``: the destination's storage, where it has one. Raises :class:`~.errors.JobError` if the source fails.
     """
-    entries = {} if plan.finished else load_entries(plan, ledger, destinations)
+    entries = {} if plan.finished else ledger.load_entries(plan, destinations)
     found, _ = select_objects(config, source, must_exist=False)
     seen = identify_objects(source, found, ContentIndex(plan.contents))
     parts, gone = ranges(plan, delivered(plan, entries, [one.id for one in destinations]), seen)
@@ -245,7 +245,7 @@ def look(
     recall = ExpectedStatements(
         progress.watch(source), transformer, limits, parts, progress.add_counts, Filters.of(config)
     )
-    set_aside = SetAside(letters_of(ledger, plan, entries))
+    set_aside = SetAside(ledger.all_dead_letters(plan, entries))
     pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
     verifier = Verifier(recall, set_aside, config.verify_sample, pace)
     outputs = None

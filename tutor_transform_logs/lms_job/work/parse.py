@@ -59,5 +59,8 @@ def _letter(line: Line) -> DeadLetter | None:
     try:
         letters = dead_letters.parse(line.raw)
     except (ValueError, KeyError) as error:
-        raise JobError(f"A dead-letters file is damaged at byte {line.offset} ({error}): remove that line.") from None
+        raise JobError(
+            f"A dead-letters file is damaged at byte {line.offset} ({error}): "
+            "remove that line and run the command again."
+        ) from None
     return letters[0] if letters else None

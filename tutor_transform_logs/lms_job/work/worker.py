@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger
-from ..ledger.ledger import Entry, Ledger
+from ..ledger import names
+from ..ledger.entries import Entry
+from ..ledger.ledger import Ledger
 from ..model import dead_letters
 from ..model.activity import total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
-from ..model.plan import Plan, Segment, batch_name
+from ..model.plan import Plan, Segment
 from ..plan.discovery import find_again
 from ..read.filters import Filters
 from ..read.identify import still_holds
@@ -194,7 +196,7 @@ class Worker:
         number = entry.batches + 1 if outgoing else entry.batches
         outcome = Outcome()
         if outgoing:
-            outcome = destination.deliver(batch_name(self._plan, segment, number), outgoing)
+            outcome = destination.deliver(names.batch(self._plan, segment, number), outgoing)
         with self._tools.interruptions.deferred():
             return self._remember(segment, destination, entry, batch, counts, len(outgoing), number, outcome)
 

@@ -1,0 +1,53 @@
+"""What the objects of a ledger are called, below the folder of a job.
+
+job.json                            what the job is
+plan.json                           the current plan, with all that is known from the plans before it
+NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
+NNNN/dead/SEGMENT.DESTINATION.BATCH.jsonl   the dead letters of one batch, until REPORT joins them
+NNNN/dead-letters.jsonl             the dead letters of the plan, joined
+NNNN/joining.json                   which batches REPORT joins into which output files
+NNNN/missing.jsonl                  the lines that ``--verify`` sends again, while it runs
+NNNN/result.json, report.html       the result, for programs and for people
+"""
+
+from __future__ import annotations
+
+from ..model.plan import Plan, Segment
+
+IDENTITY = "job.json"
+PLAN = "plan.json"
+DEAD_LETTERS = "dead-letters.jsonl"
+JOINING = "joining.json"
+MISSING = "missing.jsonl"
+RESULT = "result.json"
+REPORT_PAGE = "report.html"
+_DEAD_FOLDER = "dead"
+
+MAX_DEAD_LETTER_BYTES = 1024**3
+"""The longest line of a file of dead letters: far above ``max_line_bytes``, even if each of its bytes is escaped."""
+
+
+def entry(plan: Plan, segment: Segment, destination: str) -> str:
+    """The entry of one destination in one segment."""
+    return f"{plan.name}/{segment.id:06d}.{destination}.json"
+
+
+def entry_segment(name: str, destination: str) -> str | None:
+    """The segment's number in the name of an entry of ``destination``; ``None`` for any other name."""
+    segment, _, rest = name.partition(".")
+    return segment if rest == f"{destination}.json" and segment.isdecimal() else None
+
+
+def batch_dead_letters(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
+    """The dead letters of one batch. Writing a batch again overwrites them."""
+    return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}.jsonl"
+
+
+def is_batch_dead_letters(name: str) -> bool:
+    """Is this the whole name of an object with the dead letters of one batch?"""
+    return f"/{_DEAD_FOLDER}/" in name
+
+
+def batch(plan: Plan, segment: Segment, number: int) -> str:
+    """The name of a batch at its destination. Delivering a batch again writes the same object again."""
+    return f"{plan.name}-{segment.id:06d}-{number:06d}"
