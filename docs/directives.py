@@ -14,6 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 LISTS: dict[str, Callable[[str], Iterator[str]]] = {
     "settings": lambda _: reference.setting_entries(),
     "replay-options": lambda _: reference.option_entries(),
+    "exit-statuses": lambda _: reference.status_entries(),
     "host-commands": lambda _: reference.command_entries(),
     "modules": reference.module_entries,
 }

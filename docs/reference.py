@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from tutor_transform_logs.commands import OPTIONS, transform_logs
+from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.settings import SETTINGS, Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -97,6 +98,22 @@ def option_entries() -> Iterator[str]:
             yield from _option_entry(_names(OF_OPTIONS[setting.key]), f":confval:`{setting.name}` for one run.")
 
 
+def status_entries() -> Iterator[str]:
+    """The exit statuses with what leads to each and what to do next, as a definition list."""
+    for status in ExitStatus:
+        yield str(status)
+        text = f"{status.summary.capitalize()}. {status.meaning} {status.next_step}".rstrip()
+        yield "    " + re.sub(r"(TRANSFORM_LOGS_[A-Z_]+)", r":confval:`\1`", text)
+        yield ""
+
+
+def readme_statuses() -> Iterator[str]:
+    """The exit statuses in a word or two each."""
+    for status in ExitStatus:
+        yield f"* {status}: {' '.join(filter(None, (f'{status.summary}.', status.next_step)))}"
+    yield ""
+
+
 def command_entries() -> Iterator[str]:
     """The commands of ``tutor transform-logs`` with their arguments and options."""
     context = click.Context(transform_logs, info_name="tutor transform-logs")
@@ -154,7 +171,10 @@ def with_list(text: str, name: str, lines: Iterator[str]) -> str:
 
 def main() -> int:
     text = README.read_text(encoding="utf-8")
-    wanted = with_list(with_list(text, "settings", readme_settings()), "options", readme_options())
+    lists = {"settings": readme_settings(), "options": readme_options(), "statuses": readme_statuses()}
+    wanted = text
+    for name, lines in lists.items():
+        wanted = with_list(wanted, name, lines)
     if "--check" in sys.argv[1:]:
         if text != wanted:
             print("README.rst does not match the settings in the code: run python docs/reference.py", file=sys.stderr)

@@ -16,23 +16,20 @@ from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering, reports
+from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.manifests import REPLAY
 from tutor_transform_logs.settings import FLAG, LIST, OFFERED, SETTINGS, Setting
 
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 
-FAILED = 1
-# What the job's exit statuses mean to the one who reads the terminal; any other is a failure like any task's.
-ENDINGS = {
-    3: "Done, but the destination rejected some statements: see the dead letters in the report above.",
-    4: "Stopped before the end. Run the same command again: it goes on where it stopped.",
-}
+# Endings that are no errors of Tutor's: told in a line. Any other status is a failure like any task's.
+TOLD_STATUSES = (ExitStatus.REJECTED, ExitStatus.STOPPED)
 
 RUN_OPTIONS = "Run"
 ERB_OPTIONS = "As event-routing-backends and Aspects spell it"
 
-HELP = """Replay tracking logs: transform them to xAPI or Caliper and deliver them.
+HELP = f"""Replay tracking logs: transform them to xAPI or Caliper and deliver them.
 
 With nothing set, it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
 configured for. Run it again and it takes up what is new, or what was not finished.
@@ -49,7 +46,7 @@ An option stands for the setting in its brackets, for one run. To set it for goo
 \b
   tutor config save --set TRANSFORM_LOGS_BATCH_SIZE=500
 
-Exit status: 0 all delivered, 1 failed, 3 some statements were rejected, 4 stopped before the end (run it again).
+Exit status: {"; ".join(f"{status} {status.summary}" for status in ExitStatus)}.
 """
 
 SECRETS = ", ".join(setting.name for setting in SETTINGS if setting.secret)
@@ -83,12 +80,13 @@ class ReplayCommand(click.Command):
             return super().invoke(ctx)
         except TutorError as error:
             status = status_of_job(error)
-            if status == FAILED and ctx.params["check"]:
+            if status == ExitStatus.FAILED and ctx.params["check"]:
                 # The check has told all that there is to tell.
                 ctx.exit(status)
-            if status not in ENDINGS:
+            if status not in TOLD_STATUSES:
                 raise
-            fmt.echo_error(ENDINGS[status])
+            ending = ExitStatus(status)
+            fmt.echo_error(f"{ending.summary.capitalize()}. {ending.next_step}")
             ctx.exit(status)
 
 

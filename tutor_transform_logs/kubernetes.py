@@ -23,7 +23,7 @@ from tutor.types import Config
 
 from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
-from tutor_transform_logs.lms_job.util.errors import DONE, FAILED, STOPPED
+from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import count
 from tutor_transform_logs.lms_job.util.markers import NOTHING_NEW, says_resumed
 
@@ -93,12 +93,12 @@ class Replay:
             fmt.echo_alert(self._how_to_go_on())
             raise
         self._remove_configs([self._config])
-        if status != DONE:
+        if status != ExitStatus.DONE:
             raise JobEnded(status)
 
     def _replay(self) -> int:
         status, resumed = self._round()
-        if status != STOPPED and status != FAILED and resumed:
+        if status != ExitStatus.STOPPED and status != ExitStatus.FAILED and resumed:
             # What came to the source since the plan that was resumed.
             status = max(status, self._round()[0])
         return status
@@ -106,12 +106,14 @@ class Replay:
     def _round(self) -> tuple[int, bool]:
         """Plan, work, report; gives the status, and whether the plan was begun by an earlier run."""
         plan = self._single("plan")
-        if plan.status != DONE or NOTHING_NEW in plan.log:
+        if plan.status != ExitStatus.DONE or NOTHING_NEW in plan.log:
             return plan.status, False
         worked = self._work()
         status = self._single("report").status
         # The report knows what is not done, but not why.
-        return (FAILED if status == STOPPED and worked == FAILED else status), says_resumed(plan.log)
+        if status == ExitStatus.STOPPED and worked == ExitStatus.FAILED:
+            status = int(ExitStatus.FAILED)
+        return status, says_resumed(plan.log)
 
     def _single(self, phase: str) -> Ended:
         """A phase of one pod: run it, and show what it printed."""
@@ -141,9 +143,9 @@ class Replay:
         for text, pods in _by_last_words(failed).items():
             names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
             fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {text}")
-        if any(pod.status == FAILED for pod in failed):
-            return FAILED
-        return STOPPED if failed or not job.complete else DONE
+        if any(pod.status == ExitStatus.FAILED for pod in failed):
+            return ExitStatus.FAILED
+        return ExitStatus.STOPPED if failed or not job.complete else ExitStatus.DONE
 
     def _show_progress(self, job: Job) -> None:
         pods = self._kubectl.pods_of(job)

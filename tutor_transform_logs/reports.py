@@ -12,11 +12,11 @@ from tutor import env as tutor_env
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
+from tutor_transform_logs.lms_job.util.errors import ExitStatus
 
 PAGE, RESULT = "report.html", "result.json"
 # What Tutor mounts at LOCAL_KEY in the LMS's containers, below its root.
 HOST_FOLDER = ("lms",)
-ENDINGS = {0: "done", 1: "failed", 3: "done, with rejected statements", 4: "stopped before the end"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Report:
         result = self.result
         lines, failed = result["lines"], sum(result["reasons"].values())
         names = ", ".join(one["name"] for one in result["destinations"])
-        ending = ENDINGS.get(result["status"], "failed")
+        ending = ExitStatus(result["status"]).summary
         return (
             f"{self.page}\n"
             f"Job {result['job_key']}, plan {result['plan']:04d}: {ending}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from .config.schema import LRS, JobConfig, read
 from .config.validators import ConfigError
 from .util import console
-from .util.errors import FAILED, STOPPED, JobError
+from .util.errors import ExitStatus, JobError
 from .util.signals import Interrupted, Interruptions
 
 PHASES = ("run", "plan", "work", "report", "status", "verify", "check")
@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = getattr(run, options.phase)()
         return status
     except ConfigError as error:
-        return _fail(FAILED, f"Config: {error}.")
+        return _fail(ExitStatus.FAILED, f"Config: {error}.")
     except JobError as error:
         return _fail(error.status, str(error))
     except Exception as error:
         traceback.print_exc()
-        return _fail(FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
+        return _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
-        return _fail(STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
+        return _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
     finally:
         interruptions.uninstall()
 

@@ -31,7 +31,7 @@ from .transform.db_router import read_from
 from .transform.transformer import Transformer
 from .util import console
 from .util.cpus import worker_count
-from .util.errors import DONE, JobError, Unavailable
+from .util.errors import ExitStatus, JobError, Unavailable
 from .util.formatting import count, printable, size
 from .util.markers import NOTHING_NEW, RESUMING
 from .util.signals import Interrupted, Interruptions
@@ -83,7 +83,7 @@ class Run:
             plan, resumed = self._plan()
             if not plan.segments:
                 self._nothing_to_do(plan)
-                return DONE
+                return ExitStatus.DONE
             self._work(plan)
             status = self._report(plan)
             if not resumed or self._stopped or self._aborted:
@@ -98,7 +98,7 @@ class Run:
         plan = self._retry_plan()
         if not plan.segments:
             self._nothing_to_do(plan)
-            return DONE
+            return ExitStatus.DONE
         self._work(plan)
         return self._report(plan)
 
@@ -115,7 +115,7 @@ class Run:
             plan = self._retry_plan() if self._config.retry_failed else self._plan(console.result)[0]
             if not plan.segments:
                 self._nothing_to_do(plan)
-        return DONE
+        return ExitStatus.DONE
 
     def work(self) -> int:
         """The phase WORK alone: what the plan in hand has left."""
@@ -124,7 +124,7 @@ class Run:
         for error in (*self._stopped.values(), self._aborted):
             if error is not None:
                 raise error
-        return DONE
+        return ExitStatus.DONE
 
     def report(self) -> int:
         """The phase REPORT alone."""
@@ -136,7 +136,7 @@ class Run:
         plan = self._ledger.load_plan()
         if plan is None:
             console.result(f"This job has not run yet (ledger: {self._ledger.where()}).", "never_run")
-            return DONE
+            return ExitStatus.DONE
         self._use_output_of(plan)
         owner = current_owner(self._ledger.storage, self._ledger.directory, self._config.ledger.is_local)
         where = job_status(plan, self._ledger.load_entries(plan, self._destinations), owner)
@@ -144,12 +144,12 @@ class Run:
             # A later run has found nothing new, and made this of the plan.
             text = f"{where}\nThe last result: {self._ledger.where(plan.name)}"
             console.result(text, "status", fields=where.to_json())
-            return DONE
+            return ExitStatus.DONE
         result = make_status(plan, self._ledger, self._destinations)
         result.running = owner is not None
         text = f"{where}\n\n{summary(self._config, result, _width())}"
         console.result(text, "status", fields={**brief(self._config, result), **where.to_json()})
-        return DONE
+        return ExitStatus.DONE
 
     def verify(self) -> int:
         """Look whether the destinations hold what the ledger says is delivered; send what is missing, if asked to."""
@@ -372,7 +372,7 @@ class Run:
         stores = {Files.id: self._store} if self._store is not None else {}
         result = make_report(self._config, plan, self._ledger, self._destinations, stores, self._stopped, self._aborted)
         text = summary(self._config, result, _width())
-        level = console.INFO if result.status == DONE else console.WARNING
+        level = console.INFO if result.status == ExitStatus.DONE else console.WARNING
         console.result(f"\n{text}" if again else text, "result", level, brief(self._config, result))
         return result.status
 

@@ -27,7 +27,7 @@ from ..storage.base import Storage
 from ..storage.factory import open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
-from ..util.errors import DONE, FAILED, JobError, NoContainer, Unavailable
+from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
 from ..util.formatting import count
 from .findings import Findings
 from .source import look_at_source
@@ -75,10 +75,10 @@ class Check:
         problems = self._findings.problems
         if not problems:
             self._findings.end("Nothing was changed. A run can start.")
-            return DONE
+            return ExitStatus.DONE
         many = count(problems, "problem")
         self._findings.end(f"Nothing was changed. {many} to solve before a run can start.")
-        return FAILED
+        return ExitStatus.FAILED
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

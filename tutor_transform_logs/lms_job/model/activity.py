@@ -31,7 +31,7 @@ NO_DAY = ""
 # Open edX began in this century, and a time that is far off would stretch every chart.
 _DAY = re.compile(r"20\d\d-\d\d-\d\d")
 
-TRANSFORMED, FAILED, FILTERED = range(3)
+TRANSFORMED, UNTRANSFORMABLE, FILTERED = range(3)
 """Places in the counts of a type."""
 MADE, LOST = range(2)
 """Places in the counts of a day: statements made, and events of which none was made."""
@@ -121,7 +121,7 @@ class Activity:
 
     def failed(self, name: str, time: object) -> None:
         """Count an event that is a dead letter."""
-        _row(self.types, name, 3)[FAILED] += 1
+        _row(self.types, name, 3)[UNTRANSFORMABLE] += 1
         _row(self.days, day_of(time), 2)[LOST] += 1
 
     def filtered(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..config.schema import JobConfig
 from ..model import dead_letters
-from ..util.errors import FAILED, REJECTED, STOPPED
+from ..util.errors import ExitStatus
 from .result import Result
 
 # What each outcome of a line means to someone who sees the word for the first time.
@@ -45,11 +45,11 @@ def headline(result: Result, config: JobConfig) -> str:
 def _headline(result: Result) -> str:
     if result.accounting_errors:
         return "NOT everything is accounted for; please report this."
-    if result.status == FAILED:
+    if result.status == ExitStatus.FAILED:
         return "Failed before the end."
-    if result.status == STOPPED or not result.done:
+    if result.status == ExitStatus.STOPPED or not result.done:
         return "Not finished: run the same command again to resume where this run stopped."
-    if result.status == REJECTED and any(one.counts.rejected for one in result.destinations):
+    if result.status == ExitStatus.REJECTED and any(one.counts.rejected for one in result.destinations):
         return "Done, but some statements were rejected. Every line and every statement is accounted for."
     if result.problems:
         return "Done, but some objects could not be read to their end. All that was read is accounted for."

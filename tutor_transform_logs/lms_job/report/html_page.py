@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
-from ..model.activity import FAILED, FILTERED, TRANSFORMED
+from ..model.activity import FILTERED, TRANSFORMED, UNTRANSFORMABLE
 from ..model.dead_letters import DeadLetter
 from ..read.filters import TAKE_ALL, Filters
-from ..util.errors import DONE, REJECTED
+from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
 from .charts import Days, day_chart, days_of, hole_text, throughput_chart
@@ -58,9 +58,9 @@ def page(config: JobConfig, result: Result, examples: Examples) -> str:
 def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html:
     good = (
         "good"
-        if result.status == DONE
+        if result.status == ExitStatus.DONE
         else "fair"
-        if result.status == REJECTED or not result.accounting_errors
+        if result.status == ExitStatus.REJECTED or not result.accounting_errors
         else "bad"
     )
     rows = [
@@ -163,9 +163,9 @@ def _by_type(result: Result, kind: str) -> Html | None:
     columns = ("event type", "transformed", "failed", *(("filtered",) if filtered else ()))
     rows = []
     for name, counts in sorted(types.items(), key=lambda one: (-sum(one[1]), one[0])):
-        parts = (("part0", counts[TRANSFORMED]), ("part1", counts[FAILED]), ("part2", counts[FILTERED]))
+        parts = (("part0", counts[TRANSFORMED]), ("part1", counts[UNTRANSFORMABLE]), ("part2", counts[FILTERED]))
         bar = tag("span", *(_share(part, count / most) for part, count in parts if count), class_="bar")
-        numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, FAILED, *([FILTERED] if filtered else []))]
+        numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
         rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
     note = f"{passed:,} lines are of types that have no part in {kind}; they are passed over."
     tables = [_table("Events by type, most frequent first", columns, rows[:MOST_TYPES])]

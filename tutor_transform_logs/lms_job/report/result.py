@@ -9,11 +9,10 @@ from typing import Any
 
 from ..config.schema import JobConfig
 from ..model import dead_letters
-from ..model.activity import FAILED as FAILED_EVENTS
-from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, Activity
+from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, UNTRANSFORMABLE, Activity
 from ..model.counts import Counts
 from ..model.plan import Plan
-from ..util.errors import DONE, FAILED, REJECTED, STOPPED
+from ..util.errors import ExitStatus
 
 
 @dataclass
@@ -57,7 +56,7 @@ class Result:
     page: str = ""
     """Where the report for a browser is."""
     reported: float = field(default_factory=time.time)
-    status: int = DONE
+    status: int = ExitStatus.DONE
     running: bool = False
     """Somebody is at it now."""
     aborted: str = ""
@@ -70,15 +69,15 @@ class Result:
 
 def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:
     """The exit status that the outcome means: see ``errors``."""
-    if result.accounting_errors or FAILED in stops:
-        return FAILED
+    if result.accounting_errors or ExitStatus.FAILED in stops:
+        return ExitStatus.FAILED
     if stops or not result.done:
-        return STOPPED
+        return ExitStatus.STOPPED
     if any(destination.counts.rejected for destination in result.destinations) or result.problems:
-        return REJECTED
+        return ExitStatus.REJECTED
     if strict and reasons(result):
-        return REJECTED
-    return DONE
+        return ExitStatus.REJECTED
+    return ExitStatus.DONE
 
 
 def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "lines": {name: getattr(result.counts, name) for name in LINE_NAMES},
         "reasons": reasons(result),
         "event_types": {
-            name: {"transformed": n[TRANSFORMED], "failed": n[FAILED_EVENTS], "filtered": n[FILTERED]}
+            name: {"transformed": n[TRANSFORMED], "failed": n[UNTRANSFORMABLE], "filtered": n[FILTERED]}
             for name, n in sorted(result.activity.types.items())
         },
         "days": {

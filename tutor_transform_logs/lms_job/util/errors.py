@@ -1,21 +1,75 @@
-"""What can end a run before its end. Each carries the one line that its reader needs, and the exit status it means."""
+"""Errors that end a run, and the exit statuses they lead to.
+
+* JobError                the run can't go on (configuration, a bug in the LMS's settings): FAILED
+  + PermanentError        something answered and refused (credentials, a wrong URL); another try fails, too: FAILED
+    - NoContainer         the container (bucket) does not exist
+  + Unavailable           something did not answer, after every try that the settings allow: STOPPED
+* ObjectGone              a source object can't be read as planned; the run goes on with the others
+
+The text of a ``JobError`` is one line for the operator: what happened, to what, and what to do next.
+"""
 
 from __future__ import annotations
 
-DONE = 0
-FAILED = 1
-REJECTED = 3
-STOPPED = 4
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How a run ended. Every text about exit statuses is made from these members."""
+
+    summary: str
+    """A few words, to stand behind the number."""
+    next_step: str
+    """What to do about it; empty if there is nothing to do."""
+    meaning: str
+    """What exactly leads to it, in sentences. Names of settings are written out."""
+
+    def __new__(cls, value: int, summary: str = "", next_step: str = "", meaning: str = "") -> ExitStatus:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.summary, member.next_step, member.meaning = summary, next_step, meaning
+        return member
+
+    DONE = (
+        0,
+        "done",
+        "",
+        "All delivered. Dead letters of lines that can't be read or transformed are reported and are no failure, "
+        "unless TRANSFORM_LOGS_STRICT is on.",
+    )
+    FAILED = (
+        1,
+        "failed",
+        "Fix what the message names and run the same command again.",
+        "A setting is wrong, a service refused (credentials, a container that does not exist), or there is a bug. "
+        "Running it again without a change fails again.",
+    )
+    REJECTED = (
+        3,
+        "done, but not everything was accepted",
+        "The report lists what was rejected or could not be read.",
+        "The destination rejected some statements, an object could not be read to its end, or there are dead letters "
+        "and TRANSFORM_LOGS_STRICT is on.",
+    )
+    STOPPED = (
+        4,
+        "stopped before the end",
+        "Run the same command again to resume.",
+        "The destination, the source or the database stayed unavailable, the disk is full, or the run was interrupted.",
+    )
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 class JobError(Exception):
-    """The run can't go on; ``str()`` says what, where and what to do."""
+    """The run can't go on; ``str()`` says what happened, to what, and what to do next."""
 
-    status = FAILED
+    status = ExitStatus.FAILED
 
 
 class PermanentError(JobError):
-    """Something answers, and says no (credentials, a missing container): trying again won't help."""
+    """Something answered and refused (credentials, a missing container): trying again won't help."""
 
 
 class NoContainer(PermanentError):
@@ -23,9 +77,9 @@ class NoContainer(PermanentError):
 
 
 class Unavailable(JobError):
-    """Something does not answer, after all the tries that the settings allow: run again to resume."""
+    """Something does not answer, after every try that the settings allow: run again to resume."""
 
-    status = STOPPED
+    status = ExitStatus.STOPPED
 
 
 class ObjectGone(Exception):

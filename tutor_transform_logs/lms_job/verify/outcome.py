@@ -9,7 +9,7 @@ from typing import IO
 from ..model import dead_letters
 from ..model.dead_letters import DELIVER, DeadLetter
 from ..util import console
-from ..util.errors import DONE, FAILED, REJECTED, STOPPED, JobError
+from ..util.errors import ExitStatus, JobError
 from ..util.formatting import count, printable
 
 MISSING = "missing"
@@ -89,22 +89,23 @@ class Verified:
 
 def exit_status(results: Iterable[Verified]) -> int:
     """0: all there; 3: something is missing or another; 4: not all could be asked; 1: not all may be asked."""
-    statuses = {DONE}
+    statuses = {ExitStatus.DONE}
     for one in results:
         if one.stopped is not None:
             statuses.add(one.stopped.status)
         if one.missing or one.different or one.broken:
-            statuses.add(REJECTED)
-    return next(status for status in (FAILED, STOPPED, REJECTED, DONE) if status in statuses)
+            statuses.add(ExitStatus.REJECTED)
+    worst_first = (ExitStatus.FAILED, ExitStatus.STOPPED, ExitStatus.REJECTED, ExitStatus.DONE)
+    return next(status for status in worst_first if status in statuses)
 
 
 def after_repair(sent: int, looked: int, missing: MissingLines) -> int:
     """Say how a repair ended; gives the exit status of all of it. ``sent`` is that of the run that sent the lines."""
-    if sent in (DONE, REJECTED):
-        rejected = ", but for those that were rejected" if sent == REJECTED else ""
+    if sent in (ExitStatus.DONE, ExitStatus.REJECTED):
+        rejected = ", but for those that were rejected" if sent == ExitStatus.REJECTED else ""
         console.result(f"Repaired: {count(missing.count, 'missing statement')} sent again{rejected}.", "repaired")
-    if sent == DONE and looked == REJECTED and missing.others:
-        return REJECTED
+    if sent == ExitStatus.DONE and looked == ExitStatus.REJECTED and missing.others:
+        return ExitStatus.REJECTED
     return sent
 
 
