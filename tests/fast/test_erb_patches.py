@@ -17,7 +17,7 @@ from event_routing_backends.processors.xapi.transformer import XApiTransformer
 from tests.job.erb import transformer
 from tests.job.test_parity import Way, assert_parity, scene, white_list
 from tutor_transform_logs.demo import events
-from tutor_transform_logs.lms_job.fast_path import patches
+from tutor_transform_logs.lms_job.fast_path import sources
 from tutor_transform_logs.lms_job.read.events import parse
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -41,28 +41,22 @@ def all_lines() -> list[bytes]:
     return [line(name, number) for number, name in enumerate(sorted(white_list("xapi")))]
 
 
-def test_all_known_places_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_known_places_are_replaced() -> None:
     """With the ERB and the tincan that the tests have, nothing may be left out unseen; and all is put back."""
-    found: dict[str, bool] = {}
-    is_known = patches.is_known
-
-    def note(name: str, sources: tuple[Any, ...]) -> bool:
-        found[name] = is_known(name, sources)
-        return found[name]
-
-    monkeypatch.setattr(patches, "is_known", note)
+    assert sources.PLACES.keys() == sources.KNOWN_SOURCES.keys()
+    assert [name for name in sources.PLACES if not sources.is_known(name)] == []
     with transformer("xapi") as made:
         assert made._xapi_fast_path is not None
-        assert found == dict.fromkeys(patches.KNOWN_SOURCES, True)
+        assert made.looks_ahead
         assert not hasattr(XApiTransformer.get_actor, "__wrapped__")
         assert "fast_path/tincan" in tincan.Statement.__init__.__code__.co_filename
     assert hasattr(XApiTransformer.get_actor, "__wrapped__")
-    assert "fast_tincan" not in tincan.Statement.__init__.__code__.co_filename
+    assert "fast_path/tincan" not in tincan.Statement.__init__.__code__.co_filename
 
 
-@pytest.mark.parametrize("name", sorted(patches.KNOWN_SOURCES))
+@pytest.mark.parametrize("name", sorted(sources.KNOWN_SOURCES))
 def test_code_of_an_unknown_version_stays_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(patches.KNOWN_SOURCES, name, frozenset())
+    monkeypatch.setitem(sources.KNOWN_SOURCES, name, frozenset())
     with way() as fast:
         for raw in all_lines():
             assert_parity(fast, raw)

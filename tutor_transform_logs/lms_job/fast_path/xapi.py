@@ -1,7 +1,7 @@
-"""From an event to serialised xAPI statements without the detour of ERB's processors.
+"""From an event to serialised xAPI statements, without ERB's processors.
 
-ERB's ``XApiProcessor`` dumps a statement, formats a debug message of it, and loads it again, for the job to dump it
-once more. Its transformers are asked directly here; the statement is turned into bytes once.
+ERB's ``XApiProcessor`` serialises a statement, formats a debug message with it and parses it again; the job would then
+serialise it once more. Here ERB's transformers are called directly, and the statement is serialised once.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ from typing import Any
 
 from ..model.records import Event
 from . import patches
+from .sources import ERB, is_known
 
 _ID = '{"id": "'
 
 
 class NotJson(Exception):
-    """A number that JSON does not have."""
+    """The statement has a number that JSON does not have (NaN, infinity)."""
 
 
 class XapiFastPath:
-    """Stands for a router whose processors are ERB's own: white lists and the xAPI processor."""
+    """Replaces a router whose processors are ERB's own: white lists and the xAPI processor."""
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self._mapping = mapping
-        self._statement: Any = importlib.import_module("tincan").Statement
-        self._text_of: Callable[[Any], str] = _encoded
+        self._statement_class: Any = importlib.import_module("tincan").Statement
+        self._to_json: Callable[[Any], str] = _encode
         if patches.tincan_is_replaced():
-            self._text_of = importlib.import_module(f"{__package__}.encoder").text_of
+            from .encoder import text_of
+
+            self._to_json = text_of
 
     def bodies(self, event: Event) -> list[tuple[str, bytes]]:
-        """The id and the bytes of each statement; empty where ERB makes none. Raises what ERB's transformers raise."""
+        """The id and the JSON of each statement; empty if ERB makes none. Raises what ERB's transformers raise."""
         transformer = self._mapping.get(event.name)
         if transformer is None:
             return []
@@ -40,43 +43,44 @@ class XapiFastPath:
         if not transformed:
             return []
         made = []
-        for one in transformed if isinstance(transformed, list) else [transformed]:
+        for statement in transformed if isinstance(transformed, list) else [transformed]:
             problem = ""
             try:
-                made.append(self._id_and_body(one))
+                made.append(self._id_and_body(statement))
             except ValueError as error:
-                one.to_json()  # raises itself what is wrong, unless it is a number
+                statement.to_json()  # raises the error that ERB would raise, unless a number is wrong
                 problem = str(error)
-            if not one.object or not one.object.id:
+            if not statement.object or not statement.object.id:
                 return []
             if problem:
                 raise NotJson(problem)
         return made
 
-    def _id_and_body(self, one: Any) -> tuple[str, bytes]:
-        if type(one) is self._statement:
-            text = self._text_of(one)
-            # Most often it begins with its id, a UUID.
-            identity = text[len(_ID) : len(_ID) + 36] if text.startswith(_ID) else str(one.id or "")
-            return identity, text.encode("ascii")
-        fields = json.loads(one.to_json())
+    def _id_and_body(self, statement: Any) -> tuple[str, bytes]:
+        if type(statement) is self._statement_class:
+            text = self._to_json(statement)
+            # Most texts begin with the id, a UUID.
+            has_id_first = text.startswith(_ID)
+            statement_id = text[len(_ID) : len(_ID) + 36] if has_id_first else str(statement.id or "")
+            return statement_id, text.encode("ascii")
+        fields = json.loads(statement.to_json())
         return str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii")
 
 
-def _encoded(statement: Any) -> str:
+def _encode(statement: Any) -> str:
     return json.dumps(statement.as_version(), allow_nan=False)
 
 
 def xapi_fast_path(router: Any) -> XapiFastPath | None:
-    """The short cut for ``router``, or ``None`` if it is not of the kind that is known."""
-    whitelist = importlib.import_module("eventtracking.processors.whitelist").NameWhitelistProcessor
-    xapi = importlib.import_module(f"{patches.ERB}.processors.xapi.transformer_processor").XApiProcessor
-    base = importlib.import_module(f"{patches.ERB}.processors.mixins.base_transformer_processor")
-    registry = importlib.import_module(f"{patches.ERB}.processors.transformer_utils.registry")
-    *before, last = router.processors or [None]
-    if type(last) is not xapi or any(type(one) is not whitelist for one in before):
+    """The fast path for ``router``; ``None`` if its processors are not ERB's own, or not of a known version."""
+    if not is_known("xapi_processors"):
         return None
-    sources = (type(router).process_event, xapi, base, registry.TransformerRegistry.get_transformer, whitelist)
-    if not patches.is_known("xapi_processors", sources):
+    whitelist = importlib.import_module("eventtracking.processors.whitelist").NameWhitelistProcessor
+    xapi = importlib.import_module(f"{ERB}.processors.xapi.transformer_processor").XApiProcessor
+    events_router = importlib.import_module(f"{ERB}.backends.events_router").EventsRouter
+    *before, last = router.processors or [None]
+    if type(last) is not xapi or any(type(processor) is not whitelist for processor in before):
+        return None
+    if type(router).process_event is not events_router.process_event:
         return None
     return XapiFastPath(last.registry.mapping)

@@ -1,0 +1,53 @@
+"""``python -m tutor_transform_logs.lms_job.fast_path``: is the code that the fast path replaces of a known version?
+
+Prints each place with the digest of the source that is installed. Replaces nothing, connects to nothing. Exit status 0:
+all are known; 1: some are not (the job works, more slowly), or the check could not run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+
+from .sources import KNOWN_SOURCES, PLACES, digest_of
+
+PACKAGES = ("edx-event-routing-backends", "event-tracking", "tincan")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def main() -> int:
+    """Print the table; returns the exit status."""
+    settings = os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    if not settings:
+        print("DJANGO_SETTINGS_MODULE is not set: run this where the LMS runs, or set it.", file=sys.stderr)
+        return 1
+    import django
+
+    try:
+        django.setup()
+    except ImportError as error:
+        print(f"The settings {settings} can't be loaded: {error}.", file=sys.stderr)
+        return 1
+    for package in PACKAGES:
+        print(f"{package} {_version(package)}")
+    print(f"\n{'place':<20} {'what it does':<30} {'digest':<12}  known")
+    unknown = 0
+    for name, place in PLACES.items():
+        found = digest_of(name)
+        known = found in KNOWN_SOURCES[name]
+        unknown += not known
+        print(f"{name:<20} {place.description:<30} {found or 'not found':<12}  {'yes' if known else 'NO'}")
+    if unknown:
+        print(f"\n{unknown} of {len(PLACES)} places are not known: there the job uses the code as installed.")
+    return 1 if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
