@@ -38,14 +38,10 @@ PARTS = (
 )
 
 
-class _File:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            while chunk := file.read(1024**2):
-                yield chunk
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(1024**2):
+            yield chunk
 
 
 def main() -> None:
@@ -54,18 +50,19 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
-    from tutor_transform_logs.lms_job.model.plan import Segment
+    from tutor_transform_logs.lms_job.read.lines import split_lines
     from tutor_transform_logs.lms_job.transform.transformer import Transformer
-    from tutor_transform_logs.lms_job.work.batches import Limits, batches
+    from tutor_transform_logs.lms_job.work.batches import Limits, Section, batches
+    from tutor_transform_logs.lms_job.work.lookahead import look_ahead
+    from tutor_transform_logs.lms_job.work.parse import parse_lines
 
     transformer = Transformer("xapi", True, 5.0)
-    size = log.stat().st_size
-    segment = Segment(id=1, content=0, object="log", start=0, end=size, stored_bytes=size, lines_before=0)
-    limits = Limits(1000, 8 * 1024**2, 16 * 1024**2)
+    section, limits = Section("log"), Limits(1000, 8 * 1024**2, 16 * 1024**2)
 
     def work() -> tuple[int, int]:
         lines = events = 0
-        for batch in batches(_File(log), transformer, segment, (0, 1), [], limits):
+        split = split_lines(_chunks(log), limit=limits.line_bytes, prefilter=transformer.prefilter)
+        for batch in batches(look_ahead(parse_lines(split, transformer), transformer), transformer, section, limits):
             lines += batch.counts.lines
             events += batch.counts.transformed
         return lines, events

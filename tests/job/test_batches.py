@@ -16,8 +16,12 @@ from tests.job.erb import transformer
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.lms_job.model.counts import total
 from tutor_transform_logs.lms_job.model.plan import Segment
+from tutor_transform_logs.lms_job.model.records import START, Position
+from tutor_transform_logs.lms_job.read.segment import segment_lines
 from tutor_transform_logs.lms_job.transform.transformer import Transformer
-from tutor_transform_logs.lms_job.work.batches import Batch, Limits, batches
+from tutor_transform_logs.lms_job.work.batches import Batch, Limits, Section, batches
+from tutor_transform_logs.lms_job.work.lookahead import look_ahead
+from tutor_transform_logs.lms_job.work.parse import parse_lines
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -55,10 +59,24 @@ def segment(start: int = 0, end: int | None = len(CONTENT), **more: Any) -> Segm
     return Segment(id=1, content=1, object="tracking.log", start=start, end=end, stored_bytes=0, **more)
 
 
+def batched(
+    source: Memory, xapi: Transformer, limits: Limits, of: Segment | None = None, section: Section | None = None
+) -> list[Batch]:
+    """The batches of a segment (the whole content, if none is given), as a worker makes them."""
+    of = of or segment()
+    section = section or Section(of.object)
+    lines = segment_lines(source, of, section.start, limits.line_bytes, xapi.prefilter)
+    return list(batches(look_ahead(parse_lines(lines, xapi), xapi), xapi, section, limits))
+
+
 def facts(made: Sequence[Batch]) -> dict[str, Any]:
     """All that a run keeps of its batches, without where they were cut."""
     return {
-        "made": [(one.statement.id, one.statement.body, one.line.offset) for batch in made for one in batch.made],
+        "made": [
+            (sourced.statement.id, sourced.statement.body, sourced.line.offset)
+            for batch in made
+            for sourced in batch.made
+        ],
         "letters": [
             (letter.offset, letter.stage, letter.reason, letter.detail, letter.event, letter.raw)
             for batch in made
@@ -82,7 +100,7 @@ _whole: dict[int, dict[str, Any]] = {}
 
 def whole(xapi: Transformer) -> dict[str, Any]:
     if not _whole:
-        _whole[0] = facts(list(batches(Memory(CONTENT, 10**9), xapi, segment(), (0, 1), [], ROOMY)))
+        _whole[0] = facts(batched(Memory(CONTENT, 10**9), xapi, ROOMY))
     return _whole[0]
 
 
@@ -108,7 +126,7 @@ def test_cuts_do_not_change_what_is_made(
 ) -> None:
     limits = Limits(events, size, ROOMY.line_bytes)
     with patch(f"{batches.__module__}.LONGEST_BATCH_LINES", longest):
-        made = list(batches(Memory(CONTENT, chunk), xapi, segment(), (0, 1), cuts, limits))
+        made = batched(Memory(CONTENT, chunk), xapi, limits, section=Section("", START, frozenset(cuts)))
     assert max(batch.counts.lines for batch in made) <= longest
     in_order(made, 0)
     assert facts(made) == whole(xapi)
@@ -130,8 +148,9 @@ def test_segments_do_not_change_what_is_made(
     source = Memory(gzip.compress(CONTENT) if compressed else CONTENT, chunk)
     made = []
     for start, end in zip([0, *bounds], [*bounds, None if compressed else len(CONTENT)], strict=True):
-        one = segment(start, end, compression="gzip" if compressed else "")
-        part = list(batches(source, xapi, one, (start, 1), [], Limits(7, 10**9, ROOMY.line_bytes)))
+        of = segment(start, end, compression="gzip" if compressed else "")
+        limits = Limits(7, 10**9, ROOMY.line_bytes)
+        part = batched(source, xapi, limits, of, Section(of.object, Position(start, 1)))
         in_order(part, start)
         made += part
     assert facts(made) == whole(xapi)
@@ -148,14 +167,14 @@ def test_a_run_taken_up_at_a_batch_goes_on_in_the_same_batches(
 
 def goes_on_in_the_same_batches(xapi: Transformer, stop: int, chunk: int) -> None:
     limits = Limits(5, 10**9, ROOMY.line_bytes)
-    first = list(batches(Memory(CONTENT, 4096), xapi, segment(), (0, 1), [], limits))[: stop + 1]
-    at = (first[-1].end, first[-1].next_line)
+    first = batched(Memory(CONTENT, 4096), xapi, limits)[: stop + 1]
+    at = Position(first[-1].end, first[-1].next_line)
     rest = []
     if not first[-1].last:
-        rest = list(batches(Memory(CONTENT, chunk), xapi, segment(), at, [at[0]], limits))
-    undisturbed = list(batches(Memory(CONTENT, 4096), xapi, segment(), (0, 1), [], limits))
-    assert [(one.start, one.end, one.next_line) for one in [*first, *rest]] == [
-        (one.start, one.end, one.next_line) for one in undisturbed
+        rest = batched(Memory(CONTENT, chunk), xapi, limits, section=Section("", at, frozenset([at.offset])))
+    undisturbed = batched(Memory(CONTENT, 4096), xapi, limits)
+    assert [(batch.start, batch.end, batch.next_line) for batch in [*first, *rest]] == [
+        (batch.start, batch.end, batch.next_line) for batch in undisturbed
     ]
 
 
@@ -163,7 +182,8 @@ def test_a_line_end_that_came_later_belongs_to_the_line_before(xapi: Transformer
     """The last line was whole, but without its newline, when it was done."""
     grown = CONTENT + b"\n" + CONTENT[STARTS[2] : STARTS[4]]
     later = segment(len(CONTENT), len(grown), after_unterminated_line=True)
-    made = list(batches(Memory(grown, 100), xapi, later, (len(CONTENT), len(STARTS) + 1), [], ROOMY))
+    section = Section("", Position(len(CONTENT), len(STARTS) + 1))
+    made = batched(Memory(grown, 100), xapi, ROOMY, later, section)
     counts = total(batch.counts for batch in made)
     assert (counts.lines, counts.blank) == (2, 0)
     assert made[0].made[0].line.number == len(STARTS) + 1
@@ -172,7 +192,7 @@ def test_a_line_end_that_came_later_belongs_to_the_line_before(xapi: Transformer
 @pytest.mark.parametrize("cut", [1, 100, 5000])
 def test_of_a_plain_object_that_was_cut_off_all_whole_lines_are_done(xapi: Transformer, cut: int) -> None:
     shorter = Memory(CONTENT[:-cut], 1000)
-    made = list(batches(shorter, xapi, segment(), (0, 1), [], ROOMY))
+    made = batched(shorter, xapi, ROOMY)
     assert "ends at byte" in made[-1].problem
     assert made[-1].gone
     counts = total(batch.counts for batch in made)
@@ -181,9 +201,7 @@ def test_of_a_plain_object_that_was_cut_off_all_whole_lines_are_done(xapi: Trans
 
 def test_of_a_truncated_gzip_the_good_part_is_done(xapi: Transformer) -> None:
     packed = gzip.compress(CONTENT, 0)
-    made = list(
-        batches(Memory(packed[: len(packed) // 2], 999), xapi, segment(end=None, compression="gzip"), (0, 1), [], ROOMY)
-    )
+    made = batched(Memory(packed[: len(packed) // 2], 999), xapi, ROOMY, segment(end=None, compression="gzip"))
     assert made[-1].problem == "truncated gzip data"
     assert total(batch.counts for batch in made).lines > len(STARTS) / 4
 
@@ -191,7 +209,7 @@ def test_of_a_truncated_gzip_the_good_part_is_done(xapi: Transformer) -> None:
 def test_a_line_over_the_limit_is_a_dead_letter_that_keeps_its_beginning(xapi: Transformer) -> None:
     limits = Limits(10, 10**9, 5000)
     content = b'{"name": "play_video", "event": "' + b"x" * 20_000 + b'"}\n' + CONTENT[: STARTS[1]]
-    [batch] = batches(Memory(content, 700), xapi, segment(end=len(content)), (0, 1), [], limits)
+    [batch] = batched(Memory(content, 700), xapi, limits, segment(end=len(content)))
     [letter] = batch.letters
     assert (letter.reason, letter.line, letter.offset) == ("line_too_long", 1, 0)
     assert content.startswith(letter.raw)

@@ -1,4 +1,4 @@
-"""The shorter ways to the same statements: tried with events that nobody would log, against ERB as it is."""
+"""The fast path makes the same statements: tried with events that nobody would log, against ERB as it is."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.job.erb import transformer
 from tests.job.test_parity import KINDS, Way, assert_parity, scene, white_list
 from tests.job.test_reader import CONTENT, cut
 from tutor_transform_logs.demo import events, samples
-from tutor_transform_logs.lms_job.model.records import Line
+from tutor_transform_logs.lms_job.model.records import Line, Position, SkippedLines
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.read.lines import split_lines
-from tutor_transform_logs.lms_job.read.prefilter import Skip, SkippedLines, split
+from tutor_transform_logs.lms_job.read.prefilter import Prefilter
 
 pytestmark = pytest.mark.usefixtures("lms")
 
 KNOWN = frozenset({"play_video", "edx.ui.lms.link_clicked", "problem_check"})
-SKIP = Skip(KNOWN)
+PREFILTER = Prefilter(KNOWN)
 
 
 def name_of(raw: bytes) -> str | None:
@@ -58,8 +58,8 @@ PAIRS = st.lists(st.tuples(st.sampled_from(["name", "event", "data", "context", 
 
 
 def check_skip(raw: bytes) -> None:
-    if SKIP.skips(raw):
-        assert name_of(raw) not in KNOWN, f"passed over, but it is known: {raw!r}"
+    if PREFILTER.skips(raw):
+        assert name_of(raw) not in KNOWN, f"skipped, but it is known: {raw!r}"
 
 
 @given(st.lists(PIECES, max_size=16).map("".join))
@@ -69,7 +69,7 @@ def check_skip(raw: bytes) -> None:
 @example('{"event": {"name": "x"}, "name"\t:\t"play_video"}')
 @example('{"event": {}, "na\\u006de": "play_video"}')
 @example('2026 {"name": "/dashboard", "event": {}, "a": "\\\\", "name":"play_video"}')
-def test_no_known_event_is_passed_over_whatever_the_text(text: str) -> None:
+def test_no_known_event_is_skipped_whatever_the_text(text: str) -> None:
     check_skip(text.encode())
 
 
@@ -80,7 +80,7 @@ def test_no_known_event_is_passed_over_whatever_the_text(text: str) -> None:
     prefix=st.sampled_from(["", "2026-01-01 INFO [tracking] - ", '"name": ']),
     escaped=st.sampled_from([("", ""), ("_", "\\u005f"), ("n", "\\u006E"), ("m", "\\u006d")]),
 )
-def test_no_known_event_is_passed_over_whatever_the_json(
+def test_no_known_event_is_skipped_whatever_the_json(
     pairs: list[tuple[str, Any]], ascii_only: bool, separators: tuple[str, str], prefix: str, escaped: tuple[str, str]
 ) -> None:
     """With keys twice, names nested and names in text."""
@@ -89,24 +89,24 @@ def test_no_known_event_is_passed_over_whatever_the_json(
     check_skip((prefix + text.replace(*escaped)).encode())
 
 
-def test_most_lines_of_a_log_are_passed_over() -> None:
+def test_most_lines_of_a_log_are_skipped() -> None:
     """What can't be told from its bytes is parsed: but page views have to be told, or nothing is gained."""
-    known = Skip(white_list("xapi"))
+    known = Prefilter(white_list("xapi"))
     assert known.usable
-    unknown = passed = 0
+    unknown = skipped = 0
     for lines in samples.FILES.values():
         for line in lines():
             if line.xapi.outcome == "unknown_event":
                 unknown += 1
-                passed += known.skips(line.data)
+                skipped += known.skips(line.data)
             else:
                 assert not known.skips(line.data)
-    assert passed > unknown * 0.7
+    assert skipped > unknown * 0.7
 
 
 def test_a_name_that_can_be_written_in_two_ways_turns_it_off() -> None:
     for name in ("é", 'a"b', "a/b", "a\\b", "", "a\tb"):
-        assert not Skip({"play_video", name}).usable
+        assert not Prefilter({"play_video", name}).usable
 
 
 PAGE = b'{"name": "/dashboard", "event": {}}'
@@ -132,14 +132,15 @@ TRACKED = st.builds(
 
 @given(st.lists(TRACKED, max_size=8), st.booleans())
 def test_a_trackers_line_is_told_as_by_the_full_parse(lines: list[bytes], at_once: bool) -> None:
-    """Passed over is what the full parse finds to be an unknown event, or no event at all; never a known one."""
+    """Skipped is what the full parse finds to be an unknown event, or no event at all; never a known one."""
     content = b"".join(line + b"\n" for line in lines)
-    passed: set[int] = set()
-    for one in split([content] if at_once else cut(content, range(0, len(content), 50)), 0, 1, 10_000, SKIP):
+    chunks = [content] if at_once else cut(content, range(0, len(content), 50))
+    skipped: set[int] = set()
+    for one in split_lines(chunks, prefilter=PREFILTER):
         if isinstance(one, SkippedLines):
-            passed.update(range(one.number, one.number + one.lines))
+            skipped.update(range(one.number, one.number + one.lines))
     for number, line in enumerate(lines, 1):
-        if number in passed:
+        if number in skipped:
             assert name_of(line) not in KNOWN
 
 
@@ -157,12 +158,12 @@ def test_a_trackers_line_is_told_as_by_the_full_parse(lines: list[bytes], at_onc
 def test_what_lacks_a_trackers_marks_is_parsed(line: bytes) -> None:
     """Whatever marks the lines beside it have."""
     usual = b'{"name": "/dashboard"' + MARKED.encode()
-    found = list(split([b"\n".join([usual, line, usual, b""])], 0, 1, 10_000, SKIP))
+    found = list(split_lines([b"\n".join([usual, line, usual, b""])], prefilter=PREFILTER))
     assert [one.raw for one in found if isinstance(one, Line)] == [line]
     assert [one.lines for one in found if isinstance(one, SkippedLines)] == [1, 1]
 
 
-def test_a_page_view_that_was_cut_off_is_never_passed_over() -> None:
+def test_a_page_view_that_was_cut_off_is_never_skipped() -> None:
     for lines in samples.FILES.values():
         for line in lines():
             if line.xapi.outcome != "unknown_event":
@@ -170,7 +171,7 @@ def test_a_page_view_that_was_cut_off_is_never_passed_over() -> None:
             for length in (1, 2, 30, 200):
                 left = line.data[:-length]
                 if not left.endswith(b"}"):
-                    found = list(split([left + b"\n"], 0, 1, 10_000, SKIP))
+                    found = list(split_lines([left + b"\n"], prefilter=PREFILTER))
                     assert not any(isinstance(one, SkippedLines) for one in found)
 
 
@@ -184,11 +185,13 @@ LINES = st.lists(st.sampled_from([PAGE, PAGE + b"\r", b'{"name": "play_video", "
     offset=st.integers(0, 10**10),
     number=st.integers(1, 10**6),
 )
-def test_lines_and_gaps_are_the_lines(content: bytes, points: list[int], limit: int, offset: int, number: int) -> None:
-    plain = list(split_lines([content], offset, number, limit))
+def test_lines_and_skipped_lines_are_the_lines(
+    content: bytes, points: list[int], limit: int, offset: int, number: int
+) -> None:
+    plain = list(split_lines([content], Position(offset, number), limit))
     found: list[Line | None] = []
     at = offset
-    for one in split(cut(content, points), offset, number, limit, SKIP):
+    for one in split_lines(cut(content, points), Position(offset, number), limit, PREFILTER):
         assert (one.start if isinstance(one, SkippedLines) else one.offset) == at
         assert one.number == number + len(found)
         if isinstance(one, SkippedLines):
@@ -210,16 +213,18 @@ def test_lines_and_gaps_are_the_lines(content: bytes, points: list[int], limit: 
 @given(
     st.lists(st.binary(max_size=5).filter(lambda line: b"\n" not in line), min_size=1, max_size=6), st.integers(1, 6)
 )
-def test_a_gap_is_cut_between_lines(lines: list[bytes], count: int) -> None:
+def test_skipped_lines_are_cut_between_lines(lines: list[bytes], count: int) -> None:
     ends = list(itertools.accumulate(len(line) + 1 for line in lines))
-    gap = SkippedLines(100, 7, len(lines), b"x\n" + b"".join(line + b"\n" for line in lines) + b"y", 2, 2 + ends[-1])
-    assert list(gap.ends()) == [100 + end for end in ends]
-    first, rest = gap.cut(count)
-    assert [*first.ends(), *(rest.ends() if rest else [])] == list(gap.ends())
+    skipped = SkippedLines(
+        100, 7, len(lines), b"x\n" + b"".join(line + b"\n" for line in lines) + b"y", 2, 2 + ends[-1]
+    )
+    assert list(skipped.ends()) == [100 + end for end in ends]
+    first, rest = skipped.cut(count)
+    assert [*first.ends(), *(rest.ends() if rest else [])] == list(skipped.ends())
     assert first.lines == min(count, len(lines))
     assert (rest is None) == (count >= len(lines))
     if rest:
-        assert (rest.start, rest.number, rest.end) == (first.end, 7 + count, gap.end)
+        assert (rest.start, rest.number, rest.end) == (first.end, 7 + count, skipped.end)
 
 
 # Values that ERB, tincan or a database may stumble over; no NaN, which is not equal to itself.
@@ -269,9 +274,9 @@ CHANGES = st.lists(
 @pytest.fixture(params=KINDS)
 def fast(request: pytest.FixtureRequest) -> Iterator[Way]:
     with override_settings(CALIPER_EVENTS_ENABLED=True), transformer(request.param) as made:
-        # Both types answer from look-ups; the short cut is xAPI's. Without them there is nothing to try here.
+        # Both types answer from look-ups; the fast path is xAPI's. Without them there is nothing to try here.
         assert made.looks_ahead
-        assert made.skip is not None
+        assert made.prefilter is not None
         yield Way(request.param, made)
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.model.records import Line
+from tutor_transform_logs.lms_job.model.records import Line, Position
 from tutor_transform_logs.lms_job.read import lines
-from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, skipped, split_lines
+from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, drop_bytes, split_lines
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -46,19 +46,19 @@ def until_broken(chunks: list[bytes], name: str) -> tuple[bytes, str]:
 
 
 def expected_lines(content: bytes, offset: int, number: int, limit: int) -> list[Line]:
-    """The definition of a line, in the simplest words that there are."""
+    """The definition of a line, as simply as it can be written."""
     lines = []
     parts = content.split(b"\n")
     for index, part in enumerate(parts):
-        is_open = index == len(parts) - 1
-        if is_open and not part:
+        unterminated = index == len(parts) - 1
+        if unterminated and not part:
             break
-        end = offset + len(part) + (0 if is_open else 1)
+        end = offset + len(part) + (0 if unterminated else 1)
         if len(part) > limit:
-            lines.append(Line(offset, end, number + index, part[:limit], overlong=True, open=is_open))
+            lines.append(Line(offset, end, number + index, part[:limit], overlong=True, unterminated=unterminated))
         else:
             raw = part[:-1] if part.endswith(b"\r") else part
-            lines.append(Line(offset, end, number + index, raw, open=is_open))
+            lines.append(Line(offset, end, number + index, raw, unterminated=unterminated))
         offset = end
     return lines
 
@@ -73,7 +73,7 @@ def expected_lines(content: bytes, offset: int, number: int, limit: int) -> list
 def test_lines_are_the_same_over_any_chunks(
     content: bytes, points: list[int], offset: int, number: int, limit: int
 ) -> None:
-    lines = list(split_lines(cut(content, points), offset, number, limit))
+    lines = list(split_lines(cut(content, points), Position(offset, number), limit))
     assert lines == expected_lines(content, offset, number, limit)
     # Nothing between two lines, and nothing after the last one.
     ends = [offset, *(line.end for line in lines)]
@@ -105,8 +105,8 @@ def test_a_line_of_a_gigabyte_is_never_held() -> None:
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5), st.integers(0, 250))
-def test_skipped_is_a_slice(content: bytes, points: list[int], count: int) -> None:
-    assert b"".join(skipped(cut(content, points), count)) == content[count:]
+def test_dropping_bytes_is_a_slice(content: bytes, points: list[int], count: int) -> None:
+    assert b"".join(drop_bytes(cut(content, points), count)) == content[count:]
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)

@@ -17,7 +17,6 @@ from tutor_transform_logs.lms_job.verify.equivalence import comparable
 from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
 from tutor_transform_logs.lms_job.verify.lrs_search import _next_since
 from tutor_transform_logs.lms_job.verify.multiset_diff import Compared, MultisetDiff
-from tutor_transform_logs.lms_job.work.batches import Limits
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
 
@@ -102,7 +101,7 @@ def test_heaps_are_compared_as_multisets(expected: list[tuple[int, int]], found:
 class Lines:
     """A source with one object; every event in it is known to the transformer that it also is."""
 
-    skip = None
+    prefilter = None
 
     def __init__(self, count: int) -> None:
         self.content = b"".join(b'{"name": "play_video", "event": {"n": %d}}\n' % n for n in range(count))
@@ -117,9 +116,8 @@ class Lines:
 def sample(count: int, of: int, name: str = "a", digest: str = "d") -> list[int]:
     lines = Lines(of)
     segment = Segment(0, 1, name, 0, len(lines.content), len(lines.content))
-    limits = Limits(10, 10**6, 10**6)
-    recall = ExpectedStatements(lines, lines, limits, [DeliveredRange(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
-    return [json.loads(one.raw)["event"]["n"] for one in recall.sample(count)]
+    recall = ExpectedStatements(lines, lines, 10**6, [DeliveredRange(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
+    return [json.loads(line.line.raw)["event"]["n"] for line in recall.sample(count)]
 
 
 def test_a_sample_is_the_same_every_time_whatever_the_log_is_called() -> None:

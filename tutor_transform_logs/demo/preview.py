@@ -144,9 +144,7 @@ class Previewer:
         one.compression = compression(head)
         chunks = itertools.chain([head], chunks)
         try:
-            lines = split_lines(
-                decompressed(chunks, one.compression) if one.compression else chunks, 0, 1, MAX_LINE_BYTES
-            )
+            lines = split_lines(decompressed(chunks, one.compression), limit=MAX_LINE_BYTES)
             for window in _windows(lines, self._left):
                 self._look_at(one, window)
                 self._left -= len(window)

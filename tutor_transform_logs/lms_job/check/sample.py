@@ -14,11 +14,13 @@ from ..model.counts import Counts, total
 from ..model.delivery import Destination
 from ..model.plan import Segment
 from ..read.filters import Filters
-from ..read.lines import BrokenObject, decompressed
+from ..read.lines import BrokenObject, decompressed, split_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
-from ..work.batches import Limits, batches
+from ..work.batches import Limits, Section, batches
+from ..work.lookahead import look_ahead
+from ..work.parse import parse_lines
 
 PLACES = 10
 LINES = 2000
@@ -168,16 +170,6 @@ class Tally:
     bytes: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """Lines in memory as an object."""
-
-    content: bytes
-
-    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        yield self.content[start:end]
-
-
 def try_lines(
     pieces: Iterable[Piece],
     transformer: Transformer,
@@ -229,8 +221,9 @@ def _try(
     limits: Limits,
     filters: Filters,
 ) -> None:
-    whole = Segment(id=0, content=0, object="", start=0, end=len(content), stored_bytes=len(content))
-    for batch in batches(_Lines(content), transformer, whole, (0, 1), (), limits, filters=filters):
+    lines = split_lines((content,), limit=limits.line_bytes, prefilter=transformer.prefilter)
+    parsed = look_ahead(parse_lines(lines, transformer, filters), transformer)
+    for batch in batches(parsed, transformer, Section(""), limits):
         tally.counts.add(batch.counts)
         for destination in destinations:
             name = destination.name

@@ -1,17 +1,28 @@
-"""What one line of a log becomes on its way: a line, an event, a statement. Pure values."""
+"""What one line of a log becomes: a line, an event, a statement. Pure values.
+
+They are named tuples, as all values of which there is one a line: made in a quarter of a frozen dataclass's time.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 
-class Line(NamedTuple):
-    """One line, without its line end. ``offset`` counts bytes of the decompressed object, ``number`` from 1.
+class Position(NamedTuple):
+    """Where a line begins: its offset in the bytes of the decompressed object, and its number, counted from 1."""
 
-    (A named tuple, as all values of which there is one a line: it is made in a quarter of a frozen dataclass's time.)
-    """
+    offset: int
+    number: int
+
+
+START = Position(0, 1)
+
+
+class Line(NamedTuple):
+    """One line, without its line end. ``offset`` counts bytes of the decompressed object, ``number`` from 1."""
 
     offset: int
     end: int
@@ -19,8 +30,43 @@ class Line(NamedTuple):
     raw: bytes
     overlong: bool = False
     """Longer than the limit; ``raw`` holds the bytes up to the limit."""
-    open: bool = False
+    unterminated: bool = False
     """The object ends here without a newline: more of this line may be written later."""
+
+
+class SkippedLines(NamedTuple):
+    """Consecutive lines that no transformer wants. Never empty."""
+
+    start: int
+    number: int
+    """Of the first line."""
+    lines: int
+    text: bytes
+    """What holds the lines, and more."""
+    at: int
+    """Where in ``text`` they begin."""
+    stop: int
+    """Where in ``text`` the line after them begins."""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.stop - self.at
+
+    def ends(self) -> Iterator[int]:
+        """The offset at which each line's successor begins. Rarely needed."""
+        at = self.at
+        for _ in range(self.lines):
+            at = self.text.index(b"\n", at) + 1
+            yield self.start + at - self.at
+
+    def cut(self, count: int) -> tuple[SkippedLines, SkippedLines | None]:
+        """The first ``count`` lines, and the rest of them."""
+        if count >= self.lines:
+            return self, None
+        middle = next(itertools.islice(self.ends(), count - 1, None))
+        stop = self.at + middle - self.start
+        first = self._replace(lines=count, stop=stop)
+        return first, SkippedLines(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
 
 
 class Event(NamedTuple):
@@ -38,7 +84,7 @@ class Statement(NamedTuple):
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """As data; hardly anybody asks."""
+        """As data. Rarely needed."""
         fields: dict[str, Any] = json.loads(self.body)
         return fields
 

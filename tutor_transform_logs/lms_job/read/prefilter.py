@@ -2,7 +2,7 @@
 
 Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
 ``event_source`` one of its last) is told by its name alone: ``json.dumps``, by which trackers write, gives no key
-twice. Any other is looked at with more care: :meth:`Skip.skips` says yes only where the full parse
+twice. Any other is looked at with more care: :meth:`Prefilter.skips` says yes only where the full parse
 (:func:`~.events.parse`) could give no other name than an unknown one, whatever the order of the keys, whatever is
 nested or twice; where it can't tell, it says no, and the line is parsed. On a line that a tracker wrote (a JSON object
 with an ``event``) the two agree. On others that are skipped the full parse might have said ``unparsable``: the JSON of
@@ -11,13 +11,8 @@ a skipped line is not checked beyond its ends.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
-
-from ..model.records import Line
-from .lines import split_lines
+from collections.abc import Collection
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -35,7 +30,7 @@ _BRACE = ord("}")
 _KEPT_NAMES = 10_000
 
 
-class Skip:
+class Prefilter:
     """Decides for one set of known names. A name with characters that can be written in two ways turns it off."""
 
     def __init__(self, known: Collection[str]) -> None:
@@ -44,12 +39,12 @@ class Skip:
         self._unknown: set[bytes] = set()
         """Names met that are none of the known, and have no other meaning than what stands there."""
 
-    def passed(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
-        """How many lines of ``text`` are skipped, one after the other from ``start`` on, and where the next begins.
+    def skip_from(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
+        """How many consecutive lines of ``text`` are skipped from ``start`` on, and where the next line begins.
 
-        ``limit``: a longer line is none of them. ``ascii_only``: ``text`` has ASCII characters only.
+        ``limit``: no longer line is skipped. ``ascii_only``: ``text`` has ASCII characters only.
         """
-        # Names of this function's own, and as few calls as can be: there are millions of lines.
+        # Local names and as few calls as possible: there are millions of lines.
         find, starts, page, usual_end, end_width = text.find, text.startswith, _PAGE, _USUAL_END, len(_USUAL_END)
         limited = len(text) > limit
         count = 0
@@ -108,87 +103,3 @@ class Skip:
                 return False
             at = raw.find(b'"name"', found.end() - 1)
         return True
-
-
-class SkippedLines(NamedTuple):
-    """Lines that are skipped, one after the other. Never empty."""
-
-    start: int
-    number: int
-    """Of the first line."""
-    lines: int
-    text: bytes
-    """What holds the lines, and more."""
-    at: int
-    """Where in ``text`` they begin."""
-    stop: int
-    """Where in ``text`` the line behind them begins."""
-
-    @property
-    def end(self) -> int:
-        return self.start + self.stop - self.at
-
-    def ends(self) -> Iterator[int]:
-        """The offset at which each line's successor begins. Hardly anybody asks."""
-        at = self.at
-        for _ in range(self.lines):
-            at = self.text.index(b"\n", at) + 1
-            yield self.start + at - self.at
-
-    def cut(self, count: int) -> tuple[SkippedLines, SkippedLines | None]:
-        """The first ``count`` lines, and the rest of them."""
-        if count >= self.lines:
-            return self, None
-        middle = next(itertools.islice(self.ends(), count - 1, None))
-        stop = self.at + middle - self.start
-        first = self._replace(lines=count, stop=stop)
-        return first, SkippedLines(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
-
-
-def split(chunks: Iterable[bytes], offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | SkippedLines]:
-    """As :func:`~.reader.split_lines`, but with the lines to skip as gaps."""
-    chunks = iter(chunks)
-    unterminated_line = b""
-    for chunk in chunks:
-        at = 0
-        if unterminated_line:
-            # The line that spans two chunks by itself: the rest need not be copied for its sake.
-            at = chunk.find(b"\n") + 1 or len(chunk)
-            unterminated_line += chunk[:at]
-            if unterminated_line.endswith(b"\n"):
-                for one in _ended(unterminated_line, 0, offset, number, limit, skip):
-                    yield one
-                    offset, number = one.end, number + 1
-                unterminated_line = b""
-        if not unterminated_line:
-            for one in _ended(chunk, at, offset, number, limit, skip):
-                yield one
-                offset, number = one.end, number + (one.lines if isinstance(one, SkippedLines) else 1)
-            unterminated_line = chunk[chunk.rfind(b"\n", at) + 1 or at :]
-        if len(unterminated_line) > limit:
-            # Hands on what is kept of it without ever holding it whole; what comes after it is just not skipped.
-            yield from split_lines(itertools.chain([unterminated_line], chunks), offset, number, limit)
-            return
-    if unterminated_line:
-        yield from split_lines([unterminated_line], offset, number, limit)
-
-
-def _ended(text: bytes, at: int, offset: int, number: int, limit: int, skip: Skip) -> Iterator[Line | SkippedLines]:
-    """The lines that end in ``text``, from ``at`` on, where the line ``number`` begins."""
-    ascii_only = text.isascii()
-    while (newline := text.find(b"\n", at)) >= 0:
-        count, stop = skip.passed(text, at, limit, ascii_only)
-        if count:
-            gap = SkippedLines(offset, number, count, text, at, stop)
-            yield gap
-            offset, number, at = gap.end, number + count, stop
-            newline = text.find(b"\n", at)
-            if newline < 0:
-                return
-        raw = text[at:newline]
-        at, end = newline + 1, offset + len(raw) + 1
-        if len(raw) > limit:
-            yield from split_lines([raw, b"\n"], offset, number, limit)
-        else:
-            yield Line(offset, end, number, raw[:-1] if raw.endswith(b"\r") else raw)
-        offset, number = end, number + 1

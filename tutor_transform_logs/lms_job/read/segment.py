@@ -5,35 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..model.plan import Segment
-from ..model.records import Line
+from ..model.records import Line, Position, SkippedLines
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
-from .lines import decompressed, skipped, split_lines
-from .prefilter import Skip, SkippedLines, split
+from .lines import decompressed, drop_bytes, split_lines
+from .prefilter import Prefilter
 
 
 def segment_lines(
-    source: Readable, segment: Segment, offset: int, number: int, line_bytes: int, skip: Skip | None = None
+    source: Readable, segment: Segment, start: Position, limit: int, prefilter: Prefilter | None = None
 ) -> Iterator[Line | SkippedLines]:
-    """The lines of ``segment`` from ``offset``, which is the start of its line ``number``; gaps only with ``skip``.
+    """The lines of ``segment`` from ``start`` on; of one longer than ``limit`` bytes, its beginning.
 
-    Raises :class:`~.errors.ObjectGone` or :class:`~.reader.BrokenObject` after the last line that can be read.
+    The lines that ``prefilter`` rules out come as :class:`SkippedLines`. Raises :class:`~.errors.ObjectGone` or
+    :class:`~.lines.BrokenObject` after the last line that can be read.
     """
-    chunks: Iterable[bytes]
-    if segment.compression:
-        chunks = skipped(decompressed(source.read(segment.object), segment.compression), offset)
-        if segment.end is not None:
-            chunks = _until(chunks, segment.end - offset)
-    else:
-        chunks = _whole(source.read(segment.object, offset, segment.end), segment, offset)
-    lines: Iterator[Line | SkippedLines]
-    if skip is None:
-        lines = split_lines(chunks, offset, number, line_bytes)
-    else:
-        lines = split(chunks, offset, number, line_bytes, skip)
-    if segment.after_unterminated_line and offset == segment.start:
-        lines = _without_line_end(lines)
+    lines = split_lines(segment_chunks(source, segment, start.offset), start, limit, prefilter)
+    if segment.after_unterminated_line and start.offset == segment.start:
+        return _without_line_end(lines)
     return lines
+
+
+def segment_chunks(source: Readable, segment: Segment, offset: int) -> Iterator[bytes]:
+    """The decompressed bytes of ``segment`` from ``offset`` on. Nothing is opened before the first is asked for."""
+    if segment.compression:
+        chunks = drop_bytes(decompressed(source.read(segment.object), segment.compression), offset)
+        yield from chunks if segment.end is None else _until(chunks, segment.end - offset)
+    else:
+        yield from _whole(source.read(segment.object, offset, segment.end), segment, offset)
 
 
 def _until(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
@@ -59,7 +58,7 @@ def _without_line_end(lines: Iterator[Line | SkippedLines]) -> Iterator[Line | S
     first = next(lines, None)
     if first is None:
         return
-    if isinstance(first, SkippedLines) or first.raw or first.open:
+    if isinstance(first, SkippedLines) or first.raw or first.unterminated:
         yield first
         yield from lines
         return

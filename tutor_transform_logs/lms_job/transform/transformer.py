@@ -23,7 +23,7 @@ from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
 from ..model import dead_letters
 from ..model.records import Event, Statement, statement_id
 from ..read.events import parse
-from ..read.prefilter import Skip
+from ..read.prefilter import Prefilter
 from ..util.backoff import delays, wait
 from ..util.errors import JobError, Unavailable
 
@@ -76,13 +76,13 @@ class Transformer:
         logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
         self._xapi_fast_path: XapiFastPath | None = None
-        self.skip: Skip | None = None
-        """Tells lines to pass over without parsing them."""
+        self.prefilter: Prefilter | None = None
+        """Tells lines that need no parsing, since this type transforms none of their events."""
         if fast_path:
             self._lookups = patches.install(self.type)
             self._xapi_fast_path = xapi_fast_path(self.router)
-            skip = Skip(self.known_names)
-            self.skip = skip if skip.usable else None
+            prefilter = Prefilter(self.known_names)
+            self.prefilter = prefilter if prefilter.usable else None
         else:
             patches.remove()
 

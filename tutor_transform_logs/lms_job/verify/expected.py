@@ -5,207 +5,157 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from ..model import dead_letters
 from ..model.counts import Counts
-from ..model.dead_letters import DeadLetter
 from ..model.delivery import SourcedStatement
 from ..model.plan import Segment
-from ..model.records import Line
-from ..read.events import Unparsable, parse
+from ..model.records import Line, Position, SkippedLines
 from ..read.filters import TAKE_ALL, Filters
 from ..read.lines import BrokenObject
-from ..read.prefilter import SkippedLines
 from ..read.segment import segment_lines
-from ..storage.base import READ_CHUNK, Readable
-from ..transform.transformer import Transformer
+from ..storage.base import Readable
+from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
-from ..work.batches import Limits, batches
+from ..work.parse import parse_line
+from ..work.statements import statements_of
 from .delivered import DeliveredRange
 
-# How many chosen lines are transformed together, and how many bytes of them.
+# How many lines are transformed together, and how many bytes of them.
 TOGETHER = 1000
 TOGETHER_BYTES = 8 * 1024**2
-TELL_LINES = 10_000
+# After how many lines the progress is reported.
+REPORT_LINES = 10_000
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a line is: in which stretch, at which (decompressed) offset of its content."""
+class DeliveredLine(NamedTuple):
+    """A line that may make statements, and where it is."""
 
-    stretch: int
-    offset: int
-    line: int
+    range: int
+    """The index of its range."""
+    line: Line
+    number: int
     """Its number in the object; 0 where that is not known."""
 
     @property
-    def number(self) -> int:
-        """Stretch and offset as one number, in the order in which they are read."""
-        return self.stretch << 44 | self.offset
+    def key(self) -> int:
+        """Range and offset as one number, in the order in which they are read."""
+        return self.range << 44 | self.line.offset
 
 
 @dataclass(frozen=True)
 class ExpectedStatement:
-    """A statement that some line makes today."""
+    """A statement that a delivered line makes today."""
 
     made: SourcedStatement
-    place: Place
-    raw: bytes
+    source: DeliveredLine
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A line to transform."""
-
-    place: Place
-    object: str
-    raw: bytes
-
-
 class ExpectedStatements:
-    """Reads stretches of the source. What can't be read of them is said in ``problems``."""
+    """Reads ranges of the source once more. What can't be read of them is said in ``problems``."""
 
-    def __init__(
-        self,
-        source: Readable,
-        transformer: Transformer,
-        limits: Limits,
-        ranges: Sequence[DeliveredRange],
-        tell: Callable[[Counts], None],
-        filters: Filters = TAKE_ALL,
-    ) -> None:
-        """``tell`` is told of the lines that were read."""
-        self._tell = tell
-        self._filters = filters
-        self._source = source
-        self._transformer = transformer
-        self._limits = limits
-        self.ranges = ranges
-        self.problems: dict[str, None] = {}
-        """In words, in order, each once."""
+    source: Readable
+    transformer: Transformer
+    line_bytes: int
+    """The longest line that can be an event."""
+    ranges: Sequence[DeliveredRange]
+    report: Callable[[Counts], None]
+    """Takes the counts of what was read and transformed since the last call."""
+    filters: Filters = TAKE_ALL
+    problems: dict[str, None] = field(default_factory=dict)
+    """For people, in order, each once."""
 
     def everything(self) -> Iterator[list[ExpectedStatement]]:
-        """All statements, a batch at a time."""
-        for number, stretch in enumerate(self.ranges):
-            segment = stretch.segment
-            start = (segment.start, 1)
-            for batch in batches(
-                self._source, self._transformer, segment, start, (), self._limits, filters=self._filters
-            ):
-                self._tell(batch.counts)
-                if batch.problem:
-                    self._note(segment, batch.problem)
-                yield [
-                    ExpectedStatement(
-                        made, Place(number, made.line.offset, _line_number(segment, made.line)), made.line.raw
-                    )
-                    for made in batch.made
-                ]
+        """All statements, some at a time."""
+        return self.of_lines(self._lines())
 
-    def at(self, numbers: Sequence[int]) -> Iterator[list[ExpectedStatement]]:
-        """The statements of the lines at the places with these ``numbers``, which are in order."""
-        wanted = iter(numbers)
+    def at(self, keys: Sequence[int]) -> Iterator[list[ExpectedStatement]]:
+        """The statements of the lines with these ``keys``, which are in order."""
+        return self.of_lines(self._lines_at(keys))
 
-        def chosen() -> Iterator[Chosen]:
-            number = next(wanted, None)
-            for one in self._lines():
-                while number is not None and number < one.place.number:
-                    number = next(wanted, None)
-                if number is None:
-                    return
-                if number == one.place.number:
-                    yield one
-
-        yield from self.of_lines(chosen())
-
-    def sample(self, count: int) -> list[Chosen]:
+    def sample(self, count: int) -> list[DeliveredLine]:
         """A random sample of ``count`` lines whose events make statements, the same one every time.
 
         Every such line is as likely as any other: each has a number that follows from where it is and from what its
         log begins with, as good as random, and those with the lowest numbers are taken.
         """
-        lowest: list[tuple[int, int, Chosen]] = []
-        for one in self._lines():
-            lot = _lot(self.ranges[one.place.stretch], one.place.offset)
+        lowest: list[tuple[int, int, DeliveredLine]] = []
+        for line in self._lines():
+            lot = _lot(self.ranges[line.range], line.line.offset)
             if len(lowest) == count and -lot <= lowest[0][0]:
                 continue
-            if self._makes_statements(one.raw):
-                entry = (-lot, one.place.number, one)
+            if parse_line(line.line, None, self.transformer, self.filters).event is not None:
+                entry = (-lot, line.key, line)
                 (heapq.heappushpop if len(lowest) == count else heapq.heappush)(lowest, entry)
-        return [one for _, _, one in sorted(lowest, key=lambda entry: entry[1])]
+        return [line for _, _, line in sorted(lowest, key=lambda entry: entry[1])]
 
-    def _makes_statements(self, raw: bytes) -> bool:
-        try:
-            event = parse(raw)
-        except Unparsable:
-            return False
-        return self._transformer.known(event.name) and self._filters.takes(event)
-
-    def of_lines(self, lines: Iterable[Chosen]) -> Iterator[list[ExpectedStatement]]:
-        """The statements of single lines, transformed some at a time."""
-        together: list[Chosen] = []
+    def of_lines(self, lines: Iterable[DeliveredLine]) -> Iterator[list[ExpectedStatement]]:
+        """The statements of ``lines``, transformed some at a time."""
+        together: list[DeliveredLine] = []
         weight = 0
-        for one in lines:
-            together.append(one)
-            weight += len(one.raw)
+        for line in lines:
+            together.append(line)
+            weight += len(line.line.raw)
             if len(together) >= TOGETHER or weight >= TOGETHER_BYTES:
                 yield self._transformed(together)
                 together, weight = [], 0
         if together:
             yield self._transformed(together)
 
-    def _transformed(self, lines: Sequence[Chosen]) -> list[ExpectedStatement]:
-        """As WORK transforms dead letters: lines out of their place."""
-        letters = [DeadLetter(one.object, one.place.offset, one.place.line, "", "", "", "", one.raw) for one in lines]
-        content = dead_letters.dump(letters)
-        segment = Segment(0, 0, "", 0, len(content), len(content))
-        limits = Limits(len(lines) + 1, len(content) * 100, len(content))
-        recalled = []
-        source = _InMemory(content)
-        for batch in batches(source, self._transformer, segment, (0, 1), (), limits, True, self._filters):
-            for made in batch.made:
-                one = lines[made.line.number - 1]
-                recalled.append(ExpectedStatement(made, one.place, one.raw))
-        return recalled
-
-    def _lines(self) -> Iterator[Chosen]:
-        """All lines that may make statements."""
-        skip = self._transformer.skip
-        read = 0
-        for number, stretch in enumerate(self.ranges):
-            segment = stretch.segment
+    def _transformed(self, lines: Sequence[DeliveredLine]) -> list[ExpectedStatement]:
+        parsed = [parse_line(line.line, None, self.transformer, self.filters) for line in lines]
+        self.transformer.look_up(line.event for line in parsed if line.event is not None)
+        counts = Counts()
+        expected = []
+        for source, parsed_line in zip(lines, parsed, strict=True):
+            if parsed_line.event is None:
+                continue
             try:
-                for line in segment_lines(self._source, segment, segment.start, 1, self._limits.line_bytes, skip):
+                made = statements_of(parsed_line, self.transformer)
+            except Untransformable:
+                counts.untransformable += 1
+                continue
+            counts.transformed += 1
+            expected += [ExpectedStatement(sourced, source) for sourced in made]
+        self.report(counts)
+        return expected
+
+    def _lines_at(self, keys: Sequence[int]) -> Iterator[DeliveredLine]:
+        wanted = iter(keys)
+        key = next(wanted, None)
+        for line in self._lines():
+            while key is not None and key < line.key:
+                key = next(wanted, None)
+            if key is None:
+                return
+            if key == line.key:
+                yield line
+
+    def _lines(self) -> Iterator[DeliveredLine]:
+        """All lines that may make statements."""
+        read = 0
+        for index, delivered in enumerate(self.ranges):
+            segment = delivered.segment
+            start = Position(segment.start, 1)
+            try:
+                for line in segment_lines(self.source, segment, start, self.line_bytes, self.transformer.prefilter):
                     read += line.lines if isinstance(line, SkippedLines) else 1
-                    if read >= TELL_LINES:
-                        self._tell(Counts(lines=read))
+                    if read >= REPORT_LINES:
+                        self.report(Counts(lines=read))
                         read = 0
                     if not isinstance(line, SkippedLines) and not line.overlong:
-                        place = Place(number, line.offset, _line_number(segment, line))
-                        yield Chosen(place, segment.object, line.raw)
+                        yield DeliveredLine(index, line, _number_in_object(segment, line))
             except (BrokenObject, ObjectGone) as error:
-                self._note(segment, str(error))
-
-    def _note(self, segment: Segment, problem: str) -> None:
-        self.problems[f"{segment.object}: {problem}"] = None
+                self.problems[f"{segment.object}: {error}"] = None
 
 
-@dataclass(frozen=True)
-class _InMemory:
-    content: bytes
-
-    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        end = len(self.content) if end is None else end
-        for at in range(start, end, READ_CHUNK):
-            yield self.content[at : min(at + READ_CHUNK, end)]
-
-
-def _line_number(segment: Segment, line: Line) -> int:
+def _number_in_object(segment: Segment, line: Line) -> int:
     return line.number if segment.start == 0 else 0
 
 
-def _lot(stretch: DeliveredRange, offset: int) -> int:
+def _lot(delivered: DeliveredRange, offset: int) -> int:
     """Stays the same when the log is rotated or compressed."""
-    text = f"{stretch.digest} {offset}".encode()
+    text = f"{delivered.digest} {offset}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

@@ -20,7 +20,6 @@ from ..storage.base import Storage
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import count, size
-from ..work.batches import Limits
 from ..work.progress import Progress
 from ..work.throttle import Pace
 from .dead_letter_index import SetAside
@@ -87,7 +86,7 @@ class Verifier:
         self, one: ExpectedStatement, destination: Destination, result: Verified
     ) -> OutgoingStatement | None:
         """The statement as ``destination`` should hold it; ``None`` if it should not."""
-        if not self.recall.ranges[one.place.stretch].concerns(destination.id, one.place.offset):
+        if not self.recall.ranges[one.source.range].concerns(destination.id, one.made.line.offset):
             return None
         body = destination.route(one.made)
         if body is None:
@@ -98,8 +97,8 @@ class Verifier:
         return OutgoingStatement(one.made, body)
 
     def found(self, kind: str, one: ExpectedStatement) -> Finding:
-        segment = self.recall.ranges[one.place.stretch].segment
-        return Finding(kind, one.made.statement.id, segment.object, one.place.offset, one.place.line, one.raw)
+        segment, line = self.recall.ranges[one.source.range].segment, one.made.line
+        return Finding(kind, one.made.statement.id, segment.object, line.offset, one.source.number, line.raw)
 
     def _in_files(
         self,
@@ -116,7 +115,7 @@ class Verifier:
                     statement = self.should_be_at(one, files, result)
                     if statement is not None:
                         fields = json.loads(statement.body)
-                        heaps.expect(fields, one.place.number)
+                        heaps.expect(fields, one.source.key)
                         if self.sampled:
                             expected.add(hashed(statement.id.lower()))
             for name, fields in outputs.statements():
@@ -149,7 +148,7 @@ class Verifier:
             return
         for batch in self.recall.at(places):
             for one in batch:
-                key = _key(one.place.number, hashed(one.made.statement.id.lower()))
+                key = _key(one.source.key, hashed(one.made.statement.id.lower()))
                 if _has(lost, key):
                     result.add(self.found(MISSING, one), missing)
                 elif _has(others, key):
@@ -241,9 +240,8 @@ def look(
     progress = Progress(total)
     what = f"a sample of {count(config.verify_sample, 'line')} of" if config.verify_sample else "all of"
     progress.say(f"Verifying {what} what was delivered: {count(len(parts), 'part')} of logs, {size(total)}.")
-    limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
     recall = ExpectedStatements(
-        progress.watch(source), transformer, limits, parts, progress.add_counts, Filters.of(config)
+        progress.watch(source), transformer, config.max_line_bytes, parts, progress.add_counts, Filters.of(config)
     )
     set_aside = SetAside(ledger.all_dead_letters(plan, entries))
     pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)

@@ -5,62 +5,61 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..model import dead_letters
 from ..model.dead_letters import DeadLetter
-from ..model.records import Event, Line
+from ..model.records import Event, Line, SkippedLines
 from ..read.events import Unparsable, parse
 from ..read.filters import TAKE_ALL, Filters
-from ..read.prefilter import SkippedLines
 from ..transform.transformer import Transformer
-from ..util.errors import JobError
 
 
-class Parsed(NamedTuple):
+class ParsedLine(NamedTuple):
     """A line, and what the parser says of it."""
 
     line: Line
-    raw: bytes
-    """The bytes that were parsed: the line's, or those of the dead letter in it."""
-    letter: DeadLetter | None
-    event: Event | None
+    event: Event | None = None
     """Of a type that is transformed, and let through by the filters."""
+    letter: DeadLetter | None = None
+    """The dead letter that the line holds, in a redelivery."""
     filtered: str = ""
     """The name of an event that the filters leave out."""
     unparsable: Unparsable | None = None
     blank: bool = False
 
+    @property
+    def raw(self) -> bytes:
+        """The bytes that were parsed: the line's, or those of the dead letter in it."""
+        return self.letter.raw if self.letter else self.line.raw
 
-def _parsed(
-    lines: Iterable[Line | SkippedLines], transformer: Transformer, retries: bool, filters: Filters
-) -> Iterator[Parsed | SkippedLines]:
+
+def parse_lines(
+    lines: Iterable[Line | SkippedLines], transformer: Transformer, filters: Filters = TAKE_ALL
+) -> Iterator[ParsedLine | SkippedLines]:
+    """Parse the lines of a log."""
     for line in lines:
-        if isinstance(line, SkippedLines):
-            yield line
-            continue
-        letter = _letter(line) if retries else None
-        raw = letter.raw if letter else line.raw
-        if not raw.strip():
-            yield Parsed(line, raw, letter, None, blank=True)
-            continue
-        try:
-            if line.overlong:
-                raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
-            event = parse(raw)
-        except Unparsable as error:
-            yield Parsed(line, raw, letter, None, unparsable=error)
-        else:
-            known = transformer.known(event.name)
-            filtered = known and filters is not TAKE_ALL and not filters.takes(event)
-            yield Parsed(line, raw, letter, event if known and not filtered else None, event.name if filtered else "")
+        yield line if isinstance(line, SkippedLines) else parse_line(line, None, transformer, filters)
 
 
-def _letter(line: Line) -> DeadLetter | None:
-    """The dead letter in a line of a dead-letters file."""
+def parse_letters(
+    lines: Iterable[tuple[Line, DeadLetter | None]], transformer: Transformer, filters: Filters = TAKE_ALL
+) -> Iterator[ParsedLine]:
+    """Parse what the dead letters of a dead-letters file hold."""
+    for line, letter in lines:
+        yield parse_line(line, letter, transformer, filters)
+
+
+def parse_line(line: Line, letter: DeadLetter | None, transformer: Transformer, filters: Filters) -> ParsedLine:
+    """Parse one line, or what the dead letter in it holds."""
+    raw = letter.raw if letter else line.raw
+    if not raw.strip():
+        return ParsedLine(line, None, letter, blank=True)
     try:
-        letters = dead_letters.parse(line.raw)
-    except (ValueError, KeyError) as error:
-        raise JobError(
-            f"A dead-letters file is damaged at byte {line.offset} ({error}): "
-            "remove that line and run the command again."
-        ) from None
-    return letters[0] if letters else None
+        if line.overlong:
+            raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
+        event = parse(raw)
+    except Unparsable as error:
+        return ParsedLine(line, None, letter, unparsable=error)
+    if not transformer.known(event.name):
+        return ParsedLine(line, None, letter)
+    if filters is not TAKE_ALL and not filters.takes(event):
+        return ParsedLine(line, None, letter, filtered=event.name)
+    return ParsedLine(line, event, letter)

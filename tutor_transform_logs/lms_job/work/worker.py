@@ -17,14 +17,19 @@ from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Plan, Segment
+from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
+from ..read.dead_letters import segment_letters
 from ..read.filters import Filters
 from ..read.identify import still_holds
-from ..storage.base import Storage
+from ..read.segment import segment_lines
+from ..storage.base import Readable, Storage
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.signals import Interruptions
-from .batches import Batch, Limits, batches
+from .batches import Batch, Limits, Section, batches
+from .lookahead import look_ahead
+from .parse import ParsedLine, parse_letters, parse_lines
 from .prefetch import Prefetcher
 from .progress import ProgressReporter
 from .throttle import Pace
@@ -112,23 +117,27 @@ class Worker:
         ``False``: the object does not hold it all (any more), and nothing of the batch in hand was delivered.
         """
         first = min(entries.values(), key=lambda entry: entry.position)
-        made = Prefetcher(
-            batches(
-                # How much of a compressed object is done is known by what was read of it alone.
-                self._tools.progress.watch(self._tools.source) if segment.compression else self._tools.source,
-                self._tools.transformer,
-                segment,
-                (first.position, first.line),
-                [entry.position for entry in entries.values()],
-                self._limits,
-                self._plan.redelivers,
-                self._filters,
-            )
-        )
+        stops = frozenset(entry.position for entry in entries.values())
+        section = Section(segment.object, Position(first.position, first.line), stops)
+        lines = look_ahead(self._parsed(segment, section.start), self._tools.transformer)
+        made = Prefetcher(batches(lines, self._tools.transformer, section, self._limits))
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
             made.close()
+
+    def _parsed(self, segment: Segment, start: Position) -> Iterator[ParsedLine | SkippedLines]:
+        """The lines of a segment, or those that its dead letters hold."""
+        source: Readable = self._tools.source
+        transformer = self._tools.transformer
+        if segment.compression:
+            # How much of a compressed object is done is known by what was read of it alone.
+            source = self._tools.progress.watch(source)
+        if self._plan.redelivers:
+            letters = segment_letters(source, segment, start, names.MAX_DEAD_LETTER_BYTES)
+            return parse_letters(letters, transformer, self._filters)
+        lines = segment_lines(source, segment, start, self._limits.line_bytes, transformer.prefilter)
+        return parse_lines(lines, transformer, self._filters)
 
     def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
         progress = self._tools.progress

@@ -1,0 +1,33 @@
+"""The lines of a redelivery: those of a dead-letters file, with the dead letter in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model import dead_letters
+from ..model.dead_letters import DeadLetter
+from ..model.plan import Segment
+from ..model.records import Line, Position
+from ..storage.base import Readable
+from ..util.errors import JobError
+from .lines import split_lines
+from .segment import segment_chunks
+
+
+def segment_letters(
+    source: Readable, segment: Segment, start: Position, limit: int
+) -> Iterator[tuple[Line, DeadLetter | None]]:
+    """The lines of ``segment`` from ``start`` on, and the dead letter in each; ``None`` in an empty line.
+
+    ``limit``: the longest line of a dead-letters file, in bytes. Raises :class:`~.errors.ObjectGone` after the last
+    line that can be read, and :class:`~.errors.JobError` at a line that holds no dead letter.
+    """
+    for line in split_lines(segment_chunks(source, segment, start.offset), start, limit):
+        try:
+            letters = dead_letters.parse(line.raw)
+        except (ValueError, KeyError) as error:
+            raise JobError(
+                f"A dead-letters file is damaged at byte {line.offset} ({error}): "
+                "remove that line and run the command again."
+            ) from None
+        yield line, letters[0] if letters else None
