@@ -39,7 +39,7 @@ class Echo:
     """Makes a statement of every event: its line's number."""
 
     type = "xapi"
-    skip = None
+    prefilter = None
     looks_ahead = False
 
     def known(self, name: str) -> bool:
