@@ -16,13 +16,18 @@ import click
 
 from tutor_transform_logs.commands import OPTIONS, transform_logs
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
-from tutor_transform_logs.settings import SETTINGS, Setting
+from tutor_transform_logs.settings import BY_NAME, PREFIX, SETTINGS, Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "tutor_transform_logs"
 README = REPOSITORY / "README.rst"
 BEGIN = ".. {} begin: written by docs/reference.py"
 END = ".. {} end"
+# The settings that most sites look at first. All are on the page docs/reference/settings.rst.
+IN_README = (
+    "source_provider", "source_container", "source_prefix", "destination_provider", "destination_container",
+    "lrs_endpoints", "transformer_type", "since", "until", "workers", "max_events_per_second", "docker_image",
+)  # fmt: skip
 
 OF_SETTINGS = frozenset(setting.key for setting in SETTINGS)
 OF_OPTIONS = {str(option.name): option for _, option in OPTIONS}
@@ -52,14 +57,12 @@ def plain(text: str) -> str:
 
 
 def readme_settings() -> Iterator[str]:
-    """Every setting with its default and meaning, in groups: an item each."""
-    for title, settings in groups().items():
-        yield f"**{title}**"
-        yield ""
-        for setting in settings:
-            secret = " *May hold a secret; has no option.*" if setting.secret else ""
-            yield f"* ``{setting.name}`` ({plain(setting.shown_default)}): {plain(setting.meaning)}{secret}"
-        yield ""
+    """The settings that most sites look at first, with default and meaning: an item each."""
+    for key in IN_README:
+        setting = BY_NAME[f"{PREFIX}{key.upper()}"]
+        secret = " *May hold a secret, so it has no option.*" if setting.secret else ""
+        yield f"* ``{setting.name}`` ({plain(setting.shown_default)}): {plain(setting.meaning)}{secret}"
+    yield ""
 
 
 def readme_options() -> Iterator[str]:
