@@ -58,7 +58,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	$(BIN)/mypy --strict --exclude /migrations/
 	$(BIN)/python docs/reference.py --check
 	@$(MAKE) --no-print-directory docs
-	$(BIN)/shellcheck .ci/run tests/services/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
+	$(BIN)/shellcheck .ci/run tests/harness/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \
@@ -98,7 +98,7 @@ clean: ## Remove all that make has made here (servers for tests stay in ~/.cache
 
 .PHONY: debian-packages
 debian-packages:
-	@tests/services/install-debian-packages
+	@tests/harness/install-debian-packages
 
 $(BIN)/python:
 	@if [[ -z "$(PYTHON)" ]]; then \

@@ -24,7 +24,7 @@ from typing import Any
 from bench import inputs
 from bench.plotting import plot
 from bench.scenarios import Bench, in_turn, median, opened, ratio, summed_up
-from tests.services.venvs import cache_folder
+from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
 PARTS = ("lrs", "skip", "ralph", "workers", "sizes", "profile")

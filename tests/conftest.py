@@ -9,10 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests import demo_lms
-from tests.services.registry import used_services
+from tests.harness import demo_lms
+from tests.harness.registry import used_services
 
-pytest_plugins = ["tests.services.fixtures"]
+UNIT = Path(__file__).parent / "unit"
+
+pytest_plugins = ["tests.harness.fixtures"]
 
 # A busy machine is slow, which is no failure; and in CI a run must not fail by the luck of the draw.
 hypothesis.settings.register_profile(
@@ -26,9 +28,10 @@ hypothesis.settings.load_profile("tests")
 _workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-")
 
 
-def pytest_configure() -> None:
-    """Start Django before test modules are imported: they import ERB, which needs it."""
-    demo_lms.activate(Path(_workspace.name) / "in-process.sqlite3")
+def pytest_collect_file(file_path: Path) -> None:
+    """Start Django before a test module is imported that may import ERB: all but those of ``tests/unit``."""
+    if file_path.name.startswith("test_") and UNIT not in file_path.parents:
+        demo_lms.activate(Path(_workspace.name) / "in-process.sqlite3")
 
 
 def pytest_unconfigure() -> None:

@@ -402,9 +402,9 @@ ELSEWHERE = (
     "tests/host/test_command.py::test_an_environment_of_another_version_is_noticed",
     "tests/host/test_command.py::test_a_config_folder_that_docker_made_is_explained",
     "tests/host/test_command.py::test_the_demo_says_what_to_install",
-    "tests/host/test_job_config.py::test_erbs_config_that_is_no_object_is_refused_without_showing_it",
+    "tests/unit/test_host_job_config.py::test_erbs_config_that_is_no_object_is_refused_without_showing_it",
     "tests/host/test_report.py::test_without_a_report_it_says_how_to_get_one",
     "tests/host/test_report.py::test_a_ledger_that_is_not_here_is_told",
-    "tests/host/test_cluster_config.py::test_local_without_a_claim_is_refused",
-    "tests/host/test_cluster_config.py::test_what_goes_into_the_manifests_is_checked",
+    "tests/unit/test_host_cluster_config.py::test_local_without_a_claim_is_refused",
+    "tests/unit/test_host_cluster_config.py::test_what_goes_into_the_manifests_is_checked",
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import commands, missing
+from tests.harness.doc_commands import commands, missing
 from tutor_transform_logs.lms_job.__main__ import PHASES
 from tutor_transform_logs.lms_job.config.schema import KEYS
 from tutor_transform_logs.lms_job.model import dead_letters

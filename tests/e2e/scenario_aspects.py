@@ -14,9 +14,9 @@ from tests.e2e import images as image_module
 from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker, key_of
 from tests.e2e.images import NAME, REPOSITORY, Images
-from tests.services import registry
-from tests.services.ralph import Lrs
-from tests.services.venvs import venv
+from tests.harness import registry
+from tests.harness.ralph import Lrs
+from tests.harness.venvs import venv
 from tutor_transform_logs.demo import samples
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ from tests.e2e import images as image_module
 from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker
 from tests.e2e.images import NEEDED, Images
-from tests.services.ralph import Lrs
+from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
 
 Say = Callable[[str], None]

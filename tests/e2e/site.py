@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.docker import Docker
-from tests.services.job import newest
+from tests.harness.job import newest
 
 SERVICE = "transform-logs-job"
 TUTOR = Path(sys.executable).with_name("tutor")

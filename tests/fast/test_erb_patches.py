@@ -14,8 +14,8 @@ from event_routing_backends.processors.xapi.event_transformers.video_events impo
 from event_routing_backends.processors.xapi.registry import XApiTransformersRegistry
 from event_routing_backends.processors.xapi.transformer import XApiTransformer
 
-from tests.job.erb import transformer
-from tests.job.test_parity import Way, assert_parity, scene, white_list
+from tests.harness.erb import transformer
+from tests.harness.parity import Way, assert_parity, scene, white_list
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.lms_job.fast_path import sources
 from tutor_transform_logs.lms_job.read.events import parse
@@ -66,7 +66,7 @@ def test_code_of_an_unknown_version_stays_as_it_is(name: str, monkeypatch: pytes
     ("filter_type", "step"), [(ACTOR_FILTER, "NamedActor"), (VIDEO_FILTER, "OtherObject")], ids=["actor", "object"]
 )
 def test_filters_that_are_configured_run(filter_type: str, step: str) -> None:
-    pipeline = {"fail_silently": False, "pipeline": [f"tests.fast.steps.{step}"]}
+    pipeline = {"fail_silently": False, "pipeline": [f"tests.harness.fast_steps.{step}"]}
     with override_settings(OPEN_EDX_FILTERS_CONFIG={filter_type: pipeline}), way() as fast:
         for raw in all_lines():
             assert_parity(fast, raw)

@@ -18,8 +18,8 @@ from openedx.core.djangoapps.external_user_ids.models import (
     ExternalIdType,
 )
 
-from tests.job.erb import transformer
-from tests.job.test_parity import forget, scene
+from tests.harness.erb import transformer
+from tests.harness.parity import forget, scene
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster

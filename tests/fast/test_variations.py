@@ -14,9 +14,9 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.job.erb import transformer
-from tests.job.test_fast_path import CHANGES, STRANGE, changed
-from tests.job.test_parity import KINDS, Way, assert_parity, scene, white_list
+from tests.harness.erb import transformer
+from tests.harness.parity import KINDS, Way, assert_parity, scene, white_list
+from tests.harness.variations import CHANGES, STRANGE, changed
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.lms_job.model.records import Event

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import World, Zygote
-from tests.services.job import DemoLms
+from tests.harness import tally
+from tests.harness.job import DemoLms
+from tests.harness.world import World, Zygote
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

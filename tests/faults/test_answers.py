@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import email.utils
 import json
-import ssl
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import Ran, World, check_sums
-from tests.services.http_sinks import Answer, ScriptedLrs, basic, start_scripted_lrs
-from tests.services.process import free_port
+from tests.harness import tally
+from tests.harness.http_sinks import Answer, ScriptedLrs, basic, start_scripted_lrs
+from tests.harness.process import free_port
+from tests.harness.world import Ran, World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 40
@@ -176,23 +171,6 @@ def test_a_wrong_password_for_one_of_two(sending: World, scripted_lrs: ScriptedL
         ran = tried(sending)
         tally.same(1, ran.status, ran.detail)
         tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")
-
-
-@pytest.fixture
-def stranger(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server whose certificate nobody vouches for."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subject = ["-subj", "/CN=somebody.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
-    command = ["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_address[1]}/xAPI"
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_certificate_that_does_not_fit(sending: World, stranger: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import World, check_sums
+from tests.harness import tally
+from tests.harness.world import World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 ZEROS = 64 * 1024**2

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import World, check_sums
-from tests.services.http_sinks import ScriptedLrs
-from tests.services.object_store import Bucket
+from tests.harness import tally
+from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.object_store import Bucket
+from tests.harness.world import World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 

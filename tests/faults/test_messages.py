@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_answers import stranger
-from tests.faults.world import World
+from tests.harness.http_sinks import Answer, ScriptedLrs
+from tests.harness.job import REPOSITORY, DemoLms, run_job
+from tests.harness.object_store import Bucket
+from tests.harness.process import free_port
+from tests.harness.world import World
 from tests.messages import ALLOWED, CONFIG, ELSEWHERE, HOST, JOB, Message
-from tests.services.http_sinks import Answer, ScriptedLrs
-from tests.services.job import REPOSITORY, DemoLms, run_job
-from tests.services.object_store import Bucket
-from tests.services.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.config.validators import ConfigError
@@ -34,8 +33,6 @@ from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.work.pool import Channel, Pool
 from tutor_transform_logs.lms_job.work.progress import Progress
-
-__all__ = ["stranger"]
 
 PACKAGE = REPOSITORY / "tutor_transform_logs"
 

@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.faults import tally
+from tests.harness import tally
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
 from tutor_transform_logs.lms_job.ledger.ledger import Ledger

@@ -11,10 +11,10 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import Process, World, check_sums
-from tests.services.object_store import Bucket
-from tests.services.ralph import Lrs
+from tests.harness import tally
+from tests.harness.object_store import Bucket
+from tests.harness.ralph import Lrs
+from tests.harness.world import Process, World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 KILLS = 50 if tally.LONG else 6

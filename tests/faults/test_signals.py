@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.test_source import HANG, faulty
-from tests.faults.test_steps import chosen, steps_of, write_logs
-from tests.faults.world import World
-from tests.services.http_sinks import Answer, ScriptedLrs
-from tests.services.object_store import Bucket
+from tests.harness import tally
+from tests.harness.faulty_store import HANG, faulty
+from tests.harness.http_sinks import Answer, ScriptedLrs
+from tests.harness.kills import chosen, steps_of, write_logs
+from tests.harness.object_store import Bucket
+from tests.harness.world import World
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 120

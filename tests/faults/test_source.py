@@ -2,100 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import World, check_sums
-from tests.services.object_store import Bucket
+from tests.harness import tally
+from tests.harness.faulty_store import faulty
+from tests.harness.object_store import Bucket
+from tests.harness.world import World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 FORBIDDEN = (
     b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 89\r\nConnection: close\r\n\r\n"
     b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 )
-HANG = -1
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-@dataclass
-class FaultyProxy:
-    """Stands before a store. ``fault`` sees the number and the first line of each request.
-
-    It says what to do: ``None``, pass it on; bytes, answer that instead; a number, cut the answer after so many bytes;
-    ``HANG``, never answer.
-    """
-
-    upstream: int
-    fault: Callable[[int, str], bytes | int | None]
-    port: int = 0
-    requests: list[str] = field(default_factory=list)
-    faults: int = 0
-    hanging: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def serve(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                threading.Thread(target=self._connection, args=(client,), daemon=True).start()
-
-    def _connection(self, client: socket.socket) -> None:
-        """One request a connection: the answer says that it is the last."""
-        with client, contextlib.suppress(OSError, ValueError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = client.recv(65536)
-                if not data:
-                    return
-                head += data
-            line = head.split(b"\r\n", 1)[0].decode("latin-1")
-            with self._lock:
-                self.requests.append(line)
-                what = self.fault(len(self.requests), line)
-                self.faults += what is not None
-            if what == HANG:
-                self.hanging.set()
-                while client.recv(65536):
-                    pass
-                return
-            if isinstance(what, bytes):
-                client.sendall(what)
-                return
-            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), what)
-
-    def _pass_on(self, client: socket.socket, head: bytes, most: int | None) -> None:
-        with socket.create_connection(("127.0.0.1", self.upstream)) as server:
-            names = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
-            kept = [line for line in head.split(b"\r\n") if line.lower() != b"connection: keep-alive"]
-            server.sendall(b"\r\n".join(kept))
-            length = next((int(value) for name, _, value in names if name.lower() == b"content-length"), 0)
-            left = length - len(head.partition(b"\r\n\r\n")[2])
-            while left > 0:
-                data = client.recv(65536)
-                left -= len(data)
-                server.sendall(data)
-            sent = 0
-            while data := server.recv(65536):
-                if most is not None and sent + len(data) > most:
-                    client.sendall(data[: most - sent])
-                    return
-                client.sendall(data)
-                sent += len(data)
-
-
-@contextlib.contextmanager
-def faulty(bucket: Bucket, fault: Callable[[int, str], bytes | int | None]) -> Iterator[tuple[Bucket, FaultyProxy]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        proxy = FaultyProxy(bucket.store.port, fault, listener.getsockname()[1])
-        threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()
-        yield replace(bucket, store=replace(bucket.store, port=proxy.port)), proxy
 
 
 def in_the_way(world: World, bucket: Bucket) -> None:

@@ -6,17 +6,17 @@ form at the steps named here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import World, check_sums
-from tests.services.http_sinks import ScriptedLrs
-from tests.services.object_store import Bucket, ObjectStore
-from tests.services.ralph import Lrs
+from tests.harness import tally
+from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.kills import chosen, steps_of, write_logs
+from tests.harness.object_store import Bucket, ObjectStore
+from tests.harness.ralph import Lrs
+from tests.harness.world import World, check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 NewWorld = Callable[[str], World]
@@ -68,29 +68,6 @@ RETRY = [
     "finish plan: before",
     "finish plan: after",
 ]
-
-
-def write_logs(folder: Path) -> None:
-    write_log(folder / "tracking.log", Mix(good=13, page_view=6, unknown_user=1, broken=1, copies=1), seed=3)
-    write_log(folder / "tracking.log-20260101.gz", Mix(good=8, page_view=4, type_error=1), seed=4)
-
-
-def steps_of(world: World, named: Iterable[str], **more: Any) -> list[str]:
-    """Run undisturbed; gives the labels of all the steps passed."""
-    trace = world.folder / "trace"
-    ran = world.run(steps={"trace": str(trace)}, **more)
-    assert ran.status == 0, ran.detail
-    check_sums(world.result())
-    labels = trace.read_text().splitlines()
-    assert set(named) <= set(labels), f"these steps are gone: {set(named) - set(labels)}"
-    return labels
-
-
-def chosen(labels: list[str], named: Iterable[str], every: bool = False) -> Iterator[tuple[str, int]]:
-    """Which kills to try: label and occurrence."""
-    for label in dict.fromkeys(labels) if tally.LONG else named:
-        count = labels.count(label)
-        yield from ((label, number) for number in (range(1, count + 1) if every else [(count + 1) // 2]))
 
 
 def kill_and_run_again(world: World, label: str, number: int, **more: Any) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults import tally
-from tests.faults.world import Ran, World, Zygote
-from tests.services.http_sinks import Answer, ScriptedLrs
-from tests.services.job import DemoLms
-from tests.services.object_store import Bucket
-from tests.services.ralph import Lrs
+from tests.harness import tally
+from tests.harness.http_sinks import Answer, ScriptedLrs
+from tests.harness.job import DemoLms
+from tests.harness.object_store import Bucket
+from tests.harness.ralph import Lrs
+from tests.harness.world import Ran, World, Zygote
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix, write_log
 
 GOOD = 240

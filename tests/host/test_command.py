@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import Done, Tutor
+from tests.harness.tutor_cli import Done, Tutor
 
 SECRET = 's3cr$t"{{x}}'
 NASTY = [

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.host.conftest import Tutor
+from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs.commands import OPTIONS
 from tutor_transform_logs.settings import PROVIDERS
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import REPOSITORY, Command, commands
-from tests.host.conftest import Tutor
+from tests.harness.doc_commands import REPOSITORY, Command, commands
+from tests.harness.tutor_cli import Tutor
 
 # What installs something, or needs what a page had before it.
 LEFT_OUT = re.compile(r"tutor (local|k8s) (launch|start|do init)|tutor transform-logs (demo|report|preview)")

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.host.conftest import Tutor
+from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs import manifests, rendering
 
 pytestmark = pytest.mark.slow

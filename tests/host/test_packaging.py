@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import TUTORS, Tutor, tutor_bin, tutor_environ
+from tests.harness.tutor_cli import TUTORS, Tutor, tutor_bin, tutor_environ
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import Tutor
+from tests.harness.tutor_cli import Tutor
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import Tutor
-from tests.services.job import DemoLms, local, run_job
+from tests.harness.job import DemoLms, local, run_job
+from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.reports import newest_report
 

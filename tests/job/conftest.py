@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.job.runs import site
+from tests.harness.runs import site
 
 __all__ = ["site"]

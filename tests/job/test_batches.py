@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.job.erb import transformer
+from tests.harness.erb import transformer
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.lms_job.model.counts import total
 from tutor_transform_logs.lms_job.model.plan import Segment

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import Site
-from tests.services.http_sinks import Answer, CaliperSink, ScriptedLrs
-from tests.services.job import DemoLms, JobRun, local
-from tests.services.object_store import Bucket
-from tests.services.process import free_port
-from tests.services.ralph import Lrs
+from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs
+from tests.harness.job import DemoLms, JobRun, local
+from tests.harness.object_store import Bucket
+from tests.harness.process import free_port
+from tests.harness.ralph import Lrs
+from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix
 from tutor_transform_logs.lms_job.check.check import Check
 from tutor_transform_logs.lms_job.config.schema import load

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.job.runs import Site
-from tests.services.job import newest
+from tests.harness.job import newest
+from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import (
     MOST_DAYS,

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.job.runs import Site
-from tests.services.job import local, start_job
+from tests.harness.job import local, start_job
+from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import Mix
 
 pytestmark = pytest.mark.usefixtures("lms")

@@ -6,8 +6,8 @@ import gzip
 
 import pytest
 
-from tests.job.runs import Site, erbs_ids
-from tests.services.http_sinks import ScriptedLrs, start_scripted_lrs
+from tests.harness.http_sinks import ScriptedLrs, start_scripted_lrs
+from tests.harness.runs import Site, erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
 
 pytestmark = pytest.mark.usefixtures("lms")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.job.runs import Site, statements
+from tests.harness.runs import Site, statements
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
 

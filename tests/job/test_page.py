@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.job import pages
-from tests.job.runs import Site
-from tests.services.browser import Browser, Page
-from tests.services.job import REPOSITORY, newest
+from tests.harness import pages
+from tests.harness.browser import Browser, Page
+from tests.harness.job import REPOSITORY, newest
+from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts

@@ -11,28 +11,25 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.test import override_settings
-from event_routing_backends import helpers
 from event_routing_backends.management.commands.helpers.event_log_parser import parse_json_event
-from eventtracking.tracker import get_tracker
 
-from tests.job.erb import comparable, fields_of, statements_of_erb, transformer
+from tests.harness.erb import comparable, fields_of, statements_of_erb, transformer
+from tests.harness.parity import KINDS, Way, assert_parity, forget, scene, white_list
 from tutor_transform_logs.demo import events, samples
 from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.lms_job.model import dead_letters
-from tutor_transform_logs.lms_job.read.events import Unparsable, parse
+from tutor_transform_logs.lms_job.read.events import parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
 from tutor_transform_logs.lms_job.util.errors import Unavailable
 
-KINDS: tuple[Kind, ...] = ("xapi", "caliper")
 # name -> what makes the transformer to test
 WAYS: dict[str, Callable[[Kind], AbstractContextManager[Transformer]]] = {
     "fast": transformer,
@@ -42,14 +39,6 @@ WAYS: dict[str, Callable[[Kind], AbstractContextManager[Transformer]]] = {
 pytestmark = pytest.mark.usefixtures("lms")
 
 
-@dataclass(frozen=True)
-class Way:
-    """One of ``WAYS`` for one type, ready."""
-
-    kind: Kind
-    transformer: Transformer
-
-
 @pytest.fixture(params=[(way, kind) for way in WAYS for kind in KINDS], ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     name, kind = request.param
@@ -57,94 +46,10 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         yield Way(kind, made)
 
 
-def white_list(kind: Kind) -> set[str]:
-    [processor] = [
-        one
-        for one in get_tracker().backends["event_transformer"].backends[kind].processors
-        if hasattr(one, "whitelist")
-    ]
-    return set(processor.whitelist)
-
-
-def scene(name: str, number: int) -> Scene:
-    person = roster.user(1 + number % 50)
-    return Scene(
-        user_id=person.id,
-        username=person.logged_as,
-        course=roster.course(number % 5).key,
-        time=f"2026-03-0{1 + number % 9}T10:{number % 60:02d}:00.{number % 1000:03d}001+00:00",
-        number=number,
-    )
-
-
-def is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
 def test_a_number_that_json_does_not_have_is_no_statement(way: Way) -> None:
     event = events.build("edx.completion.block_completion.changed", scene("", 1))
     event["event"]["completion"] = 1.8e306
     assert assert_parity(way, json.dumps(event).encode()) == 0
-
-
-def assert_parity(way: Way, raw: bytes) -> int:
-    """Compare what the job makes of a line with what ERB makes of it; gives the number of statements."""
-    erbs_event = parse_json_event(raw.decode("utf-8", "replace"))
-    try:
-        event = parse(raw)
-    except Unparsable:
-        assert erbs_event is None
-        return 0
-    assert erbs_event is not None
-    assert event.fields == erbs_event
-    name = erbs_event.get("name", "")
-    assert event.name == name
-    detail: str | None = None
-    try:
-        theirs = statements_of_erb(way.kind, erbs_event) if name else []
-    except Exception as error:
-        theirs, detail = [], str(error)
-    assert way.transformer.known(name) == (name in white_list(way.kind))
-    if not way.transformer.known(name):
-        assert not theirs
-        assert detail is None
-        return 0
-    if not theirs:
-        with pytest.raises(Untransformable) as raised:
-            way.transformer.statements(event, raw)
-        if detail is None:
-            # An object without an id makes no statement either.
-            has = name not in (events.WITHOUT_XAPI_TRANSFORMER | events.WITHOUT_CALIPER_TRANSFORMER)
-            assert raised.value.reason == (dead_letters.NO_STATEMENT if has else dead_letters.NO_TRANSFORMER)
-        else:
-            # With ERB's own words, so that the reader of a dead letter can find them.
-            assert detail in raised.value.detail
-        return 0
-    if not all(is_json(one) for one in theirs):
-        # ERB would send a number that JSON does not have (1.8e306 as a per cent is Infinity): no LRS could read it.
-        with pytest.raises(Untransformable) as raised:
-            way.transformer.statements(event, raw)
-        assert raised.value.reason == dead_letters.NOT_JSON
-        return 0
-    mine = way.transformer.statements(event, raw)
-    # This is the event in which match_params are looked up: ERB has taken fields out of it.
-    assert event.fields == erbs_event
-    assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
-    for statement, their in zip(mine, theirs, strict=True):
-        assert json.loads(statement.body) == json.loads(json.dumps(statement.fields))
-        assert statement.body.count(b"\n") == 0
-        if way.kind == "xapi":
-            # Also in their order, which is what a reader of the files sees.
-            assert statement.body.decode("ascii") == json.dumps(their)
-            assert statement.id == their["id"]
-        else:
-            assert statement.id == statement.fields["data"][0]["id"]
-            assert uuid.UUID(statement.id).version == 5
-    return len(mine)
 
 
 def test_every_type_of_erbs_white_list_is_the_same(way: Way) -> None:
@@ -219,13 +124,6 @@ def test_a_database_that_stays_away_is_out_of_reach() -> None:
         pytest.raises(Unavailable, match="server has gone away"),
     ):
         made.statements(parse(raw), raw)
-
-
-def forget() -> None:
-    """Empty ERB's caches: it would answer from them and ask the database nothing."""
-    for one in vars(helpers).values():
-        if hasattr(one, "cache_clear"):
-            one.cache_clear()
 
 
 def reason(kind: Kind, event: dict[str, Any]) -> str:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.job.runs import Site
-from tests.job.test_console import run_on_a_terminal
-from tests.services.http_sinks import Answer, ScriptedLrs
-from tests.services.job import JobRun, local, start_job
-from tests.services.object_store import Bucket
+from tests.harness.http_sinks import Answer, ScriptedLrs
+from tests.harness.job import JobRun, local, start_job
+from tests.harness.object_store import Bucket
+from tests.harness.runs import Site
+from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
 from tutor_transform_logs.lms_job.model.counts import Counts

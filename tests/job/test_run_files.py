@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import Site, assert_refused, erbs_ids, statements
-from tests.services.http_sinks import Answer, ScriptedLrs
-from tests.services.job import JobRun
-from tests.services.object_store import Bucket
+from tests.harness.http_sinks import Answer, ScriptedLrs
+from tests.harness.job import JobRun
+from tests.harness.object_store import Bucket
+from tests.harness.runs import Site, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo.log_writer import START, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")

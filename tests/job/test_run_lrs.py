@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import Site, assert_accounted, assert_refused, erbs_ids
-from tests.services.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
-from tests.services.ralph import PASSWORD, Lrs
+from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
+from tests.harness.ralph import PASSWORD, Lrs
+from tests.harness.runs import Site, assert_accounted, assert_refused, erbs_ids
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
-from tests.services.job import JobRun
-from tests.services.object_store import SECRET_KEY, Bucket
-from tests.services.ralph import Lrs
+from tests.harness.job import JobRun
+from tests.harness.object_store import SECRET_KEY, Bucket
+from tests.harness.ralph import Lrs
+from tests.harness.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")

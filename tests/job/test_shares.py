@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from tests.job.runs import Site, statements
-from tests.services.job import JobRun, local, run_job
+from tests.harness.job import JobRun, local, run_job
+from tests.harness.runs import Site, statements
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.schema import FIELDS
 from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, share

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.job.runs import erbs_ids, statements
-from tests.k8s.cluster import Job, Pod
-from tests.k8s.conftest import Site
+from tests.harness.cluster import Job, Pod
+from tests.harness.cluster_site import Site
+from tests.harness.runs import erbs_ids, statements
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lms")]
 

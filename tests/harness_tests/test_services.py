@@ -15,11 +15,11 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from tests.services import process
-from tests.services.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
-from tests.services.job import DemoLms
-from tests.services.object_store import Bucket, ObjectStore
-from tests.services.ralph import Lrs
+from tests.harness import process
+from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
+from tests.harness.job import DemoLms
+from tests.harness.object_store import Bucket, ObjectStore
+from tests.harness.ralph import Lrs
 
 HEADERS = {"X-Experience-API-Version": "1.0.3"}
 

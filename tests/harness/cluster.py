@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes_validate
 import yaml
 
-from tests.k8s.sandbox import Image, Sandbox
+from tests.harness.sandbox import Image, Sandbox
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 INDEX = "batch.kubernetes.io/job-completion-index"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pymysql
 
-from tests.services import registry
-from tests.services.process import ServiceError, free_port, listens, running
+from tests.harness import registry
+from tests.harness.process import ServiceError, free_port, listens, running
 
 _PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import psutil
 
-from tests.faults import tally
-from tests.services.job import DemoLms, local, newest
-from tests.services.object_store import Bucket
+from tests.harness import tally
+from tests.harness.job import DemoLms, local, newest
+from tests.harness.object_store import Bucket
 
 _numbers = itertools.count()
 
@@ -101,7 +101,7 @@ class Zygote:
     def __init__(self, lms: DemoLms) -> None:
         self.lms = lms
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.zygote"],
+            [sys.executable, "-m", "tests.harness.zygote"],
             env=lms.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

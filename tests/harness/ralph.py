@@ -13,9 +13,9 @@ from typing import Any
 import pymongo
 import requests
 
-from tests.services import registry
-from tests.services.process import answers_http, free_port, listens, running
-from tests.services.venvs import venv
+from tests.harness import registry
+from tests.harness.process import answers_http, free_port, listens, running
+from tests.harness.venvs import venv
 
 VERSION, STORE_VERSION = "5.1.0", "0.8.1"
 PASSWORD = "s3cr$t-of-the-lrs"

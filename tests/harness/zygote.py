@@ -1,7 +1,8 @@
 """A process that has loaded the LMS once and forks one job after the other: a job starts in milliseconds, not seconds.
 
 What runs is the job's own ``main`` in a process (and process group) of its own, which is free to be killed. Run as
-``python -m tests.faults.zygote``, it takes requests on standard input and answers on standard output, a JSON line each.
+``python -m tests.harness.zygote``, it reads requests from standard input and answers on standard output, one JSON line
+each.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _start(request: dict[str, Any]) -> int:
 
 
 def _job(request: dict[str, Any]) -> int:
-    from tests.faults import steps
+    from tests.harness import steps
     from tutor_transform_logs.lms_job.__main__ import main
 
     if request.get("steps"):

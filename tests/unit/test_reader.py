@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.contents import CONTENT, cut
 from tutor_transform_logs.lms_job.model.records import Line, Position
 from tutor_transform_logs.lms_job.read import lines
 from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, drop_bytes, split_lines
@@ -22,16 +23,6 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bzip2": bz2.compress,
     "xz": lzma.compress,
 }
-# Few different bytes, so that line ends, and halves of them at the cuts, are common.
-CONTENT = st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"\0", b"{}", "é".encode()]), max_size=40).map(
-    b"".join
-)
-
-
-def cut(content: bytes, points: list[int]) -> list[bytes]:
-    """``content`` in pieces, some of them empty."""
-    bounds = [0, *sorted(min(point, len(content)) for point in points), len(content)]
-    return [content[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
 
 
 def until_broken(chunks: list[bytes], name: str) -> tuple[bytes, str]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.services.process import ServiceError
+from tests.harness.process import ServiceError
 
 
 def cache_folder() -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 import botocore.config
 
-from tests.services import registry
-from tests.services.process import answers_http, free_port, running
-from tests.services.venvs import venv
+from tests.harness import registry
+from tests.harness.process import answers_http, free_port, running
+from tests.harness.venvs import venv
 
 NANIO_VERSION, MOTO_VERSION = "0.1.7", "5.2.5"
 ACCESS_KEY, SECRET_KEY = "AKIADEMOACCESSKEY", "s3cr$t/of+the-store"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.services.http_sinks import CaliperSink
-from tests.services.job import DemoLms, local, run_job
-from tests.services.ralph import Lrs
+from tests.harness.http_sinks import CaliperSink
+from tests.harness.job import DemoLms, local, run_job
+from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix, write_log
 
 MIX = Mix(good=120, page_view=60, broken=3, unknown_user=5, type_error=2, blank=1)

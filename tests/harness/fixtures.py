@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import ssl
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.services import browser as browsers
-from tests.services import http_sinks, mariadb, object_store, ralph
-from tests.services.job import DemoLms
+from tests.harness import browser as browsers
+from tests.harness import http_sinks, mariadb, object_store, ralph
+from tests.harness.job import DemoLms
 
 _numbers = itertools.count()
 
@@ -104,3 +108,20 @@ def demo_lms(demo_lms_template: DemoLms, tmp_path: Path) -> DemoLms:
 def mariadb_lms(mariadb_server: mariadb.MariaDb) -> DemoLms:
     """A fresh LMS like ``demo_lms``, on MariaDB."""
     return DemoLms(databases=mariadb_server.new_database()).set_up()
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server whose certificate nobody vouches for."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=somebody.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
+    command = ["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/xAPI"
+    server.shutdown()
+    server.server_close()

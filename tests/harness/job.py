@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.demo_lms import LMS_FOLDER, SETTINGS_MODULE
+from tests.harness.demo_lms import LMS_FOLDER, SETTINGS_MODULE
 
 REPOSITORY = Path(__file__).parents[2]
 

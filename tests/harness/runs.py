@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from event_routing_backends.management.commands.helpers.event_log_parser import parse_json_event
 
-from tests.job.erb import statements_of_erb
-from tests.services.job import DemoLms, JobRun, local, run_job
+from tests.harness.erb import statements_of_erb
+from tests.harness.job import DemoLms, JobRun, local, run_job
 from tutor_transform_logs.demo import log_writer
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
 from tutor_transform_logs.demo.outcomes import Expected

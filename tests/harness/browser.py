@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.services.process import ServiceError, stop
-from tests.services.registry import register
+from tests.harness.process import ServiceError, stop
+from tests.harness.registry import register
 
 _ANSWER_SECS = 60
 _FLAGS = (
@@ -131,7 +131,7 @@ def start(folder: Path) -> Iterator[Browser]:
     """Run Chromium until the block ends."""
     program = shutil.which("chromium")
     if program is None:
-        raise ServiceError("There is no chromium: run tests/services/install-debian-packages as root")
+        raise ServiceError("There is no chromium: run tests/harness/install-debian-packages as root")
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()
     register(f"Chromium {version[1]}")
     its_input, our_output = os.pipe()
