@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo_lms import LMS_FOLDER, SETTINGS_MODULE
+from tests.harness.demo_lms import LMS_FOLDER, SETTINGS_MODULE
 from tutor_transform_logs.lms_job.fast_path import __main__ as command
 from tutor_transform_logs.lms_job.fast_path import sources
 
