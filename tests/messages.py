@@ -85,7 +85,7 @@ JOB = (
         "an option that the provider's driver has not",
         "leave out what it does not take",
     ),
-    Message("Can't ... ...: .... Run again to resume.", "an object store that stays out of reach", AGAIN),
+    Message("Can't ... ...: .... Run again to resume.", "an object store that stays unavailable", AGAIN),
     # The destination's files and the ledger
     Message("No space left to write .... ...", "a full disk", "Make room and run again to resume."),
     Message(
@@ -140,16 +140,20 @@ JOB = (
         "no LRS in the settings, and none in the LMS",
         "Add one in the Django admin (Router Configurations), or set TRANSFORM_LOGS_LRS_ENDPOINTS.",
     ),
-    Message("lrs_urls: ... is no enabled router. Choose of: ....", "--lrs-urls with another URL", "Choose of:"),
     Message(
-        "The configurations of the router ... are not a JSON object: mend it in the Django admin.",
-        "a router whose configurations are a list",
-        "mend it in the Django admin",
+        "lrs_urls: ... is not the URL of an enabled router. Choose from: ....",
+        "--lrs-urls with another URL",
+        "Choose from:",
     ),
     Message(
-        "... is no regular expression (...): mend it in the Django admin.",
+        "The configurations of the router ... are not a JSON object. Fix them in the Django admin.",
+        "a router whose configurations are a list",
+        "Fix them in the Django admin.",
+    ),
+    Message(
+        "... is not a valid regular expression (...). Fix it in the Django admin.",
         "a router with a broken pattern in match_params",
-        "mend it in the Django admin",
+        "Fix it in the Django admin.",
     ),
     Message(
         "... refuses the credentials (...): check this LRS's user and password.",
@@ -163,13 +167,15 @@ JOB = (
         "200 with a page of HTML",
         "Check its URL.",
     ),
-    Message("... can't be asked (...): check its URL.", "a URL that HTTP can't ask for", "check its URL"),
+    Message("... can't be used (...): check its URL.", "a URL that HTTP can't ask for", "check its URL"),
     Message(
-        "...: the TLS certificate can't be trusted (...): mend it, or use the name that it is for.",
+        "...: the TLS certificate is not trusted (...). Fix the certificate, or use the host name that it was issued "
+        "for.",
         "a certificate of an unknown authority, or for another host",
-        "mend it, or use the name that it is for",
+        "Fix the certificate, or use the host name",
     ),
-    Message("... .... Run again to resume.", "an LRS that stays away, or answers 5xx or 429 for too long", AGAIN),
+    Message("... answers ....... Run again to resume.", "an LRS that answers 5xx or 429 for too long", AGAIN),
+    Message("... does not answer (...). Run again to resume.", "an LRS that stays unavailable", AGAIN),
     # The LMS
     Message("The LMS's database does not answer (...). Run again to resume.", "MySQL is down", AGAIN),
     Message(

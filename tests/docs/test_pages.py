@@ -82,7 +82,7 @@ def test_phases_and_flags_of_the_job_without_tutor_are_explained() -> None:
     assert {*PHASES, *flags} <= set(re.findall(r"``(\w+)``", text)), "docs/reference/config-file.rst lacks some"
 
 
-ERRORS = ("JobError", "Refused", "OutOfReach", "LedgerError", "TutorError")
+ERRORS = ("JobError", "PermanentError", "NoContainer", "Unavailable", "TransientError", "LedgerError", "TutorError")
 
 
 def templates() -> Iterator[tuple[str, str]]:
@@ -91,6 +91,8 @@ def templates() -> Iterator[tuple[str, str]]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS and call.args:
                 text = "".join(_texts(call.args[0]))
+                if call.func.id == "TransientError":
+                    text += ". Run again to resume."  # when no try has succeeded: see util/backoff.py
                 if text.strip(". "):
                     yield text, f"{path.relative_to(PACKAGE)}:{call.lineno}"
 

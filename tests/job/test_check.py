@@ -75,7 +75,7 @@ def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: Site, l
     found = findings(run)
     assert has(found["ok"], "event-routing-backends 9.", "event-tracking ")
     assert has(found["ok"], "database default (mysql), the newest user has id 50")
-    assert has(found["ok"], f"{lrs.url} answers, and takes the credentials")
+    assert has(found["ok"], f"{lrs.url} answers, and accepts the credentials")
     assert has(found["ok"], "ledger", "can be written; this job has not run yet")
     assert has(found["ok"], "1 object, ", "tracking.log", "2026-02-01 00:00  2026-02-01 00:00")
     assert has(found["ok"], "sample: 106 lines from 10 places")
@@ -110,7 +110,7 @@ def test_every_problem_is_told_and_none_hides_another(site: Site, lrs: Lrs) -> N
     assert has(found["PROBLEM"], "answers 404", "check its URL")
     assert has(found["PROBLEM"], "No object found whose name begins with", "check source_container and source_prefix")
     assert len(found["PROBLEM"]) == 4
-    assert has(found["ok"], f"{lrs.url} answers, and takes the credentials")
+    assert has(found["ok"], f"{lrs.url} answers, and accepts the credentials")
     assert "4 problems to solve before a run can start." in run.stdout
     assert "Run again" not in run.stdout
     assert "wr0ng-password" not in run.stdout + run.stderr
@@ -144,7 +144,7 @@ def test_of_caliper_is_told_what_can_be_known(site: Site, caliper_sink: CaliperS
     config = {"transformer_type": "caliper", "lrs_endpoints": [{"url": caliper_sink.url}]}
     found = findings(site.run(site.source(), config, command="check"))
     assert has(found["note"], "CALIPER_EVENTS_ENABLED is off in the LMS settings: turned on for this job.")
-    assert has(found["ok"], caliper_sink.url, "is there (501)", "no way to try the credentials")
+    assert has(found["ok"], caliper_sink.url, "answers (501)", "no way to try the credentials")
     assert caliper_sink.requests == []
 
 
@@ -163,7 +163,7 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     # The first log is done, and 40 lines of the second.
     assert re.match(r"to do: about (5[5-9]|6[0-5]) lines", to_do)
     assert has(found["note"], "Came since plan 0001 was made", "1 object, 4.0 kB")
-    assert has(found["ok"], "takes the credentials")
+    assert has(found["ok"], "accepts the credentials")
     assert files_below(site.folder / "ledger") == before
     assert set(scripted_lrs.statements) == stored
     [ledger] = (site.folder / "ledger").iterdir()
@@ -233,7 +233,7 @@ def test_a_database_that_is_away_or_lacks_erbs_tables(site: Site, mariadb_lms: D
     found = findings(site.run(site.source(), command="check", lms=away, lrs_endpoints=[lrs.endpoint]))
     assert has(found["PROBLEM"], "The LMS's database does not answer")
     # The rest is looked at all the same.
-    assert has(found["ok"], "takes the credentials")
+    assert has(found["ok"], "accepts the credentials")
     assert has(found["ok"], "1 object, ")
     assert has(found["note"], "No line was tried")
 
@@ -254,7 +254,7 @@ def test_without_event_routing_backends(site: Site, lrs: Lrs) -> None:
     found = findings(JobRun(done.returncode, done.stdout, done.stderr, None, None))
     assert has(found["PROBLEM"], "The LMS image lacks edx-event-routing-backends", "tutor images build transform-logs")
     assert len(found["PROBLEM"]) == 1
-    assert has(found["ok"], "takes the credentials")
+    assert has(found["ok"], "accepts the credentials")
     assert has(found["ok"], "1 object, ")
 
 

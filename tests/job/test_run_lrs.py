@@ -113,7 +113,7 @@ def test_lrs_urls_limit_the_routers(site: Site, lrs: Lrs, scripted_lrs: Scripted
     assert set(lrs.ids()) == ids_in(site)
     assert scripted_lrs.requests == []
     other = site.run(site.source(), lrs_urls=["http://lrs.example.org/xAPI"])
-    assert_refused(other, "lrs_urls: http://lrs.example.org/xAPI is no enabled router", lrs.url)
+    assert_refused(other, "lrs_urls: http://lrs.example.org/xAPI is not the URL of an enabled router", lrs.url)
 
 
 def test_two_accounts_at_one_url_both_get_everything(site: Site, new_lrs: Callable[[], Lrs]) -> None:

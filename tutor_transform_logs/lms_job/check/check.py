@@ -157,7 +157,7 @@ class Check:
     def _ask(self, endpoint: Lrs) -> None:
         with self._told(endpoint.name):
             try:
-                self._findings.ok(f"{endpoint.name} {endpoint.ask()}")
+                self._findings.ok(f"{endpoint.name} {endpoint.probe()}")
             except Unavailable as error:
                 raise JobError(f"{without_resuming(error)} {IS_IT_UP}") from None
 

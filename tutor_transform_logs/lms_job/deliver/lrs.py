@@ -16,8 +16,8 @@ import requests
 
 from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
-from ..util.backoff import delays, wait
-from ..util.errors import PermanentError, Unavailable
+from ..util.backoff import retrying
+from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
@@ -29,9 +29,11 @@ REJECTING = {
     413: dead_letters.TOO_LARGE,
     422: dead_letters.INVALID,
 }
-TRANSIENT = frozenset({408, 425, 429})
+"""Statuses that blame the batch, and the reason that a dead letter then has."""
+BUSY = frozenset({408, 425, 429})
+"""Statuses below 500 after which the same request may succeed later."""
 
-# (event) -> (is it for this router, fields to overwrite): ERB's match_params and override_args.
+# (event) -> (does the router accept it, fields to overwrite): ERB's match_params and override_args.
 Routing = Callable[[Mapping[str, Any]], "tuple[bool, Mapping[str, Any]]"]
 
 
@@ -42,7 +44,7 @@ def to_all(_event: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Target:
-    """An endpoint: where it is, what it takes, how to be let in."""
+    """An endpoint: its URL, what it accepts, its credentials."""
 
     url: str
     transformer_type: str
@@ -53,8 +55,8 @@ class Target:
     routing: Routing = to_all
 
 
-class _AtFault(Exception):
-    """The endpoint blames the batch: one or more of its statements can't be taken as they are."""
+class _BatchRejected(Exception):
+    """The endpoint rejects the batch because of one or more of its statements."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -92,50 +94,49 @@ class Lrs:
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
-        singles = self._once_each(outgoing, outcome)
-        self._deliver(singles, outcome)
+        self._deliver(self._distinct(outgoing, outcome), outcome)
         return outcome
 
-    def ask(self) -> str:
-        """What the endpoint answers to a request that changes nothing, in words; one try.
+    def probe(self) -> str:
+        """Describe what the endpoint answers to a request that changes nothing; one try.
 
-        xAPI: for one statement, which takes the credentials. Caliper has no such request: it is only asked whether it
-        is there. Raises :class:`~.errors.JobError` with what to do for an answer that would end a run.
+        xAPI: a GET of one statement, which tries the credentials. Caliper has no such request: a HEAD shows only that
+        a server answers. Raises :class:`~.errors.JobError` for an answer that would end a run.
         """
         xapi = self.target.transformer_type == "xapi"
         method, query = (self._session.get, {"limit": "1"}) if xapi else (self._session.head, {})
         send = partial(method, self._url, params=query, timeout=self._timeout, allow_redirects=False)
         try:
-            response = self._asked(send, self._taken if xapi else self._is_there, 0.0)
-        except _AtFault as fault:
-            raise PermanentError(f"{self.name} answers {fault.detail}: check its URL.") from None
+            response = self._request(send, self._check_taken if xapi else self._check_credentials, 0.0)
+        except _BatchRejected as rejected:
+            raise PermanentError(f"{self.name} answers {rejected.detail}: check its URL.") from None
         if not xapi:
             status = response.status_code
-            return f"is there ({status}); Caliper has no way to try the credentials without sending an event"
+            return f"answers ({status}); Caliper has no way to try the credentials without sending an event"
         if b'"statements"' not in response.content:
             status = response.status_code
             raise PermanentError(
                 f"{self.name} answers {status}, but without statements: this is no LRS. Check its URL."
             )
-        return "answers, and takes the credentials"
+        return "answers, and accepts the credentials"
 
-    def _is_there(self, response: requests.Response) -> bool:
-        """Any answer to HEAD says that somebody is there; not all know HEAD."""
+    def _check_credentials(self, response: requests.Response) -> None:
+        """Any other answer to HEAD shows that a server is there; not all servers know HEAD."""
         if response.status_code in (401, 403):
-            raise self._refused(response)
-        return True
+            raise self._permanent(response)
 
-    def _refuse(self, error: requests.RequestException) -> None:
-        """Raise :class:`~.errors.PermanentError` for an error that another try can't mend."""
+    def _failed(self, error: requests.RequestException) -> PermanentError | TransientError:
+        """The job's error for a request that got no answer."""
         if isinstance(error, requests.exceptions.SSLError):
-            raise PermanentError(
-                f"{self.name}: the TLS certificate can't be trusted ({_cause(error)}): mend it, or use the name that "
-                "it is for."
-            ) from None
+            return PermanentError(
+                f"{self.name}: the TLS certificate is not trusted ({_cause(error)}). Fix the certificate, or use the "
+                "host name that it was issued for."
+            )
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
-            raise PermanentError(f"{self.name} can't be asked ({type(error).__name__}): check its URL.") from None
+            return PermanentError(f"{self.name} can't be used ({type(error).__name__}): check its URL.")
+        return TransientError(f"{self.name} does not answer ({_cause(error)})")
 
-    def _once_each(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> list[OutgoingStatement]:
+    def _distinct(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> list[OutgoingStatement]:
         """Equal statements are sent once; another statement with the id of one before it is a conflict."""
         first: dict[str, OutgoingStatement] = {}
         for statement in outgoing:
@@ -150,7 +151,7 @@ class Lrs:
         return list(first.values())
 
     def _deliver(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
-        """Send ``outgoing``, in halves where the endpoint blames one of them or takes no body of their size."""
+        """Send ``outgoing``; in halves if the endpoint rejects one of them or does not take a body of their size."""
         if not outgoing:
             return
         size = sum(len(statement.body) + 1 for statement in outgoing)
@@ -158,12 +159,12 @@ class Lrs:
             try:
                 self._count(self._post(outgoing), outgoing, outcome)
                 return
-            except _AtFault as fault:
-                if fault.status == 413 and len(outgoing) > 1:
-                    # What was too large once is too large again: later batches are cut before they are sent.
+            except _BatchRejected as rejected:
+                if rejected.status == 413 and len(outgoing) > 1:
+                    # A body of this size would be refused again: later batches are cut before they are sent.
                     self._max_bytes = max(size // 2, 1)
                 if len(outgoing) == 1:
-                    outcome.rejected.append(Rejection(outgoing[0], REJECTING[fault.status], fault.detail))
+                    outcome.rejected.append(Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail))
                     return
         middle = len(outgoing) // 2
         self._deliver(outgoing[:middle], outcome)
@@ -186,75 +187,73 @@ class Lrs:
                     f"{self.name} answers {response.status_code}, but with {kind} and not with a list of ids: "
                     "this is no LRS. Check its URL."
                 )
-            stored = len({str(one).lower() for one in ids} & {statement.id.lower() for statement in outgoing})
+            new_ids = {str(statement_id).lower() for statement_id in ids}
+            stored = len(new_ids & {statement.id.lower() for statement in outgoing})
         outcome.stored += stored
         outcome.duplicates += len(outgoing) - stored
 
     def _post(self, outgoing: Sequence[OutgoingStatement]) -> requests.Response:
-        """One POST, tried again while the endpoint is away. Raises :class:`_AtFault` if it blames the batch."""
+        """One POST, with retries. Raises :class:`_BatchRejected` if the endpoint rejects the batch."""
         body = b"[" + b",".join(statement.body for statement in outgoing) + b"]"
-        # A redirect would turn the POST into a GET; it is told to the user instead.
-        ask = partial(self._session.post, self._url, data=body, timeout=self._timeout, allow_redirects=False)
-        return self._asked(ask, self._taken, self._max_wait_secs)
+        # A redirect would turn the POST into a GET: it is an error instead.
+        send = partial(self._session.post, self._url, data=body, timeout=self._timeout, allow_redirects=False)
+        return self._request(send, self._check_taken, self._max_wait_secs)
 
     def get(self, query: Mapping[str, str], patient: bool = True) -> requests.Response:
         """One GET of the statements resource; a 404 is an answer like any other.
 
-        With ``patient``, tried again while the LRS is away.
+        With ``patient``, tried again while the LRS is unavailable.
         """
-        ask = partial(self._session.get, self._url, params=query, timeout=self._timeout, allow_redirects=False)
-        return self._asked(ask, self._answered, self._max_wait_secs if patient else 0.0)
+        send = partial(self._session.get, self._url, params=query, timeout=self._timeout, allow_redirects=False)
+        return self._request(send, self._check_answer, self._max_wait_secs if patient else 0.0)
 
-    def _asked(
+    def _request(
         self,
-        ask: Callable[[], requests.Response],
-        taken: Callable[[requests.Response], bool],
+        send: Callable[[], requests.Response],
+        check: Callable[[requests.Response], None],
         max_wait_secs: float,
     ) -> requests.Response:
-        """The answer to a request, made again while the endpoint is away or ``taken`` says that it is not one yet."""
-        waits = delays(max_wait_secs)
-        deadline = time.monotonic() + max_wait_secs
-        while True:
-            asked = 0.0
-            try:
-                response = ask()
-                if taken(response):
-                    return response
-                said = f"answers {response.status_code}{_words(response)}"
-                asked = retry_after(response.headers.get("Retry-After", ""))
-            except requests.RequestException as error:
-                self._refuse(error)
-                said = f"does not answer ({_cause(error)})"
-            delay = next(waits, None)
-            if delay is None or time.monotonic() + asked > deadline:
-                raise Unavailable(f"{self.name} {said}. Run again to resume.")
-            wait(f"{self.name} {said}", max(delay, asked))
+        """The answer to a request, with retries; ``check`` raises for an answer that is an error."""
 
-    def _taken(self, response: requests.Response) -> bool:
-        """Did the endpoint take the batch? ``False``: it may take it later. Raises for all other answers."""
+        def attempt() -> requests.Response:
+            try:
+                response = send()
+            except requests.RequestException as error:
+                raise self._failed(error) from None
+            check(response)
+            return response
+
+        return retrying(attempt, max_wait_secs)
+
+    def _check_taken(self, response: requests.Response) -> None:
+        """Raise unless the endpoint has taken the batch."""
         status = response.status_code
         if 200 <= status < 300:
-            return True
+            return
         if status in REJECTING:
-            raise _AtFault(status, f"{status}{_words(response)}")
-        if status in TRANSIENT or status >= 500:
-            return False
-        raise self._refused(response)
+            raise _BatchRejected(status, f"{status}{_quoted_body(response)}")
+        if status in BUSY or status >= 500:
+            raise self._busy(response)
+        raise self._permanent(response)
 
-    def _answered(self, response: requests.Response) -> bool:
-        """Is this the answer to a GET? ``False``: ask again later. Raises for all other answers."""
+    def _check_answer(self, response: requests.Response) -> None:
+        """Raise unless this is the answer to a GET."""
         status = response.status_code
         if 200 <= status < 300 or status == 404:
-            return True
-        if status in TRANSIENT or (status >= 500 and status != 501):
-            return False
+            return
+        if status in BUSY or (status >= 500 and status != 501):
+            raise self._busy(response)
         if status in (401, 403):
             raise PermanentError(
                 f"{self.name} does not let these credentials read ({status}): give them the right to read statements."
             )
-        raise self._refused(response)
+        raise self._permanent(response)
 
-    def _refused(self, response: requests.Response) -> PermanentError:
+    def _busy(self, response: requests.Response) -> TransientError:
+        wait_secs = retry_after(response.headers.get("Retry-After", ""))
+        return TransientError(f"{self.name} answers {response.status_code}{_quoted_body(response)}", wait_secs)
+
+    def _permanent(self, response: requests.Response) -> PermanentError:
         status = response.status_code
         if status in (401, 403):
             return PermanentError(
@@ -263,7 +262,7 @@ class Lrs:
         if 300 <= status < 400:
             target = shown_url(response.headers.get("Location", "nowhere"))
             return PermanentError(f"{self.name} redirects to {target} ({status}): set that URL instead.")
-        return PermanentError(f"{self.name} answers {status}{_words(response)}: check its URL.")
+        return PermanentError(f"{self.name} answers {status}{_quoted_body(response)}: check its URL.")
 
 
 def _resource(target: Target) -> str:
@@ -277,7 +276,7 @@ def _resource(target: Target) -> str:
 
 
 def _auth(target: Target) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """Always set, also without credentials: requests would else look for some in the user's .netrc."""
+    """Set even without credentials: requests would otherwise look for some in the user's .netrc."""
     if target.username or target.password:
         return requests.auth.HTTPBasicAuth(target.username.encode(), target.password.encode())
 
@@ -293,15 +292,15 @@ def _dumps(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields).encode("ascii")
 
 
-def _same(one: OutgoingStatement, other: OutgoingStatement) -> bool:
+def _same(left: OutgoingStatement, right: OutgoingStatement) -> bool:
     """Equal for the destination. A Caliper envelope's ``sendTime`` says only when it was made."""
-    if one.body == other.body:
+    if left.body == right.body:
         return True
-    left, right = one.made.statement.fields, other.made.statement.fields
-    return {**left, "sendTime": None} == {**right, "sendTime": None}
+    left_fields, right_fields = left.made.statement.fields, right.made.statement.fields
+    return {**left_fields, "sendTime": None} == {**right_fields, "sendTime": None}
 
 
-def _words(response: requests.Response) -> str:
+def _quoted_body(response: requests.Response) -> str:
     text = " ".join(response.text[:2000].split())
     return f": {text[:300]}" if text else ""
 

@@ -21,7 +21,7 @@ SETTING_UP = "Add one in the Django admin (Router Configurations), or set TRANSF
 def open_endpoints(config: JobConfig) -> list[Lrs]:
     """The endpoints that this job delivers to.
 
-    Raises :class:`~.errors.JobError` if there is none, or if ``lrs_urls`` names one that is not there.
+    Raises :class:`~.errors.JobError` if there is none, or if ``lrs_urls`` names a URL that no endpoint has.
     """
     if config.lrs_endpoints:
         targets = [
@@ -37,12 +37,12 @@ def open_endpoints(config: JobConfig) -> list[Lrs]:
 
 
 def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
-    there = dict.fromkeys(target.url.rstrip("/") for target in targets)
-    missing = [url for url in urls if url.rstrip("/") not in there]
+    known_urls = dict.fromkeys(target.url.rstrip("/") for target in targets)
+    missing = [url for url in urls if url.rstrip("/") not in known_urls]
     if missing:
-        known = ", ".join(map(shown_url, there))
+        known = ", ".join(map(shown_url, known_urls))
         raise PermanentError(
-            f"lrs_urls: {', '.join(map(shown_url, missing))} is no enabled router. Choose of: {known}."
+            f"lrs_urls: {', '.join(map(shown_url, missing))} is not the URL of an enabled router. Choose from: {known}."
         )
     wanted = {url.rstrip("/") for url in urls}
     return [target for target in targets if target.url.rstrip("/") in wanted]
@@ -59,11 +59,11 @@ def _enabled_routers(transformer_type: str) -> list[Any]:
 
 
 def _target(router: Any, transformer_type: str) -> Target:
-    """What ERB's ``EventsRouter.configure_host`` makes of a router."""
+    """A router as a target, as ERB's ``EventsRouter.configure_host`` reads it."""
     configurations = router.configurations or {}
     if not isinstance(configurations, Mapping):
         url = shown_url(router.route_url)
-        raise JobError(f"The configurations of the router {url} are not a JSON object: mend it in the Django admin.")
+        raise JobError(f"The configurations of the router {url} are not a JSON object. Fix them in the Django admin.")
     _check_match_params(router.route_url, configurations.get("match_params") or {})
     basic = router.auth_scheme == router.AUTH_BASIC
     overrides = configurations.get("override_args") or {}
@@ -83,11 +83,13 @@ def _target(router: Any, transformer_type: str) -> Target:
 
 
 def _check_match_params(url: str, match_params: Mapping[str, Any]) -> None:
-    """ERB compiles these at every event, and a bad one would be an error at every event."""
+    """ERB compiles these for every event, so a bad one would be an error for every event."""
     for key, value in match_params.items():
         for pattern in value if isinstance(value, list) else [value]:
             try:
                 re.compile(str(pattern))
             except re.error as error:
                 name = f"match_params {key} of the router {shown_url(url)}"
-                raise JobError(f"{name} is no regular expression ({error}): mend it in the Django admin.") from None
+                raise JobError(
+                    f"{name} is not a valid regular expression ({error}). Fix it in the Django admin."
+                ) from None

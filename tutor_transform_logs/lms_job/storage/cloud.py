@@ -18,22 +18,22 @@ from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExis
 from requests.adapters import HTTPAdapter
 
 from ..config.schema import StorageConfig
-from ..util.backoff import delays, wait
-from ..util.errors import NoContainer, ObjectGone, PermanentError, Unavailable
+from ..util.backoff import retrying
+from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
 from .base import StoredObject
 
 CONNECT_TIMEOUT = 20.0
 READ_TIMEOUT = 120.0
-# Up to here an object is sent by one PUT; above, libcloud's stream upload makes it a multipart upload.
+# An object up to this size is sent by one PUT; a larger one by libcloud's stream upload, as a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
 
-# How much of a stream may have to be read again after it broke.
+# At most this much of a stream is read again after it broke.
 STREAM_PIECE = 64 * 1024
 
 T = TypeVar("T")
 
-# What a network or a server that is down for a while looks like through libcloud. LibcloudError comes after the
-# clearer ones have been told apart, as it is the base of nearly all that libcloud raises.
+# The exceptions that libcloud raises while a network or a server is down. LibcloudError is the base of nearly all of
+# its exceptions: the permanent ones are caught before.
 TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
@@ -60,7 +60,7 @@ class CloudStorage:
             driver.create_container(self._config.container)
 
     def check_writable(self, name: str) -> bool:
-        """Only a write could tell."""
+        """Not known before something is written."""
         return False
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
@@ -78,32 +78,35 @@ class CloudStorage:
         yield from sorted(self._retrying("list", entries), key=lambda entry: entry.name)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The object's bytes; a stream that breaks is taken up again at the byte where it broke."""
+        """The object's bytes; a stream that breaks is resumed at the byte where it broke."""
         position = start
-        waits = delays(self._max_wait_secs)
-        while end is None or position < end:
-            before = position
+        stream: Iterator[bytes] | None = None
+
+        def next_piece() -> bytes:
+            """The next bytes; empty at the end."""
+            nonlocal position, stream
+            # After an error the next try opens another stream.
+            opened, stream = stream or self._stream(name, position, end), None
             try:
-                for chunk in self._stream(name, position, end):
+                for chunk in opened:
                     piece = chunk if end is None else chunk[: end - position]
-                    position += len(piece)
-                    yield piece
-                    if position == end:
-                        return
+                    if piece:
+                        position += len(piece)
+                        stream = opened
+                        return piece
                 size = self._size(name)
-                if position >= min(size, size if end is None else end):
-                    return
             except (ObjectDoesNotExistError, ContainerDoesNotExistError):
-                raise ObjectGone(f"{self.where(name)} is not there any more") from None
-            except InvalidCredsError as error:
-                raise self._refused(error) from None
-            except TRANSIENT as error:
-                broken: Exception = error
-            else:
-                broken = EOFError("the stream ended early")
-            if position > before:
-                waits = delays(self._max_wait_secs)
-            self._wait(waits, "read", broken)
+                raise ObjectGone(f"{self.where(name)} does not exist any more") from None
+            if position < min(size, size if end is None else end):
+                raise ConnectionError("the stream ended early")
+            return b""
+
+        while end is None or position < end:
+            # Each piece has all of the waiting time: a slow connection that makes progress is not given up.
+            piece = self._retrying("read", next_piece)
+            if not piece:
+                return
+            yield piece
 
     def _stream(self, name: str, start: int, end: int | None) -> Iterator[bytes]:
         driver = self._connected()
@@ -171,7 +174,7 @@ class CloudStorage:
         return Object(name, 0, "", {}, {}, container, driver)
 
     def _connected(self) -> StorageDriver:
-        """The driver, made anew when the default credentials have been refreshed."""
+        """The driver, made again when the default credentials have been refreshed."""
         config = self._config
         key = (config.key, config.secret, config.token)
         if self._credentials is not None:
@@ -183,30 +186,26 @@ class CloudStorage:
         return self._driver
 
     def _retrying(self, verb: str, action: Callable[[], T]) -> T:
-        waits = delays(self._max_wait_secs)
-        while True:
+        """``action`` with the job's retries; ``verb`` names it in messages. libcloud's errors become the job's."""
+
+        def attempt() -> T:
             try:
                 return action()
             except (InvalidCredsError, ContainerDoesNotExistError) as error:
-                raise self._refused(error) from None
+                raise self._permanent(error) from None
             except TRANSIENT as error:
-                self._wait(waits, verb, error)
+                raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
 
-    def _wait(self, waits: Iterator[float], verb: str, error: Exception) -> None:
-        delay = next(waits, None)
-        if delay is None:
-            said = self._said(error)
-            raise Unavailable(f"Can't {verb} {self.where('')}: {said}. Run again to resume.") from None
-        wait(f"Can't {verb} {self.where('')}: {self._said(error)}", delay)
+        return retrying(attempt, self._max_wait_secs)
 
-    def _refused(self, error: Exception) -> PermanentError:
+    def _permanent(self, error: Exception) -> PermanentError:
         place = f"{self._config.provider} at {self._config.host or 'its default host'}"
         if isinstance(error, ContainerDoesNotExistError):
             return NoContainer(f"The container {self._config.container} does not exist ({place}): create it first.")
         return PermanentError(f"{place} refuses the credentials: check the key and the secret.")
 
-    def _said(self, error: Exception) -> str:
-        """The error's words without any credential that a URL or a header in it may hold."""
+    def _describe(self, error: Exception) -> str:
+        """The error's text without any credential that a URL or a header in it may hold."""
         text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
         for secret in filter(None, self._driver_key or ()):
             text = text.replace(secret, "***")
@@ -214,10 +213,10 @@ class CloudStorage:
 
 
 class _Adapter(HTTPAdapter):
-    """Adds the time-outs that libcloud leaves out of streamed requests, and hands bytes on as they are stored.
+    """Adds the time-outs that libcloud leaves out of streamed requests, and passes bytes on as they are stored.
 
-    ``requests`` would unpack an object that was stored with ``Content-Encoding: gzip`` behind our back, and the bytes
-    read would not be the bytes that the listing counted.
+    ``requests`` would unpack an object that was stored with ``Content-Encoding: gzip``, and the bytes read would not
+    be the bytes that the listing counted.
     """
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -229,9 +228,9 @@ class _Adapter(HTTPAdapter):
 
 
 def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
-    """libcloud asks for pieces of 5 MiB, and all that has come of a piece is lost when the connection breaks.
+    """libcloud asks for pieces of 5 MiB, and a piece is lost as a whole when the connection breaks.
 
-    A connection that always breaks before the first 5 MiB would never get any further.
+    Over a connection that always breaks before the first 5 MiB the read would never make progress.
     """
     return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))
 
@@ -256,7 +255,7 @@ def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> An
             f"{config.provider} is not a storage provider that this image's libcloud knows: choose another."
         )
     named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
-    # Only what was set: each driver takes another choice of these.
+    # Only what was set: no driver takes all of them.
     keywords = {name: value for name, value in named.items() if value not in (None, "")}
     if config.provider == "S3" and "host" not in keywords and "region" not in keywords:
         keywords["region"] = "us-east-1"

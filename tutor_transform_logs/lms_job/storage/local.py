@@ -97,7 +97,7 @@ class LocalStorage:
                         left -= len(chunk)
                     yield chunk
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise ObjectGone(f"{path} is not there any more") from None
+            raise ObjectGone(f"{path} does not exist any more") from None
         except PermissionError:
             raise ObjectGone(f"{path} can't be read by the job's user (uid {os.getuid()})") from None
         except OSError as error:

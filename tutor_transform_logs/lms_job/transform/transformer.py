@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -24,8 +24,8 @@ from ..model import dead_letters
 from ..model.records import Event, Statement, statement_id
 from ..read.events import parse
 from ..read.prefilter import Prefilter
-from ..util.backoff import delays, wait
-from ..util.errors import JobError, Unavailable
+from ..util.backoff import retrying
+from ..util.errors import JobError, TransientError
 
 TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
 LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
@@ -189,18 +189,21 @@ class Transformer:
         return [Statement(one, body) for one, body in bodies]
 
     def _process(self, event: Event, raw: bytes) -> list[dict[str, Any]]:
-        waits = delays(self._max_wait_secs)
-        while True:
+        def attempt() -> list[dict[str, Any]]:
+            nonlocal event
             try:
                 with patches.removed() if self._xapi_fast_path else contextlib.nullcontext():
                     return list(self.router.process_event(dict(event.fields)))
             except (OperationalError, InterfaceError) as error:
-                _wait_for_database(waits, error)
+                connections.close_all()
                 # ERB takes fields out of the event's data as it goes: the next try needs them all.
                 event = parse(raw)
+                raise TransientError(f"The LMS's database does not answer ({error})") from None
             except Exception as error:
                 # One event's exception is that event's alone, whatever it is.
                 raise _untransformable(error) from None
+
+        return retrying(attempt, self._max_wait_secs)
 
     def _statement(self, fields: dict[str, Any], raw: bytes, index: int) -> Statement:
         if self._stable_ids:
@@ -219,15 +222,6 @@ def _untransformable(error: Exception) -> Untransformable:
             if pattern.search(detail):
                 return Untransformable(reason, detail)
     return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {detail}")
-
-
-def _wait_for_database(waits: Iterator[float], error: Exception) -> None:
-    """Sleep before the next try, with the connection dropped; raise once the waits are used up."""
-    connections.close_all()
-    delay = next(waits, None)
-    if delay is None:
-        raise Unavailable(f"The LMS's database does not answer ({error}). Run again to resume.") from None
-    wait(f"The LMS's database does not answer ({error})", delay)
 
 
 def _make_id_stable(envelope: dict[str, Any], raw: bytes, index: int) -> None:

@@ -1,22 +1,27 @@
-"""Waiting for something that is out of reach: exponential, with jitter, bounded."""
+"""Waiting for a service that is unavailable: exponential, with jitter, bounded. The job's only retry loop."""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+from .errors import TransientError, Unavailable
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 60.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something is out of reach: why, and how long it takes until the next try. A log record has it as ``waiting``."""
+    """A service is unavailable: why, and how long until the next try. A log record has it as ``waiting``."""
 
     why: str
     secs: float
@@ -28,7 +33,7 @@ class Waiting:
 def delays(max_wait_secs: float, first: float = FIRST_DELAY) -> Iterator[float]:
     """Seconds to sleep before each next try: doubling from ``first``, jittered by half, their sum ``max_wait_secs``.
 
-    Ends when the sum is used up. Jitter keeps many workers that lost the same server from coming back as one.
+    Ends when the sum is used up. Jitter keeps workers that lost the same server from all coming back at once.
     """
     waited = 0.0
     delay = first
@@ -39,8 +44,26 @@ def delays(max_wait_secs: float, first: float = FIRST_DELAY) -> Iterator[float]:
         delay = min(delay * 2, LONGEST_DELAY)
 
 
-def wait(why: str, secs: float) -> None:
-    """Sleep before the next try, and say why."""
-    waiting = Waiting(why, secs)
-    log.info("%s", waiting, extra={"waiting": waiting})
-    time.sleep(secs)
+def retrying(
+    attempt: Callable[[], T],
+    max_wait_secs: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What ``attempt`` returns; it is called again after each :class:`~.errors.TransientError`.
+
+    Raises :class:`~.errors.Unavailable` once the waits add up to ``max_wait_secs``, or if the server asks for a wait
+    that would end later than that. Any other exception is raised at once.
+    """
+    waits = delays(max_wait_secs)
+    deadline = clock() + max_wait_secs
+    while True:
+        try:
+            return attempt()
+        except TransientError as error:
+            delay = next(waits, None)
+            if delay is None or clock() + error.retry_after_secs > deadline:
+                raise Unavailable(f"{error}. Run again to resume.") from None
+            waiting = Waiting(str(error), max(delay, error.retry_after_secs))
+        log.info("%s", waiting, extra={"waiting": waiting})
+        sleep(waiting.secs)

@@ -4,6 +4,7 @@
   + PermanentError        something answered and refused (credentials, a wrong URL); another try fails, too: FAILED
     - NoContainer         the container (bucket) does not exist
   + Unavailable           something did not answer, after every try that the settings allow: STOPPED
+* TransientError          one try failed, the next may succeed: only util.backoff.retrying catches it
 * ObjectGone              a source object can't be read as planned; the run goes on with the others
 
 The text of a ``JobError`` is one line for the operator: what happened, to what, and what to do next.
@@ -80,6 +81,17 @@ class Unavailable(JobError):
     """Something does not answer, after every try that the settings allow: run again to resume."""
 
     status = ExitStatus.STOPPED
+
+
+class TransientError(Exception):
+    """One try failed, and the next may succeed: no answer, 503, a broken connection. ``str()`` says what happened.
+
+    ``retry_after_secs``: how long the server asks to be left alone, 0.0 if it says nothing.
+    """
+
+    def __init__(self, what: str, retry_after_secs: float = 0.0) -> None:
+        super().__init__(what)
+        self.retry_after_secs = retry_after_secs
 
 
 class ObjectGone(Exception):
