@@ -184,9 +184,9 @@ JOB = (
         "use a version of it from 9.3 to 10",
     ),
     Message(
-        "EVENT_TRACKING_BACKENDS in the LMS settings can't be used (...): mend it there.",
+        "EVENT_TRACKING_BACKENDS in the LMS settings can't be used (...): fix the setting and run the command again.",
         "a backend in the LMS's settings whose class is not there",
-        "mend it there",
+        "fix the setting and run",
     ),
     # The run itself
     Message("Interrupted (...). Run again to resume.", "SIGTERM or SIGINT", AGAIN),

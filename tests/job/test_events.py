@@ -47,9 +47,9 @@ def outcome(raw: bytes) -> Event | str:
     return reason
 
 
-def same(one: Any, other: Any) -> bool:
+def same(first: Any, other: Any) -> bool:
     """Equal, with NaN equal to itself and 1 not equal to True."""
-    return json.dumps(one) == json.dumps(other)
+    return json.dumps(first) == json.dumps(other)
 
 
 def check(raw: bytes) -> Event | str:

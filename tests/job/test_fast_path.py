@@ -136,9 +136,9 @@ def test_a_trackers_line_is_told_as_by_the_full_parse(lines: list[bytes], at_onc
     content = b"".join(line + b"\n" for line in lines)
     chunks = [content] if at_once else cut(content, range(0, len(content), 50))
     skipped: set[int] = set()
-    for one in split_lines(chunks, prefilter=PREFILTER):
-        if isinstance(one, SkippedLines):
-            skipped.update(range(one.number, one.number + one.lines))
+    for piece in split_lines(chunks, prefilter=PREFILTER):
+        if isinstance(piece, SkippedLines):
+            skipped.update(range(piece.number, piece.number + piece.lines))
     for number, line in enumerate(lines, 1):
         if number in skipped:
             assert name_of(line) not in KNOWN
@@ -159,8 +159,8 @@ def test_what_lacks_a_trackers_marks_is_parsed(line: bytes) -> None:
     """Whatever marks the lines beside it have."""
     usual = b'{"name": "/dashboard"' + MARKED.encode()
     found = list(split_lines([b"\n".join([usual, line, usual, b""])], prefilter=PREFILTER))
-    assert [one.raw for one in found if isinstance(one, Line)] == [line]
-    assert [one.lines for one in found if isinstance(one, SkippedLines)] == [1, 1]
+    assert [piece.raw for piece in found if isinstance(piece, Line)] == [line]
+    assert [piece.lines for piece in found if isinstance(piece, SkippedLines)] == [1, 1]
 
 
 def test_a_page_view_that_was_cut_off_is_never_skipped() -> None:
@@ -172,7 +172,7 @@ def test_a_page_view_that_was_cut_off_is_never_skipped() -> None:
                 left = line.data[:-length]
                 if not left.endswith(b"}"):
                     found = list(split_lines([left + b"\n"], prefilter=PREFILTER))
-                    assert not any(isinstance(one, SkippedLines) for one in found)
+                    assert not any(isinstance(piece, SkippedLines) for piece in found)
 
 
 LINES = st.lists(st.sampled_from([PAGE, PAGE + b"\r", b'{"name": "play_video", "event": {}}', b"", b"\r"]), max_size=12)
@@ -191,11 +191,11 @@ def test_lines_and_skipped_lines_are_the_lines(
     plain = list(split_lines([content], Position(offset, number), limit))
     found: list[Line | None] = []
     at = offset
-    for one in split_lines(cut(content, points), Position(offset, number), limit, PREFILTER):
-        assert (one.start if isinstance(one, SkippedLines) else one.offset) == at
-        assert one.number == number + len(found)
-        if isinstance(one, SkippedLines):
-            for end in one.ends():
+    for piece in split_lines(cut(content, points), Position(offset, number), limit, PREFILTER):
+        assert (piece.start if isinstance(piece, SkippedLines) else piece.offset) == at
+        assert piece.number == number + len(found)
+        if isinstance(piece, SkippedLines):
+            for end in piece.ends():
                 raw = content[at - offset : end - offset]
                 assert raw.endswith(b"\n")
                 assert name_of(raw[:-1]) not in KNOWN
@@ -203,8 +203,8 @@ def test_lines_and_skipped_lines_are_the_lines(
                 at = end
                 found.append(None)
         else:
-            found.append(one)
-        at = one.end
+            found.append(piece)
+        at = piece.end
     assert at == offset + len(content)
     assert len(found) == len(plain)
     assert all(mine is None or mine == whole for mine, whole in zip(found, plain, strict=True))

@@ -27,7 +27,7 @@ def test_merged_spans_hold_the_same_bytes_in_order_and_apart(spans: list[tuple[i
     assert {at for start, end in found for at in range(start, end)} == {
         at for start, end in spans for at in range(start, end)
     }
-    assert all(one[1] < other[0] for one, other in zip(found, found[1:], strict=False))
+    assert all(span[1] < following[0] for span, following in zip(found, found[1:], strict=False))
 
 
 STATEMENT: dict[str, Any] = {
@@ -92,8 +92,8 @@ def test_heaps_are_compared_as_multisets(expected: list[tuple[int, int]], found:
     lacking, surplus = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     assert Counter(kind for kind, _ in absent) == lacking
     assert compared.there == len(expected) - len(absent)
-    by_id, extra = Counter(one for one, _ in lacking.elements()), Counter(one for one, _ in surplus.elements())
-    assert compared.different == sum(min(by_id[one], extra[one]) for one in by_id)
+    by_id, extra = Counter(id_ for id_, _ in lacking.elements()), Counter(id_ for id_, _ in surplus.elements())
+    assert compared.different == sum(min(by_id[id_], extra[id_]) for id_ in by_id)
     assert compared.missing == len(absent) - compared.different == sum(not another for _, another in absent)
     assert compared.surplus == sum(surplus.values()) - compared.different
 

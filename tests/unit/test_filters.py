@@ -107,15 +107,15 @@ def test_the_key_of_a_job_without_filters_is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "same"),
+    ("first", "same"),
     [
         ({"since": "2026-01-31"}, {"since": "2026-01-31T01:00+01:00"}),
         ({"until": "2026-01"}, {"until": "2026-01-31"}),
         ({"event": ["b", "a"]}, {"event": ["a", "b", "a"]}),
     ],
 )
-def test_the_same_filters_are_the_same_job_however_they_are_written(one: dict[str, Any], same: dict[str, Any]) -> None:
-    keys = {job_key(job_identity(load(values))) for values in (one, same)}
+def test_the_same_filters_are_the_same_job_however_written(first: dict[str, Any], same: dict[str, Any]) -> None:
+    keys = {job_key(job_identity(load(values))) for values in (first, same)}
     assert len(keys) == 1
     assert UNFILTERED_KEY not in keys
 

@@ -170,36 +170,48 @@ class Tally:
     bytes: dict[str, int] = field(default_factory=dict)
 
 
-def try_lines(
-    pieces: Iterable[Piece],
-    transformer: Transformer,
-    destinations: Sequence[Destination],
-    limits: Limits,
-    filters: Filters,
-    max_secs: float = SECS,
-) -> dict[str, Tally]:
-    """Make the statements of the sampled lines, as a run does, and deliver none: a tally for each compression.
+@dataclass(frozen=True)
+class Trial:
+    """Makes the statements of sampled lines, as a run does, and delivers none."""
 
-    No more pieces are tried once ``max_secs`` have gone by.
-    """
-    tallies: dict[str, Tally] = {}
-    end = time.monotonic() + max_secs
-    warm = 0
-    for piece in pieces:
-        tally = tallies.setdefault(piece.place.segment.compression, Tally())
-        tally.stored += piece.stored
-        tally.unpacked += piece.unpacked
-        for content in _slices(piece.content, WARM_UP_LINES - warm):
-            if time.monotonic() > end:
-                break
-            begun = time.monotonic()
-            _try(content, tally, transformer, destinations, limits, filters)
-            tally.sampled += len(content)
-            if warm >= WARM_UP_LINES:
-                tally.secs += time.monotonic() - begun
-                tally.timed += len(content)
-            warm += content.count(b"\n")
-    return tallies
+    transformer: Transformer
+    destinations: Sequence[Destination]
+    limits: Limits
+    filters: Filters
+    max_secs: float = SECS
+
+    def run(self, pieces: Iterable[Piece]) -> dict[str, Tally]:
+        """A tally for each compression. Once ``max_secs`` have gone by, no more pieces are tried."""
+        tallies: dict[str, Tally] = {}
+        end = time.monotonic() + self.max_secs
+        warm = 0
+        for piece in pieces:
+            tally = tallies.setdefault(piece.place.segment.compression, Tally())
+            tally.stored += piece.stored
+            tally.unpacked += piece.unpacked
+            for content in _slices(piece.content, WARM_UP_LINES - warm):
+                if time.monotonic() > end:
+                    break
+                begun = time.monotonic()
+                self._try(content, tally)
+                tally.sampled += len(content)
+                if warm >= WARM_UP_LINES:
+                    tally.secs += time.monotonic() - begun
+                    tally.timed += len(content)
+                warm += content.count(b"\n")
+        return tallies
+
+    def _try(self, content: bytes, tally: Tally) -> None:
+        transformer = self.transformer
+        lines = split_lines((content,), limit=self.limits.line_bytes, prefilter=transformer.prefilter)
+        parsed = look_ahead(parse_lines(lines, transformer, self.filters), transformer)
+        for batch in batches(parsed, transformer, Section(""), self.limits):
+            tally.counts.add(batch.counts)
+            for destination in self.destinations:
+                name = destination.name
+                bodies = [body for made in batch.made if (body := destination.route(made)) is not None]
+                tally.statements[name] = tally.statements.get(name, 0) + len(bodies)
+                tally.bytes[name] = tally.bytes.get(name, 0) + sum(len(body) + 1 for body in bodies)
 
 
 def _slices(content: bytes, first_lines: int) -> Iterator[bytes]:
@@ -211,25 +223,6 @@ def _slices(content: bytes, first_lines: int) -> Iterator[bytes]:
             break
         at = newline + 1
     yield from (part for part in (content[:at], content[at:]) if part)
-
-
-def _try(
-    content: bytes,
-    tally: Tally,
-    transformer: Transformer,
-    destinations: Sequence[Destination],
-    limits: Limits,
-    filters: Filters,
-) -> None:
-    lines = split_lines((content,), limit=limits.line_bytes, prefilter=transformer.prefilter)
-    parsed = look_ahead(parse_lines(lines, transformer, filters), transformer)
-    for batch in batches(parsed, transformer, Section(""), limits):
-        tally.counts.add(batch.counts)
-        for destination in destinations:
-            name = destination.name
-            bodies = [body for made in batch.made if (body := destination.route(made)) is not None]
-            tally.statements[name] = tally.statements.get(name, 0) + len(bodies)
-            tally.bytes[name] = tally.bytes.get(name, 0) + sum(len(body) + 1 for body in bodies)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from ..util.formatting import count, duration, printable, size
 from ..util.iso_times import in_utc
 from ..work.batches import Limits
 from .findings import INDENT, Findings
-from .sample import Estimate, about, changing_nothing, counted, estimate, places, read_place, try_lines
+from .sample import Estimate, Trial, about, changing_nothing, counted, estimate, places, read_place
 
 SHOWN = 20
 TABLE_INDENT = 2
@@ -164,7 +164,7 @@ def _try(
     pieces = [read_place(source, place, config.max_line_bytes) for place in places(left.segments)]
     model = importlib.import_module("event_routing_backends.helpers").ExternalId
     with changing_nothing(router.db_for_write(model)):
-        tallies = try_lines(pieces, transformer, destinations, limits, Filters.of(config))
+        tallies = Trial(transformer, destinations, limits, Filters.of(config)).run(pieces)
     counts = counted(tallies)
     findings.ok(f"sample: {count(counts.lines, 'line')} from {count(len(pieces), 'place')}")
     _show_sample(findings, counts)

@@ -1,4 +1,4 @@
-"""What WORK hands to a destination, and what a destination answers: the values that the rooms exchange."""
+"""What WORK hands to a destination, and what a destination answers: the values that the layers exchange."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SourcedStatement(NamedTuple):
     event: Event
     line: Line
     letter: DeadLetter | None = None
-    """The dead letter that is tried again, if this is a retry."""
+    """The dead letter that is delivered again, in a redelivery."""
 
     def concerns(self, destination_name: str) -> bool:
-        """A statement that one destination rejected is tried again there only."""
+        """A statement that one destination rejected is delivered again there only."""
         return self.letter is None or self.letter.destination in ("", destination_name)
 
 
@@ -37,7 +37,7 @@ class OutgoingStatement(NamedTuple):
 
 @dataclass(frozen=True)
 class Rejection:
-    """A parcel that the destination would not take; ``reason`` is a code of ``dead_letters``."""
+    """A statement that the destination rejected; ``reason`` is a code of ``dead_letters``."""
 
     statement: OutgoingStatement
     reason: str
@@ -46,7 +46,7 @@ class Rejection:
 
 @dataclass
 class Outcome:
-    """What became of the parcels of one delivery."""
+    """What the destination did with the statements of one delivery."""
 
     stored: int = 0
     duplicates: int = 0
@@ -68,7 +68,7 @@ class Destination(Protocol):
         """The bytes to send for this statement, or ``None`` if its event is not for this destination."""
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
-        """Hand over a batch. Returns when every parcel is accounted for.
+        """Hand over a batch. Returns when every statement is accounted for.
 
         Doing it again with the same batch (after a kill) leaves the destination as if it had been done once. Raises
         :class:`~.errors.Unavailable` or :class:`~.errors.PermanentError` if the batch could not be delivered.

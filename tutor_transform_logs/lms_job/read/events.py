@@ -10,7 +10,7 @@ from ..model.records import Event
 
 
 class Unparsable(Exception):
-    """The line is no event. ``reason`` is one of :data:`REASONS`, ``detail`` say more."""
+    """The line is no event. ``reason`` is one of :data:`REASONS`, ``detail`` says more."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -30,7 +30,7 @@ def parse(raw: bytes) -> Event:
     """
     begin = raw.find(b"{")
     text = raw[begin:].rstrip() if begin >= 0 else b""
-    # ERB's regular expression takes more characters for white space at the end than bytes know.
+    # ERB's regular expression takes more characters for white space than ``bytes.rstrip`` does.
     if not (text.endswith(b"}") or text.decode("utf-8", "replace").rstrip().endswith("}")):
         raise Unparsable("no_json", "no JSON object in the line")
     try:

@@ -16,7 +16,7 @@ from .events import find_nested
 
 @dataclass(frozen=True)
 class Filters:
-    """What has to be true of an event, and of an object's name; what is not set lets everything through.
+    """What has to be true of an event, and of an object's name; a filter that is not set takes everything.
 
     Patterns are globs (``fnmatchcase``: case counts, and ``*`` takes ``/`` as well); one of a list is enough.
     """
@@ -37,7 +37,7 @@ class Filters:
         return TAKE_ALL if filters == TAKE_ALL else filters
 
     def identity(self) -> dict[str, object]:
-        """What is set, however it was written; part of the job key."""
+        """What is set, in one form however it was written; part of the job key."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: in_utc(value) if isinstance(value, datetime) else sorted(set(value))
@@ -69,8 +69,8 @@ class Filters:
     def takes(self, event: Event) -> bool:
         """Is this event to be replayed?
 
-        One whose time can't be read is not left out for its time: nobody can say that it is out of the range, and
-        what the transformer makes of it is counted.
+        One whose time can't be read is not left out for its time: it may be in the range, and what the transformer
+        makes of it is counted.
         """
         return (
             (not self.event or _matches(event.name, self.event))
@@ -81,7 +81,7 @@ class Filters:
         )
 
     def idle(self, known: Collection[str]) -> list[str]:
-        """The patterns of ``event`` that match none of the ``known`` names: most likely a slip."""
+        """The patterns of ``event`` that match none of the ``known`` names: most likely a typing error."""
         return [pattern for pattern in self.event if not any(fnmatchcase(name, pattern) for name in known)]
 
     def _takes_time(self, event: Mapping[str, Any]) -> bool:
@@ -97,7 +97,7 @@ TAKE_ALL = Filters()
 
 
 def event_time(event: Mapping[str, Any]) -> datetime | None:
-    """When the event was, by what ERB's ``XApiTransformer.get_timestamp`` takes; ``None`` if that is no time."""
+    """When the event was, as ERB's ``XApiTransformer.get_timestamp`` takes it; ``None`` if that is not a time."""
     return moment(find_nested(event, "timestamp") or find_nested(event, "time"))
 
 

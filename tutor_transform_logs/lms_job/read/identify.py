@@ -9,7 +9,7 @@ from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from .lines import BrokenObject, compression, decompressed
 
-# Enough stored bytes to unpack HEAD_BYTES from, whatever packed them (bzip2 works in blocks of up to 900 kB).
+# Enough stored bytes to decompress HEAD_BYTES from, in any format (bzip2 works in blocks of up to 900 kB).
 HEAD_STORED_BYTES = 1024**2
 
 
@@ -22,7 +22,7 @@ def read_head(source: Readable, name: str, size: int) -> tuple[str, bytes]:
             raw = b"".join(source.read(name, 0, min(size, HEAD_STORED_BYTES)))
         return kind, _first_bytes(decompressed(iter((raw,)), kind), HEAD_BYTES)
     except ObjectGone:
-        # Unreadable, or deleted since it was listed: WORK will meet it again and say so.
+        # Unreadable, or deleted since it was listed: WORK finds that too, and reports it.
         return "", b""
 
 
@@ -34,13 +34,13 @@ def _first_bytes(pieces: Iterator[bytes], count: int) -> bytes:
             if len(head) >= count:
                 break
     except BrokenObject:
-        pass  # cut off on purpose, or broken: then WORK says so
+        pass  # cut off on purpose, or broken, which WORK reports
     return head
 
 
 def still_holds(source: Readable, segment: Segment, content: Content) -> bool:
     """Does the segment's object still begin with the bytes that were planned?"""
-    # Once it is known how many bytes it takes, no more are read: this is asked for every segment.
+    # No more is read than the fingerprint needs: this runs for every segment.
     length = content.fingerprint.length
     kind, head = read_head(source, segment.object, HEAD_STORED_BYTES if segment.compression else length)
     return kind == segment.compression and content.fingerprint.matches(head)

@@ -19,16 +19,16 @@ LIMIT = 16 * 1024**2
 # An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
 XZ_MEMORY = 256 * 1024**2
 
-# The first bytes say how an object is compressed; its name may lie.
+# The first bytes say how an object is compressed; its name may be wrong.
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 class BrokenObject(Exception):
-    """The compressed stream ends early or is damaged; everything before the damage has been handed on."""
+    """The compressed stream ends early or is damaged; everything before the damage was yielded."""
 
 
 def compression(head: bytes) -> str:
-    """The name of the compression that an object's first bytes tell, or ``""``."""
+    """The name of the compression by an object's first bytes, or ``""``."""
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name

@@ -1,8 +1,8 @@
-"""Tell from a line's bytes that its event is none that the type transforms, without parsing its JSON.
+"""Rules out lines whose event is of no type that is transformed, by their bytes, without parsing JSON.
 
 Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
-``event_source`` one of its last) is told by its name alone: ``json.dumps``, by which trackers write, gives no key
-twice. Any other is looked at with more care: :meth:`Prefilter.skips` says yes only where the full parse
+``event_source`` one of its last) is decided by its name alone: ``json.dumps``, by which trackers write, gives no key
+twice. Any other is examined in full: :meth:`Prefilter.skips` says yes only where the full parse
 (:func:`~.events.parse`) could give no other name than an unknown one, whatever the order of the keys, whatever is
 nested or twice; where it can't tell, it says no, and the line is parsed. On a line that a tracker wrote (a JSON object
 with an ``event``) the two agree. On others that are skipped the full parse might have said ``unparsable``: the JSON of
@@ -31,13 +31,13 @@ _KEPT_NAMES = 10_000
 
 
 class Prefilter:
-    """Decides for one set of known names. A name with characters that can be written in two ways turns it off."""
+    """For one set of known names. A name with characters that can be written in two ways turns it off."""
 
     def __init__(self, known: Collection[str]) -> None:
         self.usable = all(_PLAIN.fullmatch(name) for name in known)
         self._known = frozenset(name.encode() for name in known if self.usable)
         self._unknown: set[bytes] = set()
-        """Names met that are none of the known, and have no other meaning than what stands there."""
+        """Names met that are not known, and that can be read in one way only."""
 
     def skip_from(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
         """How many consecutive lines of ``text`` are skipped from ``start`` on, and where the next line begins.
@@ -76,7 +76,7 @@ class Prefilter:
         return self.skips(text[start:newline])
 
     def _is_unknown(self, name: bytes) -> bool:
-        """Can what stands up to the next quotation mark, and is no known name, not be the beginning of one?
+        """Is ``name``, which ends at the next quotation mark and is no known name, not the beginning of one either?
 
         Those have no character that has to be escaped, so what is escaped, a quotation mark too, is not in them.
         """

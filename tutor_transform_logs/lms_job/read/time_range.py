@@ -1,4 +1,4 @@
-"""From when to when the events of an object are, without reading all of it."""
+"""The times of an object's first and last events, without reading all of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .events import Unparsable, parse
 from .filters import event_time
 from .lines import BrokenObject, compression, decompressed
 
-# Of a plain object, so much of both ends is read; a compressed one is read as a whole up to this stored size.
+# How much of both ends of a plain object is read; a compressed one is read whole up to WHOLE_BYTES of stored size.
 END_BYTES = 256 * 1024
 WHOLE_BYTES = 1024**2
 
@@ -29,9 +29,9 @@ class Times:
 
 
 def times_of(source: Readable, name: str, size: int) -> Times:
-    """Read both ends of an object. The last event of a large compressed one can't be had so: ``None``.
+    """Read both ends of an object. The last event of a large compressed one stays unknown: ``None``.
 
-    Raises :class:`~.errors.JobError` if the source is out of reach.
+    Raises :class:`~.errors.JobError` if the source is unavailable.
     """
     try:
         head = b"".join(source.read(name, 0, min(size, END_BYTES)))

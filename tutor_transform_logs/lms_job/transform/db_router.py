@@ -11,7 +11,7 @@ from ..config.validators import ConfigError
 
 
 class ReadFrom:
-    """A Django database router that sends every read to one alias, and leaves every write where it goes anyway.
+    """A Django database router that sends every read to one alias, and leaves every write to the other routers.
 
     ``get_or_create``, by which ERB makes missing external ids, reads from the database that it writes to.
     """
@@ -22,15 +22,15 @@ class ReadFrom:
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return self._alias
 
-    def allow_relation(self, one: Any, other: Any, **hints: Any) -> bool:
-        """A replica holds the same rows as the database it is of."""
+    def allow_relation(self, obj1: Any, obj2: Any, **hints: Any) -> bool:
+        """A replica holds the same rows as its database."""
         return True
 
 
 def read_from(alias: str) -> None:
     """Have all reads go to the database ``alias``, a replica; ``""`` leaves everything as the LMS has it.
 
-    Raises :class:`~.checks.ConfigError` if the LMS has no such alias.
+    Raises :class:`~.validators.ConfigError` if the LMS has no such alias.
     """
     if not alias:
         return

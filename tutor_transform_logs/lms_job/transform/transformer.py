@@ -1,6 +1,8 @@
 """Events into statements, by ERB's own router: its white lists, its transformers, its envelope.
 
-Everything that this project knows of ERB's and eventtracking's insides is in this module.
+Here is how ERB's router and eventtracking's engine are set up and called, and what their exceptions mean. Two other
+places know ERB's internals: ``fast_path/`` replaces parts of it, and ``deliver/routers`` reads its router
+configurations.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ ENGINE = "event_transformer"
 OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
 
 # ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
-# BaseTransformerMixin.get_data and .transform): its words are all there is to tell them apart by.
+# BaseTransformerMixin.get_data and .transform): only the text tells them apart.
 REASONS = (
     (re.compile(r"User with username .* does not exist", re.S), dead_letters.UNKNOWN_USER),
     (re.compile(r"Course with id .* does not exist", re.S), dead_letters.UNKNOWN_COURSE),
@@ -42,7 +44,7 @@ REASONS = (
 
 
 class Untransformable(Exception):
-    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``detail`` are ERB's."""
+    """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``detail`` is ERB's text."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -54,9 +56,9 @@ class Transformer:
     """ERB's router for one transformer type, taking one event at a time."""
 
     def __init__(self, transformer_type: str, stable_ids: bool, max_wait_secs: float, fast_path: bool = True) -> None:
-        """``stable_ids``: give Caliper events ids that follow from the log line. Prints what it had to set up.
+        """``stable_ids``: give Caliper events ids that follow from the log line. ``notices``: what had to be set up.
 
-        ``fast_path``: make the same statements by shorter ways; in this process, ERB has them too from then on.
+        ``fast_path``: make the same statements in less time; this replaces parts of ERB in the whole process.
 
         Raises :class:`~.errors.JobError` where ERB's router can't be made.
         """
@@ -71,7 +73,7 @@ class Transformer:
         registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
         self._registered = frozenset().union(*(registry.mapping for registry in registries))
         self.known_names = self._find_known_names()
-        # Every event that ERB can't transform is counted and becomes a dead letter with ERB's words; ERB's own
+        # Every event that ERB can't transform is counted and becomes a dead letter with ERB's text; ERB's own
         # log of it (a traceback each) would bury everything else.
         logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
@@ -120,7 +122,8 @@ class Transformer:
             engine = tracker(OWN_SETTING, f"{OWN_SETTING}_NO_PROCESSORS").backends[ENGINE]
         except (ValueError, TypeError, ImportError, AttributeError) as error:
             raise JobError(
-                f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used ({error}): mend it there."
+                f"EVENT_TRACKING_BACKENDS in the LMS settings can't be used ({error}): "
+                "fix the setting and run the command again."
             ) from None
         for name, router in (getattr(engine, "backends", None) or {}).items():
             if name.lower() == self.type and hasattr(router, "process_event"):
@@ -138,7 +141,7 @@ class Transformer:
 
     @property
     def looks_ahead(self) -> bool:
-        """Is it worth the while to tell it of events before they are transformed?"""
+        """Does it look up events in bulk before they are transformed?"""
         return self._lookups is not None
 
     def look_up(self, events: Iterable[Event]) -> None:
@@ -152,18 +155,18 @@ class Transformer:
     def statements(self, event: Event, raw: bytes) -> list[Statement]:
         """The statements that ERB makes of ``event``; ``raw`` is its log line.
 
-        Raises :class:`Untransformable`, and :class:`~.errors.Unavailable` when the database stays away.
+        Raises :class:`Untransformable`, and :class:`~.errors.Unavailable` when the database stays unavailable.
         """
         if self._xapi_fast_path is not None:
             made = self._by_fast_path(self._xapi_fast_path, event, raw)
             if made is not None:
                 return made
-            # The short cut may have taken fields out of the event's data already.
+            # The fast path may have taken fields out of the event's data already.
             event = parse(raw)
         fields = self._process(event, raw)
         if not fields:
             raise self._nothing_made(event)
-        return [self._statement(one, raw, index) for index, one in enumerate(fields)]
+        return [self._statement(made_fields, raw, index) for index, made_fields in enumerate(fields)]
 
     def _nothing_made(self, event: Event) -> Untransformable:
         if not self._has_transformer(event.name):
@@ -171,7 +174,7 @@ class Transformer:
         return Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
 
     def _by_fast_path(self, xapi_fast_path: XapiFastPath, event: Event, raw: bytes) -> list[Statement] | None:
-        """The statements, or ``None`` if the long way has to say what is wrong."""
+        """The statements, or ``None`` if the fallback has to say what is wrong."""
         try:
             bodies = xapi_fast_path.bodies(event)
         except NotJson as error:
@@ -182,11 +185,11 @@ class Transformer:
                 raise wrong from None
             return None
         except Exception:
-            # Also a database that is away: it is waited for on the long way.
+            # Also an unavailable database: the fallback waits for it.
             return None
         if not bodies:
             raise self._nothing_made(event)
-        return [Statement(one, body) for one, body in bodies]
+        return [Statement(id_, body) for id_, body in bodies]
 
     def _process(self, event: Event, raw: bytes) -> list[dict[str, Any]]:
         def attempt() -> list[dict[str, Any]]:

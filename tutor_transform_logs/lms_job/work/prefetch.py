@@ -1,4 +1,4 @@
-"""Batches are made ahead in a thread while the one before them is delivered."""
+"""Makes batches in a thread while the batch before them is delivered."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from django.db import connections
 
 T = TypeVar("T")
 
-# How often a thread that has nobody to hand its batch to looks whether it is still wanted.
-LOOK_SECS = 0.2
+# How often a thread whose queue is full checks whether it was closed.
+CHECK_SECS = 0.2
 
 
 class Prefetcher(Generic[T]):
     """An iterator over ``items`` that a thread keeps up to ``depth`` items ahead of its reader.
 
     The thread makes the items and the reader delivers them, not the other way round: only the main thread can be
-    interrupted by a signal, and it is the delivery that may wait long. An exception of ``items`` reaches the reader.
+    interrupted by a signal, and delivery is what may wait long. An exception of ``items`` reaches the reader.
     """
 
     def __init__(self, items: Iterator[T], depth: int = 1) -> None:
         self._items = items
         self._queue: queue.Queue[T | BaseException | None] = queue.Queue(depth)
-        self._unwanted = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._make, daemon=True)
         self._thread.start()
 
@@ -41,9 +41,9 @@ class Prefetcher(Generic[T]):
             connections.close_all()  # this thread's own
 
     def _put(self, item: T | BaseException | None) -> bool:
-        while not self._unwanted.is_set():
+        while not self._closed.is_set():
             try:
-                self._queue.put(item, timeout=LOOK_SECS)
+                self._queue.put(item, timeout=CHECK_SECS)
                 return True
             except queue.Full:
                 continue
@@ -59,6 +59,6 @@ class Prefetcher(Generic[T]):
             yield item
 
     def close(self) -> None:
-        """Let the thread end; waits for it as long as one item takes, but not for ever."""
-        self._unwanted.set()
+        """End the thread. Waits for the item that it is making, but a few seconds at most."""
+        self._closed.set()
         self._thread.join(timeout=5.0)

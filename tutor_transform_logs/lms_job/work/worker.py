@@ -52,6 +52,15 @@ class WorkerContext:
     interruptions: Interruptions
 
 
+@dataclass(frozen=True)
+class _Delivery:
+    """A batch as it was delivered to one destination."""
+
+    statements: int
+    not_routed: int
+    outcome: Outcome
+
+
 class Worker:
     """Does segments one after the other. A destination that fails is left out from then on; the others go on."""
 
@@ -188,41 +197,34 @@ class Worker:
                 del entries[destination.id]
         # The lines are the same for all; the statements add up.
         lines = counts[0] if counts else Counts()
-        return replace(lines, made=sum(one.made for one in counts), reasons=dict(lines.reasons))
+        return replace(lines, made=sum(of_destination.made for of_destination in counts), reasons=dict(lines.reasons))
 
     def _deliver(self, segment: Segment, destination: Destination, entry: Entry, batch: Batch) -> Entry:
         """Deliver a batch to one destination and remember it. Returns the new entry."""
         outgoing = []
-        counts = total([entry.counts, batch.counts])
+        not_routed = 0
         for made in batch.made:
             if not made.concerns(destination.name):
                 continue
             body = destination.route(made)
             if body is None:
-                counts.not_routed += 1
+                not_routed += 1
             else:
                 outgoing.append(OutgoingStatement(made, body))
-        number = entry.batches + 1 if outgoing else entry.batches
         outcome = Outcome()
         if outgoing:
-            outcome = destination.deliver(names.batch(self._plan, segment, number), outgoing)
+            outcome = destination.deliver(names.batch(self._plan, segment, entry.batches + 1), outgoing)
         with self._tools.interruptions.deferred():
-            return self._remember(segment, destination, entry, batch, counts, len(outgoing), number, outcome)
+            return self._remember(segment, destination, entry, batch, _Delivery(len(outgoing), not_routed, outcome))
 
     def _remember(
-        self,
-        segment: Segment,
-        destination: Destination,
-        entry: Entry,
-        batch: Batch,
-        counts: Counts,
-        made: int,
-        number: int,
-        outcome: Outcome,
+        self, segment: Segment, destination: Destination, entry: Entry, batch: Batch, delivery: _Delivery
     ) -> Entry:
-        ledger = self._tools.ledger
+        ledger, outcome = self._tools.ledger, delivery.outcome
         letters = [*batch.letters, *_rejected(segment, destination, outcome)]
-        counts.made += made
+        counts = total([entry.counts, batch.counts])
+        counts.not_routed += delivery.not_routed
+        counts.made += delivery.statements
         counts.stored += outcome.stored
         counts.duplicates += outcome.duplicates
         counts.rejected += len(outcome.rejected)
@@ -234,7 +236,7 @@ class Worker:
         new = Entry(
             position=batch.end,
             line=batch.next_line,
-            batches=number,
+            batches=entry.batches + (1 if delivery.statements else 0),
             dead_batches=entry.dead_batches + (1 if letters else 0),
             counts=counts,
             done=batch.last,
