@@ -197,19 +197,19 @@ JOB = (
     Message("A worker failed: ...: .... Please report this.", "a bug, in a worker", "Please report this."),
     # Verify and repair
     Message(
-        "A dry run delivers nothing, so there is nothing to verify: leave --dry-run out.",
+        "A dry run delivers nothing, so there is nothing to verify. Leave --dry-run out.",
         "--verify --dry-run",
-        "leave --dry-run out",
+        "Leave --dry-run out",
     ),
     Message(
-        "A Caliper endpoint can't be verified, since Caliper has no way to read: count its events by its own means; "
-        "where some are missing, --restart sends all again with the ids that they had.",
+        "A Caliper endpoint can't be verified, since Caliper has no way to read events. Count its events there; if "
+        "some are missing, send all of them again with --restart: they keep their ids.",
         "--verify of Caliper that went to an endpoint",
-        "--restart sends all again",
+        "send all of them again with --restart",
     ),
     Message(
         "Caliper events can't be verified without stable ids, since every transformation gives them new ones: set "
-        "TRANSFORM_LOGS_CALIPER_STABLE_IDS to true and deliver anew with --restart.",
+        "TRANSFORM_LOGS_CALIPER_STABLE_IDS to true and deliver again with --restart.",
         "--verify of Caliper with random ids",
         "set TRANSFORM_LOGS_CALIPER_STABLE_IDS to true",
     ),
@@ -234,7 +234,7 @@ JOB = (
         "give them the right to read statements",
     ),
     Message(
-        "... answers ..., but with ... and not with statements: it can't be asked what it holds. Check its URL.",
+        "... answers ..., but with ... and not with statements: it can't be verified. Check its URL.",
         "--verify of what is no LRS to those who read",
         "Check its URL.",
     ),

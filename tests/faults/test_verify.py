@@ -91,8 +91,8 @@ def test_in_ralph(world: World, lrs: Lrs) -> None:
     world.to_lrs(lrs.endpoint)
     done(world)
     ledger = ledger_of(world)
-    good = verified(world, 0, {"there": MADE, "missing": 0})
-    assert "All that was looked for is there." in good.out
+    good = verified(world, 0, {"found": MADE, "missing": 0})
+    assert "All expected statements were found." in good.out
     # Ralph gives pages of 100: nowhere near one request for each statement.
     [requests] = [line.rpartition("(")[2] for line in good.out.splitlines() if line.endswith("requests)")]
     assert int(requests.split()[0]) < 10
@@ -103,7 +103,7 @@ def test_in_ralph(world: World, lrs: Lrs) -> None:
     lost, altered = unique[3:150:21], unique[-1]
     lrs.lose(one["id"] for one in lost)
     lrs.alter(altered["id"], verb={"id": "http://example.org/other"})
-    ill = {"there": MADE - 8, "missing": 7, "different": 1}
+    ill = {"found": MADE - 8, "missing": 7, "different": 1}
     bad = verified(world, 3, ill)
     assert named(bad) == {one["id"]: line_of(text, one) for one in [*lost, altered]}
     assert "--verify --repair" in bad.out
@@ -122,7 +122,7 @@ def test_in_ralph(world: World, lrs: Lrs) -> None:
     assert {one["id"] for one in lrs.statements()} == set(held)
     [other] = [one for one in lrs.statements() if one["id"] == altered["id"]]
     assert other["verb"] == {"id": "http://example.org/other"}
-    verified(world, 3, {"there": MADE - 1, "missing": 0, "different": 1}, repair=True)
+    verified(world, 3, {"found": MADE - 1, "missing": 0, "different": 1}, repair=True)
     # It is a job like any other afterwards, and keeps no copy of the lines.
     assert world.run().out.startswith("Nothing new")
     assert not list(world.folder.rglob("missing.jsonl"))
@@ -140,7 +140,7 @@ def test_in_an_lrs_by_the_book(world: World, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.voided = {voided}
     del scripted_lrs.statements[lost]
     asked = len(scripted_lrs.requests)
-    verified(world, 3, {"there": 57, "voided": 1, "missing": 1, "set aside": 1})
+    verified(world, 3, {"found": 57, "voided": 1, "missing": 1, "dead letters": 1})
     assert all(request.method == "GET" for request in scripted_lrs.requests[asked:])
     scripted_lrs.refused = {}
     repaired = world.run("verify", repair=True)
@@ -166,7 +166,7 @@ def test_one_lrs_away_and_one_that_may_not_be_read(world: World, scripted_lrs: S
         tally.same(status, ran.status, ran.detail)
         assert "stopped: " in ran.out
         assert detail in ran.out
-        assert "  there                    30\n" in ran.out
+        assert "  found                    30\n" in ran.out
 
 
 def test_a_log_that_was_rotated_grown_or_deleted(world: World, scripted_lrs: ScriptedLrs) -> None:
@@ -178,11 +178,11 @@ def test_a_log_that_was_rotated_grown_or_deleted(world: World, scripted_lrs: Scr
     old.unlink()
     with other.open("ab") as log:
         log.write(write(world, Mix(good=3), "more", seed=6).read_bytes())
-    verified(world, 0, {"there": 30, "missing": 0})
+    verified(world, 0, {"found": 30, "missing": 0})
     other.unlink()
-    less = verified(world, 0, {"there": 20, "missing": 0})
+    less = verified(world, 0, {"found": 20, "missing": 0})
     assert "not verified: tracking.log.2: not in the source any more" in less.out
-    assert "All that could be looked for is there." in less.out
+    assert "All statements that could be verified were found." in less.out
 
 
 def test_in_files(world: World) -> None:
@@ -193,7 +193,7 @@ def test_in_files(world: World) -> None:
     write(world, Mix(good=15), "tracking.log.1", seed=9)
     done(world)
     ledger, before = ledger_of(world), {path: path.read_bytes() for path in world.outputs_on_disk()}
-    verified(world, 0, {"there": MADE + 15, "missing": 0})
+    verified(world, 0, {"found": MADE + 15, "missing": 0})
     assert (ledger_of(world), {path: path.read_bytes() for path in world.outputs_on_disk()}) == (ledger, before)
 
     path = max(before, key=lambda path: len(before[path]))
@@ -201,15 +201,15 @@ def test_in_files(world: World) -> None:
     removed, changed = json.loads(lines[7]), json.loads(lines[30])
     lines[30] = lines[30].replace(changed["verb"]["id"].encode(), b"http://example.org/other", 1)
     path.write_bytes(b"".join(lines[:7] + lines[8:]) + lines[0])
-    bad = verified(world, 3, {"there": MADE + 13, "missing": 1, "different": 1, "surplus": 1})
+    bad = verified(world, 3, {"found": MADE + 13, "missing": 1, "different": 1, "surplus": 1})
     assert named(bad).keys() == {removed["id"], changed["id"]}
-    assert "can be made anew" not in bad.out
+    assert "Lost and damaged" not in bad.out
 
     assert world.run("verify", repair=True).status == 3
     [new] = set(world.outputs_on_disk()) - set(before)
     assert [json.loads(line) for line in new.read_bytes().splitlines()] == [removed]
-    verified(world, 3, {"there": MADE + 14, "missing": 0, "different": 1, "surplus": 1})
-    verified(world, 3, {"there": MADE + 14, "missing": 0, "different": 1}, verify_sample=100_000)
+    verified(world, 3, {"found": MADE + 14, "missing": 0, "different": 1, "surplus": 1})
+    verified(world, 3, {"found": MADE + 14, "missing": 0, "different": 1}, verify_sample=100_000)
 
 
 @pytest.mark.parametrize("where", ["local", "nanio"])
@@ -221,7 +221,7 @@ def test_lost_and_damaged_batches(world: World, nanio_bucket: Bucket, where: str
     if where == "nanio":
         world.in_bucket(nanio_bucket, "destination")
     done(world)
-    verified(world, 0, {"there": MADE, "missing": 0})
+    verified(world, 0, {"found": MADE, "missing": 0})
     if where == "local":
         first, second = world.outputs_on_disk()[:2]
         first.unlink()
@@ -234,13 +234,13 @@ def test_lost_and_damaged_batches(world: World, nanio_bucket: Bucket, where: str
     tally.same(3, bad.status, bad.detail)
     assert "  lost: " in bad.out
     assert "  damaged after " in bad.out
-    assert "Lost and damaged files can be made anew, with everything else, by --restart." in bad.out
+    assert "To write lost and damaged files again, with everything else: --restart." in bad.out
     lost = table(bad)["missing"]
     assert lost > 18
     repaired = world.run("verify", repair=True)
     assert f"Repaired: {lost} missing statements sent again." in repaired.out, repaired.detail
     # The files are as they were: what was in them is in another one now.
-    verified(world, 3, {"there": MADE, "missing": 0})
+    verified(world, 3, {"found": MADE, "missing": 0})
 
 
 def test_the_filters_of_the_job_are_those_of_its_verification(world: World, scripted_lrs: ScriptedLrs) -> None:
@@ -250,8 +250,8 @@ def test_the_filters_of_the_job_are_those_of_its_verification(world: World, scri
     done(world)
     some = len(scripted_lrs.statements)
     assert 0 < some < 40
-    verified(world, 0, {"there": some, "missing": 0})
-    verified(world, 0, {"there": some, "missing": 0}, verify_sample=1000)
+    verified(world, 0, {"found": some, "missing": 0})
+    verified(world, 0, {"found": some, "missing": 0}, verify_sample=1000)
 
 
 def test_after_a_restart_only_what_was_made_since_counts(world: World) -> None:
@@ -262,16 +262,16 @@ def test_after_a_restart_only_what_was_made_since_counts(world: World) -> None:
     for path in world.outputs_on_disk():
         if "-0002-" in path.name:
             path.unlink()
-    verified(world, 3, {"there": 0, "missing": 10})
+    verified(world, 3, {"found": 0, "missing": 10})
 
 
 def test_an_unfinished_run_is_verified_as_far_as_it_came(world: World) -> None:
     write(world, Mix(good=60))
     assert world.run(steps={"label": "entry write: after", "number": 4}).status == -9
-    ran = verified(world, 0, {"there": 24, "missing": 0})
+    ran = verified(world, 0, {"found": 24, "missing": 0})
     part = next(path for path in world.outputs_on_disk() if ".parts-" in str(path))
     part.unlink()
-    verified(world, 3, {"there": 18, "missing": 6})
+    verified(world, 3, {"found": 18, "missing": 6})
     refused = world.run("verify", repair=True)
     tally.same(1, refused.status, refused.detail)
     assert "run it again without --repair first" in refused.err
@@ -298,7 +298,7 @@ def test_a_killed_repair_is_taken_up(new_world: Callable[[str], World], new_lrs:
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "Caliper by HTTP": ({"transformer_type": "caliper"}, "Caliper has no way to read"),
-    "a dry run": ({"dry_run": True}, "leave --dry-run out"),
+    "a dry run": ({"dry_run": True}, "Leave --dry-run out"),
     "never run": ({}, "has not run yet"),
 }
 
@@ -333,5 +333,5 @@ def test_lines_that_could_not_be_transformed_then_are_not_missed_now(
     for letter in map(json.loads, letters.read_text().splitlines()):
         event = json.loads(letter["line"][letter["line"].index("{") :])
         demo_lms.run_python("-c", NEW_USER, str(event["context"]["user_id"]), event["username"])
-    verified(world, 0, {"there": 5, "missing": 0, "set aside": 2})
+    verified(world, 0, {"found": 5, "missing": 0, "dead letters": 2})
     zygote.close()

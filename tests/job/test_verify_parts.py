@@ -1,4 +1,4 @@
-"""The pure parts of VERIFY: what was delivered, which statements are the same, two heaps compared, a sample drawn."""
+"""The pure parts of VERIFY: what was delivered, which statements are the same, two diff compared, a sample drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutor_transform_logs.lms_job.verify.delivered import DeliveredRange, merged
 from tutor_transform_logs.lms_job.verify.equivalence import comparable
 from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
 from tutor_transform_logs.lms_job.verify.lrs_search import _next_since
-from tutor_transform_logs.lms_job.verify.multiset_diff import Compared, MultisetDiff
+from tutor_transform_logs.lms_job.verify.multiset_diff import DiffCounts, MultisetDiff
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
 
@@ -81,17 +81,17 @@ def statement(kind: tuple[int, int]) -> dict[str, Any]:
 
 
 @given(st.lists(KINDS), st.lists(KINDS))
-def test_heaps_are_compared_as_multisets(expected: list[tuple[int, int]], found: list[tuple[int, int]]) -> None:
-    with MultisetDiff() as heaps:
+def test_sets_are_compared_as_multisets(expected: list[tuple[int, int]], found: list[tuple[int, int]]) -> None:
+    with MultisetDiff() as diff:
         for number, kind in enumerate(expected):
-            heaps.expect(statement(kind), number)
+            diff.expect(statement(kind), number)
         for kind in found:
-            heaps.find(statement(kind))
-        compared = Compared()
-        absent = [(expected[number], another) for number, _, another in heaps.compare(compared)]
+            diff.add_found(statement(kind))
+        compared = DiffCounts()
+        absent = [(expected[number], another) for number, _, another in diff.compare(compared)]
     lacking, surplus = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     assert Counter(kind for kind, _ in absent) == lacking
-    assert compared.there == len(expected) - len(absent)
+    assert compared.found == len(expected) - len(absent)
     by_id, extra = Counter(id_ for id_, _ in lacking.elements()), Counter(id_ for id_, _ in surplus.elements())
     assert compared.different == sum(min(by_id[id_], extra[id_]) for id_ in by_id)
     assert compared.missing == len(absent) - compared.different == sum(not another for _, another in absent)

@@ -1,4 +1,4 @@
-"""What need not be at its destination: the lines and statements that are dead letters."""
+"""The lines and statements that are dead letters: VERIFY does not expect them at their destination."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..model.dead_letters import DeadLetter
 from ..model.delivery import SourcedStatement
 
 
-class SetAside:
-    """Knows dead letters by what is in them, whatever their object is called now. Takes 8 bytes for each."""
+class DeadLetterIndex:
+    """Recognises dead letters by their content, whatever their object is called now. Takes 8 bytes for each."""
 
     def __init__(self, letters: Iterable[DeadLetter]) -> None:
-        keys = array("Q", (_key(one.raw, one.statement, one.destination) for one in letters))
+        keys = array("Q", (_key(letter.raw, letter.statement, letter.destination) for letter in letters))
         self._keys = array("Q", sorted(keys))
 
-    def holds(self, made: SourcedStatement, destination: str) -> bool:
-        """Is this statement, or the line that it is made of, a dead letter of ``destination`` (its name)?"""
+    def contains(self, made: SourcedStatement, destination: str) -> bool:
+        """Is this statement, or the line it was made of, a dead letter of ``destination`` (its name)?"""
         raw = made.letter.raw if made.letter else made.line.raw
         return self._has(_key(raw, "", "")) or self._has(_key(raw, made.statement.id, destination))
 

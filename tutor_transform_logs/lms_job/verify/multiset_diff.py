@@ -1,7 +1,7 @@
-"""Two heaps of statements compared, each larger than memory: what is in one and not in the other.
+"""Compares two sets of statements, each of which may be larger than memory: what is in one and not in the other.
 
-A statement is noted as 24 bytes in one of many small files on disk, which one its id says; then one file after the
-other is looked at.
+Each statement is written as 24 bytes to one of many small files, chosen by its id; then the files are compared one by
+one. A statement may be in a set more than once.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from typing import IO, Any
 from ..model.records import statement_id
 from .equivalence import canonical
 
-PARTS = 256
-_NOTE = struct.Struct(">QQq")
-_FOUND = -1
+FILES = 256
+_RECORD = struct.Struct(">QQq")
+_IS_FOUND = -1
 
 
 @dataclass
-class Compared:
-    """How the statements that should be there compare with those that are."""
+class DiffCounts:
+    """How the expected statements compare with those that were found."""
 
-    there: int = 0
+    found: int = 0
     missing: int = 0
     different: int = 0
-    """There under this id, but with another content."""
+    """Found under this id, but with other content."""
     surplus: int = 0
-    """There more often than they should be."""
+    """Found more often than expected."""
 
 
 class MultisetDiff:
-    """The two heaps. A context: what is on disk goes with it. What is there may be more than what was looked for."""
+    """The expected and the found statements. Its files are removed at the end of the context."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._parts: list[IO[bytes]] = []
+        self._files: list[IO[bytes]] = []
 
     def __enter__(self) -> MultisetDiff:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-verify-"))
-        self._parts = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(PARTS)
+        self._files = [
+            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(FILES)
         ]
         return self
 
@@ -56,47 +56,47 @@ class MultisetDiff:
         self._stack.close()
 
     def expect(self, fields: Mapping[str, Any], number: int) -> None:
-        """Note a statement that should be there; ``number`` (0 or more) is handed back if it is not."""
-        self._note(fields, number)
+        """Add a statement that should be found; ``number`` (0 or more) is returned if it is not."""
+        self._write(fields, number)
 
-    def find(self, fields: Mapping[str, Any]) -> None:
-        """Note a statement that is there."""
-        self._note(fields, _FOUND)
+    def add_found(self, fields: Mapping[str, Any]) -> None:
+        """Add a statement that was found."""
+        self._write(fields, _IS_FOUND)
 
-    def _note(self, fields: Mapping[str, Any], number: int) -> None:
-        one = hashed(statement_id(fields).lower())
-        self._parts[one % PARTS].write(_NOTE.pack(one, _hash(canonical(fields)), number))
+    def _write(self, fields: Mapping[str, Any], number: int) -> None:
+        statement_hash = hashed(statement_id(fields).lower())
+        self._files[statement_hash % FILES].write(_RECORD.pack(statement_hash, _hash(canonical(fields)), number))
 
-    def compare(self, compared: Compared) -> Iterator[tuple[int, int, bool]]:
-        """Count into ``compared``; gives those that are not there: number, :func:`hashed` id, is another there."""
-        for part in self._parts:
-            part.seek(0)
+    def compare(self, counts: DiffCounts) -> Iterator[tuple[int, int, bool]]:
+        """Add to ``counts``; yields those that were not found: number, :func:`hashed` id, was another one found."""
+        for file in self._files:
+            file.seek(0)
             found: Counter[tuple[int, int]] = Counter()
             expected: list[tuple[int, int, int]] = []
-            for one, content, number in _NOTE.iter_unpack(part.read()):
-                if number == _FOUND:
-                    found[one, content] += 1
+            for statement_hash, content, number in _RECORD.iter_unpack(file.read()):
+                if number == _IS_FOUND:
+                    found[statement_hash, content] += 1
                 else:
-                    expected.append((one, content, number))
-            left = []
-            for one, content, number in expected:
-                if found[one, content] > 0:
-                    found[one, content] -= 1
-                    compared.there += 1
+                    expected.append((statement_hash, content, number))
+            unmatched = []
+            for statement_hash, content, number in expected:
+                if found[statement_hash, content] > 0:
+                    found[statement_hash, content] -= 1
+                    counts.found += 1
                 else:
-                    left.append((one, number))
+                    unmatched.append((statement_hash, number))
             surplus: Counter[int] = Counter()
-            for (one, _), times in found.items():
-                surplus[one] += times
-            for one, number in left:
-                another = surplus[one] > 0
+            for (statement_hash, _), times in found.items():
+                surplus[statement_hash] += times
+            for statement_hash, number in unmatched:
+                another = surplus[statement_hash] > 0
                 if another:
-                    surplus[one] -= 1
-                    compared.different += 1
+                    surplus[statement_hash] -= 1
+                    counts.different += 1
                 else:
-                    compared.missing += 1
-                yield number, one, another
-            compared.surplus += surplus.total()
+                    counts.missing += 1
+                yield number, statement_hash, another
+            counts.surplus += surplus.total()
 
 
 def hashed(statement: str) -> int:

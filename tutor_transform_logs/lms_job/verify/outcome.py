@@ -1,4 +1,4 @@
-"""What VERIFY finds: for each destination how much of what should be there is there, and where the rest comes from."""
+"""What VERIFY finds at each destination: how many of the expected statements, and which ones are not there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..util.formatting import count, printable
 
 MISSING = "missing"
 DIFFERENT = "different"
-# So many of what is missing or different are named; the counts are of all.
+# At most this many missing or different statements are listed; the counts are of all.
 MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement that is not there, or is another one there."""
+    """A statement that is missing, or has other content at the destination."""
 
     kind: str
     statement: str
@@ -32,13 +32,13 @@ class Finding:
 
 
 class MissingLines:
-    """The lines that statements are missing of, kept in a file until they are sent again; ``None``: not kept."""
+    """The lines whose statements are missing, kept in a file until they are sent again (``None``: not kept)."""
 
     def __init__(self, file: IO[bytes] | None) -> None:
         self._file = file
         self.count = 0
-        self.others = False
-        """Is there anything that a repair does not mend?"""
+        self.has_unfixable = False
+        """Is there anything that sending lines again does not fix?"""
 
     def add(self, found: Finding, destination: str) -> None:
         self.count += 1
@@ -50,101 +50,106 @@ class MissingLines:
 
 
 @dataclass
-class Verified:
-    """What one destination holds of what should be there."""
+class VerifyResult:
+    """How many of the expected statements one destination has."""
 
     id: str
     name: str
-    there: int = 0
+    found: int = 0
     missing: int = 0
     different: int = 0
     voided: int = 0
-    """Taken back by another statement; to be found all the same."""
-    set_aside: int = 0
-    """Dead letters: not expected to be there, and not looked for."""
+    """Voided by another statement (xAPI); the LRS still has them."""
+    dead_letters: int = 0
+    """Not expected at the destination, so not searched for."""
     surplus: int = 0
-    """Files: there more often than they should be."""
+    """In files: found more often than expected."""
     findings: list[Finding] = field(default_factory=list)
-    """The first of them."""
+    """The first :data:`MOST_NAMED` missing or different statements."""
     broken: list[str] = field(default_factory=list)
     """Files that are lost or damaged, and how."""
     requests: int = 0
     stopped: JobError | None = None
 
     @property
-    def looked_for(self) -> int:
-        return self.there + self.missing + self.different + self.voided
+    def expected(self) -> int:
+        return self.found + self.missing + self.different + self.voided
 
     def add(self, found: Finding, missing: MissingLines) -> None:
-        """Count what is not there, and keep it for a repair."""
+        """Count a statement that is missing or different, and keep its line if it can be sent again."""
         if len(self.findings) < MOST_NAMED:
             self.findings.append(found)
         if found.kind == DIFFERENT:
             self.different += 1
-            missing.others = True
+            missing.has_unfixable = True
         else:
             self.missing += 1
             missing.add(found, self.name)
 
 
-def exit_status(results: Iterable[Verified]) -> int:
-    """0: all there; 3: something is missing or another; 4: not all could be asked; 1: not all may be asked."""
+def exit_status(results: Iterable[VerifyResult]) -> int:
+    """0: all found; 3: some are missing or different; 4: a destination is unavailable; 1: one refuses to answer."""
     statuses = {ExitStatus.DONE}
-    for one in results:
-        if one.stopped is not None:
-            statuses.add(one.stopped.status)
-        if one.missing or one.different or one.broken:
+    for result in results:
+        if result.stopped is not None:
+            statuses.add(result.stopped.status)
+        if result.missing or result.different or result.broken:
             statuses.add(ExitStatus.REJECTED)
     worst_first = (ExitStatus.FAILED, ExitStatus.STOPPED, ExitStatus.REJECTED, ExitStatus.DONE)
     return next(status for status in worst_first if status in statuses)
 
 
-def after_repair(sent: int, looked: int, missing: MissingLines) -> int:
-    """Say how a repair ended; gives the exit status of all of it. ``sent`` is that of the run that sent the lines."""
+def after_repair(sent: int, verified: int, missing: MissingLines) -> int:
+    """Say how ``--repair`` ended; returns the exit status of the command.
+
+    ``sent`` is the exit status of the run that sent the missing lines, ``verified`` that of the comparison before it.
+    """
     if sent in (ExitStatus.DONE, ExitStatus.REJECTED):
-        rejected = ", but for those that were rejected" if sent == ExitStatus.REJECTED else ""
+        rejected = ", except those that were rejected" if sent == ExitStatus.REJECTED else ""
         console.result(f"Repaired: {count(missing.count, 'missing statement')} sent again{rejected}.", "repaired")
-    if sent == ExitStatus.DONE and looked == ExitStatus.REJECTED and missing.others:
+    if sent == ExitStatus.DONE and verified == ExitStatus.REJECTED and missing.has_unfixable:
         return ExitStatus.REJECTED
     return sent
 
 
-def in_words(results: Sequence[Verified], sampled: int, lines: int, notes: Sequence[str], repair: bool) -> str:
-    """The outcome for people. ``sampled``: how many lines were to be drawn, 0 for all; ``lines``: how many were."""
+def describe_results(
+    results: Sequence[VerifyResult], sampled: int, lines: int, notes: Sequence[str], repair: bool
+) -> str:
+    """The outcome for people. ``sampled``: how many lines to draw, 0 for all; ``lines``: how many were drawn."""
     text: list[str] = []
-    for one in results:
-        text += [*_destination(one), ""]
+    for result in results:
+        text += [*_destination(result), ""]
     text += [f"not verified: {printable(note)}" for note in notes]
     if sampled:
-        text += _meaning(results, lines)
+        text += _sample_notes(results, lines)
     text += _verdict(results, bool(notes), bool(sampled), repair)
     return "\n".join(text)
 
 
-def _destination(one: Verified) -> Iterator[str]:
-    asked = f" ({count(one.requests, 'request')})" if one.requests else ""
-    yield f"statements looked for in {one.name}{asked}"
+def _destination(result: VerifyResult) -> Iterator[str]:
+    asked = f" ({count(result.requests, 'request')})" if result.requests else ""
+    yield f"statements expected in {result.name}{asked}"
     rows = (
-        ("there", one.there, ""),
-        ("voided", one.voided, "  there, and taken back by another statement"),
-        ("missing", one.missing, ""),
-        ("different", one.different, "  another statement has the id"),
-        ("set aside", one.set_aside, "  dead letters: not expected there"),
-        ("surplus", one.surplus, "  more than once, or from before a --restart"),
+        ("found", result.found, ""),
+        ("voided", result.voided, "  there, but voided by another statement"),
+        ("missing", result.missing, ""),
+        ("different", result.different, "  another statement has the id"),
+        ("dead letters", result.dead_letters, "  not expected there"),
+        ("surplus", result.surplus, "  more than once, or from before a --restart"),
     )
     for name, number, meaning in rows:
-        if number or name in ("there", "missing"):
+        if number or name in ("found", "missing"):
             yield f"  {name:<16}{number:>11,}{meaning}"
-    for broken in one.broken:
+    for broken in result.broken:
         yield f"  {printable(broken)}"
     for kind in (MISSING, DIFFERENT):
-        named = [found for found in one.findings if found.kind == kind]
-        total = one.missing if kind == MISSING else one.different
+        named = [found for found in result.findings if found.kind == kind]
+        total = result.missing if kind == MISSING else result.different
         if named:
             yield f"  {kind}{'' if len(named) == total else f', the first {len(named)}'}:"
             yield from (f"    {found.statement}  {_place(found)}" for found in named)
-    if one.stopped:
-        yield f"  stopped: {printable(str(one.stopped))}"
+    if result.stopped:
+        yield f"  stopped: {printable(str(result.stopped))}"
 
 
 def _place(found: Finding) -> str:
@@ -152,34 +157,34 @@ def _place(found: Finding) -> str:
     return f"{printable(found.object)}, {where}"
 
 
-def _meaning(results: Sequence[Verified], lines: int) -> Iterator[str]:
+def _sample_notes(results: Sequence[VerifyResult], lines: int) -> Iterator[str]:
     yield (
-        f"Sample: {count(lines, 'line')}, drawn at random of all lines that make statements, each as likely as any "
-        "other; the same ones every time."
+        f"Sample: {count(lines, 'line')}, drawn at random from all lines that make statements; the same ones every "
+        "time."
     )
-    for one in results:
-        if one.looked_for and not one.missing:
-            # The rule of three: what is missing at random in 3 of n escapes a sample of n in 5 cases of 100.
-            share = min(1.0, 3 / one.looked_for)
-            yield f"{one.name}: with 95 % confidence, less than {share:.2%} of all its statements are missing."
-        elif one.looked_for:
-            yield f"{one.name}: about {one.missing / one.looked_for:.2%} of all its statements are missing."
+    for result in results:
+        if result.expected and not result.missing:
+            # The rule of three: if 3 in n statements were missing, a sample of n would miss that in 5 % of cases.
+            share = min(1.0, 3 / result.expected)
+            yield f"{result.name}: with 95 % confidence, less than {share:.2%} of all its statements are missing."
+        elif result.expected:
+            yield f"{result.name}: about {result.missing / result.expected:.2%} of all its statements are missing."
 
 
-def _verdict(results: Sequence[Verified], notes: bool, sampled: bool, repair: bool) -> Iterator[str]:
-    missing = sum(one.missing for one in results)
-    different = sum(one.different for one in results)
-    if any(one.stopped for one in results):
-        yield "Not all could be looked for: mend what stopped it, and run the same command again."
+def _verdict(results: Sequence[VerifyResult], notes: bool, sampled: bool, repair: bool) -> Iterator[str]:
+    missing = sum(result.missing for result in results)
+    different = sum(result.different for result in results)
+    if any(result.stopped for result in results):
+        yield "Not everything could be verified: fix what stopped it, and run the same command again."
     if different:
         yield (
-            f"{count(different, 'statement')} of another content under the same id: never overwritten. Usually made by "
+            f"{count(different, 'statement')} with other content under the same id: never overwritten. Usually made by "
             "another version of event-routing-backends, or before a course was renamed."
         )
-    if any(one.broken for one in results):
-        yield "Lost and damaged files can be made anew, with everything else, by --restart."
+    if any(result.broken for result in results):
+        yield "To write lost and damaged files again, with everything else: --restart."
     if missing and not repair:
         what = "this sample's missing lines" if sampled else "what is missing"
         yield f"{count(missing, 'statement')} missing. To send {what}: --verify --repair."
-    if not missing and not different and not any(one.stopped or one.broken for one in results):
-        yield "All that could be looked for is there." if notes else "All that was looked for is there."
+    if not missing and not different and not any(result.stopped or result.broken for result in results):
+        yield "All statements that could be verified were found." if notes else "All expected statements were found."

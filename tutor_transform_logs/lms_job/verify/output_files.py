@@ -1,4 +1,4 @@
-"""The files that a job has made, by its ledger: which they are, which are lost, and the statements in them."""
+"""The output files of a job, according to its ledger: which there are, which are lost, the statements in them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..storage.base import Storage, join_name
 from ..util.errors import ObjectGone
 from ..util.formatting import count
 
-LONGEST_STATEMENT = 256 * 1024**2
+MAX_STATEMENT_BYTES = 256 * 1024**2
 
 
 class OutputFiles:
-    """What a job's plans have written, since it was begun (or begun anew)."""
+    """What the plans of a job have written since it was started, or started over."""
 
     def __init__(self, ledger: Ledger, store: Storage, prefix: str) -> None:
         self._ledger = ledger
         self._store = store
         self._prefix = prefix
         self.broken: list[str] = []
-        """Files that are lost or can't be read to their end, in words."""
+        """A description of each file that is lost or can't be read to its end."""
 
     def statements(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Id (in lower case) and fields of every statement in them, in no order that means anything."""
+        """Id (in lower case) and fields of every statement in the files, in no particular order."""
         for name in self._names():
             lines = 0
             try:
-                for line in split_lines(self._content(name), limit=LONGEST_STATEMENT):
+                for line in split_lines(self._content(name), limit=MAX_STATEMENT_BYTES):
                     fields = json.loads(line.raw)
                     if not isinstance(fields, dict):
                         raise ValueError("not an object")
@@ -54,16 +54,16 @@ class OutputFiles:
         return decompressed(all_chunks(), compression(first))
 
     def _names(self) -> Iterator[str]:
-        """The files, each once: joined ones, and batches that are files of their own or are not joined yet."""
+        """The files, each once: joined files, and batches that stay separate files or are not joined yet."""
         first = self._ledger.first_plan()
         batches = self._batches()
         joined = set()
         for plan, files in self._ledger.joined_files(first):
             joined.add(plan)
             for file in files:
-                waiting = [part for part in file["parts"] if part in batches.values()]
-                # Parts go when the file is there. Until then they are what there is.
-                yield from waiting if len(waiting) == len(file["parts"]) else [file["name"]]
+                parts = [part for part in file["parts"] if part in batches.values()]
+                # The parts are removed once the joined file is written. Until then the parts are read.
+                yield from parts if len(parts) == len(file["parts"]) else [file["name"]]
         for plan, segment, written in self._ledger.batches_of(Files.id, first):
             if plan in joined:
                 continue
@@ -75,8 +75,8 @@ class OutputFiles:
                     self.broken.append(f"lost: {stem} in {self._store.where(self._prefix)}")
 
     def _batches(self) -> dict[str, str]:
-        """Files that hold a batch each, by their name without directory and ending."""
+        """The files with one batch each: name without directory and suffix -> object name."""
         own = join_name(self._prefix, f"{self._ledger.key}-")
-        waiting = f"{parts_directory(self._prefix, self._ledger.key)}/"
-        names = [one.name for where in (own, waiting) for one in self._store.listing(where)]
+        parts = f"{parts_directory(self._prefix, self._ledger.key)}/"
+        names = [stored.name for where in (own, parts) for stored in self._store.listing(where)]
         return {name.rpartition("/")[2].partition(".")[0]: name for name in names}

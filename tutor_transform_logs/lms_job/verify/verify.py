@@ -1,4 +1,4 @@
-"""VERIFY: transform what was delivered once more, and look whether the destinations hold it."""
+"""VERIFY: transform the delivered lines again, and compare the statements with what the destinations have."""
 
 from __future__ import annotations
 
@@ -22,143 +22,148 @@ from ..util.errors import JobError
 from ..util.formatting import count, size
 from ..work.progress import Progress
 from ..work.throttle import Pace
-from .dead_letter_index import SetAside
+from .dead_letter_index import DeadLetterIndex
 from .delivered import delivered, ranges
 from .equivalence import comparable
 from .expected import ExpectedStatement, ExpectedStatements
 from .lrs_search import Search
-from .multiset_diff import Compared, MultisetDiff, hashed
-from .outcome import DIFFERENT, MISSING, Finding, MissingLines, Verified, exit_status, in_words
+from .multiset_diff import DiffCounts, MultisetDiff, hashed
+from .outcome import DIFFERENT, MISSING, Finding, MissingLines, VerifyResult, describe_results, exit_status
 from .output_files import OutputFiles
 
-# So many statements are looked for together.
-TOGETHER = 1000
+# How many statements an LRS is searched for at a time.
+SEARCH_SIZE = 1000
 
 
 def check_verifiable(config: JobConfig) -> None:
-    """Raise :class:`~.errors.JobError` where a destination can't be asked what it holds."""
+    """Raise :class:`~.errors.JobError` if the destination can't be verified."""
     if config.dry_run:
-        raise JobError("A dry run delivers nothing, so there is nothing to verify: leave --dry-run out.")
+        raise JobError("A dry run delivers nothing, so there is nothing to verify. Leave --dry-run out.")
     if config.transformer_type != "caliper":
         return
     if config.destination is None:
         raise JobError(
-            "A Caliper endpoint can't be verified, since Caliper has no way to read: count its events by its own "
-            "means; where some are missing, --restart sends all again with the ids that they had."
+            "A Caliper endpoint can't be verified, since Caliper has no way to read events. Count its events there; if "
+            "some are missing, send all of them again with --restart: they keep their ids."
         )
     if not config.caliper_stable_ids:
         raise JobError(
             "Caliper events can't be verified without stable ids, since every transformation gives them new ones: "
-            "set TRANSFORM_LOGS_CALIPER_STABLE_IDS to true and deliver anew with --restart."
+            "set TRANSFORM_LOGS_CALIPER_STABLE_IDS to true and deliver again with --restart."
         )
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Looks for what ``recall`` gives, all of it or a sample of ``sampled`` lines."""
+    """Compares expected statements with what the destinations have: all, or those of ``sample_size`` random lines."""
 
-    recall: ExpectedStatements
-    set_aside: SetAside
-    sampled: int
+    expected: ExpectedStatements
+    dead_letters: DeadLetterIndex
+    sample_size: int
     pace: Pace
 
     def verify(
         self, destinations: Sequence[Destination], outputs: OutputFiles | None, missing: MissingLines
-    ) -> tuple[list[Verified], int]:
-        """What each destination holds, and how many lines were drawn."""
-        chosen = self.recall.sample(self.sampled) if self.sampled else []
-        recalled = self.recall.of_lines(chosen) if self.sampled else self.recall.everything()
+    ) -> tuple[list[VerifyResult], int]:
+        """The result of each destination, and how many lines were drawn."""
+        lines = self.expected.sample(self.sample_size) if self.sample_size else []
+        statements = self.expected.of_lines(lines) if self.sample_size else self.expected.everything()
         if outputs is not None:
             [files] = destinations
-            return [self._in_files(recalled, files, outputs, missing)], len(chosen)
-        results = [Verified(one.id, one.name) for one in destinations]
-        searches = [LrsVerifier(one, self, result, missing) for one, result in zip(destinations, results, strict=True)]
-        for batch in recalled:
-            for search in searches:
-                search.add(batch)
+            return [self._in_files(statements, files, outputs, missing)], len(lines)
+        results = [VerifyResult(destination.id, destination.name) for destination in destinations]
+        verifiers = [
+            LrsVerifier(destination, self, result, missing)
+            for destination, result in zip(destinations, results, strict=True)
+        ]
+        for batch in statements:
+            for verifier in verifiers:
+                verifier.add(batch)
             if all(result.stopped for result in results):
                 break
-        for search in searches:
-            search.ask()
-        return results, len(chosen)
+        for verifier in verifiers:
+            verifier.search()
+        return results, len(lines)
 
-    def should_be_at(
-        self, one: ExpectedStatement, destination: Destination, result: Verified
+    def expected_at(
+        self, expected: ExpectedStatement, destination: Destination, result: VerifyResult
     ) -> OutgoingStatement | None:
-        """The statement as ``destination`` should hold it; ``None`` if it should not."""
-        if not self.recall.ranges[one.source.range].concerns(destination.id, one.made.line.offset):
+        """The statement as ``destination`` should have it; ``None`` if it should not have it."""
+        if not self.expected.ranges[expected.source.range].concerns(destination.id, expected.made.line.offset):
             return None
-        body = destination.route(one.made)
+        body = destination.route(expected.made)
         if body is None:
             return None
-        if self.set_aside.holds(one.made, destination.name):
-            result.set_aside += 1
+        if self.dead_letters.contains(expected.made, destination.name):
+            result.dead_letters += 1
             return None
-        return OutgoingStatement(one.made, body)
+        return OutgoingStatement(expected.made, body)
 
-    def found(self, kind: str, one: ExpectedStatement) -> Finding:
-        segment, line = self.recall.ranges[one.source.range].segment, one.made.line
-        return Finding(kind, one.made.statement.id, segment.object, line.offset, one.source.number, line.raw)
+    def finding(self, kind: str, expected: ExpectedStatement) -> Finding:
+        segment, line = self.expected.ranges[expected.source.range].segment, expected.made.line
+        return Finding(kind, expected.made.statement.id, segment.object, line.offset, expected.source.number, line.raw)
 
     def _in_files(
         self,
-        recalled: Iterable[Sequence[ExpectedStatement]],
+        statements: Iterable[Sequence[ExpectedStatement]],
         files: Destination,
         outputs: OutputFiles,
         missing: MissingLines,
-    ) -> Verified:
-        result = Verified(files.id, files.name)
-        with MultisetDiff() as heaps:
-            expected: set[int] = set()
-            for batch in recalled:
-                for one in batch:
-                    statement = self.should_be_at(one, files, result)
+    ) -> VerifyResult:
+        result = VerifyResult(files.id, files.name)
+        with MultisetDiff() as diff:
+            expected_ids: set[int] = set()
+            for batch in statements:
+                for expected in batch:
+                    statement = self.expected_at(expected, files, result)
                     if statement is not None:
                         fields = json.loads(statement.body)
-                        heaps.expect(fields, one.source.key)
-                        if self.sampled:
-                            expected.add(hashed(statement.id.lower()))
+                        diff.expect(fields, expected.source.key)
+                        if self.sample_size:
+                            expected_ids.add(hashed(statement.id.lower()))
             for name, fields in outputs.statements():
-                if not self.sampled or hashed(name) in expected:
-                    heaps.find(fields)
+                if not self.sample_size or hashed(name) in expected_ids:
+                    diff.add_found(fields)
             result.broken = outputs.broken
-            compared = Compared()
+            counts = DiffCounts()
             lost = array("Q")
-            others = array("Q")
+            different = array("Q")
             places = array("Q")
-            for number, one_id, another in heaps.compare(compared):
+            for number, statement_hash, another in diff.compare(counts):
                 places.append(number)
-                (others if another else lost).append(_key(number, one_id))
-        result.there = compared.there
-        result.surplus = 0 if self.sampled else compared.surplus
-        self._name(result, files, sorted(places), array("Q", sorted(lost)), array("Q", sorted(others)), missing)
+                (different if another else lost).append(_key(number, statement_hash))
+        result.found = counts.found
+        result.surplus = 0 if self.sample_size else counts.surplus
+        self._name(result, files, sorted(places), array("Q", sorted(lost)), array("Q", sorted(different)), missing)
         return result
 
     def _name(
         self,
-        result: Verified,
+        result: VerifyResult,
         files: Destination,
         places: Sequence[int],
         lost: Sequence[int],
-        others: Sequence[int],
+        different: Sequence[int],
         missing: MissingLines,
     ) -> None:
-        """Read the lines once more whose statements are not there, to say which they are."""
+        """Read the lines of missing and different statements again, to say which statements they are."""
         if not places:
             return
-        for batch in self.recall.at(places):
-            for one in batch:
-                key = _key(one.source.key, hashed(one.made.statement.id.lower()))
+        for batch in self.expected.at(places):
+            for expected in batch:
+                key = _key(expected.source.key, hashed(expected.made.statement.id.lower()))
                 if _has(lost, key):
-                    result.add(self.found(MISSING, one), missing)
-                elif _has(others, key):
-                    result.add(self.found(DIFFERENT, one), missing)
+                    result.add(self.finding(MISSING, expected), missing)
+                elif _has(different, key):
+                    result.add(self.finding(DIFFERENT, expected), missing)
 
 
 class LrsVerifier:
-    """Looks for statements in one LRS, some at a time."""
+    """Searches one LRS for statements, some at a time."""
 
-    def __init__(self, destination: Destination, verifier: Verifier, result: Verified, missing: MissingLines) -> None:
+    def __init__(
+        self, destination: Destination, verifier: Verifier, result: VerifyResult, missing: MissingLines
+    ) -> None:
         assert isinstance(destination, Lrs)
         self._lrs = destination
         self._search = Search(destination)
@@ -168,43 +173,43 @@ class LrsVerifier:
         self._waiting: list[tuple[ExpectedStatement, OutgoingStatement]] = []
 
     def add(self, batch: Iterable[ExpectedStatement]) -> None:
-        """Look for these, at once or together with those that follow."""
+        """Search for these, now or together with later ones."""
         if self._result.stopped:
             return
-        for one in batch:
-            statement = self._verifier.should_be_at(one, self._lrs, self._result)
+        for expected in batch:
+            statement = self._verifier.expected_at(expected, self._lrs, self._result)
             if statement is not None:
-                self._waiting.append((one, statement))
-                if len(self._waiting) >= TOGETHER:
-                    self.ask()
+                self._waiting.append((expected, statement))
+                if len(self._waiting) >= SEARCH_SIZE:
+                    self.search()
 
-    def ask(self) -> None:
-        """Look for all that wait. An LRS that can't be asked is left out from then on."""
+    def search(self) -> None:
+        """Search for all statements that are waiting. After an error the LRS is not asked again."""
         waiting, self._waiting = self._waiting, []
         if not waiting or self._result.stopped:
             return
         try:
-            self._look_for(waiting)
+            self._compare(waiting)
         except JobError as error:
             self._result.stopped = error
         finally:
             self._result.requests = self._search.requests
         self._verifier.pace.after_batch(len(waiting), True)
 
-    def _look_for(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
-        sent = [(one, statement.id.lower(), json.loads(statement.body)) for one, statement in waiting]
+    def _compare(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
+        sent = [(expected, statement.id.lower(), json.loads(statement.body)) for expected, statement in waiting]
         found = self._search.find({statement: fields.get("timestamp") for _, statement, fields in sent})
         result = self._result
-        for one, statement, fields in sent:
+        for expected, statement, fields in sent:
             held = found.get(statement)
             if held is None and self._search.is_voided(statement):
                 result.voided += 1
             elif held is None:
-                result.add(self._verifier.found(MISSING, one), self._missing)
+                result.add(self._verifier.finding(MISSING, expected), self._missing)
             elif comparable(held) != comparable(fields):
-                result.add(self._verifier.found(DIFFERENT, one), self._missing)
+                result.add(self._verifier.finding(DIFFERENT, expected), self._missing)
             else:
-                result.there += 1
+                result.found += 1
 
 
 def _key(number: int, statement: int) -> int:
@@ -233,7 +238,7 @@ def look(
     entries = {} if plan.finished else ledger.load_entries(plan, destinations)
     found, _ = select_objects(config, source, must_exist=False)
     seen = identify_objects(source, found, ContentIndex(plan.contents))
-    parts, gone = ranges(plan, delivered(plan, entries, [one.id for one in destinations]), seen)
+    parts, gone = ranges(plan, delivered(plan, entries, [destination.id for destination in destinations]), seen)
     if not parts and not gone:
         raise JobError("Nothing has been delivered by this job yet, so there is nothing to verify: run it first.")
     total = sum(part.segment.stored_bytes for part in parts)
@@ -243,9 +248,9 @@ def look(
     recall = ExpectedStatements(
         progress.watch(source), transformer, config.max_line_bytes, parts, progress.add_counts, Filters.of(config)
     )
-    set_aside = SetAside(ledger.all_dead_letters(plan, entries))
+    dead_letters = DeadLetterIndex(ledger.all_dead_letters(plan, entries))
     pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
-    verifier = Verifier(recall, set_aside, config.verify_sample, pace)
+    verifier = Verifier(recall, dead_letters, config.verify_sample, pace)
     outputs = None
     if store is not None and config.destination is not None:
         outputs = OutputFiles(ledger, store, config.destination.prefix)
@@ -254,5 +259,5 @@ def look(
     finally:
         progress.close()
     notes = [*(f"{name}: not in the source any more" for name in gone), *recall.problems]
-    detail = in_words(results, config.verify_sample, drawn, notes, config.repair)
+    detail = describe_results(results, config.verify_sample, drawn, notes, config.repair)
     return exit_status(results), detail
