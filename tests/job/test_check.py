@@ -106,12 +106,14 @@ def test_every_problem_is_told_and_none_hides_another(site: Site, lrs: Lrs) -> N
     assert run.status == 1
     found = findings(run)
     assert has(found["PROBLEM"], lrs.url, "refuses the credentials (401): check this LRS's user and password")
-    assert has(found["PROBLEM"], f"{down['url']}/statements does not answer", "Check that it is up, and its URL")
+    assert has(
+        found["PROBLEM"], f"{down['url']}/statements does not answer", "Check that it is running, and that its URL"
+    )
     assert has(found["PROBLEM"], "answers 404", "check its URL")
     assert has(found["PROBLEM"], "No object found whose name begins with", "check source_container and source_prefix")
     assert len(found["PROBLEM"]) == 4
     assert has(found["ok"], f"{lrs.url} answers, and accepts the credentials")
-    assert "4 problems to solve before a run can start." in run.stdout
+    assert "4 problems to fix before a run can start." in run.stdout
     assert "Run again" not in run.stdout
     assert "wr0ng-password" not in run.stdout + run.stderr
 
@@ -122,8 +124,8 @@ def test_a_destination_and_a_ledger_in_an_object_store(site: Site, nanio_bucket:
     good = nanio_bucket.settings("destination", prefix="out/")
     ledger = {**nanio_bucket.settings("ledger"), "ledger_container": "no-such-ledger"}
     found = findings(site.run(source, good, ledger, command="check"))
-    assert has(found["ok"], "destination", "it is not tried whether it can be written")
-    assert has(found["note"], "ledger", "the container does not exist yet, a run makes it")
+    assert has(found["ok"], "destination", "whether it can be written is not tested")
+    assert has(found["note"], "ledger", "the container does not exist yet; a run creates it")
     assert has(found["ok"], "tracking.log.gz", "gzip", "2026-02-01 00:00  2026-02-01 00:00")
     assert has(found["ok"], "sample: 106 lines")
     assert nanio_bucket.keys() == ["logs/tracking.log.gz"]
@@ -162,7 +164,7 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     [to_do] = [text for text in found["ok"] if text.startswith("to do: ")]
     # The first log is done, and 40 lines of the second.
     assert re.match(r"to do: about (5[5-9]|6[0-5]) lines", to_do)
-    assert has(found["note"], "Came since plan 0001 was made", "1 object, 4.0 kB")
+    assert has(found["note"], "Added since plan 0001 was made: 1 object, 4.0 kB")
     assert has(found["ok"], "accepts the credentials")
     assert files_below(site.folder / "ledger") == before
     assert set(scripted_lrs.statements) == stored
@@ -177,7 +179,10 @@ def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLr
     [
         (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is no LRS. Check its URL."),
         (Answer(403), "refuses the credentials (403): check this LRS's user and password."),
-        (Answer(503, {"detail": "busy"}), 'answers 503: {"detail": "busy"}. Check that it is up, and its URL'),
+        (
+            Answer(503, {"detail": "busy"}),
+            'answers 503: {"detail": "busy"}. Check that it is running, and that its URL',
+        ),
         (Answer(302, headers={"Location": "https://lrs/login"}), "redirects to https://lrs/login (302): set that URL"),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
@@ -187,7 +192,7 @@ def test_what_an_lrs_may_answer(
 ) -> None:
     scripted_lrs.script = [answer]
     check = Check(load({"lrs_endpoints": [{"url": scripted_lrs.url}]}))
-    check.look_at_destination(has_database=False)
+    check.check_destination(has_database=False)
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith(f"PROBLEM {scripted_lrs.url} {detail}")
 
@@ -203,7 +208,7 @@ def test_filters_are_rehearsed_and_odd_objects_are_told(site: Site) -> None:
     found = findings(run)
     assert has(found["note"], "Only events from 2026-02-01T00:00:00.050000Z on, events named paly_video or *.")
     assert has(found["note"], "xapi transforms no event named paly_video.")
-    assert has(found["ok"], "2 objects", "28 more are out of range by their names' dates")
+    assert has(found["ok"], "2 objects", "28 more are out of range by the dates in their names")
     assert has(found["ok"], "tracking.log-broken.gz", "truncated gzip data")
     assert re.search(r"filtered +\d+ +\d", run.stdout)
     many = site.run(site.source(), site.to_files(), command="check")
@@ -217,7 +222,7 @@ def test_hints_where_no_line_makes_a_statement(site: Site) -> None:
     assert has(strangers["note"], "Most events are of users that this LMS does not know")
     log.path.write_bytes(b"GET / HTTP/1.1\n" * 50)
     others = findings(site.run(site.source(), site.to_files(), command="check"))
-    assert has(others["note"], "Not one of these lines makes a statement: these are no tracking logs")
+    assert has(others["note"], "None of these lines makes a statement: these are not tracking logs")
 
 
 def test_a_database_that_is_away_or_lacks_erbs_tables(site: Site, mariadb_lms: DemoLms, lrs: Lrs) -> None:

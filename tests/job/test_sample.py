@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.check.sample import Tally, about, estimate, places, read_place
+from tutor_transform_logs.lms_job.check.sample import Tally, estimate, format_estimate, places, read_place
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.util.errors import ObjectGone
@@ -121,4 +121,4 @@ def test_an_unknown_kind_is_taken_for_a_known_one() -> None:
      (2.04e9, "2 billion")],
 )  # fmt: skip
 def test_what_is_not_known_well_is_said_in_two_digits(number: float, text: str) -> None:
-    assert about(number) == text
+    assert format_estimate(number) == text

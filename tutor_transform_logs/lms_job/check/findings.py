@@ -1,4 +1,4 @@
-"""What a check has found, printed as it is found."""
+"""The findings of ``--check``, printed one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INDENT = 9
 
 
 class Findings:
-    """Prints findings with a hanging indent, and counts the problems."""
+    """Prints findings with a hanging indent and counts the problems."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -22,11 +22,11 @@ class Findings:
         self._say(OK, text)
 
     def note(self, text: str) -> None:
-        """Something to know that does not keep a run from starting."""
+        """Something to know that does not prevent a run."""
         self._say(NOTE, text)
 
     def problem(self, text: str) -> None:
-        """Something that keeps a run from starting, or from getting far; the text says what to do."""
+        """Something that prevents a run or soon stops it; the text says what to do."""
         self.problems += 1
         self._say(PROBLEM, text)
 
@@ -43,7 +43,7 @@ class Findings:
     def _say(self, kind: str, text: str) -> None:
         lines: list[str] = []
         for paragraph in text.splitlines():
-            # Paths and URLs stay whole, to be copied.
+            # Paths and URLs are not broken, so that they can be copied.
             lines += textwrap.wrap(
                 printable(paragraph), self.width - INDENT, break_long_words=False, break_on_hyphens=False
             )

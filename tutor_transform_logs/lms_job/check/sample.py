@@ -1,4 +1,4 @@
-"""A sample of the lines that are left to do, from many places, and what can be said of the whole from it."""
+"""A sample of the lines that are left to do, taken in many places, and an estimate of the whole work from it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from ..work.parse import parse_lines
 PLACES = 10
 LINES = 2000
 SECS = 5.0
-# How much of a place is read at most: enough for its lines, and of a compressed object for a block of any kind.
+# How much is read in a place at most: enough for its lines, and for one block of any kind of compression.
 PLAIN_BYTES = 512 * 1024
 STORED_BYTES = 1024**2
-# The first lines make ERB load what it needs; they are not what speed is measured by.
+# With the first lines, ERB loads its modules: they do not count in the measured speed.
 WARM_UP_LINES = 50
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where lines are taken: those that begin in the ``length`` bytes from ``offset``, but no more than ``lines``.
+    """Where lines are taken: those that start in the ``length`` bytes from ``offset``, at most ``lines``.
 
-    Of a compressed object they are always its first.
+    Of a compressed object, these are always its first lines.
     """
 
     segment: Segment
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Piece:
-    """What was read at a place: its whole lines, and how many stored bytes gave how many bytes of lines."""
+    """The whole lines read in a place; ``stored`` bytes were ``unpacked`` bytes after decompression."""
 
     place: Place
     content: bytes
@@ -60,9 +60,9 @@ class Piece:
 
 
 def places(segments: Sequence[Segment], count: int = PLACES, lines: int = LINES) -> list[Place]:
-    """``count`` places that lie evenly in the stored bytes of ``segments``; fewer where there are not so many bytes.
+    """``count`` places, spread evenly over the stored bytes of ``segments`` (fewer if there are fewer bytes).
 
-    Of each compression that none of them is in, the largest segment is added: small files unpack to many lines.
+    If a compression is not in any of them, its largest segment is added: small files may unpack to many lines.
     """
     whole = sum(segment.stored_bytes for segment in segments)
     step = max(1, -(-whole // count))
@@ -91,13 +91,13 @@ def places(segments: Sequence[Segment], count: int = PLACES, lines: int = LINES)
 
 
 def read_place(source: Readable, place: Place, line_bytes: int) -> Piece:
-    """The lines of a place. Raises :class:`~.errors.JobError` if the source is out of reach."""
+    """The lines of a place. Raises :class:`~.errors.JobError` if the source is unavailable."""
     try:
         if place.segment.compression:
             return _read_compressed(source, place)
         return _read_plain(source, place, line_bytes)
     except ObjectGone:
-        # Unreadable, or gone since it was listed: the listing says so.
+        # Unreadable, or removed since it was listed: the table of objects says so.
         return Piece(place, b"", 0, 0)
 
 
@@ -116,7 +116,7 @@ def _read_compressed(source: Readable, place: Place) -> Piece:
 
 
 def _read_plain(source: Readable, place: Place, line_bytes: int) -> Piece:
-    """A line belongs to the place that it begins in; so the byte before tells whether the first one is whole."""
+    """A line belongs to the place in which it starts; the byte before the place shows if its first line is whole."""
     segment = place.segment
     begin = max(segment.start, place.offset - 1)
     chunks = source.read(segment.object, begin, min(place.offset + place.length + line_bytes, segment.end or 0))
@@ -172,7 +172,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Trial:
-    """Makes the statements of sampled lines, as a run does, and delivers none."""
+    """Transforms sampled lines as a run does, without delivery."""
 
     transformer: Transformer
     destinations: Sequence[Destination]
@@ -181,7 +181,7 @@ class Trial:
     max_secs: float = SECS
 
     def run(self, pieces: Iterable[Piece]) -> dict[str, Tally]:
-        """A tally for each compression. Once ``max_secs`` have gone by, no more pieces are tried."""
+        """A tally for each compression. Stops after ``max_secs``."""
         tallies: dict[str, Tally] = {}
         end = time.monotonic() + self.max_secs
         warm = 0
@@ -226,8 +226,8 @@ def _slices(content: bytes, first_lines: int) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def changing_nothing(database: str) -> Iterator[None]:
-    """Take back whatever is written to the database meanwhile: ERB makes the external ids that are missing."""
+def rolled_back(database: str) -> Iterator[None]:
+    """Roll back what is written to the database in this context: ERB creates missing external ids."""
     with transaction.atomic(using=database):
         try:
             yield
@@ -236,23 +236,22 @@ def changing_nothing(database: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What is left to do, as far as a sample can tell."""
+class WorkEstimate:
+    """How much work is left, estimated from a sample."""
 
     lines: float
     events: float
-    """Those that ERB is asked for."""
+    """Events that ERB is asked to transform."""
     statements: Mapping[str, float]
     bytes: Mapping[str, float]
     secs: float
-    """Of one worker, without delivery."""
+    """Time of a single worker, without delivery."""
 
 
-def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> Estimate | None:
-    """From the sample to the whole. ``left``: compression -> stored bytes that are left to do.
+def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> WorkEstimate | None:
+    """Scale the sample up. ``left``: compression -> stored bytes that are left to do.
 
-    ``None``: the sample has no lines. Objects that are compressed in a way that the sample has nothing of are taken
-    for such as it has.
+    ``None`` if the sample has no lines. A compression that is not in the sample is estimated like one that is.
     """
     usable = {kind: tally for kind, tally in tallies.items() if tally.sampled and tally.stored}
     if not usable:
@@ -272,16 +271,16 @@ def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> Estimate 
         for name, count in tally.statements.items():
             statements[name] = statements.get(name, 0.0) + share * count
             sizes[name] = sizes.get(name, 0.0) + share * tally.bytes[name]
-    return Estimate(lines, events, statements, sizes, secs)
+    return WorkEstimate(lines, events, statements, sizes, secs)
 
 
-def counted(tallies: Mapping[str, Tally]) -> Counts:
-    """All of the sample."""
+def total_counts(tallies: Mapping[str, Tally]) -> Counts:
+    """The counts of the whole sample."""
     return total(tally.counts for tally in tallies.values())
 
 
-def about(number: float) -> str:
-    """A number that is not known well: two digits of it, in words where it is large."""
+def format_estimate(number: float) -> str:
+    """An estimated number with two significant digits, such as 1.2 million."""
     for size, name in ((1e9, " billion"), (1e6, " million")):
         if number >= 0.995 * size:
             return f"{float(f'{number / size:.2g}'):g}{name}"

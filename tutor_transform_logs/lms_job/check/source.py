@@ -1,4 +1,4 @@
-"""What a check says of the source: what is in it, what of it is left to do, and how much that is about."""
+"""What ``--check`` says about the source: its objects, what a run would do with them, and an estimate of the work."""
 
 from __future__ import annotations
 
@@ -28,16 +28,25 @@ from ..util.formatting import count, duration, printable, size
 from ..util.iso_times import in_utc
 from ..work.batches import Limits
 from .findings import INDENT, Findings
-from .sample import Estimate, Trial, about, changing_nothing, counted, estimate, places, read_place
+from .sample import (
+    Trial,
+    WorkEstimate,
+    estimate,
+    format_estimate,
+    places,
+    read_place,
+    rolled_back,
+    total_counts,
+)
 
-SHOWN = 20
+MAX_SHOWN = 20
 TABLE_INDENT = 2
 SLOW_OBJECTS = 100
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a run would do: segments, and how many stored bytes of each compression that is."""
+class RemainingWork:
+    """What a run would do: segments, and how many stored bytes of each compression."""
 
     plan: Plan
     segments: Sequence[Segment]
@@ -48,7 +57,7 @@ class Left:
         return sum(self.stored.values())
 
 
-def look_at_source(
+def check_source(
     findings: Findings,
     config: JobConfig,
     source: Storage,
@@ -56,40 +65,40 @@ def look_at_source(
     transformer: Transformer | None,
     destinations: Sequence[Destination],
 ) -> None:
-    """Tell all that can be told of the source. Raises :class:`~.errors.JobError` if it can't be read."""
+    """Report on the source. Raises :class:`~.errors.JobError` if it can't be read."""
     if config.retry_failed and ledger is not None:
         files = ledger.dead_letter_files()
-        what = f"{count(len(files), 'file')} of dead letters, {size(sum(one.size for one in files))}"
-        findings.ok(f"to try again: {what}")
+        what = f"{count(len(files), 'file')} of dead letters, {size(sum(obj.size for obj in files))}"
+        findings.ok(f"to deliver again: {what}")
         return
-    found, passed_over = select_objects(config, source, must_exist=True)
+    found, out_of_range = select_objects(config, source, must_exist=True)
     if len(found) > SLOW_OBJECTS:
-        console.say(f"Looking at {len(found):,} objects ...")
+        console.say(f"Checking {len(found):,} objects ...")
     left = _left(config, source, ledger, found, destinations)
     findings.ok(
         f"source {source.where(config.source.prefix)}: {count(len(found), 'object')}, "
-        f"{size(sum(one.size for one in found))}"
-        + (f"; {len(passed_over):,} more are out of range by their names' dates" if passed_over else "")
+        f"{size(sum(obj.size for obj in found))}"
+        + (f"; {len(out_of_range):,} more are out of range by the dates in their names" if out_of_range else "")
     )
-    _show_objects(findings, source, found, {one.name: one.note for one in left.plan.objects})
-    new = [one for one in found if one.name not in {known.name for known in left.plan.objects}]
+    _print_objects(findings, source, found, {obj.name: obj.note for obj in left.plan.objects})
+    new = [obj for obj in found if obj.name not in {known.name for known in left.plan.objects}]
     if new:
-        what = f"{count(len(new), 'object')}, {size(sum(one.size for one in new))}"
-        findings.note(f"Came since plan {left.plan.name} was made, and is done after it: {what} (not in the estimate).")
+        what = f"{count(len(new), 'object')}, {size(sum(obj.size for obj in new))}"
+        findings.note(f"Added since plan {left.plan.name} was made: {what}. Done after that plan; not in the estimate.")
     if not left.segments:
-        findings.ok("nothing is left to do: all of it is done, or empty")
+        findings.ok("nothing is left to do: every object is done or empty")
     elif transformer is None:
-        findings.note(f"To do: {size(left.bytes)}. No line was tried, as what that takes is not there.")
+        findings.note(f"To do: {size(left.bytes)}. No line was tried: event-routing-backends is not available.")
     else:
         _try(findings, config, source, left, transformer, destinations)
 
 
 def _left(
     config: JobConfig, source: Storage, ledger: Ledger | None, found: Sequence[StoredObject], to: Sequence[Destination]
-) -> Left:
+) -> RemainingWork:
     old = None if starts_over(config) or ledger is None else ledger.load_plan()
-    # Without a destination, which has been told, everything is to be done.
-    plan = next_plan(config, source, old, 0, [one.id for one in to] or ["none"])
+    # Without a destination (reported already), everything is left to do.
+    plan = next_plan(config, source, old, 0, [destination.id for destination in to] or ["none"])
     segments: list[Segment] = []
     stored: dict[str, int] = {}
     entries = ledger.load_entries(plan, to) if ledger is not None and old is not None and to else {}
@@ -100,42 +109,44 @@ def _left(
         done = min(positions, default=segment.start) - segment.start if not segment.compression else 0
         segments.append(segment)
         stored[segment.compression] = stored.get(segment.compression, 0) + segment.stored_bytes - done
-    return Left(plan, segments, stored)
+    return RemainingWork(plan, segments, stored)
 
 
-def _show_objects(findings: Findings, source: Storage, found: Sequence[StoredObject], notes: Mapping[str, str]) -> None:
-    """A table of the objects: all of a few, of many the first and the last."""
-    half = SHOWN // 2
-    shown = list(found) if len(found) <= SHOWN else [*found[:half], *found[-half:]]
-    hidden = found[half:-half] if len(found) > SHOWN else []
-    room = findings.width - TABLE_INDENT - 53
-    wide = room >= 24
+def _print_objects(
+    findings: Findings, source: Storage, found: Sequence[StoredObject], notes: Mapping[str, str]
+) -> None:
+    """A table of the objects: if there are many, the first and the last of them."""
+    half = MAX_SHOWN // 2
+    shown = list(found) if len(found) <= MAX_SHOWN else [*found[:half], *found[-half:]]
+    hidden = found[half:-half] if len(found) > MAX_SHOWN else []
+    name_width = findings.width - TABLE_INDENT - 53
+    wide = name_width >= 24
     if not wide:
-        room = findings.width - TABLE_INDENT - 17
-    rows: list[str] = [f"{'object':<{room}} {'size':>9} {'packed':<6}" + ("  events from to, UTC" if wide else "")]
+        name_width = findings.width - TABLE_INDENT - 17
+    rows = [f"{'object':<{name_width}} {'size':>9} {'packed':<6}" + ("  events from to, UTC" if wide else "")]
     unknown = False
     known: list[dict[str, object]] = []
-    for number, one in enumerate(shown):
+    for number, obj in enumerate(shown):
         if hidden and number == half:
             rows.append(f"... {len(hidden):,} more, {size(sum(each.size for each in hidden))} ...")
-        times = times_of(source, one.name, one.size)
+        times = times_of(source, obj.name, obj.size)
         unknown = unknown or (times.last is None and bool(times.compression))
-        name = printable(one.name)
-        if len(name) > room:
-            name = "..." + name[len(name) - room + 3 :]
-        row = f"{name:<{room}} {size(one.size):>9} {times.compression:<6}"
+        name = printable(obj.name)
+        if len(name) > name_width:
+            name = "..." + name[len(name) - name_width + 3 :]
+        row = f"{name:<{name_width}} {size(obj.size):>9} {times.compression:<6}"
         span = f"{_minute(times.first)}  {_minute(times.last)}" if times.first or times.last else ""
         if wide and span:
             rows.append(f"{row}  {span}")
         else:
             rows += [row, *([f"    {span}"] if span else [])]
-        note = times.problem or notes.get(one.name, "")
+        note = times.problem or notes.get(obj.name, "")
         if note:
             rows.append(f"    {printable(note)}")
         known.append(
             {
-                "name": one.name,
-                "size": one.size,
+                "name": obj.name,
+                "size": obj.size,
                 "compression": times.compression,
                 "first": in_utc(times.first) if times.first else None,
                 "last": in_utc(times.last) if times.last else None,
@@ -145,7 +156,7 @@ def _show_objects(findings: Findings, source: Storage, found: Sequence[StoredObj
     fields = {"objects": known, "more": len(hidden)}
     findings.table([" " * TABLE_INDENT + row.rstrip() for row in rows], "objects", fields)
     if unknown:
-        findings.note("The last event of a large compressed object is not known before all of it is read.")
+        findings.note("The time of the last event of a large compressed object is only known once all of it is read.")
 
 
 def _minute(when: datetime | None) -> str:
@@ -156,34 +167,34 @@ def _try(
     findings: Findings,
     config: JobConfig,
     source: Storage,
-    left: Left,
+    left: RemainingWork,
     transformer: Transformer,
     destinations: Sequence[Destination],
 ) -> None:
     limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
     pieces = [read_place(source, place, config.max_line_bytes) for place in places(left.segments)]
     model = importlib.import_module("event_routing_backends.helpers").ExternalId
-    with changing_nothing(router.db_for_write(model)):
+    with rolled_back(router.db_for_write(model)):
         tallies = Trial(transformer, destinations, limits, Filters.of(config)).run(pieces)
-    counts = counted(tallies)
+    counts = total_counts(tallies)
     findings.ok(f"sample: {count(counts.lines, 'line')} from {count(len(pieces), 'place')}")
-    _show_sample(findings, counts)
+    _print_sample(findings, counts)
     whole = estimate(left.stored, tallies)
     if whole is None:
-        findings.note("No line was found at these places: nothing can be estimated.")
+        findings.note("The sample has no lines: nothing can be estimated.")
         return
-    lines = [f"about {about(whole.lines)} lines, {size(left.bytes)} to read"]
+    lines = [f"about {format_estimate(whole.lines)} lines, {size(left.bytes)} to read"]
     for name, statements in whole.statements.items():
-        many = f"about {about(statements)} statements, {size(whole.bytes[name])}"
-        lines.append(f"{many if statements else 'hardly any statements, or none'}, to {printable(name)}")
+        many = f"about {format_estimate(statements)} statements, {size(whole.bytes[name])}"
+        lines.append(f"{many if statements else 'few or no statements'}, to {printable(name)}")
     workers = max(1, min(worker_count(config.workers), len(os.sched_getaffinity(0)), len(left.segments)))
     lines.append(
-        f"{_time(config, whole, workers)} to make them with {count(workers, 'worker')}; delivery may take longer"
+        f"{_format_time(config, whole, workers)} to transform with {count(workers, 'worker')}; delivery may take longer"
     )
     findings.ok("to do: " + "\n".join(lines))
 
 
-def _show_sample(findings: Findings, counts: Counts) -> None:
+def _print_sample(findings: Findings, counts: Counts) -> None:
     rows = []
     for name, meaning in OUTCOMES:
         number = getattr(counts, name)
@@ -196,23 +207,23 @@ def _show_sample(findings: Findings, counts: Counts) -> None:
     events = counts.transformed + counts.untransformable
     for reason, whom in ((UNKNOWN_USER, "users"), (UNKNOWN_COURSE, "courses")):
         if counts.reasons.get(reason, 0) * 2 > events:
-            findings.note(f"Most events are of {whom} that this LMS does not know: run it on the site of these logs.")
+            findings.note(f"Most events are of {whom} that this LMS does not know. Run it on the site of these logs.")
     if counts.lines and not counts.transformed:
         names = ["filtered"] if counts.filtered else [name for name, _ in OUTCOMES]
         most = max(names, key=lambda name: int(getattr(counts, name)))
         hints = {
-            "filtered": "the run's filters leave them out (a sample can miss what they let through)",
-            "unparsable": "these are no tracking logs, or the prefix finds too much",
-            "unknown_event": "this type transforms none of these events",
+            "filtered": "the filters exclude them (but the sample may have missed lines that they include)",
+            "unparsable": "these are not tracking logs, or the prefix matches other files",
+            "unknown_event": "none of these events is transformed to this type",
         }
-        findings.note(f"Not one of these lines makes a statement: {hints.get(most, 'see the reasons above')}.")
+        findings.note(f"None of these lines makes a statement: {hints.get(most, 'see the reasons above')}.")
 
 
-def _time(config: JobConfig, whole: Estimate, workers: int) -> str:
+def _format_time(config: JobConfig, whole: WorkEstimate, workers: int) -> str:
     secs = whole.secs / workers
     if config.max_events_per_second:
         secs = max(secs, whole.events / config.max_events_per_second)
     rest = config.sleep_between_batches_secs * whole.events / config.batch_size
-    # One worker works and rests in turn; of several, others work meanwhile.
+    # A single worker can't work while it rests; with several, the others do.
     secs = secs + rest if workers == 1 else max(secs, rest)
     return f"about {duration(float(f'{secs:.2g}'))}" if secs >= 60 else "a minute or less"

@@ -1,7 +1,7 @@
 """One run of a job at a time: a file lock beside a local ledger, a heartbeat in a ledger in an object store.
 
-Work may be shared out, to the pods of a Kubernetes Job. Its shares are locked one by one: they run beside each other,
-but each only once, and none beside a phase that has the job to itself.
+The work may be divided into shares, for the pods of a Kubernetes Job. Each share has a lock of its own: shares run at
+the same time, but each only once, and never at the same time as a phase that needs the whole job.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..util.errors import JobError, ObjectGone
 from ..util.formatting import duration
 
 BEAT_SECS = 20.0
-# A holder that has not been heard of for so long is dead: it would have ended its run for want of its ledger.
+# An owner without a heartbeat for this long is dead: without its ledger, it would have ended its run.
 DEAD_AFTER_SECS = 120.0
-# The workers of a killed run hold its local lock until the kernel has ended them too.
+# The workers of a killed run hold its local lock until the kernel has ended them, too.
 GRACE_SECS = 3.0
 LOOK_SECS = 0.2
 LOCAL_LOCK = "lock"
@@ -36,19 +36,19 @@ LOCAL_LOCK = "lock"
 
 @dataclass(frozen=True)
 class Group:
-    """What starts the job's processes, if it starts one again only once the former is known to have ended.
+    """Processes that replace each other: a new one is started only after the old one has ended.
 
-    As Kubernetes does for a Job: the new process need not wait until the former one's heartbeat is old, nor need those
-    of other groups that have ``ended``.
+    Kubernetes does so for the pods of a Job: the new pod need not wait until the old one's heartbeat expires, nor for
+    the heartbeats of groups that have ``ended``.
     """
 
     name: str = ""
     ended: frozenset[str] = frozenset()
 
-    def has_ended(self, owner: Mapping[str, Any], its_place: bool) -> bool:
-        """Is the ``owner`` of a lock known to have ended? ``its_place``: it is the lock that is to be taken now."""
+    def has_ended(self, owner: Mapping[str, Any], same_lock: bool) -> bool:
+        """Is the ``owner`` of a lock known to have ended? ``same_lock``: its lock is the one to be taken now."""
         group = str(owner.get("group") or "")
-        return group in self.ended or (its_place and group != "" and group == self.name)
+        return group in self.ended or (same_lock and group != "" and group == self.name)
 
 
 NO_GROUP = Group()
@@ -58,7 +58,7 @@ def _share_name(share: int) -> str:
     return f"{LOCAL_LOCK}-{share:05d}"
 
 
-def _holder() -> dict[str, object]:
+def _this_process() -> dict[str, object]:
     pid = os.getpid()
     return {
         "pid": pid,
@@ -70,7 +70,7 @@ def _holder() -> dict[str, object]:
 
 
 def _kernel() -> str:
-    """Which running kernel's process ids are meant, and which container's; ``""`` where that can't be told."""
+    """Identifies the running kernel and the container, to which process ids belong; ``""`` if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -89,24 +89,24 @@ def _started(pid: int) -> str:
 
 
 def _is_dead(owner: Mapping[str, Any]) -> bool:
-    """Is it certain, without waiting for a heartbeat, that the holder is not alive?"""
+    """Is it certain, whatever its heartbeat says, that the owner is not alive?"""
     kernel = _kernel()
     return bool(kernel) and owner.get("kernel") == kernel and _started(owner["pid"]) != owner.get("started")
 
 
 @dataclass(frozen=True)
 class LeaseOwner:
-    """Who holds a lock, as far as it is known. Times are seconds since 1970."""
+    """Who holds a lock, as far as known. Times are seconds since 1970."""
 
     pid: int | None = None
     host: str = ""
     since: float = 0.0
     beat: float | None = None
-    """When it was last heard of; ``None`` for a local lock, which the kernel guards."""
+    """The time of its last heartbeat; ``None`` for a local lock, which has none."""
 
     @classmethod
     def of(cls, text: str) -> LeaseOwner:
-        """What a lock says of its holder; it may be half written."""
+        """Read the owner from a lock, which may be half written."""
         try:
             values = json.loads(text)
             beat = float(values["beat"]) if "beat" in values else None
@@ -119,7 +119,7 @@ class LeaseOwner:
             return "another process"
         now = time.time()
         detail = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
-        return detail if self.beat is None else f"{detail}, last heard of {duration(now - self.beat)} ago"
+        return detail if self.beat is None else f"{detail}, last heartbeat {duration(now - self.beat)} ago"
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -128,7 +128,7 @@ class LeaseOwner:
 def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner | None:
     """Who holds the lock of the job in this directory of a ledger; changes nothing."""
     if not local:
-        texts = (_remote_text(storage, one.name) for one in storage.listing(join_name(directory, LOCAL_LOCK)))
+        texts = (_remote_text(storage, stored.name) for stored in storage.listing(join_name(directory, LOCAL_LOCK)))
         return next((LeaseOwner.of(text) for text in texts if _is_alive(_parsed(text))), None)
     try:
         with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
@@ -137,7 +137,7 @@ def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner |
             except BlockingIOError:
                 return LeaseOwner.of(file.read())
     except FileNotFoundError:
-        pass  # it has never run
+        pass  # the job has never run
     return None
 
 
@@ -153,8 +153,8 @@ def _refuse(owner: LeaseOwner) -> JobError:
 def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
     """Hold the lock of a job whose ledger is a local directory, or of a ``share`` of its work.
 
-    Raises :class:`~.errors.JobError` if another run holds it. The kernel lets go of it when the holder dies, so a
-    killed run never leaves it behind.
+    Raises :class:`~.errors.JobError` if another run holds it. The kernel releases it when the owner dies, so a killed
+    run never leaves it locked.
     """
     path = Path(directory)
     path.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
         yield
 
 
-def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
+def check_unlocked(storage: Storage, local: bool, directory: str) -> None:
     """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
     owner = current_owner(storage, directory, local)
     if owner is not None:
@@ -174,10 +174,10 @@ def see_whether_free(storage: Storage, local: bool, directory: str) -> None:
 
 
 def _lock(file: IO[str], kind: int) -> None:
-    """Take the lock and write down who has it."""
+    """Take the lock and write the owner into it."""
     deadline = time.monotonic() + GRACE_SECS
-    # Somebody who looks who runs the job has the lock for a moment.
-    sure_at = time.monotonic() + LOOK_SECS
+    # A process that only asks who runs the job has the lock for a moment.
+    certain_at = time.monotonic() + LOOK_SECS
     while True:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -186,15 +186,15 @@ def _lock(file: IO[str], kind: int) -> None:
             file.seek(0)
             text = file.read()
         now = time.monotonic()
-        if now > deadline or (now > sure_at and not _holder_is_dead(text)):
+        if now > deadline or (now > certain_at and not _owner_is_dead(text)):
             raise _refuse(LeaseOwner.of(text))
         time.sleep(0.05)
     file.truncate(0)
-    file.write(json.dumps(_holder()))
+    file.write(json.dumps(_this_process()))
     file.flush()
 
 
-def _holder_is_dead(text: str) -> bool:
+def _owner_is_dead(text: str) -> bool:
     try:
         return _is_dead(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -202,8 +202,8 @@ def _holder_is_dead(text: str) -> bool:
 
 
 def end_this_process() -> None:
-    """What a process does whose lock has another process: it ends as if it had been told to."""
-    print("Another process has taken over. This one ends.", file=sys.stderr, flush=True)
+    """End this process as SIGTERM does: another process has taken its lock."""
+    print("Another process has taken over this job. This one ends.", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -218,9 +218,9 @@ def remote_lock(
 ) -> Iterator[None]:
     """Hold the lock of a job whose ledger is ``directory``, or of a ``share`` of its work.
 
-    ``storage`` is used by a thread of the lock's own, which calls ``lost`` once another process has the lock. Object
-    stores have no lock: two runs that start within the same second may both get it. What they do is then done twice,
-    which costs time and no more. Raises :class:`~.errors.JobError` if another run holds it and is alive.
+    A thread uses ``storage`` and calls ``lost`` once another process has the lock. Object stores have no
+    atomic locks: two runs that start within the same second may both get it. Then the work is done twice,
+    which only costs time. Raises :class:`~.errors.JobError` if another run holds it and is alive.
     """
     lock = _RemoteLock(storage, directory, share, group)
     lock.check()
@@ -230,9 +230,9 @@ def remote_lock(
 
     def keep_beating() -> None:
         while not ended.wait(beat_secs):
-            # A store that is away is the run's own affair; the next beat may get through.
+            # The run itself deals with an unavailable store; the next heartbeat may succeed.
             with contextlib.suppress(JobError):
-                if lock.is_anothers():
+                if lock.is_taken_over():
                     lost()
                     return
                 lock.beat()
@@ -245,7 +245,7 @@ def remote_lock(
         ended.set()
         thread.join(timeout=1.0)
         with contextlib.suppress(JobError):
-            lock.let_go()
+            lock.release()
 
 
 class _RemoteLock:
@@ -255,13 +255,13 @@ class _RemoteLock:
         self._common = f"{self._all}.json"
         self._own = self._common if share is None else f"{join_name(directory, _share_name(share))}.json"
         self._group = group
-        self._mine = {**_holder(), "token": uuid.uuid4().hex, "group": group.name}
+        self._mine = {**_this_process(), "token": uuid.uuid4().hex, "group": group.name}
 
     def check(self) -> None:
-        """Raise :class:`~.errors.JobError` if somebody alive holds what would be in the way."""
+        """Raise :class:`~.errors.JobError` if a live process holds a lock that excludes this one."""
         names = [self._common, self._own]
         if self._own == self._common:
-            names = [one.name for one in self._storage.listing(self._all)]
+            names = [stored.name for stored in self._storage.listing(self._all)]
         for name in names:
             text = _remote_text(self._storage, name)
             owner = _parsed(text)
@@ -273,12 +273,12 @@ class _RemoteLock:
     def beat(self) -> None:
         write_all(self._storage, self._own, json.dumps({**self._mine, "beat": time.time()}).encode())
 
-    def is_anothers(self) -> bool:
+    def is_taken_over(self) -> bool:
         owner = _parsed(_remote_text(self._storage, self._own))
         return bool(owner) and owner["token"] != self._mine["token"]
 
-    def let_go(self) -> None:
-        if not self.is_anothers():
+    def release(self) -> None:
+        if not self.is_taken_over():
             self._storage.delete(self._own)
 
 
@@ -290,7 +290,7 @@ def _remote_text(storage: Storage, name: str) -> str:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """A holder; empty if there is none: half a lock is nobody's."""
+    """The owner; empty if there is none, or if the lock is half written."""
     try:
         owner: dict[str, Any] = json.loads(text)
         return {**owner, "beat": float(owner["beat"]), "token": str(owner["token"])}
