@@ -45,7 +45,7 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
     return result
 
 
-def fate_in_erb(kind: Kind, line: bytes) -> tuple[ExpectedOutcome, list[dict[str, Any]]]:
+def outcome_in_erb(kind: Kind, line: bytes) -> tuple[ExpectedOutcome, list[dict[str, Any]]]:
     """What ERB does with a line of a log, in our words for it."""
     if not line:
         return ExpectedOutcome("blank"), []
@@ -83,8 +83,8 @@ def test_the_builders_know_every_name_in_erbs_white_lists() -> None:
 def test_erb_treats_each_sample_line_as_labelled(kind: Kind, name: str) -> None:
     seen: set[str] = set()
     for number, line in enumerate(samples.FILES[name](), 1):
-        fate, statements = fate_in_erb(kind, line.data)
-        assert fate == line.fate(kind), f"{name}:{number}: {line.data[:120]!r}"
+        outcome, statements = outcome_in_erb(kind, line.data)
+        assert outcome == line.expected_outcome(kind), f"{name}:{number}: {line.data[:120]!r}"
         ids = {str(statement.get("id") or statement["data"][0]["id"]) for statement in statements}
         assert len(ids) == len(statements)
         if kind == "xapi":
@@ -98,7 +98,7 @@ def test_every_event_type_gives_a_statement_from_the_samples(kind: Kind) -> None
     made: Counter[str] = Counter()
     for name in samples.FILES:
         for line in samples.FILES[name]():
-            if line.fate(kind).outcome == "transformed":
+            if line.expected_outcome(kind).outcome == "transformed":
                 event = parse_json_event(line.data.decode())
                 made[event["name"]] += 1
     good = log_writer.GOOD_NAMES if kind == "xapi" else log_writer.CALIPER_GOOD_NAMES
@@ -135,14 +135,14 @@ def test_writing_the_samples_again_gives_the_shipped_bytes(tmp_path: Path) -> No
 def test_big_logs_hold_what_they_say(kind: Kind, tmp_path: Path) -> None:
     mix = Mix(good=150, page_view=80, unknown_user=3, unknown_course=4, type_error=6, broken=5, blank=2, copies=7)
     log = log_writer.write_log(tmp_path / "tracking.log", mix, seed=3)
-    fates, ids = Counter[ExpectedOutcome](), Counter[str]()
+    found_outcomes, ids = Counter[ExpectedOutcome](), Counter[str]()
     lines = log.path.read_bytes().split(b"\n")[:-1]
     for line in lines:
-        fate, statements = fate_in_erb(kind, line)
-        fates[fate] += 1
+        outcome, statements = outcome_in_erb(kind, line)
+        found_outcomes[outcome] += 1
         ids.update(str(statement.get("id") or statement["data"][0]["id"]) for statement in statements)
     expected = log.expected(kind)
-    assert outcomes.add_up(fates.items()).outcomes == expected.outcomes
+    assert outcomes.add_up(found_outcomes.items()).outcomes == expected.outcomes
     assert log.lines == len(lines) == expected.lines == mix.lines
     assert log.bytes == log.path.stat().st_size
     assert ids.total() == expected.statements

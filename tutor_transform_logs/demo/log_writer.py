@@ -93,7 +93,7 @@ class _Template:
     xapi: ExpectedOutcome
     caliper: ExpectedOutcome
 
-    def fate(self, kind: Kind) -> ExpectedOutcome:
+    def expected_outcome(self, kind: Kind) -> ExpectedOutcome:
         return self.xapi if kind == "xapi" else self.caliper
 
     def fill(self, user_id: int, username: str, second: str, micros: int) -> str:
@@ -120,8 +120,8 @@ def _of_names(names: Iterable[str], courses: Iterable[str]) -> list[_Template]:
     for course in courses:
         for name in names:
             event = events.build(name, _scene(course, len(made)))
-            fates = outcomes.of_good_event(name, "xapi"), outcomes.of_good_event(name, "caliper")
-            made.append(_template(event, *fates, prefixed=len(made) % 2 == 0))
+            expected_outcomes = outcomes.of_good_event(name, "xapi"), outcomes.of_good_event(name, "caliper")
+            made.append(_template(event, *expected_outcomes, prefixed=len(made) % 2 == 0))
     return made
 
 
@@ -144,16 +144,16 @@ def _page_views(courses: Iterable[str]) -> list[_Template]:
 def _type_errors(courses: Iterable[str]) -> list[_Template]:
     """Two sorts of input on which both of ERB's transformers raise TypeError."""
     made: list[_Template] = []
-    fate = ExpectedOutcome("type_error")
+    error = ExpectedOutcome("type_error")
     for course in courses:
         event = events.build("play_video", _scene(course, len(made)))
-        made.append(_template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, fate, fate, prefixed=True))
+        made.append(_template(event | {"event": json.dumps({"id": "x", "duration": [1]})}, error, error, prefixed=True))
         context = event["context"] | {"user_id": [_USER_ID]}
-        made.append(_template(event | {"context": context, "username": [_USERNAME]}, fate, fate, prefixed=True))
+        made.append(_template(event | {"context": context, "username": [_USERNAME]}, error, error, prefixed=True))
     return made
 
 
-def _with_fate(templates: Iterable[_Template], xapi: ExpectedOutcome, caliper: ExpectedOutcome) -> list[_Template]:
+def _with_outcome(templates: Iterable[_Template], xapi: ExpectedOutcome, caliper: ExpectedOutcome) -> list[_Template]:
     return [_Template(template.text, template.prefixed, xapi, caliper) for template in templates]
 
 
@@ -238,16 +238,16 @@ def write_log(
     mix = Mix.like_a_site(mix) if isinstance(mix, int) else mix
     chance = random.Random(seed)
     keys = [course.key for course in roster.courses(courses)]
-    one = ExpectedOutcome("transformed", 1)
+    one_statement = ExpectedOutcome("transformed", 1)
     templates = {
         "good": _of_names(names, keys),
         "page_view": _page_views(keys),
-        "unknown_user": _with_fate(
+        "unknown_user": _with_outcome(
             _of_names(["play_video"], keys), ExpectedOutcome("unknown_user"), ExpectedOutcome("unknown_user")
         ),
         # Caliper does not look the course of a video up.
-        "unknown_course": _with_fate(
-            _of_names(["play_video"], [roster.UNKNOWN_COURSE]), ExpectedOutcome("unknown_course"), one
+        "unknown_course": _with_outcome(
+            _of_names(["play_video"], [roster.UNKNOWN_COURSE]), ExpectedOutcome("unknown_course"), one_statement
         ),
         "type_error": _type_errors(keys),
     }
@@ -264,7 +264,9 @@ def write_log(
     broken = [(ExpectedOutcome("blank"), mix.blank), (ExpectedOutcome("unparsable"), mix.broken)]
 
     def expected(kind: Kind) -> Expected:
-        again = sum(template.fate(kind).statements * n for template, n in copied.items())
-        return outcomes.add_up([*broken, *((template.fate(kind), n) for template, n in used.items())], again)
+        again = sum(template.expected_outcome(kind).statements * n for template, n in copied.items())
+        return outcomes.add_up(
+            [*broken, *((template.expected_outcome(kind), n) for template, n in used.items())], again
+        )
 
     return BigLog(path, mix.lines, written, expected("xapi"), expected("caliper"))

@@ -1,4 +1,4 @@
-"""What should become of a log line: the labels that the log writers give their lines, and sums of them."""
+"""The expected outcome of log lines: the labels that the log writers give their lines, and their sums."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Expected:
 
 
 def of_good_event(name: str, kind: Kind, statements: int = 1) -> ExpectedOutcome:
-    """What becomes of a well-formed event of this name by a known user in a known course."""
+    """The outcome of a well-formed event with this name by a known user in a known course."""
     if kind == "caliper":
         if name not in events.CALIPER_NAMES:
             return ExpectedOutcome("unknown_event")
-        # Caliper never makes more than one event of one.
+        # ERB never makes more than one Caliper event of an event.
         return (
             ExpectedOutcome("no_transformer")
             if name in events.WITHOUT_CALIPER_TRANSFORMER
@@ -90,11 +90,11 @@ def of_good_event(name: str, kind: Kind, statements: int = 1) -> ExpectedOutcome
     )
 
 
-def add_up(fates: Iterable[tuple[ExpectedOutcome, int]], duplicate_statements: int = 0) -> Expected:
-    """The sum of fates, each with the number of lines that meet it."""
+def add_up(outcomes_of_lines: Iterable[tuple[ExpectedOutcome, int]], duplicate_statements: int = 0) -> Expected:
+    """The sum of the outcomes, each with its number of lines."""
     outcomes: Counter[Outcome] = Counter()
     statements = 0
-    for fate, lines in fates:
-        outcomes[fate.outcome] += lines
-        statements += fate.statements * lines
+    for expected, lines in outcomes_of_lines:
+        outcomes[expected.outcome] += lines
+        statements += expected.statements * lines
     return Expected({key: n for key, n in outcomes.items() if n}, statements, statements - duplicate_statements)

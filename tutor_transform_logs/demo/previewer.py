@@ -1,4 +1,4 @@
-"""Start a preview: the embedded LMS in a process of its own, with a database in a folder that is removed afterwards."""
+"""Start a preview: the embedded LMS in a separate process, with a database in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STDIN = "-"
 
 
 def run_preview(files: Sequence[str], type_: str, lines: int, format_: str, statements: bool) -> int:
-    """Print what ``files`` hold; gives the exit status. ``lines``: read so many at most; 0: all.
+    """Print what is in ``files``; returns the exit status. ``lines``: read at most this many; 0: all.
 
-    A directory stands for the files in it, at any depth; ``-`` for standard input. Nothing is written but in a
-    temporary folder, and nothing is asked of any network.
+    A directory stands for the files in it, at any depth; ``-`` for standard input. Writes only to a temporary folder,
+    and uses no network.
     """
     if say_what_is_missing("The preview"):
         return 1

@@ -34,8 +34,8 @@ class Line:
     # A second copy of an earlier line: its statements have the ids of the first one's.
     is_copy: bool = False
 
-    def fate(self, kind: Kind) -> ExpectedOutcome:
-        """What becomes of it under this transformer type."""
+    def expected_outcome(self, kind: Kind) -> ExpectedOutcome:
+        """Its outcome with this transformer type."""
         return self.xapi if kind == "xapi" else self.caliper
 
 
@@ -106,17 +106,17 @@ def _every_event(clock: _Clock, rounds: int) -> Iterator[Line]:
 
 
 def _problem_checks(clock: _Clock) -> Iterator[Line]:
-    one = ExpectedOutcome("transformed", 1)
+    one_statement = ExpectedOutcome("transformed", 1)
     for style in range(3):
         scene = clock.scene()
         many = events.problem_check_many("problem_check", scene)
-        yield _line(many, scene, ExpectedOutcome("transformed", 4), one, style=style)
+        yield _line(many, scene, ExpectedOutcome("transformed", 4), one_statement, style=style)
         scene = clock.scene()
         form = events.problem_check_browser("problem_check", scene)
-        yield _line(form, scene, one, ExpectedOutcome("value_error"), style=style)
+        yield _line(form, scene, one_statement, ExpectedOutcome("value_error"), style=style)
         scene = clock.scene()
         form = events.problem_check_browser_with_referer("problem_check", scene)
-        yield _line(form, scene, one, one, style=style)
+        yield _line(form, scene, one_statement, one_statement, style=style)
 
 
 def _people(clock: _Clock) -> Iterator[Line]:
@@ -155,7 +155,7 @@ def _grade_as_text(scene: Scene) -> Event:
 
 def _failures(clock: _Clock) -> Iterator[Line]:
     """Known events on which ERB raises: (event, exception of the xAPI transformer, of the Caliper one)."""
-    type_error, value_error, one = (
+    type_error, value_error, one_statement = (
         ExpectedOutcome("type_error"),
         ExpectedOutcome("value_error"),
         ExpectedOutcome("transformed", 1),
@@ -165,7 +165,7 @@ def _failures(clock: _Clock) -> Iterator[Line]:
         (_with_data("pause_video", id="x", duration="3:15"), value_error, type_error),
         (_with_data("speed_change_video", id="x", duration=195), type_error, _UNKNOWN),
         (_without_completion, type_error, _UNKNOWN),
-        (_grade_as_text, type_error, one),
+        (_grade_as_text, type_error, one_statement),
         (
             lambda scene: events.build("play_video", replace(scene, user_id=["7"], username=["x"])),
             type_error,
@@ -179,7 +179,7 @@ def _failures(clock: _Clock) -> Iterator[Line]:
         yield _line(make(scene), scene, xapi, caliper, style=index)
     gone = ExpectedOutcome("unknown_course")
     # Caliper looks a course up for enrolments alone.
-    for name, caliper in ("load_video", one), ("edx.course.enrollment.activated", gone):
+    for name, caliper in ("load_video", one_statement), ("edx.course.enrollment.activated", gone):
         scene = clock.scene(course=roster.UNKNOWN_COURSE)
         yield _line(events.build(name, scene), scene, gone, caliper)
     scene = clock.scene(course="no course key")
@@ -204,14 +204,14 @@ def _traps(clock: _Clock) -> Iterator[Line]:
     nameless = {key: value for key, value in events.build("play_video", scene).items() if key != "name"}
     yield _line(nameless, scene, _UNKNOWN, _UNKNOWN)
     # The name last, without a space after its colon, or with an escape in it: still the same JSON.
-    one = ExpectedOutcome("transformed", 1)
+    one_statement = ExpectedOutcome("transformed", 1)
     scene = clock.scene()
     event = events.build("play_video", scene)
     name_last = {key: event[key] for key in [*(key for key in event if key != "name"), "name"]}
-    yield Line(json.dumps(name_last, separators=(",", ":")).encode(), one, one)
+    yield Line(json.dumps(name_last, separators=(",", ":")).encode(), one_statement, one_statement)
     scene = clock.scene()
     text = events.to_json(events.build("play_video", scene)).replace('"play_video"', '"play\\u005fvideo"')
-    yield Line(text.encode(), one, one)
+    yield Line(text.encode(), one_statement, one_statement)
 
 
 def _broken(clock: _Clock) -> Iterator[Line]:
@@ -273,10 +273,10 @@ def content(name: str) -> bytes:
 
 
 def expected(kind: Kind, *names: str) -> Expected:
-    """What should become of these sample files (all of them by default)."""
+    """The expected outcome of these sample files (all of them by default)."""
     lines = [line for name in names or FILES for line in FILES[name]()]
-    copies = sum(line.fate(kind).statements for line in lines if line.is_copy)
-    return outcomes.add_up(((line.fate(kind), 1) for line in lines), copies)
+    copies = sum(line.expected_outcome(kind).statements for line in lines if line.is_copy)
+    return outcomes.add_up(((line.expected_outcome(kind), 1) for line in lines), copies)
 
 
 def write(directory: Path) -> list[Path]:

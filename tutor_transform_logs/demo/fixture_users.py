@@ -1,4 +1,4 @@
-"""Users and courses that are made up from what events say of them, in a database that is thrown away."""
+"""Creates the users and courses that events name, in a database that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from opaque_keys.edx.keys import CourseKey
 from tutor_transform_logs.lms_job.fast_path.lookups import LARGEST_ID, as_id, can_be_asked, course_of, person_of
 from tutor_transform_logs.lms_job.util.bounded_dict import BoundedDict
 
-# Above the ids of any log, for those of whom only the name is known.
+# Ids for users of whom only the name is known: above the ids in any log.
 FIRST_NAMED = 2**30
 KEPT = 100_000
 
 
 class FixtureUsers:
-    """Sees to it that everybody and everything that an event names is there."""
+    """Creates the users and courses that events name."""
 
     def __init__(self) -> None:
-        self._there: BoundedDict[tuple[type, Any], bool] = BoundedDict(KEPT)
+        self._created: BoundedDict[tuple[type, Any], bool] = BoundedDict(KEPT)
         self._numbers = itertools.count(FIRST_NAMED)
 
     def ensure(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Make the users and courses of ``events`` that are not there yet."""
+        """Create the users and courses of ``events`` that do not exist yet."""
         from openedx.core.djangoapps.content.course_overviews.models import CourseOverview
 
         people: list[Any] = []
@@ -39,15 +39,15 @@ class FixtureUsers:
                 try:
                     courses.append(CourseOverview(id=CourseKey.from_string(course), display_name=course))
                 except InvalidKeyError:
-                    continue  # what ERB says of it is what there is to show
-        # SQLite takes a limited number of values at once; who is there already stays.
+                    continue  # the preview shows the error that ERB raises for it
+        # SQLite limits the number of values in a query. Existing users are kept.
         get_user_model().objects.bulk_create(people, batch_size=500, ignore_conflicts=True)
         CourseOverview.objects.bulk_create(courses, batch_size=500, ignore_conflicts=True)
 
     def _is_new(self, who: Any) -> bool:
-        if self._there.get((type(who), who)):
+        if self._created.get((type(who), who)):
             return False
-        self._there.put((type(who), who), True)
+        self._created.put((type(who), who), True)
         return True
 
     def _person(self, who: int | str) -> Iterable[Any]:
