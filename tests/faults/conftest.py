@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.harness import tally
 from tests.harness.job import DemoLms
-from tests.harness.world import World, Zygote
+from tests.harness.world import World
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -18,21 +18,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session")
-def zygote(demo_lms_template: DemoLms) -> Iterator[Zygote]:
-    """Starts jobs in an LMS that no test changes."""
-    zygote = Zygote(demo_lms_template)
-    yield zygote
-    zygote.close()
-
-
 @pytest.fixture
-def world(zygote: Zygote, tmp_path: Path) -> World:
+def world(demo_lms_template: DemoLms, tmp_path: Path) -> World:
     """A source, a destination and a ledger of one's own, and jobs that work on them."""
-    return World(tmp_path, zygote)
+    return World(tmp_path, demo_lms_template)
 
 
 @pytest.fixture
-def new_world(zygote: Zygote, tmp_path: Path) -> Callable[[str], World]:
+def new_world(demo_lms_template: DemoLms, tmp_path: Path) -> Callable[[str], World]:
     """Gives a world of this name, for tests that compare two."""
-    return lambda name: World(tmp_path / name, zygote)
+    return lambda name: World(tmp_path / name, demo_lms_template)

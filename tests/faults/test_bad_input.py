@@ -110,7 +110,7 @@ def peak_of(world: World, settings: dict[str, object]) -> int:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, config],
-        env=world.zygote.lms.environment(),
+        env=world.lms.environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -417,7 +417,7 @@ def test_a_file_that_is_no_config_is_said(world: World) -> None:
 
 def test_a_share_that_is_none_is_said(world: World) -> None:
     (world.folder / "config.json").write_text("{}")
-    said = world.zygote.lms.run_python  # an LMS is needed to come so far
+    said = world.lms.run_python  # an LMS is needed to come so far
     with pytest.raises(RuntimeError, match=r"Config: --share: 3/2 is no share; allowed: I/N"):
         said("-m", "tutor_transform_logs.lms_job", "work", "--share", "3/2", "--config", f"{world.folder}/config.json")
 

@@ -17,7 +17,7 @@ from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.job import DemoLms
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.world import Ran, World, Zygote
+from tests.harness.world import Ran, World
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix, write_log
 
 GOOD = 240
@@ -324,8 +324,7 @@ def test_caliper_without_stable_ids_can_not_be_verified(world: World) -> None:
 def test_lines_that_could_not_be_transformed_then_are_not_missed_now(
     demo_lms: DemoLms, tmp_path: Path, scripted_lrs: ScriptedLrs
 ) -> None:
-    zygote = Zygote(demo_lms)
-    world = World(tmp_path / "world", zygote)
+    world = World(tmp_path / "world", demo_lms)
     write(world, Mix(good=5, unknown_user=2), users=6)
     world.to_lrs({"url": scripted_lrs.url})
     done(world)
@@ -334,4 +333,3 @@ def test_lines_that_could_not_be_transformed_then_are_not_missed_now(
         event = json.loads(letter["line"][letter["line"].index("{") :])
         demo_lms.run_python("-c", NEW_USER, str(event["context"]["user_id"]), event["username"])
     verified(world, 0, {"found": 5, "missing": 0, "dead letters": 2})
-    zygote.close()

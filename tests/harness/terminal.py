@@ -7,11 +7,10 @@ import json
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 from typing import Any
 
+from tests.harness.forked import start_job
 from tests.harness.job import local
 from tests.harness.runs import Site
 
@@ -21,17 +20,11 @@ def run_on_a_terminal(site: Site, columns: int = 80, **config: Any) -> tuple[int
     file = site.folder / "config.json"
     parts = {**site.source(), **site.to_files(), **local("ledger", site.folder / "ledger"), **config}
     file.write_text(json.dumps(parts))
-    command = [sys.executable, "-m", "tutor_transform_logs.lms_job", "run", "--config", str(file)]
     mine, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command,
-        env=site.lms.environment() | {"COLUMNS": str(columns)},
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        close_fds=True,
-    )
+    arguments = ["run", "--config", str(file)]
+    environment = {"COLUMNS": str(columns)}
+    process = start_job(arguments, site.lms, site.folder, environment=environment, terminal=os.ttyname(its))
     os.close(its)
     seen = b""
     try:
@@ -44,5 +37,5 @@ def run_on_a_terminal(site: Site, columns: int = 80, **config: Any) -> tuple[int
             seen += piece
     finally:
         os.close(mine)
-        status = process.wait(timeout=60)
+        status = process.wait(60).status
     return status, seen.decode().replace("\r\n", "\n")

@@ -2,126 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import itertools
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.harness import tally
-from tests.harness.job import DemoLms, local, newest
+from tests.harness.demo_lms import DemoLms
+from tests.harness.forked import Process, Ran, start_job
+from tests.harness.job import local, newest
 from tests.harness.object_store import Bucket
 
 _numbers = itertools.count()
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A job that has ended: its exit status (negative: the signal that killed it) and its words."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def detail(self) -> str:
-        """All that it said."""
-        return self.out + self.err
-
-
-class Process:
-    """A started job."""
-
-    def __init__(self, zygote: Zygote, pid: int, out: Path, err: Path) -> None:
-        self.pid = pid
-        self._zygote = zygote
-        self._out, self._err = out, err
-        self._status: int | None = None
-
-    def poll(self) -> int | None:
-        """Its exit status, if it has ended."""
-        if self._status is None:
-            self._status = self._zygote.ask({"wait": self.pid})["status"]
-        return self._status
-
-    def ended(self, timeout_secs: float) -> bool:
-        """Wait; has it ended within this time?"""
-        deadline = time.monotonic() + timeout_secs
-        while self.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return self._status is not None
-
-    def wait(self, timeout_secs: float = 180) -> Ran:
-        """Let it end by itself."""
-        if not self.ended(timeout_secs):
-            self.kill()
-            raise AssertionError(f"the job did not end within {timeout_secs} s:\n{self.err()[-2000:]}")
-        assert self._status is not None
-        return Ran(self._status, self._out.read_text(), self.err())
-
-    def err(self) -> str:
-        """What it has said so far."""
-        return self._err.read_text()
-
-    def workers(self) -> list[int]:
-        """The process ids of its workers."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.pid).children()]
-        return []
-
-    def send(self, number: int) -> None:
-        """Send the job (not its workers) a signal."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def kill(self, group: bool = True) -> None:
-        """SIGKILL, to its whole process group or to the parent alone."""
-        with contextlib.suppress(ProcessLookupError):
-            if group:
-                os.killpg(self.pid, signal.SIGKILL)
-            else:
-                os.kill(self.pid, signal.SIGKILL)
-        self.ended(10)
-
-
-class Zygote:
-    """Starts jobs in one LMS: see ``zygote.py``."""
-
-    def __init__(self, lms: DemoLms) -> None:
-        self.lms = lms
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.harness.zygote"],
-            env=lms.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request and wait for the answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(dict(request)) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
 
 
 @dataclass
@@ -132,7 +28,7 @@ class World:
     """
 
     folder: Path
-    zygote: Zygote
+    lms: DemoLms
     settings: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
@@ -186,19 +82,10 @@ class World:
         **more: Any,
     ) -> Process:
         """Start a job, ``more`` laid over the settings; ``steps`` says where to kill it (see ``steps.py``)."""
-        number = next(_numbers)
-        jobs = self.folder / "jobs"
-        config, out, err = (jobs / f"{number:05d}.{end}" for end in ("json", "out", "err"))
+        config = self.folder / "jobs" / f"{next(_numbers):05d}.json"
         config.write_text(json.dumps({**self.settings, **more}))
-        request: dict[str, Any] = {
-            "arguments": [command, "--config", str(config)],
-            "out": str(out),
-            "err": str(err),
-            "environment": dict(environment or {}),
-        }
-        if steps:
-            request["steps"] = {"token": str(jobs / f"{number:05d}.token"), **steps}
-        return Process(self.zygote, self.zygote.ask(request)["pid"], out, err)
+        arguments = [command, "--config", str(config)]
+        return start_job(arguments, self.lms, config.parent, environment=environment, steps=steps)
 
     def run(self, command: str = "run", **more: Any) -> Ran:
         """Run a job to its end; takes what :meth:`start` takes."""

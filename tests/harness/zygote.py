@@ -1,5 +1,8 @@
 """A process that has loaded the LMS once and forks one job after the other: a job starts in milliseconds, not seconds.
 
+Settings of Django are those that the LMS was loaded with: its applications read them as they start. Databases are each
+job's own, since nothing connects to one before.
+
 What runs is the job's own ``main`` in a process (and process group) of its own, which is free to be killed. Run as
 ``python -m tests.harness.zygote``, it reads requests from standard input and answers on standard output, one JSON line
 each.
@@ -46,18 +49,26 @@ def _load() -> None:
 
 
 def _start(request: dict[str, Any]) -> int:
+    # Opened here, so that a terminal is in use before this answers.
+    flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    files = [os.open(name, flag | os.O_NOCTTY) for name, flag in zip(request["files"], flags, strict=True)]
     pid = os.fork()
     if pid:
+        for file in files:
+            os.close(file)
         return pid
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, file in enumerate((nothing, os.open(request["out"], flags), os.open(request["err"], flags))):
+    for number, file in enumerate(files):
         os.dup2(file, number)
+        os.close(file)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    os.environ.clear()
     os.environ.update(request["environment"])
+    os.chdir(request["folder"])
     status = 1
     try:
+        _use_databases(request["databases"])
         status = _job(request)
     except SystemExit as exit:
         status = exit.code if isinstance(exit.code, int) else 1
@@ -68,6 +79,27 @@ def _start(request: dict[str, Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _use_databases(databases: dict[str, Any] | None) -> None:
+    """Change Django's databases, to which nothing has connected yet."""
+    from django.conf import settings
+    from django.db import connections
+
+    if databases:
+        if any("mysql" in database["ENGINE"] for database in databases.values()):
+            import pymysql
+
+            pymysql.install_as_MySQLdb()
+    else:
+        default = settings.DATABASES["default"]
+        databases = {"default": {**default, "NAME": os.environ["DEMO_LMS_DB"]}}
+    for alias in connections:
+        if hasattr(connections._connections, alias):
+            delattr(connections._connections, alias)
+    settings.DATABASES = databases
+    connections._settings = None
+    connections.__dict__.pop("settings", None)
 
 
 def _job(request: dict[str, Any]) -> int:

@@ -36,8 +36,8 @@ def peak_memory(site: Site, folder: Path) -> int:
         except psutil.NoSuchProcess:
             break
         time.sleep(0.005)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stdout + stderr
+    ran = process.wait(60)
+    assert ran.status == 0, ran.detail
     return peak
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -245,8 +244,7 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     assert re.search(r"\n  stored +300\n", running.stdout)
     assert running.stdout.endswith("\nNot finished: it is running.\n")
 
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill(group=False)
     stopped = site.run(config, command="status", log_format="json")
     [line] = lines_of(stopped.stdout)
     assert (line["event"], line["running"], line["holder"], line["segments_done"]) == ("status", False, None, 0)
