@@ -31,7 +31,7 @@ GOOD_NAMES = tuple(sorted(events.BUILDERS.keys() - events.WITHOUT_XAPI_TRANSFORM
 CALIPER_GOOD_NAMES = tuple(sorted(events.CALIPER_NAMES - events.WITHOUT_CALIPER_TRANSFORMER))
 """The event types of which ERB makes a Caliper event (and an xAPI statement)."""
 
-# Numbers and words that no event has: where they stand in a dumped event, the line's own values go.
+# Numbers and texts that no event has: where they are in a dumped event, the line's own values go.
 _USER_ID, _USERNAME, _TIME = 918_273_645, "put-the-username-here", "put-the-time-here"
 _WRITE_EVERY = 20_000
 _COMPRESSORS: dict[str, Callable[[IO[bytes], str], Any]] = {".bz2": bz2.open, ".xz": lzma.open}

@@ -15,7 +15,7 @@ RETIRED_USER_SALTS = ("demo-salt-2024", "demo-salt-2025")
 RETIRED_USERNAME_FMT = "retired__user_{}"
 
 _EXTERNAL_ID_SPACE = uuid.UUID("2d1c0e5a-6d0b-5b3c-9a43-4d0a4f1c7e10")
-# Every so many users one has no external id yet, like people who have never met an LRS: ERB makes one on the fly.
+# One in this many users has no external id yet, like people who have never met an LRS: ERB makes one on the fly.
 _WITHOUT_EXTERNAL_ID = 7
 # A user number beyond every seeded one.
 UNKNOWN_USER_BASE = 900_000_000
