@@ -255,7 +255,7 @@ JOB = (
 # What is said of a value in the job's config, behind "Config: KEY: ", and a config that shows it.
 # A text instead: only the job itself can tell, and the test of this name shows it.
 CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
-    ("there is no such key; allowed: the keys that README.rst lists", {"sauce_prefix": "x"}),
+    ("there is no such key; allowed: names of settings in lower case, without TRANSFORM_LOGS_", {"sauce_prefix": "x"}),
     ("the file's JSON is not an object; allowed: one JSON object", []),
     ("the file is not JSON (...); allowed: one JSON object", "test_a_file_that_is_no_config_is_said"),
     ("... can't be read (...); allowed: a JSON file", "test_a_file_that_is_no_config_is_said"),

@@ -52,7 +52,7 @@ def test_every_option(each_tutor: Tutor) -> None:
 
 
 def test_in_a_real_bash(tutor: Tutor) -> None:
-    """With the line that the README has for a user's profile."""
+    """With the line that docs/reference/options.rst has for a user's profile."""
     script = (
         f'PATH="{tutor.bin}:$PATH"; eval "$(_TUTOR_COMPLETE=bash_source tutor)"\n'
         f"COMP_WORDS=({COMMAND} --output-layout s); COMP_CWORD=5\n"

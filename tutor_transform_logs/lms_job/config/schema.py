@@ -278,7 +278,9 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
     """
     for key in raw:
         if key not in KEYS:
-            raise ConfigError(str(key), "there is no such key", "the keys that README.rst lists")
+            raise ConfigError(
+                str(key), "there is no such key", "names of settings in lower case, without TRANSFORM_LOGS_"
+            )
     source = _storage(raw, "source")
     destination = _storage(raw, "destination")
     ledger = _storage(raw, "ledger")
