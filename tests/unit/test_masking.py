@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.demo import samples
-from tutor_transform_logs.lms_job.report.masking import KEYS, MASK, MOST_CHARACTERS, mask_line, mask_words
+from tutor_transform_logs.lms_job.report.masking import KEYS, MASK, MOST_CHARACTERS, mask_detail, mask_line
 
 EVENT = "edx.course.enrollment.activated"
 # Stand in for all that is somebody's: a text that can't be there by chance, and a number.
@@ -62,14 +62,14 @@ def test_a_line_that_is_cut_off_is_shown_without_its_values(fields: dict[str, An
 def test_no_bytes_are_too_odd(raw: bytes) -> None:
     shown = mask_line(raw, "")
     assert shown.isprintable() or not shown
-    mask_words("anything", raw, "")
+    mask_detail("anything", raw, "")
 
 
 @given(objects, st.data())
 def test_words_are_shown_without_what_they_quote_from_the_line(fields: dict[str, Any], data: st.DataObject) -> None:
     raw = json.dumps({**fields, "username": SECRET, "user_id": NUMBER}).encode()
     detail = f"User with username {SECRET} and id {NUMBER} does not exist; {data.draw(plain)}"
-    assert not holds_a_secret(mask_words(detail, raw, EVENT))
+    assert not holds_a_secret(mask_detail(detail, raw, EVENT))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_words_are_shown_without_what_they_quote_from_the_line(fields: dict[str,
     ],
 )
 def test_what_helps_stays(detail: str, shown: str) -> None:
-    assert mask_words(detail, b'{"username": "ann", "event": "{\\"to\\": \\"bob\\"}"}', EVENT) == shown
+    assert mask_detail(detail, b'{"username": "ann", "event": "{\\"to\\": \\"bob\\"}"}', EVENT) == shown
 
 
 def test_a_line_keeps_its_shape() -> None:

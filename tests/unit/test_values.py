@@ -52,7 +52,7 @@ def test_counts_come_back_from_json(one: Counts) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [-1, 1.5, "1", True, None])
 def test_counts_that_nobody_wrote_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match="is no count"):
+    with pytest.raises(ValueError, match="is not a count"):
         Counts.from_json(Counts().to_json() | {name: value})
 
 
@@ -69,9 +69,9 @@ def accounted() -> Counts:
         lines=21, blank=1, unparsable=2, unknown_event=3, filtered=4, transformed=5, untransformable=6,
         made=24, stored=7, duplicates=8, rejected=9, not_routed=10,
     )  # fmt: skip
-    one.refuse("bad_json", 2)
-    one.refuse("unknown_user", 6)
-    one.refuse("conflict", 9)
+    one.add_dead_letters("bad_json", 2)
+    one.add_dead_letters("unknown_user", 6)
+    one.add_dead_letters("conflict", 9)
     return one
 
 
@@ -85,7 +85,7 @@ def test_what_adds_up_has_no_differences() -> None:
 def test_every_number_that_is_off_by_one_is_a_difference(name: str, by: int) -> None:
     one = accounted()
     if name == "reasons":
-        one.refuse("conflict", by)
+        one.add_dead_letters("conflict", by)
     else:
         setattr(one, name, getattr(one, name) + by)
     assert one.accounting_errors()

@@ -18,7 +18,7 @@ from .ledger.ledger import Ledger, job_identity, job_key
 from .ledger.lock import Group, current_owner, local_lock, remote_lock
 from .ledger.status import job_status
 from .model.delivery import Destination
-from .model.plan import OUT_OF_RANGE, USUAL_NOTES, OutputFormat, Plan, Segment, share
+from .model.plan import HARMLESS_NOTES, OUT_OF_RANGE, OutputFormat, Plan, Segment, share
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan
 from .read.filters import TAKE_ALL, Filters
@@ -263,7 +263,7 @@ class Run:
         out_of_range = any(one.note == OUT_OF_RANGE for one in plan.objects)
         why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
         lines = [f"{NOTHING_NEW}{objects}: {why}. To do it all again: --restart."]
-        lines += [printable(f"{one.name}: {one.note}") for one in plan.objects if one.note not in USUAL_NOTES]
+        lines += [printable(f"{one.name}: {one.note}") for one in plan.objects if one.note not in HARMLESS_NOTES]
         ledger = self._ledger.where()
         text = "\n".join([*lines, f"Ledger: {ledger}"])
         console.result(

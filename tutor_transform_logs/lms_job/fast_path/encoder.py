@@ -1,8 +1,8 @@
 """Statements as JSON text, without plain data as a step between.
 
 The text is the one that ``json.dumps`` makes of a statement's ``as_version()``. Actors, verbs and courses, which
-statements share, bring theirs along. Only what ``fast_tincan`` knows is written here; of all else its plain data is
-encoded.
+statements share, keep theirs. Only what ``fast_path.tincan`` knows is written here; of everything else, the plain data
+is encoded.
 """
 
 from __future__ import annotations
@@ -74,26 +74,26 @@ class _Names(dict[str, str]):
 _names = _Names()
 
 
-def _object_text(one: Any) -> str:
-    texts = [_names[slot] + _to_text[type(value)](value) for slot, value in one.__dict__.items() if value is not None]
+def _object_text(obj: Any) -> str:
+    texts = [_names[slot] + _to_text[type(value)](value) for slot, value in obj.__dict__.items() if value is not None]
     return "{" + ", ".join(texts) + "}"
 
 
-def _map_text(one: Any) -> str:
+def _map_text(obj: Any) -> str:
     texts = []
-    for key, value in one.items():
+    for key, value in obj.items():
         if type(key) is not str or key[:1] == "_":
-            return encode(map_data(one))
+            return encode(map_data(obj))
         if value is not None:
             texts.append(f"{quoted(key)}: {_to_text[type(value)](value)}")
     return "{" + ", ".join(texts) + "}"
 
 
 def _list_text(many: Any) -> str:
-    texts = [_to_text[type(one)](one) if isinstance(one, SerializableBase) else encode(one) for one in many]
+    texts = [_to_text[type(obj)](obj) if isinstance(obj, SerializableBase) else encode(obj) for obj in many]
     return "[" + ", ".join(texts) + "]"
 
 
-def text_of(one: Any) -> str:
+def text_of(obj: Any) -> str:
     """As ``json.dumps(one.as_version())`` of an object of tincan's. Raises ``ValueError`` for NaN and infinity."""
-    return _to_text[type(one)](one)
+    return _to_text[type(obj)](obj)

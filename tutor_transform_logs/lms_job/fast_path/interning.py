@@ -32,17 +32,17 @@ class _Own(dict[type, bool]):
     """Is a class ERB's own, with all that it inherits?"""
 
     def __missing__(self, cls: type) -> bool:
-        self[cls] = all(one is object or one.__module__.startswith(f"{ERB}.") for one in cls.__mro__)
+        self[cls] = all(base is object or base.__module__.startswith(f"{ERB}.") for base in cls.__mro__)
         return self[cls]
 
 
 def _shared(cls: Any, original: Any) -> Any:
-    one: Any = cls.__new__(cls)
+    interned: Any = cls.__new__(cls)
     if isinstance(original, list):
-        list.extend(one, original)
-    vars(one).update(vars(original))
-    object.__setattr__(one, "text", json.dumps(original.as_version()))
-    return one
+        list.extend(interned, original)
+    vars(interned).update(vars(original))
+    object.__setattr__(interned, "text", json.dumps(original.as_version()))
+    return interned
 
 
 class Interner:

@@ -27,7 +27,7 @@ KEPT_USERS = 100_000
 KEPT_COURSES = 10_000
 # No database that Django knows takes fewer than 999 values in one query.
 IN_ONE_QUERY = 900
-# The ids that a column of Django's AutoField can hold: for others, what a database says is its own affair.
+# The ids that a column of Django's AutoField can hold: for others, ERB asks the database itself.
 LARGEST_ID = 2**31 - 1
 EMAIL_ACTORS = ("mbox", "mbox_sha1sum")
 
@@ -114,8 +114,8 @@ class Lookups:
             if courses:
                 self._look_up_courses(courses)
         except Exception as error:
-            # A database that is away is waited for where a single event needs it; a name that it can't take is that
-            # one event's trouble.
+            # If the database is unavailable, the job waits when a single event needs it; a name that the database
+            # refuses makes only that event fail.
             log.info("looking up in bulk failed, asking one by one: %s", error)
             connections.close_all()
 
@@ -178,7 +178,9 @@ class Lookups:
         found: dict[int, str] = {}
         for some in _slices(numbers):
             of_type = rows.filter(external_id_type__name=self._type_name(), user_id__in=some)
-            found.update((number, str(one)) for number, one in of_type.values_list("user_id", "external_user_id"))
+            found.update(
+                (number, str(external_id)) for number, external_id in of_type.values_list("user_id", "external_user_id")
+            )
         return found
 
     def _new_external_ids(self, numbers: Iterable[int]) -> dict[int, str]:
@@ -223,7 +225,7 @@ class Lookups:
             candidates = {name: own for name, own in candidates.items() if own[0] in users}
         found: dict[int | str, tuple[int, str]] = {}
         for name, own in candidates.items():
-            there = [users[one] for one in own if one in users]
+            there = [users[name] for name in own if name in users]
             if own[0] in users:
                 found[name] = users[own[0]]
             elif len(there) == 1:
@@ -245,7 +247,9 @@ class Lookups:
         if not keys:
             return
         for some in _slices(keys.items()):
-            found = {str(one["id"]): one for one in self._helpers.get_course_overviews([key for _, key in some])}
+            found = {
+                str(course["id"]): course for course in self._helpers.get_course_overviews([key for _, key in some])
+            }
             asked = {course_id for course_id, _ in some}
             for course_id in asked & found.keys():
                 self._courses.put(course_id, found[course_id])

@@ -3,7 +3,7 @@
 tincan sends every value through ``Base.__setattr__`` twice and copies every dictionary twice. The functions here put
 values of the very types that a property stores as they are straight into the object, and leave all others to tincan's
 own setters: conversions, checks and errors are its own. Classes that differ from what is known here (a subclass with
-its own ``__init__`` or ``as_version``) are left to tincan altogether. Nothing is patched here; ``erb_patches`` does.
+its own ``__init__`` or ``as_version``) are left to tincan altogether. Nothing is patched here; ``patches`` does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NONE = type(None)
 
 
 class SharedAgent(tincan.Agent):  # type: ignore[misc]
-    """An actor that nobody changes: it carries itself as JSON ``text``."""
+    """An actor shared by statements, which nobody changes; ``text`` is its JSON."""
 
     __slots__ = ("text",)
 
@@ -133,8 +133,8 @@ def _rule(cls: type, known: type, name: str) -> Rule:
     declared = getattr(cls, name, None)
     setter = declared.fset if isinstance(declared, property) else None
     if setter is None:
-        # Whatever happens then is tincan's affair.
-        return f"_{name}", frozenset(), lambda one, value: setattr(one, name, value)
+        # tincan itself handles, or refuses, such a name.
+        return f"_{name}", frozenset(), lambda obj, value: setattr(obj, name, value)
     if declared is getattr(known, name):
         if (known, name) in CONSTANT:
             return f"_{name}", frozenset(), _constant(f"_{name}", CONSTANT[known, name])
@@ -147,31 +147,31 @@ def _rule(cls: type, known: type, name: str) -> Rule:
 
 
 def _constant(slot: str, text: str) -> Setter:
-    def put(one: Any, value: Any) -> None:
-        one.__dict__[slot] = text
+    def put(obj: Any, value: Any) -> None:
+        obj.__dict__[slot] = text
 
     return put
 
 
 def _number(setter: Setter, slot: str) -> Setter:
-    def put(one: Any, value: Any) -> None:
+    def put(obj: Any, value: Any) -> None:
         if type(value) is int and -(2**53) < value < 2**53:
-            one.__dict__[slot] = float(value)
+            obj.__dict__[slot] = float(value)
         else:
-            setter(one, value)
+            setter(obj, value)
 
     return put
 
 
 def _timestamp(setter: Setter) -> Setter:
-    def put(one: Any, value: Any) -> None:
+    def put(obj: Any, value: Any) -> None:
         if type(value) is str and TIMESTAMP.fullmatch(value):
             try:
-                one.__dict__["_timestamp"] = datetime.datetime.fromisoformat(value)
+                obj.__dict__["_timestamp"] = datetime.datetime.fromisoformat(value)
                 return
             except ValueError:
                 pass
-        setter(one, value)
+        setter(obj, value)
 
     return put
 
@@ -180,7 +180,7 @@ class _ClassLayouts(dict[type, "ClassLayout | None"]):
     """The layouts of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
 
     def __missing__(self, cls: type) -> ClassLayout | None:
-        known = next((one for one in cls.__mro__ if one in TAKEN), None)
+        known = next((base for base in cls.__mro__ if base in TAKEN), None)
         usual = (
             known is not None
             and getattr(cls, "__init__", None) in (known.__init__, NEW_INITS.get(known))  # type: ignore[misc]
@@ -197,14 +197,14 @@ _layouts = _ClassLayouts()
 
 def _new_init(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        plan = _layouts[type(self)]
-        if plan is None or len(args) > 1 or (args and type(args[0]) is not dict):
+        layout = _layouts[type(self)]
+        if layout is None or len(args) > 1 or (args and type(args[0]) is not dict):
             original(self, *args, **kwargs)
             return
         values = {**args[0], **kwargs} if args else kwargs
         slots = self.__dict__
-        slots.update(plan.defaults)
-        rules = plan.rules
+        slots.update(layout.defaults)
+        rules = layout.rules
         for name, value in values.items():
             rule = rules.get(name)
             if rule is None:
@@ -281,9 +281,9 @@ class _ToData(dict[type, Callable[[Any], Any]]):
 to_data = _ToData()
 
 
-def _shared_data(one: Any) -> Any:
+def _shared_data(obj: Any) -> Any:
     """Hardly ever asked for, so it is not kept: there may be thousands of actors."""
-    return json.loads(one.text)
+    return json.loads(obj.text)
 
 
 def _itself(value: Any) -> Any:
@@ -294,20 +294,20 @@ def _ask(value: Any) -> Any:
     return value.as_version()
 
 
-def object_data(one: Any) -> dict[str, Any]:
+def object_data(obj: Any) -> dict[str, Any]:
     plain = {}
-    for slot, value in one.__dict__.items():
+    for slot, value in obj.__dict__.items():
         if value is not None:
             kind = type(value)
             plain[keys[slot]] = value if kind in ATOMS else to_data[kind](value)
     return plain
 
 
-def map_data(one: Any) -> Any:
+def map_data(obj: Any) -> Any:
     plain = {}
-    for key, value in one.items():
+    for key, value in obj.items():
         if type(key) is not str or key[:1] == "_":
-            return _original_as_version(one)
+            return _original_as_version(obj)
         if value is not None:
             kind = type(value)
             plain[key] = value if kind in ATOMS else to_data[kind](value)
@@ -315,7 +315,7 @@ def map_data(one: Any) -> Any:
 
 
 def list_data(many: Any) -> list[Any]:
-    return [to_data[type(one)](one) if isinstance(one, SerializableBase) else one for one in many]
+    return [to_data[type(item)](item) if isinstance(item, SerializableBase) else item for item in many]
 
 
 def as_version(self: Any, version: str = tincan.Version.latest) -> Any:

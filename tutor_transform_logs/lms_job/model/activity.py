@@ -1,6 +1,6 @@
-"""Of which types and which days a run's events were, and how fast it went: counted on the way, in a bounded form.
+"""Counts events by type and by day, and the throughput of a run, in bounded space.
 
-It is kept in the ledger's entries together with the counts, so that a run that was killed counts nothing twice.
+Stored in the ledger's entries with the counts, so that a run that was killed counts nothing twice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SHORTEST_SPAN_SECS = 10
 
 OTHER_TYPES = "(other types)"
 NO_DAY = ""
-"""Of events whose time is none."""
+"""For events whose time can't be read."""
 
-# Open edX began in this century, and a time that is far off would stretch every chart.
+# Open edX did not exist before this century; a wrong time far away would stretch every chart.
 _DAY = re.compile(r"20\d\d-\d\d-\d\d")
 
 TRANSFORMED, UNTRANSFORMABLE, FILTERED = range(3)
@@ -59,10 +59,10 @@ def day_of(time: object) -> str:
 
 @dataclass
 class Throughput:
-    """How much was done in each span of time. The spans grow longer when they grow many: none is ever dropped."""
+    """How much was done in each span of time. When there are too many spans, their length is doubled."""
 
     span_secs: int = SHORTEST_SPAN_SECS
-    """The shortest span, doubled some number of times."""
+    """The shortest span times a power of two."""
     spans: dict[int, list[int]] = field(default_factory=dict)
     """Number of the span since 1970 -> lines, events."""
 
@@ -98,13 +98,15 @@ class Throughput:
         span_secs = values["span_secs"]
         times, rest = divmod(whole_number(span_secs), SHORTEST_SPAN_SECS)
         if rest or times < 1 or times & (times - 1):
-            raise ValueError(f"{span_secs!r} is no length of a span")
-        return cls(times * SHORTEST_SPAN_SECS, {int(name): one for name, one in _table(values["spans"], 2).items()})
+            raise ValueError(f"{span_secs!r} is not the length of a span")
+        return cls(
+            times * SHORTEST_SPAN_SECS, {int(name): counts for name, counts in _table(values["spans"], 2).items()}
+        )
 
 
 @dataclass
 class Activity:
-    """What the events of known types were and when they happened; lines that are passed over have no part in it."""
+    """Events of known types: how many, of which types, when they happened. Skipped lines are not counted."""
 
     types: dict[str, list[int]] = field(default_factory=dict)
     """Name -> events transformed, failed, filtered."""
@@ -112,10 +114,10 @@ class Activity:
     """Day -> statements made, events lost. Where there are too many days, months (2026-01) or years stand for them."""
     throughput: Throughput = field(default_factory=Throughput)
     secs: float = 0.0
-    """What it took, without rests between batches."""
+    """The working time, without the pauses between batches."""
 
     def transformed(self, name: str, time: object, statements: int) -> None:
-        """Count an event of which so many statements were made."""
+        """Count an event that made this number of ``statements``."""
         _row(self.types, name, 3)[TRANSFORMED] += 1
         _row(self.days, day_of(time), 2)[MADE] += statements
 
@@ -125,11 +127,11 @@ class Activity:
         _row(self.days, day_of(time), 2)[LOST] += 1
 
     def filtered(self, name: str) -> None:
-        """Count an event that the run's filters leave out."""
+        """Count an event that the filters exclude."""
         _row(self.types, name, 3)[FILTERED] += 1
 
     def worked(self, at: float, secs: float, lines: int, events: int) -> None:
-        """Count the time that a batch took, which ended ``at`` (seconds since 1970)."""
+        """Count the working time of a batch that ended ``at`` (seconds since 1970)."""
         self.throughput.add(at, lines, events)
         self.secs += secs
 
@@ -143,13 +145,13 @@ class Activity:
         self.secs += other.secs
 
     def bounded(self) -> Activity:
-        """The same counts in as many types and days as an entry may have."""
+        """The same counts, with at most as many types and days as an entry may have."""
         bounded = Activity(secs=self.secs)
         for name, counts in self.types.items():
             known = name in bounded.types or len(bounded.types) < MOST_TYPES
             _add(bounded.types, name if known else OTHER_TYPES, counts)
         bounded.days = self.days
-        # To months, to years, and then no more: rather coarse than cut off.
+        # Days become months, then years: coarser, but nothing is dropped.
         for length in (7, 4):
             if len(bounded.days) > MOST_DAYS:
                 days, bounded.days = bounded.days, {}
@@ -171,9 +173,9 @@ class Activity:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
         throughput, secs = values["throughput"], values["secs"]
         if not isinstance(throughput, Mapping):
-            raise TypeError("tempo is not an object")
+            raise TypeError("throughput is not an object")
         if not isinstance(secs, (int, float)) or isinstance(secs, bool) or not secs >= 0:
-            raise ValueError(f"{secs!r} is no time")
+            raise ValueError(f"{secs!r} is not a time")
         return cls(_table(values["types"], 3), _table(values["days"], 2), Throughput.from_json(throughput), float(secs))
 
 
@@ -204,6 +206,6 @@ def _table(values: object, width: int) -> dict[str, list[int]]:
     table = {}
     for name, counts in values.items():
         if not isinstance(counts, list) or len(counts) != width:
-            raise ValueError(f"{name!r} has not {width} counts")
+            raise ValueError(f"{name!r} does not have {width} counts")
         table[str(name)] = [whole_number(count) for count in counts]
     return table

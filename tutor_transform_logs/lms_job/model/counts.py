@@ -1,4 +1,4 @@
-"""What is counted on the way, and the two sums that must hold at its end."""
+"""Counts of lines and statements, and the sums that must hold at the end of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Counts:
         new.reasons = {reason: count - old.reasons.get(reason, 0) for reason, count in self.reasons.items()}
         return new
 
-    def refuse(self, reason: str, count: int = 1) -> None:
+    def add_dead_letters(self, reason: str, count: int = 1) -> None:
         """Count dead letters."""
         self.reasons[reason] = self.reasons.get(reason, 0) + count
 
@@ -52,7 +52,7 @@ class Counts:
         return sum(self.reasons.values())
 
     def accounting_errors(self) -> list[str]:
-        """The sums of DESIGN's first promise that do not hold, in words; empty if all is accounted for."""
+        """A text for each sum that does not hold; empty if everything is accounted for."""
         wrong = []
         for whole, outcomes in (("lines", LINE_OUTCOMES), ("made", STATEMENT_OUTCOMES)):
             total = sum(getattr(self, name) for name in outcomes)
@@ -85,7 +85,7 @@ NUMBERS = tuple(entry.name for entry in fields(Counts) if entry.name != "reasons
 def whole_number(value: object) -> int:
     """``value``, which is a count. Raises ``ValueError`` for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value
 
 

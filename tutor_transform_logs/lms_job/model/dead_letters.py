@@ -1,4 +1,4 @@
-"""Dead letters: what could not be parsed, transformed or delivered, with all that it takes to see why and try again."""
+"""Dead letters: what could not be parsed, transformed or delivered, with all that is needed to see why and retry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PARSE = "parse"
 TRANSFORM = "transform"
 DELIVER = "deliver"
 
-# What the reasons of the transform and deliver stages mean; those of the parse stage are in ``events``.
+# The reasons of the transform and deliver stages; those of the parse stage are in ``read/events``.
 UNKNOWN_USER = "unknown_user"
 UNKNOWN_COURSE = "unknown_course"
 MISSING_FIELD = "missing_field"
@@ -27,13 +27,13 @@ DELIVER_REASONS = frozenset({CONFLICT, INVALID, TOO_LARGE})
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One line, or one statement of it, that did not arrive."""
+    """A line, or one statement of it, that was not delivered."""
 
     object: str
     offset: int
     """Byte offset of the line in the (decompressed) object."""
     line: int
-    """Line number in the object, counted from the start of the segment until REPORT knows better."""
+    """Line number in the object; until REPORT, the line number in the segment."""
     stage: str
     reason: str
     detail: str

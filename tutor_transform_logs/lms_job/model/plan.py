@@ -1,6 +1,6 @@
-"""The plan as data: which bytes of which objects are to be done, and what is known of those done before.
+"""The plan as data: which bytes of which objects to read, and what is known about those read before.
 
-Pure values and functions; ``plan`` fills them in, ``ledger`` keeps them.
+Pure values and functions; ``plan`` makes them, ``ledger`` stores them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ REDELIVERY = "redelivery"
 EMPTY = "empty"
 DONE_BEFORE = "done before"
 ANOTHER_COPY = "another copy of one that is read"
-OUT_OF_RANGE = "by its name's date outside since and until: not opened"
-USUAL_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY, OUT_OF_RANGE)
-LOOK_AGAIN = "begins like another compressed object in this plan: looked at again in the next run"
+OUT_OF_RANGE = "outside since and until by the date in its name: not opened"
+HARMLESS_NOTES = ("", EMPTY, DONE_BEFORE, ANOTHER_COPY, OUT_OF_RANGE)
+LOOK_AGAIN = "starts like another compressed object in this plan: checked again in the next run"
 
 
-# A fingerprint is made of an object's first bytes. With fewer than this many of them, two logs might begin alike by
+# A fingerprint is made of an object's first bytes. With fewer than this many of them, two logs might be equal by
 # chance, and the object's name has to match as well.
 SURE_BYTES = 256
 HEAD_BYTES = 4096
@@ -32,7 +32,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How the files of one plan look. Pinned in the plan, so that a resumed run goes on in the same format."""
+    """The format of a plan's output files. Stored in the plan, so that a resumed run continues in the same format."""
 
     layout: str
     compression: str
@@ -49,7 +49,7 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The first ``length`` decompressed bytes of an object, as a SHA-256: the same after rotation or compression."""
+    """SHA-256 of the first ``length`` decompressed bytes of an object: the same after rotation or compression."""
 
     length: int
     digest: str
@@ -65,22 +65,22 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of one log, whatever its objects are called now. Offsets are in decompressed bytes."""
+    """What is known about one log, whatever its objects are called now. Offsets are in decompressed bytes."""
 
     id: int
     fingerprint: Fingerprint
     length: int
-    """How much of it has been seen."""
+    """How many bytes of it have been read."""
     lines: int
-    """How many lines that is."""
+    """How many lines these are."""
     done: Mapping[str, int]
     """Destination id -> everything before this offset has been delivered there."""
     names: Mapping[str, int]
-    """Object name -> stored size with which it was seen whole."""
+    """Object name -> its stored size when it was read to its end."""
     resume_at: int | None = None
-    """Where the last line begins if it had no newline and was no whole event: it is read again when it grows."""
+    """Where the last line starts, if it had no newline and was incomplete: it is read again when the log grows."""
     unterminated: bool = False
-    """The last line had no newline, but was a whole event: a newline that follows belongs to it."""
+    """The last line had no newline, but was a complete event: a newline that follows belongs to it."""
 
     def is_same(self, name: str, head: bytes) -> bool:
         if not self.fingerprint.length or not self.fingerprint.matches(head):
@@ -99,14 +99,14 @@ class Segment:
     end: int | None
     """``None``: to the end of the object (a compressed one, whose length is not known before)."""
     stored_bytes: int
-    """How many stored bytes it takes to read it, for progress and shares."""
+    """How many stored bytes have to be read, for progress and shares."""
     compression: str = ""
     after_unterminated_line: bool = False
     """The line before ``start`` had no newline when it was done; one at ``start`` belongs to it."""
     lines_before: int | None = None
     """How many lines of the content come before ``start``, where that is known."""
     skip: Mapping[str, int] = field(default_factory=dict)
-    """Destination id -> offset before which it has these lines already."""
+    """Destination id -> offset up to which it has these lines already."""
 
     def first_offset(self, destination: str) -> int:
         return max(self.start, self.skip.get(destination, self.start))
@@ -114,7 +114,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class SourceObject:
-    """An object of the source as the plan pinned it, and why nothing of it is to be done, if so."""
+    """An object of the source when the plan was made, and why none of it is read, if so."""
 
     name: str
     size: int
@@ -124,7 +124,7 @@ class SourceObject:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is to be done until the next plan. Numbered; resumed as it is until it is finished."""
+    """All work until the next plan. Numbered; resumed unchanged until it is finished."""
 
     number: int
     created: float
@@ -203,7 +203,7 @@ def share(segments: Sequence[Segment], index: int, of: int) -> list[Segment]:
 
 
 class ContentIndex:
-    """Finds the content that an object's first bytes belong to, in a time that does not grow with their number."""
+    """Finds the content to which an object's first bytes belong, in a time that does not depend on their number."""
 
     def __init__(self, contents: Iterable[Content]) -> None:
         self._by_length: dict[int, dict[str, list[int]]] = {}
@@ -217,7 +217,7 @@ class ContentIndex:
         digests.setdefault(content.fingerprint.digest, []).append(content.id)
 
     def find_or_add(self, name: str, head: bytes) -> Content:
-        # The longest first: what is known of more of a log is known of that log, and not of one that begins alike.
+        # The longest fingerprint first: a shorter one may match the start of another log.
         for length in sorted(self._by_length, reverse=True):
             if length > len(head):
                 continue

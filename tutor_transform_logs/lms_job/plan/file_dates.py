@@ -1,4 +1,4 @@
-"""Dates in the names of logs, and which logs hold nothing of a range of time by them (``trust_file_dates``).
+"""Dates in the names of logs, and which logs have no events of a range of time (``trust_file_dates``).
 
 The rule, for names as logrotate's ``dateext`` makes them (``tracking.log-20260101.gz``, ``-2026-01-01``,
 ``-20260101-1767225600``, ``-1767225600``): the date is that of the rotation, so the log holds what was written since
@@ -32,7 +32,7 @@ _COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst)$")
 
 
 def outside(names: Iterable[str], since: datetime | None, until: datetime | None) -> set[str]:
-    """Those of ``names`` that by their dates hold nothing from ``since`` to before ``until`` (``None``: no limit)."""
+    """Those of ``names`` that have nothing from ``since`` to before ``until``, by their dates (``None``: no limit)."""
     logs: dict[str, dict[str, date]] = {}
     for name in names:
         found = _split(name)
@@ -56,7 +56,7 @@ def _outside(days: dict[str, date], since: datetime | None, until: datetime | No
 
 
 def _split(name: str) -> tuple[str, date] | None:
-    """A name without its date, and the date, if its last part says one and nothing against it."""
+    """A name without its date, and the date; ``None`` if its last part has no date or contradictory ones."""
     folder, slash, last = name.rpartition("/")
     stamps = list(_STAMP.finditer(last))
     days = [day for day in map(_day, stamps) if day is not None]

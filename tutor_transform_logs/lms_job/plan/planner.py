@@ -1,4 +1,4 @@
-"""PLAN: list the source, pin every object, take off what the ledger says is done, cut the rest into segments."""
+"""PLAN: list the source, identify each object, subtract what the ledger says is done, cut the rest into segments."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .discovery import IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 
 PROBE_BYTES = 64 * 1024
-SMALLEST_SEGMENT = 1024**2
+MIN_SEGMENT_BYTES = 1024**2
 SEGMENTS_PER_WORKER = 4
 
 
 def starts_over(config: JobConfig) -> bool:
-    """Is what earlier runs did to be left out of account? A dry run is a rehearsal of everything, every time."""
+    """Does this run ignore what earlier runs did? A dry run always goes through everything."""
     return config.restart or config.dry_run
 
 
@@ -58,23 +58,23 @@ def next_plan(
     destinations: Sequence[str],
     shares: int = 1,
 ) -> Plan:
-    """Make a plan, or take up the ``old`` one as it is, if it is not finished.
+    """Make a plan, or resume the ``old`` one unchanged if it is not finished.
 
-    What came to the source since an unfinished plan was made waits for the plan after it, so that a resumed run ends
-    in the same output as an undisturbed one. ``destinations`` are the ids of those to deliver to, and the work is going
-    to be done in so many ``shares``. Raises :class:`~.errors.JobError` if there is nothing to read at all.
+    What was added to the source since an unfinished plan was made is left to the next plan, so that a resumed run has
+    the same output as an undisturbed one. ``destinations`` are ids; ``shares`` is how many pods divide the
+    work. Raises :class:`~.errors.JobError` if there is nothing to read at all.
     """
-    found, passed_over = select_objects(config, source, must_exist=old is None)
+    found, out_of_range = select_objects(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
-    seen = identify_objects(source, found, index)
+    identified = identify_objects(source, found, index)
     if old is not None and not old.finished:
-        plan = replace(old, segments=tuple(_moved(old.segments, seen)))
+        plan = replace(old, segments=tuple(_moved(old.segments, identified)))
     else:
-        plan = _new_plan(config, source, index, seen, destinations, last_number + 1, shares)
-        unread = [SourceObject(one.name, one.size, None, OUT_OF_RANGE) for one in passed_over]
-        plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda one: one.name)))
+        plan = _new_plan(config, source, index, identified, destinations, last_number + 1, shares)
+        unread = [SourceObject(obj.name, obj.size, None, OUT_OF_RANGE) for obj in out_of_range]
+        plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda obj: obj.name)))
         if not plan.segments:
-            # Nothing to do is no plan of its own; what was learned of the objects is kept.
+            # A plan without work gets no number of its own; what was learned about the objects is kept.
             plan = replace(finish_plan(plan, {}), number=last_number)
     return plan
 
@@ -82,7 +82,7 @@ def next_plan(
 def select_objects(
     config: JobConfig, source: Storage, must_exist: bool
 ) -> tuple[list[StoredObject], list[StoredObject]]:
-    """The objects to read, and those that are passed over for the date in their names; both in order.
+    """The objects to read, and those skipped because of the date in their names; both in order.
 
     Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
     """
@@ -91,7 +91,7 @@ def select_objects(
     if not listed and must_exist:
         raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
     filters = Filters.of(config)
-    found = [one for one in listed if filters.takes_object(one.name)]
+    found = [obj for obj in listed if filters.takes_object(obj.name)]
     if not found and must_exist:
         raise JobError(
             f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "
@@ -99,24 +99,24 @@ def select_objects(
         )
     unread: set[str] = set()
     if config.trust_file_dates:
-        unread = outside((one.name for one in found), config.since, config.until)
-    return [one for one in found if one.name not in unread], [one for one in found if one.name in unread]
+        unread = outside((obj.name for obj in found), config.since, config.until)
+    return [obj for obj in found if obj.name not in unread], [obj for obj in found if obj.name in unread]
 
 
 def _new_plan(
     config: JobConfig,
     source: Storage,
     index: ContentIndex,
-    seen: Sequence[IdentifiedObject],
+    identified: Sequence[IdentifiedObject],
     destinations: Sequence[str],
     number: int,
     shares: int,
 ) -> Plan:
     segments: list[Segment] = []
     objects: list[SourceObject] = []
-    segment_bytes = _segment_bytes(config, sum(one.size for one in seen), shares)
-    objects += [SourceObject(one.name, 0, None, EMPTY) for one in seen if not one.size]
-    for same in _by_content([one for one in seen if one.size]):
+    segment_bytes = _segment_bytes(config, sum(obj.size for obj in identified), shares)
+    objects += [SourceObject(obj.name, 0, None, EMPTY) for obj in identified if not obj.size]
+    for same in _by_content([obj for obj in identified if obj.size]):
         planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
         segments += planned
         objects += noted
@@ -131,20 +131,20 @@ def _new_plan(
     )
 
 
-def _by_content(seen: Sequence[IdentifiedObject]) -> Iterator[list[IdentifiedObject]]:
-    """Objects with the same content together, the one to read first in front: the longest plain one."""
+def _by_content(identified: Sequence[IdentifiedObject]) -> Iterator[list[IdentifiedObject]]:
+    """Objects grouped by content; in each group, the longest uncompressed object comes first and is read first."""
     groups: dict[int, list[IdentifiedObject]] = {}
-    for one in seen:
-        groups.setdefault(one.content, []).append(one)
+    for obj in identified:
+        groups.setdefault(obj.content, []).append(obj)
     for group in groups.values():
-        yield sorted(group, key=lambda one: (bool(one.compression), -one.size, one.name))
+        yield sorted(group, key=lambda obj: (bool(obj.compression), -obj.size, obj.name))
 
 
-def _moved(segments: Sequence[Segment], seen: Sequence[IdentifiedObject]) -> Iterator[Segment]:
+def _moved(segments: Sequence[Segment], identified: Sequence[IdentifiedObject]) -> Iterator[Segment]:
     """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
     for segment in segments:
-        # One whose content is nowhere any more is kept: WORK looks once more, and accounts for it.
-        yield find_object_of(segment, seen) or segment
+        # A segment whose content was not found is kept: WORK searches again and accounts for it.
+        yield find_object_of(segment, identified) or segment
 
 
 def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
@@ -152,7 +152,7 @@ def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
     workers = worker_count(config.workers) * shares
     if workers == 1:
         return config.segment_bytes
-    return min(config.segment_bytes, max(SMALLEST_SEGMENT, total // (workers * SEGMENTS_PER_WORKER)))
+    return min(config.segment_bytes, max(MIN_SEGMENT_BYTES, total // (workers * SEGMENTS_PER_WORKER)))
 
 
 def _plan_content(
@@ -166,34 +166,34 @@ def _plan_content(
     planned: list[Segment] = []
     noted: list[SourceObject] = []
     covered: list[Range] = []
-    for one in objects:
-        wanted, note = _wanted(content, one, destinations)
+    for obj in objects:
+        wanted, note = _wanted(content, obj, destinations)
         pieces: list[Range] = []
         if wanted is not None and any(end is None for _, end in covered):
             note = LOOK_AGAIN
         elif wanted is not None:
             pieces = subtract(wanted, [(start, end) for start, end in covered if end is not None])
             note = "" if pieces else ANOTHER_COPY
-        skip = _done(content, destinations, _has_grown(content, one))
+        skip = _done(content, destinations, _has_grown(content, obj))
         for start, end in pieces:
-            planned += _segments(segment_bytes, source, content, one, (start, end), skip)
+            planned += _segments(segment_bytes, source, content, obj, (start, end), skip)
         covered += pieces
-        noted.append(SourceObject(one.name, one.size, content.id, note))
+        noted.append(SourceObject(obj.name, obj.size, content.id, note))
     return planned, noted
 
 
 def _segments(
-    segment_bytes: int, source: Storage, content: Content, one: IdentifiedObject, piece: Range, skip: Mapping[str, int]
+    segment_bytes: int, source: Storage, content: Content, obj: IdentifiedObject, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
-    for begin, stop in _cut(segment_bytes, source, one, *piece):
+    for begin, stop in _cut(segment_bytes, source, obj, *piece):
         yield Segment(
             id=0,
             content=content.id,
-            object=one.name,
+            object=obj.name,
             start=begin,
             end=stop,
-            stored_bytes=one.size if one.compression or stop is None else stop - begin,
-            compression=one.compression,
+            stored_bytes=obj.size if obj.compression or stop is None else stop - begin,
+            compression=obj.compression,
             after_unterminated_line=content.unterminated and begin == content.length > 0,
             lines_before=_lines_before(content, begin),
             skip={name: offset for name, offset in skip.items() if offset > begin},
@@ -206,8 +206,8 @@ def _lines_before(content: Content, offset: int) -> int | None:
     return content.lines if content.length == offset else None if offset else 0
 
 
-def _has_grown(content: Content, one: IdentifiedObject) -> bool:
-    return content.names.get(one.name) != one.size
+def _has_grown(content: Content, obj: IdentifiedObject) -> bool:
+    return content.names.get(obj.name) != obj.size
 
 
 def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[str, int]:
@@ -218,15 +218,15 @@ def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[st
     return done
 
 
-def _wanted(content: Content, one: IdentifiedObject, destinations: Sequence[str]) -> tuple[Range | None, str]:
+def _wanted(content: Content, obj: IdentifiedObject, destinations: Sequence[str]) -> tuple[Range | None, str]:
     """The range of ``one`` that some destination has not got yet, or why there is none."""
-    grown = _has_grown(content, one)
-    if one.compression:
+    grown = _has_grown(content, obj)
+    if obj.compression:
         end = None if grown else content.length
     else:
-        end = one.size
+        end = obj.size
         if end < content.length:
-            problem = f"shorter than it was ({one.size} bytes, {content.length} were read before)"
+            problem = f"shorter than it was ({obj.size} bytes, {content.length} were read before)"
             return None, f"{problem}: nothing of it is done; --restart does it again whole"
     start = min(_done(content, destinations, grown).values())
     if end is not None and start >= end:
@@ -234,15 +234,15 @@ def _wanted(content: Content, one: IdentifiedObject, destinations: Sequence[str]
     return (start, end), ""
 
 
-def _cut(segment_bytes: int, source: Storage, one: IdentifiedObject, start: int, end: int | None) -> list[Range]:
+def _cut(segment_bytes: int, source: Storage, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
     """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
-    if one.compression or end is None:
+    if obj.compression or end is None:
         return [(start, end)]
     cuts = [start]
     for point in cut_points(start, end, segment_bytes):
         if point <= cuts[-1]:
             continue
-        newline = _next_line(source, one.name, point, end)
+        newline = _next_line(source, obj.name, point, end)
         if newline is None:
             break
         cuts.append(newline)
@@ -275,11 +275,11 @@ def finish_plan(plan: Plan, entries: Entries) -> Plan:
         lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
         content = _with_done(contents[segment.content], segment, entries[segment.id], lines)
         contents[segment.content] = content
-    for one in plan.objects:
-        if one.content is not None and one.note != LOOK_AGAIN:
-            content = contents[one.content]
-            contents[content.id] = replace(content, names={**content.names, one.name: one.size})
-    # An object whose first bytes could not be read is met anew every time.
+    for obj in plan.objects:
+        if obj.content is not None and obj.note != LOOK_AGAIN:
+            content = contents[obj.content]
+            contents[content.id] = replace(content, names={**content.names, obj.name: obj.size})
+    # An object whose first bytes could not be read is identified again every time.
     known = (content for content in contents.values() if content.fingerprint.length)
     return replace(plan, contents=tuple(known), finished=True)
 
@@ -306,5 +306,5 @@ def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry],
     last = max(entries.values(), key=lambda entry: entry.position)
     if last.position < content.length:
         return content
-    open_end = last.unterminated and last.resume_at is None
-    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, unterminated=open_end)
+    unterminated = last.unterminated and last.resume_at is None
+    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, unterminated=unterminated)

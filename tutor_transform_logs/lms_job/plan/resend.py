@@ -1,4 +1,4 @@
-"""A plan of another kind: the dead letters of the plans before are its lines."""
+"""Plans that deliver again: their lines are the dead letters of earlier plans, or what VERIFY found missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..util.errors import JobError
 
 
 def make_retry_plan(ledger: Ledger) -> Plan:
-    """Plan to try every dead letter again, and save the plan; an unfinished one is taken up again.
+    """Plan to deliver every dead letter again, and save the plan; an unfinished one is resumed.
 
     Raises :class:`~.errors.JobError` while another plan is unfinished.
     """
@@ -27,14 +27,14 @@ def make_retry_plan(ledger: Ledger) -> Plan:
         raise JobError("The last run of this job was not finished: run it again without --retry-failed first.")
     files = ledger.dead_letter_files()
     segments = [
-        Segment(id=number, content=0, object=one.name, start=0, end=one.size, stored_bytes=one.size, lines_before=0)
-        for number, one in enumerate(files, 1)
+        Segment(id=number, content=0, object=file.name, start=0, end=file.size, stored_bytes=file.size, lines_before=0)
+        for number, file in enumerate(files, 1)
     ]
     plan = replace(
         old,
         number=old.number + 1,
         created=time.time(),
-        objects=tuple(SourceObject(one.name, one.size, None) for one in files),
+        objects=tuple(SourceObject(file.name, file.size, None) for file in files),
         segments=tuple(segments),
         finished=False,
         kind=REDELIVERY,
@@ -45,14 +45,14 @@ def make_retry_plan(ledger: Ledger) -> Plan:
 
 
 def drop_retried(ledger: Ledger, plan: Plan) -> None:
-    """Remove the dead letters that a finished retry has replaced: those that failed again are in its own file."""
+    """Remove the dead letters that a finished redelivery has replaced: those that failed again are in its own file."""
     if plan.redelivers:
-        for one in plan.objects:
-            ledger.storage.delete(one.name)
+        for obj in plan.objects:
+            ledger.storage.delete(obj.name)
 
 
 def make_repair_plan(ledger: Ledger, plan: Plan, lines: IO[bytes]) -> Plan:
-    """A plan whose lines are the missing ones: they are sent as dead letters are sent again. Saves both."""
+    """A plan that delivers missing lines as dead letters are delivered again. Saves the lines and the plan."""
     number = plan.number + 1
     name = ledger.save_missing(replace(plan, number=number), lambda: _chunks(lines))
     size = lines.seek(0, 2)

@@ -1,4 +1,4 @@
-"""Bar charts in SVG, with their axes in HTML so that their words stay readable at any width."""
+"""Bar charts in SVG; their axes are HTML, so that the labels stay readable at any width."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..util.formatting import duration
 from .html import Html, joined, tag
 
 HEIGHT = 100
-# Up to so many days a bar is a day, then a week, then a month.
+# The most days for which a bar is a day, and for which it is a week; beyond that, a month.
 MOST_DAILY, MOST_WEEKLY = 100, 700
-# A pause longer than so many spans is drawn as a mark, not to scale.
+# A pause longer than this many spans is drawn as a mark, not to scale.
 LONGEST_PAUSE = 3
 HOLE_HEIGHT = 4
 
@@ -27,7 +27,7 @@ class Bar:
     counts: tuple[float, ...]
     title: str
     hole: bool = False
-    """A mark that nothing was there, in place of a column."""
+    """A mark for a gap, in place of a column."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Days:
     holes: tuple[tuple[date, date], ...]
     """First and last day of each; empty where days are not known one by one."""
     without_day: tuple[int, int]
-    """Statements made and events lost whose time is none."""
+    """Statements made and events lost whose time can't be read."""
 
 
 def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
-    """The time-line of a history's ``days``; ``None`` if there is no day in it."""
+    """The time-line of an activity's ``days``; ``None`` if there is no day in it."""
     without = table.get(NO_DAY, (0, 0))
     known = {key: counts for key, counts in table.items() if key != NO_DAY}
     dated = {_date(key): (counts, key) for key, counts in known.items()}
@@ -101,7 +101,7 @@ def _holes(days: Sequence[date]) -> Iterator[tuple[date, date]]:
 
 
 def day_chart(days: Days) -> Html:
-    """Statements by day, as columns; holes as marks."""
+    """Statements by day as columns, gaps as marks."""
     width = (days.last - days.first).days + 1
     marks = [
         Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {hole_text(begin, end)}", hole=True)
@@ -110,7 +110,7 @@ def day_chart(days: Days) -> Html:
     label = f"Statements by {days.step} from {days.first} to {days.last}"
     middle = days.first + timedelta(width // 2)
     labels = (days.first, *([middle] if width > 2 else []), *([days.last] if width > 1 else []))
-    return _chart([*days.bars, *marks], width, label, [str(one) for one in labels], "statements")
+    return _chart([*days.bars, *marks], width, label, [str(text) for text in labels], "statements")
 
 
 def hole_text(begin: date, end: date) -> str:
@@ -156,7 +156,7 @@ def _chart(bars: Sequence[Bar], width: float, label: str, labels: Sequence[str],
         role="img",
         aria_label=f"{label}; at most {top:,.0f}",
     )
-    axis = tag("div", *(tag("span", one) for one in labels), class_="axis", aria_hidden="true")
+    axis = tag("div", *(tag("span", text) for text in labels), class_="axis", aria_hidden="true")
     return tag("div", tag("div", f"{top:,.0f} {unit}", class_="top"), svg, axis, class_="chart")
 
 
@@ -173,7 +173,7 @@ def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
     base = float(HEIGHT)
     for number, count in enumerate(bar.counts):
         if count:
-            # What is there is seen, however little it is.
+            # Even the smallest count is visible.
             height = max(count / top * HEIGHT, 0.7)
             yield _rect(narrow, max(base - height, 0), height, f"part{number}", tag("title", bar.title))
             base -= height

@@ -1,4 +1,4 @@
-"""A few dead letters for each reason, to show what they are like."""
+"""A few dead letters for each reason, as examples for the report."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator
 
 from ..model.dead_letters import DeadLetter
 
-OF_EACH = 3
+MAX_EXAMPLES = 3
 
 
 class Examples:
-    """Sees dead letters pass, and keeps the first few of each reason. Seeing the same ones again changes nothing."""
+    """Keeps the first few dead letters of each reason. Adding the same ones again changes nothing."""
 
     def __init__(self) -> None:
         self.by_reason: dict[str, list[DeadLetter]] = {}
 
-    def taking(self, letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
-        """``letters``, each looked at as it passes."""
+    def collect(self, letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
+        """Pass ``letters`` through, and keep examples of them."""
         for letter in letters:
             kept = self.by_reason.setdefault(letter.reason, [])
-            if len(kept) < OF_EACH and letter not in kept:
+            if len(kept) < MAX_EXAMPLES and letter not in kept:
                 kept.append(letter)
             yield letter

@@ -1,4 +1,4 @@
-"""What the words of a result mean to someone who sees them for the first time."""
+"""What the terms in a result mean, for readers who see them for the first time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from ..model import dead_letters
 from ..util.errors import ExitStatus
 from .result import Result
 
-# What each outcome of a line means to someone who sees the word for the first time.
 OUTCOMES = (
     ("transformed", "made into statements"),
     ("unknown_event", "events that this type does not transform"),
-    ("filtered", "left out by the run's filters"),
+    ("filtered", "excluded by the filters"),
     ("blank", "empty lines"),
     ("unparsable", "dead letters: no event could be read"),
     ("untransformable", "dead letters: ERB makes no statement of them"),
 )
 REASONS = {
     "not_utf8": "the line is not UTF-8",
-    "no_json": "no JSON object is in the line",
+    "no_json": "the line has no JSON object",
     "bad_json": "the line's JSON can't be read",
     "no_event_field": "the JSON has neither an event nor a data field",
     "line_too_long": "the line is longer than max_line_bytes",
-    "incomplete_line": "the last line has no end yet: it is read again when it has grown",
+    "incomplete_line": "the last line is incomplete: it is read again when the log has grown",
     dead_letters.UNKNOWN_USER: "the LMS's database has no such user",
     dead_letters.UNKNOWN_COURSE: "the LMS's database has no such course",
     dead_letters.MISSING_FIELD: "the event lacks a field that ERB needs",
@@ -31,8 +30,8 @@ REASONS = {
     dead_letters.NOT_JSON: "the statement holds a number that JSON does not have",
     dead_letters.ERB_ERROR: "ERB fails on it",
     dead_letters.CONFLICT: "the destination has another statement with this id",
-    dead_letters.INVALID: "the destination takes the statement for invalid",
-    dead_letters.TOO_LARGE: "the destination takes nothing so large",
+    dead_letters.INVALID: "the destination says that the statement is invalid",
+    dead_letters.TOO_LARGE: "the statement is too large for the destination",
 }
 
 
@@ -49,7 +48,7 @@ def _headline(result: Result) -> str:
         return "Failed before the end."
     if result.status == ExitStatus.STOPPED or not result.done:
         return "Not finished: run the same command again to resume where this run stopped."
-    if result.status == ExitStatus.REJECTED and any(one.counts.rejected for one in result.destinations):
+    if result.status == ExitStatus.REJECTED and any(destination.counts.rejected for destination in result.destinations):
         return "Done, but some statements were rejected. Every line and every statement is accounted for."
     if result.problems:
         return "Done, but some objects could not be read to their end. All that was read is accounted for."

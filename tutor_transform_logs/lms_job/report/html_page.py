@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no script. Looks right on paper and on a phone."""
+"""The report as a single HTML page without network or scripts, for screens, phones and paper."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Examples = Mapping[str, Sequence[DeadLetter]]
 
 
 def page(config: JobConfig, result: Result, examples: Examples) -> str:
-    """The page. ``examples`` are a few dead letters for each reason; they are shown masked."""
+    """The page. ``examples`` are a few dead letters for each reason, which are shown masked."""
     detail = headline(result, config)
     kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
     title = f"Tracking logs to {kind}: {detail}"
@@ -47,11 +47,11 @@ def page(config: JobConfig, result: Result, examples: Examples) -> str:
         _outcomes(result, examples),
         _destinations(result),
         _by_type(result, kind),
-        _tempo(result),
+        _throughput(result),
         _slowest(result),
         _objects(result),
     )
-    body = tag("body", tag("main", *(one for one in sections if one is not None)))
+    body = tag("body", tag("main", *(section for section in sections if section is not None)))
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
@@ -65,7 +65,7 @@ def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html
     )
     rows = [
         ("From", str(config.source)),
-        ("To", ", ".join(one.name for one in result.destinations)),
+        ("To", ", ".join(destination.name for destination in result.destinations)),
         *([("Only", str(filters))] if (filters := Filters.of(config)) is not TAKE_ALL else []),
         ("Begun", _moment(result.plan.created)),
         ("Reported", _moment(result.reported)),
@@ -73,16 +73,17 @@ def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html
     if result.activity.secs >= 1:
         rows.append(("Work", f"{duration(result.activity.secs)}, over all workers"))
     rows.append(("Plan", f"{result.plan.name} of job {result.job_key}"))
+    arrived = sum(to.counts.stored + to.counts.duplicates for to in result.destinations)
     numbers = (
         (result.counts.lines, "lines read"),
         (result.counts.transformed, "events made into statements"),
-        (sum(one.counts.stored + one.counts.duplicates for one in result.destinations), "statements arrived"),
+        (arrived, "statements arrived"),
         (sum(reasons(result).values()), "dead letters"),
     )
     cards = tag("dl", *(tag("div", tag("dt", name), tag("dd", f"{n:,}")) for n, name in numbers), class_="numbers")
     facts = tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in rows), class_="facts")
-    notes = [*result.problems, *(f"NOT accounted for: {one}" for one in result.accounting_errors)]
-    notes += [one.stopped for one in result.destinations if one.stopped]
+    notes = [*result.problems, *(f"NOT accounted for: {error}" for error in result.accounting_errors)]
+    notes += [destination.stopped for destination in result.destinations if destination.stopped]
     notes += [result.aborted] if result.aborted else []
     return tag(
         "header",
@@ -103,18 +104,18 @@ def _section(title: str, *content: str) -> Html:
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> Html:
-    """A table whose first ``texts`` columns are words and whose others are numbers."""
+    """A table: the first ``texts`` columns are text, the others numbers."""
     kinds = ["text" if n < texts else "number" for n in range(len(columns))]
-    head = tag("tr", *(tag("th", name, scope="col", class_=one) for name, one in zip(columns, kinds, strict=True)))
+    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in zip(columns, kinds, strict=True)))
     body = []
     for first, *rest in rows:
-        cells = [tag("td", cell, class_=one) for cell, one in zip(rest, kinds[1:], strict=True)]
+        cells = [tag("td", cell, class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)]
         body.append(tag("tr", tag("th", first, scope="row"), *cells))
     return tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
 
 
 def _wide(table: Html) -> Html:
-    """A table that a phone shows a part of at a time."""
+    """A table that scrolls sideways on a phone."""
     return tag("div", table, class_="wide", tabindex=0)
 
 
@@ -129,7 +130,7 @@ def _by_day(result: Result) -> Html | None:
         tag("span", "no events at all", class_="key mark") if days.holes else "",
         class_="legend",
     )
-    rows = ([one.title.partition(": ")[0], f"{one.counts[0]:,.0f}", f"{one.counts[1]:,.0f}"] for one in days.bars)
+    rows = ([bar.title.partition(": ")[0], f"{bar.counts[0]:,.0f}", f"{bar.counts[1]:,.0f}"] for bar in days.bars)
     table = _table(f"Statements by {days.step}", (days.step, "statements", "events that gave none"), rows)
     return _section(
         "Statements over time",
@@ -147,7 +148,7 @@ def _holes(days: Days) -> Iterator[str]:
         yield f"No events on {missing:,} of these days: "
         yield "; ".join(hole_text(*hole) for hole in days.holes[:MOST_HOLES])
         yield f"; and {len(days.holes) - MOST_HOLES:,} more times. " if len(days.holes) > MOST_HOLES else ". "
-        yield "Perhaps nobody was there, or a log is missing. "
+        yield "Perhaps nobody used the site, or a log is missing. "
     made, lost = days.without_day
     if made or lost:
         yield f"{made + lost:,} more have no time that can be read."
@@ -162,12 +163,12 @@ def _by_type(result: Result, kind: str) -> Html | None:
     filtered = any(counts[FILTERED] for counts in types.values())
     columns = ("event type", "transformed", "failed", *(("filtered",) if filtered else ()))
     rows = []
-    for name, counts in sorted(types.items(), key=lambda one: (-sum(one[1]), one[0])):
+    for name, counts in sorted(types.items(), key=lambda row: (-sum(row[1]), row[0])):
         parts = (("part0", counts[TRANSFORMED]), ("part1", counts[UNTRANSFORMABLE]), ("part2", counts[FILTERED]))
         bar = tag("span", *(_share(part, count / most) for part, count in parts if count), class_="bar")
         numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
         rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
-    note = f"{passed:,} lines are of types that have no part in {kind}; they are passed over."
+    note = f"{passed:,} lines are of types that are not transformed to {kind}; they are skipped."
     tables = [_table("Events by type, most frequent first", columns, rows[:MOST_TYPES])]
     if len(rows) > MOST_TYPES:
         rest = _table("Less frequent types", columns, rows[MOST_TYPES:])
@@ -201,7 +202,7 @@ def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
     shown = []
     for letter in letters:
         where = f"{letter.object}, line {letter.line:,}, byte {letter.offset:,}"
-        detail = masking.mask_words(letter.detail, letter.raw, letter.event)
+        detail = masking.mask_detail(letter.detail, letter.raw, letter.event)
         shown.append(
             tag("li", tag("p", where), tag("p", detail), tag("code", masking.mask_line(letter.raw, letter.event)))
         )
@@ -212,11 +213,11 @@ def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
 def _destinations(result: Result) -> Html:
     rows = [
         [
-            one.name,
-            *(f"{getattr(one.counts, name):,}" for name in STATEMENT_NAMES),
-            "done" if one.done else "stopped" if one.stopped else "not finished",
+            destination.name,
+            *(f"{getattr(destination.counts, name):,}" for name in STATEMENT_NAMES),
+            "done" if destination.done else "stopped" if destination.stopped else "not finished",
         ]
-        for one in result.destinations
+        for destination in result.destinations
     ]
     columns = ("destination", *(name.replace("_", " ") for name in STATEMENT_NAMES), "state")
     content = [_wide(_table("Statements by destination", columns, rows))]
@@ -225,28 +226,28 @@ def _destinations(result: Result) -> Html:
     return _section("Destinations", *content)
 
 
-def _tempo(result: Result) -> Html | None:
+def _throughput(result: Result) -> Html | None:
     chart = throughput_chart(result.activity.throughput)
     if chart is None:
         return None
     span = duration(result.activity.throughput.span_secs)
-    note = f"Lines per second in spans of {span}. Where nothing was done for long, the time-line is cut short."
+    note = f"Lines per second in spans of {span}. Where nothing was done for long, the gap is not to scale."
     return _section("Speed over the run", tag("p", note), chart)
 
 
 def _slowest(result: Result) -> Html | None:
-    slow = sorted((one for one in result.objects if one.activity.secs >= 1), key=lambda one: -one.activity.secs)
+    slow = sorted((obj for obj in result.objects if obj.activity.secs >= 1), key=lambda obj: -obj.activity.secs)
     if len(slow) < 2:
         return None
     rows = (
         [
-            one.name,
-            duration(one.activity.secs),
-            size(one.size),
-            f"{one.counts.lines:,}",
-            f"{one.counts.lines / one.activity.secs:,.0f}",
+            obj.name,
+            duration(obj.activity.secs),
+            size(obj.size),
+            f"{obj.counts.lines:,}",
+            f"{obj.counts.lines / obj.activity.secs:,.0f}",
         ]
-        for one in slow[:MOST_SLOW]
+        for obj in slow[:MOST_SLOW]
     )
     columns = ("object", "time", "size", "lines", "lines/s")
     return _section("Slowest files", _wide(_table("What took longest", columns, rows)))
@@ -255,16 +256,16 @@ def _slowest(result: Result) -> Html | None:
 def _objects(result: Result) -> Html:
     shown = result.objects[:MOST_OBJECTS]
     columns = ("object", "from", "to", "size", "lines", "transformed", "dead")
-    table = _wide(_table("Source objects", columns, (_object(one) for one in shown), texts=3))
+    table = _wide(_table("Source objects", columns, (_object(obj) for obj in shown), texts=3))
     left_out = len(result.objects) - len(shown)
     more = [tag("p", f"{left_out:,} more objects are in the result file.")] if left_out else []
     return _section("Objects", table, *more)
 
 
-def _object(one: ObjectResult) -> list[str]:
-    days = sorted(day for day in one.activity.days if day)
-    notes = [*one.notes, *([] if one.done else ["not finished"])]
-    name = joined((tag("span", one.name), *(tag("small", note) for note in notes)))
-    dead = one.counts.unparsable + one.counts.untransformable
-    counts = (f"{one.counts.lines:,}", f"{one.counts.transformed:,}", f"{dead:,}")
-    return [name, *(days[:1] or [""]), *(days[-1:] or [""]), size(one.size), *counts]
+def _object(obj: ObjectResult) -> list[str]:
+    days = sorted(day for day in obj.activity.days if day)
+    notes = [*obj.notes, *([] if obj.done else ["not finished"])]
+    name = joined((tag("span", obj.name), *(tag("small", note) for note in notes)))
+    dead = obj.counts.unparsable + obj.counts.untransformable
+    counts = (f"{obj.counts.lines:,}", f"{obj.counts.transformed:,}", f"{dead:,}")
+    return [name, *(days[:1] or [""]), *(days[-1:] or [""]), size(obj.size), *counts]

@@ -1,7 +1,7 @@
 """The last step of layout ``single``: the batches of a plan become one file, or a few.
 
-Killed at any point, it is done again to the same end: the names and the parts of each file are in the ledger before
-the first byte is written, a file is written whole or not at all, and its parts go only after it is there.
+After a kill at any point, doing it again has the same result: the names and parts of each file are in the ledger before
+the first byte is written, a file is written whole or not at all, and its parts are removed only afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def join_parts(
     """Join the batches (their number for each segment, in order); returns where the files are."""
     assert config.destination is not None
     prefix = config.destination.prefix
-    present = {one.name: one.size for one in store.listing(parts_directory(prefix, ledger.key))}
+    present = {stored.name: stored.size for stored in store.listing(parts_directory(prefix, ledger.key))}
     joining = ledger.load_joining(plan)
     if joining is None:
         parts = [
@@ -59,7 +59,7 @@ def _free_names(config: JobConfig, plan: Plan, store: Storage) -> Iterator[str]:
     assert config.destination is not None
     moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(plan.created))
     stem = join_name(config.destination.prefix, f"{moment}_{config.transformer_type}")
-    taken = {one.name for one in store.listing(stem)}
+    taken = {stored.name for stored in store.listing(stem)}
     number = 1
     while True:
         name = f"{stem}{'' if number == 1 else f'-{number}'}{plan.output.suffix}"

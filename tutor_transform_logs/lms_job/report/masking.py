@@ -1,4 +1,4 @@
-"""What may be shown of a log line to anybody: how it is built and which event it is, and nothing of anybody's.
+"""What of a log line may be shown to anybody: its structure and the event's name, but no values.
 
 By default everything is masked. Keys that tracking logs are known to have are shown, others are not: an object may
 have user names for its keys. The dead letters themselves hold the whole lines, for those who may see them.
@@ -31,7 +31,7 @@ target_url team_id thread_type time timestamp title type url usage_key user_agen
 user_forums_roles user_id username variant version weighted_earned weighted_possible widget_placement max_grade
 """
 KEYS = frozenset(_KEYS.split())
-# What words of Python and of JSON readers put in quotes that is nobody's.
+# What error messages of Python and of JSON parsers put in quotes: no personal data.
 _QUOTED_BY_PYTHON = "NoneType bool bytes dict float int list str tuple utf-8 , : { } [ ] none null true false"
 _KNOWN_QUOTED = KEYS | frozenset(_QUOTED_BY_PYTHON.split())
 _KNOWN_KEY = re.compile(r'(\\*")([A-Za-z_]+)(\\*"\s*:)')
@@ -56,8 +56,8 @@ def mask_line(raw: bytes, event: str) -> str:
     return shown if len(shown) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + MASK
 
 
-def mask_words(detail: str, raw: bytes, event: str) -> str:
-    """What ERB or an LRS says of a line, without what it quotes from it."""
+def mask_detail(detail: str, raw: bytes, event: str) -> str:
+    """An error message of ERB or of an LRS, without what it quotes from the line."""
     text = raw.decode("utf-8", "replace")
     fields = _parsed(text[max(text.find("{"), 0) :])
     values = {value.strip() for value in _values(fields, 5 * DEEPEST)} - {"", event}
@@ -123,13 +123,13 @@ def _shape(text: str) -> str:
 
 
 def _characters(text: str) -> str:
-    return "".join(_character(one) for one in text)
+    return "".join(_character(char) for char in text)
 
 
-def _character(one: str) -> str:
-    if one.isascii() and not one.isalnum():
-        return one if one.isprintable() else " "
-    return "0" if one.isdigit() else "x"
+def _character(char: str) -> str:
+    if char.isascii() and not char.isalnum():
+        return char if char.isprintable() else " "
+    return "0" if char.isdigit() else "x"
 
 
 def _values(value: Any, deepest: int) -> Iterator[str]:

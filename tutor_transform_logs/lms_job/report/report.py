@@ -1,4 +1,4 @@
-"""REPORT: add the segments up, check that everything is accounted for, put the results in place, set the status."""
+"""REPORT: add the segments up, check that everything is accounted for, write the results, set the exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_report(
     stopped: Mapping[str, JobError],
     aborted: JobError | None,
 ) -> Result:
-    """Add up where the plan stands, finish it if all is done, and save the result in the ledger.
+    """Add up the plan so far, finish it if all is done, and save the result in the ledger.
 
     ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
     failed, ``aborted`` what ended the whole run early.
@@ -44,7 +44,7 @@ def make_report(
     examples = Examples()
     if plan.finished:
         result.dead_letters = ledger.joined_dead_letters(plan)
-        for _ in examples.taking(ledger.load_joined_dead_letters(plan)):
+        for _ in examples.collect(ledger.load_joined_dead_letters(plan)):
             pass
     else:
         result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, examples)
@@ -53,7 +53,7 @@ def make_report(
         for destination in destinations:
             if isinstance(destination, Files) and config.destination is not None:
                 store = stores[destination.id]
-                result.outputs = _put_in_place(config, plan, ledger, store, destination, entries)
+                result.outputs = _finish_output(config, plan, ledger, store, destination, entries)
     errors = [*stopped.values(), *([aborted] if aborted else [])]
     result.aborted = str(aborted) if aborted else ""
     result.status = exit_status(result, [error.status for error in errors], config.strict)
@@ -69,13 +69,13 @@ def make_report(
 
 
 def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Result:
-    """Add up where the plan stands, and change nothing."""
+    """Add up the plan so far, and change nothing."""
     entries = ledger.load_entries(plan, destinations)
     return _add_up(plan, ledger, destinations, entries, {})
 
 
 def _farthest(entries: Mapping[str, Entry]) -> Entry:
-    """The entry that knows most of a segment's lines: the lines are the same for every destination."""
+    """The entry that is farthest in a segment: the lines are the same for every destination."""
     return max(entries.values(), key=lambda entry: (entry.position, entry.done, entry.counts.lines))
 
 
@@ -99,28 +99,28 @@ def _add_up(
             )
         )
     objects, problems = _objects(plan, entries)
-    counts = total(one.counts for one in objects)
+    counts = total(obj.counts for obj in objects)
     # Statements are each destination's own; in the sum over all lines there is one set of them.
-    activity = total_activity(one.activity for one in objects)
+    activity = total_activity(obj.activity for obj in objects)
     return Result(plan, ledger.key, counts, activity, results, objects, accounting_errors, problems)
 
 
 def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str]]:
-    sizes = {one.name: one.size for one in plan.objects}
-    objects = {one.name: ObjectResult(one.name, one.size, Counts(), Activity(), True, [one.note] if one.note else [])
-               for one in plan.objects}  # fmt: skip
+    sizes = {obj.name: obj.size for obj in plan.objects}
+    objects = {obj.name: ObjectResult(obj.name, obj.size, Counts(), Activity(), True, [obj.note] if obj.note else [])
+               for obj in plan.objects}  # fmt: skip
     problems = []
     for segment in plan.segments:
         # An object that was rotated between two runs of the plan goes by its newer name.
-        one = objects.setdefault(
+        obj = objects.setdefault(
             segment.object, ObjectResult(segment.object, sizes.get(segment.object, 0), Counts(), Activity(), True)
         )
         entry = _farthest(entries[segment.id])
-        one.counts.add(entry.counts)
-        one.activity.add(entry.activity)
-        one.done = one.done and all(e.done for e in entries[segment.id].values())
+        obj.counts.add(entry.counts)
+        obj.activity.add(entry.activity)
+        obj.done = obj.done and all(e.done for e in entries[segment.id].values())
         if entry.problem:
-            one.notes.append(entry.problem)
+            obj.notes.append(entry.problem)
             problems.append(f"{segment.object}: {entry.problem}")
     return list(objects.values()), problems
 
@@ -138,7 +138,7 @@ def _save_dead_letters(
     def lines() -> Iterator[bytes]:
         for segment, before in numbered_lines(plan, entries):
             letters = _letters(plan, ledger, destinations, entries, segment, before)
-            yield dead_letters.dump(examples.taking(letters))
+            yield dead_letters.dump(examples.collect(letters))
 
     return ledger.write_dead_letters(plan, lines)
 
@@ -161,7 +161,7 @@ def _letters(
                 yield replace(letter, line=letter.line + before)
 
 
-def _put_in_place(
+def _finish_output(
     config: JobConfig, plan: Plan, ledger: Ledger, store: Storage, files: Files, entries: Entries
 ) -> list[str]:
     """Join what is to be one file, and list the source files beside it; returns where the output is."""
@@ -174,6 +174,6 @@ def _put_in_place(
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
     if plan.redelivers:
         return outputs
-    sources = [f"{one.name} - {one.size} bytes" for one in plan.objects if one.note != OUT_OF_RANGE]
+    sources = [f"{obj.name} - {obj.size} bytes" for obj in plan.objects if obj.note != OUT_OF_RANGE]
     add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
     return outputs

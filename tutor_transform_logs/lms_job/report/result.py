@@ -58,9 +58,9 @@ class Result:
     reported: float = field(default_factory=time.time)
     status: int = ExitStatus.DONE
     running: bool = False
-    """Somebody is at it now."""
+    """The job is running now."""
     aborted: str = ""
-    """What ended the run early, in words."""
+    """The message of the error that ended the run early."""
 
     @property
     def done(self) -> bool:
@@ -105,24 +105,24 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "work_secs": round(result.activity.secs, 3),
         "destinations": [
             {
-                "id": one.id,
-                "name": one.name,
-                "done": one.done,
-                "stopped": one.stopped,
-                **{name: getattr(one.counts, name) for name in STATEMENT_NAMES},
+                "id": destination.id,
+                "name": destination.name,
+                "done": destination.done,
+                "stopped": destination.stopped,
+                **{name: getattr(destination.counts, name) for name in STATEMENT_NAMES},
             }
-            for one in result.destinations
+            for destination in result.destinations
         ],
         "objects": [
             {
-                "name": one.name,
-                "size": one.size,
-                "done": one.done,
-                "notes": one.notes,
-                "work_secs": round(one.activity.secs, 3),
-                **one.counts.to_json(),
+                "name": obj.name,
+                "size": obj.size,
+                "done": obj.done,
+                "notes": obj.notes,
+                "work_secs": round(obj.activity.secs, 3),
+                **obj.counts.to_json(),
             }
-            for one in result.objects
+            for obj in result.objects
         ],
         "accounting_errors": result.accounting_errors,
         "problems": result.problems,
@@ -134,7 +134,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
 
 
 def brief(config: JobConfig, result: Result) -> dict[str, Any]:
-    """The result without what may be long."""
+    """The result without its long parts."""
     return {name: value for name, value in to_json(config, result).items() if name not in LONG}
 
 

@@ -1,4 +1,4 @@
-"""The result as a person reads it at the end of a run."""
+"""The result as text, for the end of a run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import textwrap
 from collections.abc import Iterator
 
 from ..config.schema import JobConfig
-from ..model.plan import USUAL_NOTES
+from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size
 from .glossary import OUTCOMES
 from .result import DestinationResult, ObjectResult, Result, reasons
 
-MOST_OBJECTS = 20
+MAX_OBJECTS = 20
 
 
 def summary(config: JobConfig, result: Result, width: int) -> str:
-    """The table, in at most ``width`` columns where names allow."""
+    """The table, in at most ``width`` columns if names allow."""
     return "\n".join(
         [*_objects(result, width), "", *_lines(result, width), "", *_destinations(result, width), *_end(config, result)]
     )
@@ -23,33 +23,34 @@ def summary(config: JobConfig, result: Result, width: int) -> str:
 
 def _objects(result: Result, width: int) -> Iterator[str]:
     columns = ("size", "lines", "transformed", "dead")
-    room = max(12, width - 44)
-    yield f"{'object':<{room}} {columns[0]:>9} {columns[1]:>11} {columns[2]:>11} {columns[3]:>8}"
-    # Of many, those that something is wrong with; last of all those that there was nothing to do for.
+    name_width = max(12, width - 44)
+    yield f"{'object':<{name_width}} {columns[0]:>9} {columns[1]:>11} {columns[2]:>11} {columns[3]:>8}"
+    # If there are many: first those with a problem, last those without any work.
     worth_naming = sorted(
-        result.objects, key=lambda one: (not set(one.notes) - set(USUAL_NOTES), not one.counts.dead_letters, one.notes)
+        result.objects,
+        key=lambda obj: (not set(obj.notes) - set(HARMLESS_NOTES), not obj.counts.dead_letters, obj.notes),
     )
-    shown = {id(one) for one in worth_naming[:MOST_OBJECTS]}
-    for one in result.objects:
-        if id(one) in shown:
-            yield from _object(one, room)
-    if len(result.objects) > MOST_OBJECTS:
-        yield f"... and {len(result.objects) - MOST_OBJECTS:,} more objects: all are in the result file"
+    shown = {id(obj) for obj in worth_naming[:MAX_OBJECTS]}
+    for obj in result.objects:
+        if id(obj) in shown:
+            yield from _object(obj, name_width)
+    if len(result.objects) > MAX_OBJECTS:
+        yield f"... and {len(result.objects) - MAX_OBJECTS:,} more objects: all are in the result file"
 
 
-def _object(one: ObjectResult, room: int) -> Iterator[str]:
-    name = printable(one.name)
-    if len(name) > room:
-        name = "..." + name[len(name) - room + 3 :]
-    counts = one.counts
+def _object(obj: ObjectResult, name_width: int) -> Iterator[str]:
+    name = printable(obj.name)
+    if len(name) > name_width:
+        name = "..." + name[len(name) - name_width + 3 :]
+    counts = obj.counts
     dead = counts.unparsable + counts.untransformable
-    yield f"{name:<{room}} {size(one.size):>9} {counts.lines:>11,} {counts.transformed:>11,} {dead:>8,}"
-    for note in [*one.notes, *([] if one.done else ["not finished"])]:
+    yield f"{name:<{name_width}} {size(obj.size):>9} {counts.lines:>11,} {counts.transformed:>11,} {dead:>8,}"
+    for note in [*obj.notes, *([] if obj.done else ["not finished"])]:
         yield f"    {printable(note)}"
 
 
 def _row(name: str, count: int, meaning: str, width: int) -> str:
-    """A count and what it means, which goes on below itself where the terminal is narrow."""
+    """A count and its meaning, which is wrapped if the terminal is narrow."""
     row = f"  {name:<16}{count:>11,}  "
     return textwrap.fill(row + meaning, max(width, len(row) + 20), subsequent_indent=" " * len(row)).rstrip()
 
@@ -63,23 +64,23 @@ def _lines(result: Result, width: int) -> Iterator[str]:
 
 
 def _destinations(result: Result, width: int) -> Iterator[str]:
-    for one in result.destinations:
-        yield f"statements to {one.name}"
-        yield from _destination(one, width)
+    for destination in result.destinations:
+        yield f"statements to {destination.name}"
+        yield from _destination(destination, width)
 
 
-def _destination(one: DestinationResult, width: int) -> Iterator[str]:
-    counts = one.counts
+def _destination(destination: DestinationResult, width: int) -> Iterator[str]:
+    counts = destination.counts
     yield _row("made", counts.made, "", width)
     yield _row("stored", counts.stored, "", width)
     if counts.duplicates:
-        yield _row("already there", counts.duplicates, "", width)
+        yield _row("duplicates", counts.duplicates, "", width)
     if counts.rejected:
-        yield _row("rejected", counts.rejected, "dead letters: not taken as they are", width)
+        yield _row("rejected", counts.rejected, "dead letters: refused by the destination", width)
     if counts.not_routed:
-        yield _row("not routed", counts.not_routed, "kept from this router by its match_params", width)
-    if one.stopped:
-        yield f"  stopped: {one.stopped}"
+        yield _row("not routed", counts.not_routed, "excluded from this router by its match_params", width)
+    if destination.stopped:
+        yield f"  stopped: {destination.stopped}"
 
 
 def _end(config: JobConfig, result: Result) -> Iterator[str]:
@@ -102,7 +103,7 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield "NOT everything is accounted for; please report this:"
         yield from (f"  {difference}" for difference in result.accounting_errors)
     elif result.running and not result.done:
-        yield "Not finished: it is running."
+        yield "Not finished: the job is running."
     elif result.done:
         yield "Every line and every statement is accounted for."
     else:

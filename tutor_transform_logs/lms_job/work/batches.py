@@ -71,7 +71,7 @@ class Batch:
         )
 
     def add_letter(self, letter: DeadLetter) -> None:
-        self.counts.refuse(letter.reason)
+        self.counts.add_dead_letters(letter.reason)
         self.letters.append(letter)
         self.weight += len(letter.raw)
 

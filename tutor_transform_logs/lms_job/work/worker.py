@@ -229,7 +229,7 @@ class Worker:
         counts.duplicates += outcome.duplicates
         counts.rejected += len(outcome.rejected)
         for rejection in outcome.rejected:
-            counts.refuse(rejection.reason)
+            counts.add_dead_letters(rejection.reason)
         activity = total_activity([entry.activity, batch.activity])
         events = batch.counts.transformed + batch.counts.untransformable
         activity.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
