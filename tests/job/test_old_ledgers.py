@@ -15,6 +15,8 @@ import pytest
 from tests.harness.runs import Site, statements
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
+from tutor_transform_logs.lms_job.ledger.versions import upgraded
+from tutor_transform_logs.lms_job.model.plan import LOOK_AGAIN, OUT_OF_RANGE, Plan
 
 FIXTURE = Path(__file__).parents[1] / "data/ledger-v1"
 OLD_KEY = "79dfc5e11e71"
@@ -72,3 +74,14 @@ def test_a_later_version_is_refused(old: Site) -> None:
     run = old.run(old.source(), old.to_files())
     assert run.status == 1
     assert "version 3, and this release reads up to 2" in run.stderr
+
+
+def test_the_notes_of_an_old_plan_keep_their_effect(old: Site) -> None:
+    [path] = old.folder.glob("ledger/*/plan.json")
+    plan = json.loads(path.read_text())
+    texts = (
+        "by its name's date outside since and until: not opened",
+        "begins like another compressed object in this plan: looked at again in the next run",
+    )
+    plan["objects"] = [{"name": "a", "size": 1, "content": None, "note": text} for text in texts]
+    assert [obj.note for obj in Plan.from_json(upgraded(plan)).objects] == [OUT_OF_RANGE, LOOK_AGAIN]

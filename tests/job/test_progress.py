@@ -242,7 +242,7 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     assert share is not None
     assert 65 < int(share[1]) < 85
     assert re.search(r"\n  stored +300\n", running.stdout)
-    assert running.stdout.endswith("\nNot finished: it is running.\n")
+    assert running.stdout.endswith("\nNot finished: the job is running.\n")
 
     process.kill(group=False)
     stopped = site.run(config, command="status", log_format="json")

@@ -41,12 +41,26 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> Values:
     return {names.get(name, name): value for name, value in values.items()}
 
 
+# Notes that decide what happens to an object, and so have to read as this version writes them.
+_NOTES_OF_VERSION_1 = {
+    "by its name's date outside since and until: not opened": (
+        "outside since and until by the date in its name: not opened"
+    ),
+    "begins like another compressed object in this plan: looked at again in the next run": (
+        "starts like another compressed object in this plan: checked again in the next run"
+    ),
+}
+
+
 def _from_version_1(values: Values) -> Values:
     """Version 1 had other names for some fields, and a flag where a plan has its kind."""
     if "contents" in values:
         values["contents"] = [_renamed(content, {"ends_open": "unterminated"}) for content in values["contents"]]
         names = {"after_open_line": "after_unterminated_line"}
         values["segments"] = [_renamed(segment, names) for segment in values["segments"]]
+        values["objects"] = [
+            {**obj, "note": _NOTES_OF_VERSION_1.get(obj["note"], obj["note"])} for obj in values["objects"]
+        ]
         values["kind"] = "redelivery" if values.pop("retries") else "replay"
     elif "counts" in values:
         values = _renamed(values, {"ends_open": "unterminated", "history": "activity"})
