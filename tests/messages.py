@@ -385,17 +385,17 @@ HOST = (
         "See https://kubernetes.io/docs/tasks/tools/install-kubectl/",
     ),
     Message(
-        "kubectl ... failed (...). See that kubectl reaches the cluster, and try again",
+        "kubectl ... failed (...). Check that kubectl reaches the cluster, and try again",
         "a cluster that is away, or that refuses",
-        "See that kubectl reaches the cluster",
+        "Check that kubectl reaches the cluster",
     ),
     Message(
         "Tutor's environment is older than the settings. Run: tutor config save",
         "a setting of the manifests that was changed in config.yml",
         "Run: tutor config save",
     ),
-    Message("What became of ... can't be seen: its pod is gone. ...", "a pod that was deleted", "..."),
-    Message("The Job ...-job is gone: it was deleted. ...", "a Job that was deleted while it ran", "..."),
+    Message("The result of ... is not known: its pod was deleted. ...", "a pod that was deleted", "..."),
+    Message("The Job ...-job was deleted. ...", "a Job that was deleted while it ran", "..."),
 )
 
 # Where the messages of HOST, and of CONFIG without a config, are triggered.

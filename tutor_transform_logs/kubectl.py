@@ -10,11 +10,13 @@ from typing import Any
 
 from tutor.exceptions import TutorError
 
+from tutor_transform_logs.lms_job.util import phase_outcome
+from tutor_transform_logs.lms_job.util.errors import ExitStatus
+from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
+
 # The job's container in its pods; a cluster may add others.
-CONTAINER = "lms-job"
+JOB_CONTAINER = "lms-job"
 JOB_LABEL = "batch.kubernetes.io/job-name"
-# The statuses with which the job itself ends.
-OWN = range(10)
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -31,7 +33,9 @@ class Job:
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Job:
         status = item.get("status") or {}
-        conditions = {one["type"] for one in status.get("conditions") or () if one["status"] == "True"}
+        conditions = {
+            condition["type"] for condition in status.get("conditions") or () if condition["status"] == "True"
+        }
         return cls(
             name=item["metadata"]["name"],
             uid=item["metadata"]["uid"],
@@ -43,25 +47,34 @@ class Job:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod of a Job; ``status`` is its exit status, ``None`` while it has none or when it never had one."""
+    """A pod of a Job."""
 
     name: str
     index: int
     status: int | None
-    last_words: str
+    """Its exit status; ``None`` while it is running, or if it never ran."""
+    outcome: PhaseOutcome
+    """What the phase told of its end. If it told nothing, only the status is known, and why as far as it is."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Pod:
-        states = {one["name"]: one["state"] for one in (item.get("status") or {}).get("containerStatuses") or ()}
-        ended: dict[str, Any] = states.get(CONTAINER, {}).get("terminated") or {}
+        containers = (item.get("status") or {}).get("containerStatuses") or ()
+        states = {container["name"]: container["state"] for container in containers}
+        ended: dict[str, Any] = states.get(JOB_CONTAINER, {}).get("terminated") or {}
         status = ended.get("exitCode")
-        # One that was killed has said nothing of it, and its last line may be somebody's data.
-        said = [line for line in str(ended.get("message") or "").splitlines() if line.strip()] if status in OWN else []
+        text = str(ended.get("message") or "")
+        told = phase_outcome.parse(text)
+        if told is None:
+            # Kubernetes gives the end of the log instead. If the job was killed, its last line says nothing of that,
+            # and may be personal data.
+            lines = [line for line in text.splitlines() if line.strip()] if status in tuple(ExitStatus) else []
+            why = lines[-1] if lines else f"{ended.get('reason') or 'Error'}, status {status}"
+            told = PhaseOutcome(status if status is not None else ExitStatus.FAILED, message=why)
         return cls(
             name=item["metadata"]["name"],
             index=int((item["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, 0)),
             status=status,
-            last_words=said[-1] if said else f"{ended.get('reason') or 'Error'}, status {status}",
+            outcome=told,
         )
 
 
@@ -80,19 +93,21 @@ class Kubectl:
                 "kubectl is not installed. See https://kubernetes.io/docs/tasks/tools/install-kubectl/"
             ) from None
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            words = said[-1] if said else f"status {done.returncode}"
-            raise TutorError(f"kubectl {args[0]} failed ({words}). See that kubectl reaches the cluster, and try again")
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            detail = lines[-1] if lines else f"status {done.returncode}"
+            raise TutorError(
+                f"kubectl {args[0]} failed ({detail}). Check that kubectl reaches the cluster, and try again"
+            )
         return done.stdout
 
     def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
         """Apply objects that Tutor's own "kubectl apply" applies, too."""
         self.run("apply", self._namespace, "--filename=-", stdin=_list(objects))
 
-    def apply_own(self, one: Mapping[str, Any], manager: str) -> None:
-        """Apply an object, of which other managers may have set other fields; none is copied to an annotation."""
+    def apply_own(self, document: Mapping[str, Any], manager: str) -> None:
+        """Apply an object of which other managers may have set other fields; nothing is copied to an annotation."""
         options = ("--server-side", f"--field-manager={manager}", "--force-conflicts")
-        self.run("apply", self._namespace, *options, "--filename=-", stdin=_list([one]))
+        self.run("apply", self._namespace, *options, "--filename=-", stdin=_list([document]))
 
     def jobs(self, selector: str) -> list[Job]:
         """The Jobs with these labels, in the order in which they were made."""
@@ -107,9 +122,9 @@ class Kubectl:
         return self.pods(f"{JOB_LABEL}={job.name}")
 
     def log_of(self, pod: Pod, lines: int = -1) -> str:
-        """What a pod printed (its last ``lines``), or a line that says why that can't be had."""
+        """What a pod printed (its last ``lines``), or a line that says why that is not available."""
         try:
-            return self.run("logs", self._namespace, pod.name, f"--container={CONTAINER}", f"--tail={lines}")
+            return self.run("logs", self._namespace, pod.name, f"--container={JOB_CONTAINER}", f"--tail={lines}")
         except TutorError as error:
             return str(error.args[0])
 
@@ -120,7 +135,7 @@ class Kubectl:
         return self.run("get", self._namespace, "secret", name, *options).split()
 
     def remove_secret_keys(self, name: str, keys: Sequence[str]) -> None:
-        """Take keys out of a Secret."""
+        """Remove keys from a Secret."""
         patch = json.dumps([{"op": "remove", "path": f"/data/{key}"} for key in keys])
         self.run("patch", self._namespace, "secret", name, "--type=json", f"--patch={patch}")
 

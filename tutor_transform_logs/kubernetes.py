@@ -1,8 +1,8 @@
 """``tutor k8s do transform-tracking-logs``: the job's phases as Kubernetes Jobs, one after the other.
 
-Tutor starts a Job and waits for it; what Tutor leaves out is here. It does not apply the ConfigMaps and Secrets that a
-Job refers to. It takes a Job for ended while a pod of it waits to be started again, and for successful when any pod
-succeeded. It says nothing of what pods print, nor how they end.
+Tutor starts a Job and waits for it; this module does what Tutor leaves out. Tutor does not apply the ConfigMaps and
+Secrets that a Job refers to. It regards a Job as ended while a pod of it waits to be started again, and as successful
+when any pod has succeeded. It shows neither what pods print nor how they end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Protocol
 
 import click
@@ -25,7 +25,7 @@ from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import count
-from tutor_transform_logs.lms_job.util.markers import NOTHING_NEW, says_resumed
+from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
 
 PHASE = manifests.PHASE_LABEL
 SECRET = "transform-logs-run"  # noqa: S105
@@ -35,7 +35,7 @@ POLL_SECS = 5.0
 # Between two of its Jobs, a command has none active for a moment.
 QUIET_SECS = 60.0
 
-AGAIN = "Run the same command again: it goes on where it stopped"
+AGAIN = "Run the same command again to resume"
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
 
 
@@ -51,16 +51,8 @@ class JobEnded(TutorError):
     """The replay has ended with a status other than 0, and the log of its last pod has been shown."""
 
     def __init__(self, status: int) -> None:
-        super().__init__("The job failed: what it said is above.")
+        super().__init__("The job failed. Its messages are above.")
         self.status = status
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A phase that has ended: its exit status, and what its pod printed."""
-
-    status: int
-    log: str = ""
 
 
 class Replay:
@@ -78,10 +70,10 @@ class Replay:
 
         Raises ``TutorError``, and :class:`JobEnded` where the job itself has said what is wrong.
         """
-        at_work = [job for job in self._kubectl.jobs(PHASE) if job.active]
-        if phase == "status" and at_work:
+        active = [job for job in self._kubectl.jobs(PHASE) if job.active]
+        if phase == "status" and active:
             # Tutor would wait for it to end.
-            self._show_progress(at_work[-1])
+            self._show_progress(active[-1])
             return
         self._apply_config_maps()
         self._add_config(config)
@@ -106,33 +98,33 @@ class Replay:
     def _round(self) -> tuple[int, bool]:
         """Plan, work, report; gives the status, and whether the plan was begun by an earlier run."""
         plan = self._single("plan")
-        if plan.status != ExitStatus.DONE or NOTHING_NEW in plan.log:
+        if plan.status != ExitStatus.DONE or plan.nothing_new:
             return plan.status, False
         worked = self._work()
         status = self._single("report").status
         # The report knows what is not done, but not why.
         if status == ExitStatus.STOPPED and worked == ExitStatus.FAILED:
             status = int(ExitStatus.FAILED)
-        return status, says_resumed(plan.log)
+        return status, plan.resumed
 
-    def _single(self, phase: str) -> Ended:
+    def _single(self, phase: str) -> PhaseOutcome:
         """A phase of one pod: run it, and show what it printed."""
         # PLAN cuts what it can so that all pods get their share.
         share = f"0/{self._pods}" if phase == "plan" else ""
         job, failure = self._run(phase, manifests.script(phase, self._config, share))
         pods = self._kubectl.pods_of(job)
         if not pods or pods[-1].status is None:
-            raise failure or TutorError(f"What became of {job.name} can't be seen: its pod is gone. {AGAIN}")
+            raise failure or TutorError(f"The result of {job.name} is not known: its pod was deleted. {AGAIN}")
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(log.rstrip("\n"))
-        return Ended(pods[-1].status, log)
+        return replace(pods[-1].outcome, status=pods[-1].status)
 
     def _work(self) -> int:
         """The phase of many pods: run it, and show why pods failed, if some did."""
         shown = len(self._kubectl.pods(f"{PHASE}=work")) + 2 * self._pods
         fmt.echo_info(
-            f"The work is shared out to {count(self._pods, 'pod')}. To follow all of it, in another terminal:\n\n"
+            f"The work is divided among {count(self._pods, 'pod')}. To follow all of them, in another terminal:\n\n"
             f"    kubectl logs --namespace={self._namespace} --selector={PHASE}=work --follow --prefix "
             f"--max-log-requests={shown}\n\nTo stop it: Ctrl-C here, and then\n\n    {self._to_stop()}\n"
         )
@@ -140,7 +132,7 @@ class Replay:
         job, _ = self._run("work", manifests.script("work", self._config, share))
         last = {pod.index: pod for pod in self._kubectl.pods_of(job)}  # by index, in the order of their starts
         failed = [pod for pod in last.values() if pod.status]
-        for text, pods in _by_last_words(failed).items():
+        for text, pods in _by_message(failed).items():
             names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
             fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {text}")
         if any(pod.status == ExitStatus.FAILED for pod in failed):
@@ -149,17 +141,17 @@ class Replay:
 
     def _show_progress(self, job: Job) -> None:
         pods = self._kubectl.pods_of(job)
-        at_work = [pod for pod in pods if pod.status is None]
-        click.echo(f"{job.name} is at work: of {self._pods} pods, {len(pods) - len(at_work)} have ended.")
-        for pod in at_work:
-            click.echo(f"{pod.name}: {self._kubectl.log_of(pod, lines=1).strip() or 'has said nothing yet'}")
+        active = [pod for pod in pods if pod.status is None]
+        click.echo(f"{job.name} is running: of {self._pods} pods, {len(pods) - len(active)} have ended.")
+        for pod in active:
+            click.echo(f"{pod.name}: {self._kubectl.log_of(pod, lines=1).strip() or 'no output yet'}")
 
     def _run(self, phase: str, script: str) -> tuple[Job, TutorError | None]:
         """Have Tutor run the phase's Job, and wait until it has really ended. Gives it, and Tutor's error."""
         service = manifests.service(phase)
         earlier = self._kubectl.jobs(PHASE)
         before = {job.uid for job in earlier}
-        # What a pod left that was killed is in nobody's way, if its Job is known to be over.
+        # The lease of a pod that was killed stops nobody if its Job is known to be over.
         over = " ".join(job.name for job in earlier if job.complete or job.failed)
         script = f"export {ENDED_JOBS}='{over}'; {script}"
         failure = None
@@ -170,7 +162,7 @@ class Replay:
         while True:
             ours = [job for job in self._kubectl.jobs(f"{PHASE}={phase}") if job.uid not in before]
             if not ours:
-                raise failure or TutorError(f"The Job {service}-job is gone: it was deleted. {AGAIN}")
+                raise failure or TutorError(f"The Job {service}-job was deleted. {AGAIN}")
             if ours[-1].complete or ours[-1].failed:
                 return ours[-1], failure
             time.sleep(POLL_SECS)
@@ -178,14 +170,21 @@ class Replay:
     def _apply_config_maps(self) -> None:
         """Apply the ConfigMaps that the Jobs mount, ours and the LMS's: Tutor does so at "tutor k8s start" only."""
         text = self._kubectl.run("kustomize", tutor_env.pathjoin(self._runner.root))
-        documents = [one for one in yaml.load_all(text, Loader=_YamlLoader) if one]
-        jobs = [one for one in documents if one["kind"] == "Job" and PHASE in one["metadata"].get("labels", {})]
-        work = [one for one in jobs if one["metadata"]["labels"][PHASE] == "work"]
+        documents = [document for document in yaml.load_all(text, Loader=_YamlLoader) if document]
+        jobs = [
+            document
+            for document in documents
+            if document["kind"] == "Job" and PHASE in document["metadata"].get("labels", {})
+        ]
+        work = [job for job in jobs if job["metadata"]["labels"][PHASE] == "work"]
         if not work or work[0]["spec"]["completions"] != self._pods:
             raise TutorError("Tutor's environment is older than the settings. Run: tutor config save")
         wanted = manifests.mounted_config_maps(jobs)
-        found = [one for one in documents if one["kind"] == "ConfigMap" and one["metadata"]["name"] in wanted]
-        self._kubectl.apply(found)
+        self._kubectl.apply(
+            document
+            for document in documents
+            if document["kind"] == "ConfigMap" and document["metadata"]["name"] in wanted
+        )
 
     def _add_config(self, text: str) -> None:
         """Put the config file into the Secret: a key of its own for each run, which no other run changes."""
@@ -206,17 +205,18 @@ class Replay:
         self._kubectl.apply_own(secret, manager=f"{manifests.NAME}-{token}")
 
     def _wait_for_turn(self) -> None:
-        """Wait while an earlier command is at it, which has its config in the Secret from its beginning to its end.
+        """Wait while an earlier command runs: its config is in the Secret from its beginning to its end.
 
-        One that was cut off leaves its config there: it is over when nothing of it has been active for some time.
+        A command that was killed leaves its config there. It is over when none of its Jobs has been active for some
+        time.
         """
-        heard, told = time.monotonic(), False
+        last_active, told = time.monotonic(), False
         try:
             while earlier := [key for key in self._kubectl.secret_keys(SECRET) if key < self._config]:
                 active = [job.name for job in self._kubectl.jobs(PHASE) if job.active]
                 now = time.monotonic()
-                heard = now if active else heard
-                if now - heard > QUIET_SECS:
+                last_active = now if active else last_active
+                if now - last_active > QUIET_SECS:
                     self._remove_configs(earlier)
                     return
                 if not told:
@@ -239,16 +239,16 @@ class Replay:
 
     def _how_to_go_on(self) -> str:
         return (
-            "This command ends here; what it has started in the cluster goes on. Run the same command again: it waits "
-            f"for that, and goes on from there. Or stop it:\n\n    {self._to_stop()}\n"
+            "This command ends here; the Jobs that it has started in the cluster go on. Run the same command again: it "
+            f"waits for them and resumes. Or stop them:\n\n    {self._to_stop()}\n"
         )
 
 
-def _by_last_words(pods: list[Pod]) -> Mapping[str, list[Pod]]:
-    """Pods that failed, by what they said last: they often fail for one reason."""
+def _by_message(pods: list[Pod]) -> Mapping[str, list[Pod]]:
+    """Pods that failed, by their messages: they often fail for the same reason."""
     found: dict[str, list[Pod]] = {}
     for pod in pods:
-        found.setdefault(pod.last_words, []).append(pod)
+        found.setdefault(pod.outcome.message, []).append(pod)
     return found
 
 

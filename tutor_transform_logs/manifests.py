@@ -72,7 +72,7 @@ def mounted_config_maps(jobs: Iterable[Mapping[str, Any]]) -> set[str]:
 
 def script(phase: str, config: str, share: str = "") -> str:
     """The shell command of a phase; ``config`` is the name of its config file, ``share`` what is this pod's (I/N)."""
-    run = f"exec sh {rendering.CONTAINER}/tasks/run.sh {phase} {rendering.in_container(Path(config))}"
+    run = f"exec sh {rendering.CONTAINER_ROOT}/tasks/run.sh {phase} {rendering.in_container(Path(config))}"
     return f'{run} "{share}"' if share else run
 
 

@@ -19,7 +19,8 @@ ENV_CODE = Path("plugins", "transform_logs", JOB_CODE)
 ENV_TASKS = Path("plugins", TASKS)
 KUBERNETES = "transform_logs/k8s"
 ENV_PRIVATE = Path("plugins", "transform_logs", "private")
-CONTAINER = "/openedx/transform-logs"
+CONTAINER_ROOT = "/openedx/transform-logs"
+"""Where the job's container has the plugin's files."""
 
 
 def data_dir(name: str) -> Path:
@@ -98,4 +99,4 @@ def write_config(root: str, text: str) -> Path:
 
 def in_container(path: Path) -> str:
     """Where the job finds the config file that :func:`write_config` wrote."""
-    return f"{CONTAINER}/config/{path.name}"
+    return f"{CONTAINER_ROOT}/config/{path.name}"

@@ -12,9 +12,9 @@ from tutor import env as tutor_env
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
+from tutor_transform_logs.lms_job.ledger.names import REPORT_PAGE, RESULT
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 
-PAGE, RESULT = "report.html", "result.json"
 # What Tutor mounts at LOCAL_KEY in the LMS's containers, below its root.
 HOST_FOLDER = ("lms",)
 
@@ -47,14 +47,14 @@ def ledger_folder(root: str, ledger: StorageConfig) -> Path:
         below = f"{ledger.prefix.rstrip('/')}/" if ledger.prefix else ""
         raise TutorError(
             f"The ledger is in {ledger.provider}, in the bucket {ledger.container}, and the reports with it. "
-            f"(Each is called {below}<job>/<plan>/{PAGE}. With the AWS CLI, for example: "
-            f"aws s3 cp --recursive --exclude '*' --include '*/{PAGE}' s3://{ledger.container}/{below} reports/)"
+            f"(Each is called {below}<job>/<plan>/{REPORT_PAGE}. With the AWS CLI, for example: "
+            f"aws s3 cp --recursive --exclude '*' --include '*/{REPORT_PAGE}' s3://{ledger.container}/{below} reports/)"
         )
     inside = PurePosixPath(ledger.root, ledger.prefix)
     if not inside.is_relative_to(LOCAL_KEY):
         raise TutorError(
             f"The ledger is in {inside} in the job's container, which is not below /openedx/data: look for "
-            f"<job>/<plan>/{PAGE} in what is mounted there."
+            f"<job>/<plan>/{REPORT_PAGE} in what is mounted there."
         )
     return Path(tutor_env.data_path(root, *HOST_FOLDER), *inside.relative_to(LOCAL_KEY).parts)
 
@@ -80,7 +80,7 @@ def _reports(folder: Path) -> Iterator[Report]:
         return
     for job in folder.iterdir():
         for plan in job.iterdir() if job.is_dir() else ():
-            page, file = plan / PAGE, plan / RESULT
+            page, file = plan / REPORT_PAGE, plan / RESULT
             if page.is_file() and file.is_file():
                 try:
                     result = json.loads(file.read_text(encoding="utf-8"))

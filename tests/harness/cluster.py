@@ -64,8 +64,11 @@ class Pod:
         state: dict[str, Any] = {"running": {}}
         if self.status is not None:
             state = {"terminated": {"exitCode": self.status, "reason": "Error" if self.status else "Completed"}}
-            if self.status:
-                state["terminated"]["message"] = self.sandbox.log()[-2048:]
+            message = self.sandbox.termination_message()
+            if not message and self.status:
+                # By terminationMessagePolicy: FallbackToLogsOnError.
+                message = self.sandbox.log()[-2048:]
+            state["terminated"]["message"] = message
         return {
             "metadata": {
                 "name": self.name,

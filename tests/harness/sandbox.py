@@ -53,6 +53,11 @@ class Sandbox:
         self._pid = 0
         self._started = threading.Event()
         folder.mkdir(parents=True)
+        assert self._container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+        # As the kubelet does it: a file that anybody may write, mounted over the path.
+        self._termination_log = folder / "termination-log"
+        self._termination_log.touch()
+        self._termination_log.chmod(0o666)
 
     def start(self, find: Find, closed: threading.Event) -> None:
         """Start it, once the ConfigMaps and Secrets are there that it can't do without."""
@@ -84,6 +89,11 @@ class Sandbox:
             for parent in reversed(Path(target).parents[:-1]):
                 command += ["--perms", "0755", "--dir", str(parent)]
             command += ["--bind" if writable else "--ro-bind", str(source), target]
+        command += [
+            "--bind",
+            str(self._termination_log),
+            self._container["terminationMessagePath"],
+        ]
         if context["readOnlyRootFilesystem"]:
             command += ["--remount-ro", "/"]
         environ = {**self._image.environ, **self._environ, **self._own_environ()}
@@ -144,7 +154,9 @@ class Sandbox:
             config_map = find("ConfigMap", source["configMap"]["name"])
             if config_map is None:
                 raise LookupError(source["configMap"]["name"])
-            _write(folder, config_map["data"], 0o644, group)
+            items = source["configMap"].get("items")
+            paths = {item["key"]: item["path"] for item in items} if items else {key: key for key in config_map["data"]}
+            _write(folder, {path: config_map["data"][key] for key, path in paths.items()}, 0o644, group)
         return folder, False
 
     def wait(self) -> int:
@@ -169,6 +181,10 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             self.kill(signal.SIGKILL)
 
+    def termination_message(self) -> str:
+        """What it has written to its terminationMessagePath, as far as Kubernetes keeps it."""
+        return self._termination_log.read_bytes()[:4096].decode(errors="replace")
+
     def log(self) -> str:
         """What it has printed."""
         path = self._folder / "log"
@@ -178,6 +194,7 @@ class Sandbox:
 def _write(folder: Path, files: dict[str, str], mode: int, group: int) -> None:
     for name, text in files.items():
         path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         os.chown(path, 0, group)
         path.chmod(mode)

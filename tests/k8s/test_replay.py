@@ -184,7 +184,7 @@ def test_a_job_that_is_started_twice(site: Site) -> None:
     job = wait_for(lambda: at_work(site, pods=2))
     second = site.start_replay()
     said = site.replay("--status").must()
-    assert f"{job.name} is at work: of 2 pods, 0 have ended." in said
+    assert f"{job.name} is running: of 2 pods, 0 have ended." in said
     done = [site.finish(first), site.finish(second)]
     assert "Every line and every statement is accounted for." in done[0].must()
     assert f"Waiting for an earlier run of this command to end: {job.name}" in done[1].output
@@ -201,7 +201,7 @@ def test_ctrl_c_ends_the_command_and_not_the_work(site: Site) -> None:
     process.send_signal(signal.SIGINT)
     done = site.finish(process)
     assert done.status == 1
-    assert "goes on. Run the same command again" in done.output
+    assert "go on. Run the same command again" in done.output
     assert "kubectl delete jobs --namespace=openedx --selector=transform-logs/phase" in done.output
     assert not job.condition
     site.replay().must()

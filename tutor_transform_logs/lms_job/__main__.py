@@ -12,8 +12,9 @@ from pathlib import Path
 
 from .config.schema import LRS, JobConfig, read
 from .config.validators import ConfigError
-from .util import console
+from .util import console, phase_outcome
 from .util.errors import ExitStatus, JobError
+from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interrupted, Interruptions
 
 PHASES = ("run", "plan", "work", "report", "status", "verify", "check")
@@ -23,7 +24,7 @@ NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; returns the exit status (see ``errors``)."""
+    """Run the job; returns the exit status. ``util.phase_outcome`` tells more of the outcome to who started it."""
     options = _parser().parse_args(arguments)
     interruptions = Interruptions()
     interruptions.install()
@@ -37,24 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.phase == "check":
             from .check.check import Check
 
-            return Check(config).run(lambda: _set_up_django(config))
-        _set_up_django(config)
-        from .phases import Run
+            outcome = PhaseOutcome(Check(config).run(lambda: _set_up_django(config)))
+        else:
+            _set_up_django(config)
+            from .phases import Run
 
-        run = Run(config, interruptions, _share(options.share))
-        status: int = getattr(run, options.phase)()
-        return status
+            run = Run(config, interruptions, _share(options.share))
+            outcome = run.plan() if options.phase == "plan" else PhaseOutcome(getattr(run, options.phase)())
     except ConfigError as error:
-        return _fail(ExitStatus.FAILED, f"Config: {error}.")
+        outcome = _fail(ExitStatus.FAILED, f"Config: {error}.")
     except JobError as error:
-        return _fail(error.status, str(error))
+        outcome = _fail(error.status, str(error))
     except Exception as error:
         traceback.print_exc()
-        return _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
+        outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
-        return _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
+        outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
     finally:
         interruptions.uninstall()
+    try:
+        phase_outcome.write(outcome)
+    except OSError as error:
+        console.say(f"The outcome of the phase can't be written: {error}.", level=console.WARNING)
+    return outcome.status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,9 +123,9 @@ def _set_up_django(config: JobConfig) -> None:
         ) from None
 
 
-def _fail(status: int, message: str) -> int:
+def _fail(status: int, message: str) -> PhaseOutcome:
     console.error(message, status)
-    return status
+    return PhaseOutcome(status, message=message)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from .util import console
 from .util.cpus import worker_count
 from .util.errors import ExitStatus, JobError, Unavailable
 from .util.formatting import count, printable, size
-from .util.markers import NOTHING_NEW, RESUMING
+from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interrupted, Interruptions
 from .verify.outcome import MissingLines, after_repair
 from .verify.verify import check_verifiable, look
@@ -109,13 +109,13 @@ class Run:
             _say(f"Retrying the dead letters of {count(len(plan.objects), 'plan')}.")
         return plan
 
-    def plan(self) -> int:
+    def plan(self) -> PhaseOutcome:
         """The phase PLAN alone."""
         with self._locked():
-            plan = self._retry_plan() if self._config.retry_failed else self._plan(console.result)[0]
+            plan, resumed = (self._retry_plan(), False) if self._config.retry_failed else self._plan(console.result)
             if not plan.segments:
                 self._nothing_to_do(plan)
-        return ExitStatus.DONE
+        return PhaseOutcome(ExitStatus.DONE, nothing_new=not plan.segments, resumed=resumed)
 
     def work(self) -> int:
         """The phase WORK alone: what the plan in hand has left."""
@@ -219,7 +219,7 @@ class Run:
         done_before = sum(1 for one in plan.objects if one.note)
         self._say_filters()
         tell(
-            (f"{RESUMING}{plan.name}, begun {begun} UTC. " if resumed else "")
+            (f"Resuming plan {plan.name}, begun {begun} UTC. " if resumed else "")
             + f"Source: {count(len(plan.objects), 'object')}, {size(sum(one.size for one in plan.objects))}"
             + (f", {done_before:,} of them passed over. " if done_before else ". ")
             + f"To do: {count(len(left), 'segment')}"
@@ -255,14 +255,14 @@ class Run:
 
     def _nothing_to_do(self, plan: Plan) -> None:
         if self._config.retry_failed:
-            console.result(f"{NOTHING_NEW}the ledger: there are no dead letters to retry.", "nothing_new")
+            console.result("Nothing new in the ledger: there are no dead letters to retry.", "nothing_new")
             return
         # A run that was killed at the very end of its plan has left these.
         self._ledger.drop_dead_batches()
         objects = count(len(plan.objects), "object")
         out_of_range = any(one.note == OUT_OF_RANGE for one in plan.objects)
         why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
-        lines = [f"{NOTHING_NEW}{objects}: {why}. To do it all again: --restart."]
+        lines = [f"Nothing new in {objects}: {why}. To do it all again: --restart."]
         lines += [printable(f"{one.name}: {one.note}") for one in plan.objects if one.note not in HARMLESS_NOTES]
         ledger = self._ledger.where()
         text = "\n".join([*lines, f"Ledger: {ledger}"])
