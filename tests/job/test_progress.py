@@ -266,7 +266,7 @@ def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) 
     with remote_lock(storage, "job/lock.json"):
         holder = current_owner(storage, "job", local=False)
         assert holder is not None
-        assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heard of 0 s ago", str(holder))
+        assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heartbeat 0 s ago", str(holder))
     assert current_owner(storage, "job", local=False) is None
 
 

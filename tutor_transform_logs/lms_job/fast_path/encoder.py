@@ -95,5 +95,5 @@ def _list_text(many: Any) -> str:
 
 
 def text_of(obj: Any) -> str:
-    """As ``json.dumps(one.as_version())`` of an object of tincan's. Raises ``ValueError`` for NaN and infinity."""
+    """As ``json.dumps(obj.as_version())`` of an object of tincan's. Raises ``ValueError`` for NaN and infinity."""
     return _to_text[type(obj)](obj)

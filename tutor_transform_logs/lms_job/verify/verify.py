@@ -231,7 +231,7 @@ def look(
     transformer: Transformer,
     missing: MissingLines,
 ) -> tuple[int, str]:
-    """Look for everything that ``plan`` and those before it have delivered: exit status and words.
+    """Look for everything that ``plan`` and those before it have delivered: exit status and text.
 
     ``store``: the destination's storage, where it has one. Raises :class:`~.errors.JobError` if the source fails.
     """
