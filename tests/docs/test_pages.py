@@ -53,7 +53,7 @@ def test_every_reason_of_dead_letters_is_explained() -> None:
     stages = {dead_letters.PARSE, dead_letters.TRANSFORM, dead_letters.DELIVER}
     text = page("reference/dead-letters")
     _, _, reasons = text.partition("\nReasons\n")
-    assert Counter(terms(reasons)) == dict.fromkeys((codes - stages) | set(events.REASONS), 1)
+    assert Counter(terms(reasons)) == dict.fromkeys((codes - stages) | set(events.PARSE_REASONS), 1)
 
 
 def test_every_field_of_dead_letters_is_explained() -> None:

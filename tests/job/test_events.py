@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.lms_job.model.records import Event
-from tutor_transform_logs.lms_job.read.events import REASONS, Unparsable, parse
+from tutor_transform_logs.lms_job.read.events import PARSE_REASONS, Unparsable, parse
 
 logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
 
@@ -42,7 +42,7 @@ def outcome(raw: bytes) -> Event | str:
         return parse(raw)
     except Unparsable as error:
         reason, detail = error.reason, error.detail
-    assert reason in REASONS
+    assert reason in PARSE_REASONS
     assert detail
     return reason
 

@@ -78,7 +78,6 @@ TO_CLEAN = {
     "tutor_transform_logs/lms_job/storage/factory.py",
     "tutor_transform_logs/lms_job/util/console.py",
     "tutor_transform_logs/lms_job/util/errors.py",
-    "tutor_transform_logs/lms_job/util/markers.py",
     "tutor_transform_logs/lms_job/verify/verify.py",
     "tutor_transform_logs/lms_job/work/progress.py",
     "tutor_transform_logs/settings.py",

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile, in_order
-from tutor_transform_logs.lms_job.report.glossary import REASONS
+from tutor_transform_logs.lms_job.report.glossary import REASON_MEANINGS
 from tutor_transform_logs.lms_job.util.formatting import count, printable, size
 
-MEANINGS = {**REASONS, NO_USER: "the event names no user", NO_COURSE: "the event names no course"}
+MEANINGS = {**REASON_MEANINGS, NO_USER: "the event names no user", NO_COURSE: "the event names no course"}
 # The URL of the embedded LMS, which serves no pages.
 LMS_ROOT = "http://localhost:18000"
 KINDS = {"xapi": "xAPI", "caliper": "Caliper"}

@@ -10,7 +10,7 @@ from ..model.records import Event
 
 
 class Unparsable(Exception):
-    """The line is no event. ``reason`` is one of :data:`REASONS`, ``detail`` says more."""
+    """The line is no event. ``reason`` is one of :data:`PARSE_REASONS`, ``detail`` says more."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -18,7 +18,7 @@ class Unparsable(Exception):
         self.detail = detail
 
 
-REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")
+PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")
 _DECODER = json.JSONDecoder()
 
 

@@ -15,7 +15,7 @@ OUTCOMES = (
     ("unparsable", "dead letters: no event could be read"),
     ("untransformable", "dead letters: ERB makes no statement of them"),
 )
-REASONS = {
+REASON_MEANINGS = {
     "not_utf8": "the line is not UTF-8",
     "no_json": "the line has no JSON object",
     "bad_json": "the line's JSON can't be read",

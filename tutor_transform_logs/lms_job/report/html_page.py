@@ -13,7 +13,7 @@ from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
 from .charts import Days, day_chart, days_of, hole_text, throughput_chart
-from .glossary import OUTCOMES, REASONS, headline
+from .glossary import OUTCOMES, REASON_MEANINGS, headline
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
 from .stylesheet import STYLE
@@ -206,7 +206,7 @@ def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
         shown.append(
             tag("li", tag("p", where), tag("p", detail), tag("code", masking.mask_line(letter.raw, letter.event)))
         )
-    summary = tag("summary", tag("b", f"{count:,}"), " ", tag("code", reason), f" {REASONS.get(reason, '')}")
+    summary = tag("summary", tag("b", f"{count:,}"), " ", tag("code", reason), f" {REASON_MEANINGS.get(reason, '')}")
     return tag("details", summary, tag("ul", *shown, class_="examples") if shown else tag("p", "No example is kept."))
 
 

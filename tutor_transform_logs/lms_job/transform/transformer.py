@@ -36,7 +36,7 @@ OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
 
 # ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
 # BaseTransformerMixin.get_data and .transform): only the text tells them apart.
-REASONS = (
+ERB_REASONS = (
     (re.compile(r"User with username .* does not exist", re.S), dead_letters.UNKNOWN_USER),
     (re.compile(r"Course with id .* does not exist", re.S), dead_letters.UNKNOWN_COURSE),
     (re.compile(r"Could not get value for|Cannot find value for"), dead_letters.MISSING_FIELD),
@@ -221,7 +221,7 @@ class Transformer:
 def _untransformable(error: Exception) -> Untransformable:
     detail = str(error)
     if isinstance(error, ValueError):
-        for pattern, reason in REASONS:
+        for pattern, reason in ERB_REASONS:
             if pattern.search(detail):
                 return Untransformable(reason, detail)
     return Untransformable(dead_letters.ERB_ERROR, f"{type(error).__name__}: {detail}")
