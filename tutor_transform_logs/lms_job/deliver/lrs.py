@@ -129,12 +129,12 @@ class Lrs:
         """The job's error for a request that got no answer."""
         if isinstance(error, requests.exceptions.SSLError):
             return PermanentError(
-                f"{self.name}: the TLS certificate is not trusted ({_cause(error)}). Fix the certificate, or use the "
-                "host name that it was issued for."
+                f"{self.name}: the TLS certificate is not trusted ({innermost_cause(error)}). Fix the certificate, or "
+                "use the host name that it was issued for."
             )
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
             return PermanentError(f"{self.name} can't be used ({type(error).__name__}): check its URL.")
-        return TransientError(f"{self.name} does not answer ({_cause(error)})")
+        return TransientError(f"{self.name} does not answer ({innermost_cause(error)})")
 
     def _distinct(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> list[OutgoingStatement]:
         """Equal statements are sent once; another statement with the id of one before it is a conflict."""
@@ -305,7 +305,7 @@ def _quoted_body(response: requests.Response) -> str:
     return f": {text[:300]}" if text else ""
 
 
-def _cause(error: Exception) -> str:
+def innermost_cause(error: Exception) -> str:
     """The innermost reason of a requests error, which is wrapped three deep and names the object's address."""
     inner: BaseException = error
     while inner.args and isinstance(inner.args[-1], BaseException):

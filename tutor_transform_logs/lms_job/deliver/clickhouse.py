@@ -1,0 +1,258 @@
+"""Delivery to the table of xAPI statements that Aspects has in ClickHouse, over ClickHouse's HTTP interface.
+
+A statement that the table has is not inserted again: the materialised views count every inserted row, and some of them
+(SummingMergeTree) count it for good. So each group of rows is looked up by time and id, and only the rest is inserted.
+An insert that failed in any way may have stored its rows, all or some: they are looked up before they are sent again.
+All queries of a batch have the same query id, which ClickHouse lets run once at a time: as long as an insert that lost
+its connection runs on, the look-up after it is refused and tried later, so it can't come too early.
+
+What this can't see: a row that somebody else inserts between the look-up and the insert, as Vector does with a
+statement that is being logged live at this moment, or another worker of this job with a line that is in two logs. Such
+a row is in the table twice until ClickHouse merges the two; views that add up have counted it twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import requests
+
+from ..model import dead_letters
+from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
+from ..util.backoff import retrying
+from ..util.errors import PermanentError, TransientError
+from ..util.formatting import shown_url
+from .clickhouse_answers import URL, Answer, Verdict, classify
+from .clickhouse_rows import Key, Row, group_rows, lookup_sql, make_row, parse_lookup
+from .lrs import innermost_cause, retry_after
+
+CONNECT_TIMEOUT = 10.0
+COLUMNS = "event_id, emission_time, event"
+# ClickHouse takes 100 partitions an insert by default; each month of an insert is a file set of its own to be merged.
+MAX_MONTHS = 12
+# ClickHouse takes queries of 256 KiB (max_query_size); an id takes 39 bytes of them, and 114 more where it needs a time
+# range of its own.
+LOOKUP_IDS = 1500
+# As synchronous as it gets: what is answered is stored. Times are read with their "Z", whatever the server's zone.
+INSERT_SETTINGS = {"async_insert": "0", "date_time_input_format": "best_effort"}
+# The status is known only when the whole answer is.
+LOOKUP_SETTINGS = {"wait_end_of_query": "1"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ClickHouse, and who writes to it."""
+
+    url: str
+    database: str
+    table: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def sql(self) -> str:
+        """Its name in a query."""
+        return f"{_quoted(self.database)}.{_quoted(self.table)}"
+
+
+class QueryFailed(Exception):
+    """A query that did not go through, with what that means."""
+
+    def __init__(self, answer: Answer, retry_after_secs: float = 0.0) -> None:
+        super().__init__(answer)
+        self.answer = answer
+        self.retry_after_secs = retry_after_secs
+        """How long the server, or a proxy, asks to be left alone."""
+
+
+class ClickHouse:
+    """One table over one kept-alive session."""
+
+    def __init__(self, table: Table, timeout_secs: float, max_wait_secs: float, batch_max_bytes: int) -> None:
+        self._table = table
+        self._timeout = (min(CONNECT_TIMEOUT, timeout_secs), timeout_secs)
+        self.max_wait_secs = max_wait_secs
+        self._max_bytes = batch_max_bytes
+        self._url = table.url.rstrip("/") + "/"
+        self.name = f"{shown_url(table.url.rstrip('/'))} {table.database}.{table.table}"
+        # Whoever writes to it, it is the same table.
+        place = f"{table.url.rstrip('/')} {table.sql}"
+        self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]
+        self._session = requests.Session()
+        # Set even without credentials: requests would otherwise look for some in the user's .netrc.
+        self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
+
+    def route(self, made: SourcedStatement) -> bytes | None:
+        return made.statement.body
+
+    def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
+        outcome = Outcome()
+        rows: dict[Key, Row] = {}
+        for statement in outgoing:
+            try:
+                row = make_row(statement)
+            except ValueError as error:
+                outcome.rejected.append(Rejection(statement, dead_letters.INVALID, str(error)))
+                continue
+            if rows.setdefault(row.key, row) is not row:
+                outcome.duplicates += 1
+        if rows:
+            batch = _Batch(self, _query_id(self.id, batch_name, min(rows), max(rows)), outcome)
+            for group in group_rows(rows.values(), MAX_MONTHS, self._max_bytes):
+                batch.store(_Group(group))
+        return outcome
+
+    def probe(self) -> str:
+        """Describe what ClickHouse answers to a look-up and an insert of no rows; one try.
+
+        Raises :class:`~.errors.JobError` with what to do for an answer that would end a run.
+        """
+        query_id = _query_id(self.id, "check", time.time_ns(), 0)
+
+        def attempt() -> None:
+            try:
+                self.find([Key(0, "00000000-0000-0000-0000-000000000000")], query_id)
+                # Needs the privileges of an insert, and inserts nothing. (Names are quoted.)
+                table = self._table.sql
+                sql = f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM {table} WHERE 0"  # noqa: S608
+                self._ask({"query_id": query_id}, sql.encode())
+            except QueryFailed as failed:
+                raise self.error(failed) from None
+
+        retrying(attempt, 0.0)
+        return "answers, and this user may read and write the table"
+
+    def find(self, keys: Sequence[Key], query_id: str) -> set[Key]:
+        """Those of sorted ``keys`` that the table has. Raises :class:`QueryFailed`."""
+        found: set[Key] = set()
+        for first in range(0, len(keys), LOOKUP_IDS):
+            sql = lookup_sql(self._table.sql, keys[first : first + LOOKUP_IDS])
+            content = self._ask({"query_id": query_id, **LOOKUP_SETTINGS}, sql.encode())
+            try:
+                found |= parse_lookup(content)
+            except ValueError:
+                detail = "it answers, but not as ClickHouse does"
+                raise QueryFailed(Answer(Verdict.STOP, detail, URL)) from None
+        return found.intersection(keys)
+
+    def insert(self, rows: Sequence[Row], query_id: str) -> None:
+        """Raises :class:`QueryFailed`; the rows may be stored all the same."""
+        sql = f"INSERT INTO {self._table.sql} ({COLUMNS}) FORMAT JSONEachRow"
+        body = b"".join(row.json + b"\n" for row in rows)
+        self._ask({"query_id": query_id, "query": sql, **INSERT_SETTINGS}, body)
+
+    def error(self, failed: QueryFailed) -> PermanentError | TransientError:
+        """The job's error for a query that failed."""
+        answer = failed.answer
+        if answer.verdict is Verdict.STOP:
+            return PermanentError(f"{self.name}: {answer.detail}. {answer.advice}")
+        return TransientError(f"{self.name}: {answer.detail}", failed.retry_after_secs)
+
+    def _ask(self, params: dict[str, str], body: bytes) -> bytes:
+        """The body of the answer to a query. Raises :class:`QueryFailed`."""
+        try:
+            # A redirect would turn the POST into a GET: it is an error instead.
+            response = self._session.post(
+                self._url, params=params, data=body, timeout=self._timeout, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise QueryFailed(self._unanswered(error)) from None
+        if 300 <= response.status_code < 400:
+            target = shown_url(response.headers.get("Location", "nowhere"))
+            raise QueryFailed(Answer(Verdict.STOP, f"it redirects to {target}", "Set that URL instead."))
+        code = response.headers.get("X-ClickHouse-Exception-Code", "")
+        answer = classify(response.status_code, code, response.text[:4000] if code or not response.ok else "")
+        if answer.verdict is not Verdict.OK:
+            asked = retry_after(response.headers.get("Retry-After", ""))
+            raise QueryFailed(self._without_secrets(answer), asked)
+        return response.content
+
+    def _unanswered(self, error: requests.RequestException) -> Answer:
+        if isinstance(error, requests.exceptions.SSLError):
+            return Answer(Verdict.STOP, f"its TLS certificate can't be trusted ({innermost_cause(error)})", URL)
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
+            return Answer(Verdict.STOP, type(error).__name__, URL)
+        return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
+
+    def _without_secrets(self, answer: Answer) -> Answer:
+        if self._table.password and self._table.password in answer.detail:
+            return replace(answer, detail=answer.detail.replace(self._table.password, "***"))
+        return answer
+
+
+@dataclass
+class _Group:
+    """Rows on their way into the table, sorted by key."""
+
+    rows: list[Row]
+    sent: bool = False
+    """This batch has sent them before: what the table has of them now counts as stored by it."""
+
+
+class _Batch:
+    """The delivery of one batch."""
+
+    def __init__(self, server: ClickHouse, query_id: str, outcome: Outcome) -> None:
+        self._server = server
+        self._query_id = query_id
+        self._outcome = outcome
+
+    def store(self, group: _Group) -> None:
+        """Insert those rows that the table does not have; in halves if ClickHouse rejects one of them, or their number.
+
+        Raises :class:`~.errors.JobError`.
+        """
+        answer = retrying(partial(self._try, group), self._server.max_wait_secs)
+        if answer is None:
+            return
+        if len(group.rows) > 1:
+            middle = len(group.rows) // 2
+            self.store(_Group(group.rows[:middle], group.sent))
+            self.store(_Group(group.rows[middle:], group.sent))
+            return
+        # Should a view have rejected the row, the table may have it all the same.
+        retrying(partial(self._find, group), self._server.max_wait_secs)
+        reason = dead_letters.INVALID if answer.verdict is Verdict.ROW else dead_letters.TOO_LARGE
+        self._outcome.rejected += [Rejection(row.statement, reason, answer.detail) for row in group.rows]
+
+    def _try(self, group: _Group) -> Answer | None:
+        """Look the rows up and insert the rest. Returns the answer that asks for fewer rows, if it does.
+
+        Raises :class:`~.errors.TransientError` or :class:`~.errors.PermanentError` for any other failure.
+        """
+        try:
+            self._find(group)
+            if group.rows:
+                group.sent = True
+                self._server.insert(group.rows, self._query_id)
+                self._outcome.stored += len(group.rows)
+        except QueryFailed as failed:
+            verdict = failed.answer.verdict
+            if verdict in (Verdict.ROW, Verdict.SPLIT) or (verdict is Verdict.SMALLER and len(group.rows) > 1):
+                return failed.answer
+            raise self._server.error(failed) from None
+        return None
+
+    def _find(self, group: _Group) -> None:
+        """Take those rows out of the group that the table has, and count them."""
+        found = self._server.find([row.key for row in group.rows], self._query_id)
+        group.rows = [row for row in group.rows if row.key not in found]
+        if group.sent:
+            self._outcome.stored += len(found)
+        else:
+            self._outcome.duplicates += len(found)
+
+
+def _query_id(*parts: object) -> str:
+    """The same for the same batch, also when it is delivered again by another process."""
+    return "transform-logs-" + hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+
+
+def _quoted(name: str) -> str:
+    """An identifier in a query."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
