@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -259,6 +261,24 @@ def test_a_server_that_is_restarted_is_waited_for(server: clickhouse.ClickHouse)
         server.start()
         outcome = delivered.result(timeout=60)
     assert sums(outcome) == (30, 30, 0)
+
+
+def test_workers_that_have_the_same_rows_store_them_once(server: clickhouse.ClickHouse) -> None:
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        outcomes = list(pool.map(deliver_in_a_process, [(server.url, server.password("ch_vector"))] * 4))
+    assert (server.count(), daily_sum(server)) == (2000, 2000)
+    assert sum(outcome[0] for outcome in outcomes) == 2000
+    assert sum(outcome[1] for outcome in outcomes) == 6000
+
+
+def deliver_in_a_process(where: tuple[str, str]) -> tuple[int, int, int]:
+    """What a worker of the job does, in batches."""
+    url, password = where
+    target = ClickHouse(Table(url, "openedx", "xapi_events_all", "ch_vector", password), 30, 30, 2**24)
+    batch = statements(2000)
+    results = [sums(target.deliver(f"batch-{n}-{os.getpid()}", batch[n : n + 200])) for n in range(0, 2000, 200)]
+    stored_rows, duplicates, rejected = (sum(column) for column in zip(*results, strict=True))
+    return stored_rows, duplicates, rejected
 
 
 def test_a_row_that_arrives_live_after_the_look_up_is_there_twice(server: clickhouse.ClickHouse) -> None:

@@ -6,16 +6,23 @@ An insert that failed in any way may have stored its rows, all or some: they are
 All queries of a batch have the same query id, which ClickHouse lets run once at a time: as long as an insert that lost
 its connection runs on, the look-up after it is refused and tried later, so it can't come too early.
 
-What this can't see: a row that somebody else inserts between the look-up and the insert, as Vector does with a
-statement that is being logged live at this moment, or another worker of this job with a line that is in two logs. Such
-a row is in the table twice until ClickHouse merges the two; views that add up have counted it twice.
+Workers on one machine that have rows of the same day take turns, so that a line that is in two logs is not inserted by
+two of them at the same time.
+
+What this can't see: a row that another machine inserts between the look-up and the insert, as Vector does with a
+statement that is being logged live at this moment. Such a row is in the table twice until ClickHouse merges the two;
+views that add up have counted it twice.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -82,6 +89,7 @@ class ClickHouse:
         # Whoever writes to it, it is the same table.
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]
+        self.days = DayLocks(self.id)
         self._session = requests.Session()
         # Set even without credentials: requests would otherwise look for some in the user's .netrc.
         self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
@@ -184,6 +192,27 @@ class ClickHouse:
         return answer
 
 
+class DayLocks:
+    """Keeps other processes on this machine away from days of the table. One object belongs to one process.
+
+    Each day is a byte of a file in the folder for temporary files: a range of days is locked in one call, so there is
+    no order to get wrong, and the kernel lets go of the locks of a process that dies.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = os.path.join(tempfile.gettempdir(), f"transform-logs-{os.getuid()}-{name}.lock")
+
+    @contextmanager
+    def locked(self, first: int, last: int) -> Iterator[None]:
+        """Hold the days ``first`` to ``last`` (numbers from 0), waiting for whoever has them now."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX, last - first + 1, first)
+            yield
+        finally:
+            os.close(file)
+
+
 @dataclass
 class _Group:
     """Rows on their way into the table, sorted by key."""
@@ -225,11 +254,12 @@ class _Batch:
         Raises :class:`~.errors.TransientError` or :class:`~.errors.PermanentError` for any other failure.
         """
         try:
-            self._find(group)
-            if group.rows:
-                group.sent = True
-                self._server.insert(group.rows, self._query_id)
-                self._outcome.stored += len(group.rows)
+            with self._server.days.locked(group.rows[0].day, group.rows[-1].day):
+                self._find(group)
+                if group.rows:
+                    group.sent = True
+                    self._server.insert(group.rows, self._query_id)
+                    self._outcome.stored += len(group.rows)
         except QueryFailed as failed:
             verdict = failed.answer.verdict
             if verdict in (Verdict.ROW, Verdict.SPLIT) or (verdict is Verdict.SMALLER and len(group.rows) > 1):

@@ -21,7 +21,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a DateTime64(6) can hold.
 FIRST, AFTER_LAST = datetime(1900, 1, 1, tzinfo=timezone.utc), datetime(2300, 1, 1, tzinfo=timezone.utc)
 # A look-up reads all rows between its first and its last time; where nothing is looked up for so long, it skips them.
-MAX_GAP = timedelta(days=1) // timedelta(microseconds=1)
+MICROS_A_DAY = timedelta(days=1) // timedelta(microseconds=1)
+MAX_GAP = MICROS_A_DAY
 
 
 class Key(NamedTuple):
@@ -46,6 +47,11 @@ class Row(NamedTuple):
         """The partition that it falls into, where the table has one for each month."""
         when = EPOCH + timedelta(microseconds=self.key.micros)
         return when.year, when.month
+
+    @property
+    def day(self) -> int:
+        """The number of its day, counted from the first that the table can hold."""
+        return (EPOCH - FIRST).days + self.key.micros // MICROS_A_DAY
 
 
 def make_row(statement: OutgoingStatement) -> Row:
