@@ -37,9 +37,9 @@ JOB = (
         "Run: tutor images build transform-logs",
     ),
     Message(
-        "The LMS can't be loaded with the settings ... (...): mend them, or the image.",
+        "The LMS can't be loaded with the settings ... (...): fix them, or the image.",
         "DJANGO_SETTINGS_MODULE or something in these settings names what is not there",
-        "mend them, or the image",
+        "fix them, or the image",
     ),
     Message("This job is running already (...). ...", "a second run while the first one lives", "..."),
     Message("The job failed: ...: .... Please report this.", "a bug", "Please report this."),

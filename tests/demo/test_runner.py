@@ -136,7 +136,7 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
     second = demo("xapi", interrupted)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "Resuming plan 0001" in second.stderr
-    assert f"of 3 ({at} done, 0 begun)" in second.stderr
+    assert f"of 3 ({at} done, 0 started)" in second.stderr
     found = [sorted((one / "out/statements").iterdir()) for one in (undisturbed, interrupted)]
     assert [path.read_bytes() for path in found[1]] == [path.read_bytes() for path in found[0]]
     assert len(found[0]) == 2

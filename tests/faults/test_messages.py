@@ -214,7 +214,7 @@ def bad_letters(stage: Stage, command: str, **more: Any) -> str:
 
 
 def in_workers(body: Callable[[Channel], None]) -> str:
-    pool = Pool(1, body, Progress(1))
+    pool = Pool(1, body, Progress(1).emit)
     pool.run([Segment(1, 1, "tracking.log", 0, 1, 1)], 1)
     return str(pool.aborted)
 
@@ -224,12 +224,12 @@ def killed(channel: Channel) -> None:
 
 
 def killed_at_work(channel: Channel) -> None:
-    channel.next_segment()
+    channel.next_assignment()
     killed(channel)
 
 
 def mistaken(channel: Channel) -> None:
-    channel.next_segment()
+    channel.next_assignment()
     raise RuntimeError("a bug")
 
 

@@ -22,14 +22,16 @@ from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
 from tutor_transform_logs.lms_job.ledger.ledger import Ledger
 from tutor_transform_logs.lms_job.model.delivery import Outcome, OutgoingStatement, SourcedStatement
+from tutor_transform_logs.lms_job.model.outcome import WorkOutcome
 from tutor_transform_logs.lms_job.model.records import Event, Statement
 from tutor_transform_logs.lms_job.plan.planner import make_plan
 from tutor_transform_logs.lms_job.report.report import make_report
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.util.errors import Unavailable
 from tutor_transform_logs.lms_job.util.signals import Interruptions
+from tutor_transform_logs.lms_job.work.opened import OpenJob
 from tutor_transform_logs.lms_job.work.progress import Progress
-from tutor_transform_logs.lms_job.work.throttle import Pace
+from tutor_transform_logs.lms_job.work.throttle import Throttle
 from tutor_transform_logs.lms_job.work.worker import Worker, WorkerContext
 
 EXAMPLES = 1500 if tally.LONG else 150
@@ -152,15 +154,21 @@ class Scene:
             plan = make_plan(self.config, self.source, self.ledger, [self.box.id])
             if not plan.segments:
                 return
-            progress = Progress(0)
             echo: Any = Echo()
             tools = WorkerContext(
-                self.source, self.ledger, echo, [self.box], StatementLogger("xapi", False), progress, Pace(0, 0),
+                self.source,
+                self.ledger,
+                echo,
+                [self.box],
+                StatementLogger("xapi", False),
+                Progress(0).emit,
+                Throttle(0, 0),
                 Interruptions(),
-            )  # fmt: skip
+            )
             worker = Worker(self.config, plan, tools)
             worker.work(plan.segments)
-            result = make_report(self.config, plan, self.ledger, [self.box], {}, worker.stopped, None)
+            job = OpenJob(self.config, self.source, self.ledger, (self.box,), None)
+            result = make_report(job, plan, WorkOutcome(worker.stopped))
             assert not result.accounting_errors
             if worker.stopped or before is None or before.finished:
                 return

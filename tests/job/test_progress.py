@@ -20,11 +20,13 @@ from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
 from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.model.progress import BatchDone, BytesRead, Resting, SegmentStarted
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.backoff import Waiting
 from tutor_transform_logs.lms_job.util.formatting import of
 from tutor_transform_logs.lms_job.work.eta import FIRST_SAID_SECS, Eta
-from tutor_transform_logs.lms_job.work.progress import FIRST_INTERVAL, LONGEST_INTERVAL, Progress, interval
+from tutor_transform_logs.lms_job.work.progress import Progress
+from tutor_transform_logs.lms_job.work.progress_printers import FIRST_INTERVAL, LONGEST_INTERVAL, interval
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
 
@@ -79,9 +81,9 @@ def plain_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_trouble_of_all_workers_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(100, workers=4)
     for worker in range(4):
-        progress.begin("a.log", worker)
-        progress.wait(Waiting("the LRS does not answer", 2.5), worker)
-    progress.wait(Waiting("the database does not answer", 0.4), 1)
+        progress.emit(SegmentStarted("a.log"), worker)
+        progress.emit(Waiting("the LRS does not answer", 2.5), worker)
+    progress.emit(Waiting("the database does not answer", 0.4), 1)
     assert capsys.readouterr().err.splitlines() == [
         "the LRS does not answer; trying again in 2 s",
         "the database does not answer; trying again in 1 s",
@@ -95,13 +97,13 @@ def test_a_plain_line_says_what_each_worker_does(
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     progress = Progress(4_000_000, workers=3)
-    progress.begin("a.log", 0)
-    progress.begin("b.log", 1)
-    progress.rest(2.0, 2)
+    progress.emit(SegmentStarted("a.log"), 0)
+    progress.emit(SegmentStarted("b.log"), 1)
+    progress.emit(Resting(2.0), 2)
     for _ in range(12):
         clock[0] += 1
-        progress.add_bytes(100_000)
-        progress.add_counts(Counts(lines=100, transformed=50, unknown_event=50, made=50), 0)
+        progress.emit(BytesRead(100_000))
+        progress.emit(BatchDone(Counts(lines=100, transformed=50, unknown_event=50, made=50)), 0)
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == (
         "25%, 1.0 of 4.0 MB, 900 lines, 450 events (45/s), about 30 s left: a.log, b.log, resting for 2 s"
@@ -236,7 +238,7 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     wait_until(lambda: len(scripted_lrs.requests) == 7)
     running = site.run(config, command="status")
     assert running.status == 0, running.stderr
-    assert re.match(r"Plan 0001, begun .* UTC, running\.\nRun by pid \d+ on \S+, for \d+ s\.\n", running.stdout)
+    assert re.match(r"Plan 0001, started .* UTC, running\.\nRun by pid \d+ on \S+, for \d+ s\.\n", running.stdout)
     assert f"Run by pid {process.pid} on " in running.stdout
     share = re.search(r"\nDone: .* \((\d+)%\), 0 of 1 segment\.\n", running.stdout)
     assert share is not None
@@ -247,14 +249,38 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     process.kill(group=False)
     stopped = site.run(config, command="status", log_format="json")
     [line] = lines_of(stopped.stdout)
-    assert (line["event"], line["running"], line["holder"], line["segments_done"]) == ("status", False, None, 0)
+    assert (line["event"], line["running"], line["owner"], line["segments_done"]) == ("status", False, None, 0)
     assert "NOT finished, and not running" in site.run(config, command="status").stdout
 
     scripted_lrs.script = []
     assert site.run(config).status == 0
     finished = site.run(config, command="status")
-    assert finished.stdout.startswith("Plan 0001, finished. Nothing was new when it was last looked for.\n")
+    assert finished.stdout.startswith("Plan 0001, finished. The last run found nothing new.\n")
     assert "0001" in finished.stdout.splitlines()[1]
+
+
+def test_status_changes_nothing_and_needs_the_ledger_alone(site: Site) -> None:
+    """No source, no destination, no ledger yet; later, a ledger that can't be written."""
+    elsewhere = {**local("source", site.folder / "gone"), **local("destination", site.folder / "gone, too")}
+    before = sorted(site.folder.rglob("*"))
+    done = site.run(elsewhere, command="status")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout.startswith("This job has not run yet ")
+    assert [path for path in sorted(site.folder.rglob("*")) if path.name != "job-config.json"] == before
+
+    site.log(MIX)
+    assert run(site).status == 0
+    site.logs.rename(site.folder / "moved away")
+    site.out.rename(site.folder / "moved away, too")
+    ledger = site.folder / "ledger"
+    contents = {path: path.read_bytes() for path in ledger.rglob("*") if path.is_file()}
+    done = run(site, command="status")
+    assert done.status == 0, done.stderr
+    assert "Plan 0001" in done.stdout
+    assert "accounted for" in done.stdout
+    assert {path: path.read_bytes() for path in ledger.rglob("*") if path.is_file()} == contents
+    assert not site.logs.exists()
+    assert not site.out.exists()
 
 
 def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) -> None:

@@ -60,13 +60,10 @@ TO_CLEAN = {
     "tutor_transform_logs/kubectl.py",
     "tutor_transform_logs/kubernetes.py",
     "tutor_transform_logs/literals.py",
-    "tutor_transform_logs/lms_job/__main__.py",
     "tutor_transform_logs/lms_job/check/sample.py",
-    "tutor_transform_logs/lms_job/ledger/status.py",
     "tutor_transform_logs/lms_job/model/activity.py",
     "tutor_transform_logs/lms_job/model/counts.py",
     "tutor_transform_logs/lms_job/model/plan.py",
-    "tutor_transform_logs/lms_job/phases.py",
     "tutor_transform_logs/lms_job/plan/planner.py",
     "tutor_transform_logs/lms_job/report/charts.py",
     "tutor_transform_logs/lms_job/report/glossary.py",
@@ -79,7 +76,6 @@ TO_CLEAN = {
     "tutor_transform_logs/lms_job/util/console.py",
     "tutor_transform_logs/lms_job/util/errors.py",
     "tutor_transform_logs/lms_job/verify/verify.py",
-    "tutor_transform_logs/lms_job/work/progress.py",
     "tutor_transform_logs/settings.py",
 }
 

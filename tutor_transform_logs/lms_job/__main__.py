@@ -24,7 +24,7 @@ NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; returns the exit status. ``util.phase_outcome`` tells more of the outcome to who started it."""
+    """Run the job; returns the exit status. ``util.phase_outcome`` reports more of it to whoever started the job."""
     options = _parser().parse_args(arguments)
     interruptions = Interruptions()
     interruptions.install()
@@ -41,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = PhaseOutcome(Check(config).run(lambda: _set_up_django(config)))
         else:
             _set_up_django(config)
-            from .phases import Run
-
-            run = Run(config, interruptions, _share(options.share))
-            outcome = run.plan() if options.phase == "plan" else PhaseOutcome(getattr(run, options.phase)())
+            outcome = _run_phase(options.phase, config, interruptions, _share(options.share))
     except ConfigError as error:
         outcome = _fail(ExitStatus.FAILED, f"Config: {error}.")
     except JobError as error:
@@ -61,6 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         console.say(f"The outcome of the phase can't be written: {error}.", level=console.WARNING)
     return outcome.status
+
+
+def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, part: tuple[int, int]) -> PhaseOutcome:
+    # Imported here: it needs the LMS.
+    from . import phases
+
+    if phase == "plan":
+        return phases.plan(config, part[1])
+    if phase == "work":
+        return phases.work(config, interruptions, part)
+    if phase == "report":
+        return phases.report(config)
+    if phase == "status":
+        return phases.status(config)
+    if phase == "verify":
+        return phases.verify(config, interruptions)
+    return phases.run(config, interruptions)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,7 +133,7 @@ def _set_up_django(config: JobConfig) -> None:
         name = os.environ["DJANGO_SETTINGS_MODULE"]
         detail = " ".join(f"{type(error).__name__}: {error}".split())
         raise JobError(
-            f"The LMS can't be loaded with the settings {name} ({detail}): mend them, or the image."
+            f"The LMS can't be loaded with the settings {name} ({detail}): fix them, or the image."
         ) from None
 
 

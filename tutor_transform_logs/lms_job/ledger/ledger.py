@@ -13,7 +13,7 @@ from typing import Any
 from ..config.schema import JobConfig
 from ..model import dead_letters
 from ..model.dead_letters import DeadLetter
-from ..model.delivery import Destination
+from ..model.delivery import NamedDestination
 from ..model.plan import Plan, Segment
 from ..read.filters import Filters
 from ..read.lines import split_lines
@@ -88,7 +88,7 @@ class Ledger:
         entry = self._load(names.entry(plan, segment, destination), Entry.from_json)
         return entry or Entry(position=segment.first_offset(destination))
 
-    def load_entries(self, plan: Plan, destinations: Sequence[Destination]) -> Entries:
+    def load_entries(self, plan: Plan, destinations: Sequence[NamedDestination]) -> Entries:
         """Every entry of the plan."""
         return {
             segment.id: {to.id: self.load_entry(plan, segment, to.id) for to in destinations}
@@ -105,6 +105,13 @@ class Ledger:
             if segment is not None:
                 entry: Entry | None = self._load(f"{plan}/{name}", Entry.from_json)
                 yield plan, segment, entry.batches if entry else 0
+
+    def destination_ids(self, plan: Plan) -> list[str]:
+        """The destinations that have entries in ``plan``, in order."""
+        found = (
+            names.entry_destination(name) for number, name in self._objects_of_plans(plan.number) if number == plan.name
+        )
+        return sorted({destination for destination in found if destination})
 
     # Dead letters.
 

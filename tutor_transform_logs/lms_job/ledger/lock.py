@@ -21,9 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..config.schema import JobConfig
 from ..storage.base import Storage, join_name, read_all, write_all
+from ..storage.factory import open_storage
 from ..util.errors import JobError, ObjectGone
 from ..util.formatting import duration
+from .ledger import Ledger
 
 BEAT_SECS = 20.0
 # An owner without a heartbeat for this long is dead: without its ledger, it would have ended its run.
@@ -32,6 +35,10 @@ DEAD_AFTER_SECS = 120.0
 GRACE_SECS = 3.0
 LOOK_SECS = 0.2
 LOCAL_LOCK = "lock"
+
+# The Kubernetes Job that this process is a pod of, and those of this job that have ended: see Group.
+GROUP_VARIABLE = "TRANSFORM_LOGS_K8S_JOB"
+ENDED_VARIABLE = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,15 @@ def remote_lock(
         thread.join(timeout=1.0)
         with contextlib.suppress(JobError):
             lock.release()
+
+
+def job_lock(config: JobConfig, ledger: Ledger, share: int | None = None) -> contextlib.AbstractContextManager[None]:
+    """The lock of a job: one run at a time, or one ``share`` of the work beside other shares."""
+    if config.ledger.is_local:
+        return local_lock(ledger.where(), share)
+    own = open_storage(config.ledger, config.lrs_max_wait_secs)
+    group = Group(os.environ.get(GROUP_VARIABLE, ""), frozenset(os.environ.get(ENDED_VARIABLE, "").split()))
+    return remote_lock(own, ledger.directory, share, group)
 
 
 class _RemoteLock:

@@ -38,6 +38,12 @@ def entry_segment(name: str, destination: str) -> str | None:
     return segment if rest == f"{destination}.json" and segment.isdecimal() else None
 
 
+def entry_destination(name: str) -> str:
+    """The destination in the name of an entry; ``""`` for any other name."""
+    segment, _, rest = name.partition(".")
+    return rest.removesuffix(".json") if segment.isdecimal() and rest.endswith(".json") else ""
+
+
 def batch_dead_letters(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
     """The dead letters of one batch. Writing a batch again overwrites them."""
     return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}.jsonl"

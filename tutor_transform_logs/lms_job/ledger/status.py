@@ -1,4 +1,4 @@
-"""Where a job stands, for somebody who asks while it runs, or after it was stopped."""
+"""How far a job is: for ``--status``, while it runs or after it stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .lock import LeaseOwner
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How far a plan is, and who is at it."""
+    """How far a plan is, and who runs it."""
 
     plan: Plan
     segments_done: int
@@ -25,14 +25,14 @@ class JobStatus:
 
     def __str__(self) -> str:
         plan = self.plan
-        begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(plan.created))
         state = "finished" if plan.finished else "running" if self.owner else "NOT finished, and not running"
         if not plan.segments:
-            return f"Plan {plan.name}, {state}. Nothing was new when it was last looked for."
+            return f"Plan {plan.name}, {state}. The last run found nothing new."
         who = f"\nRun by {self.owner}." if self.owner else ""
         share = f" ({self.bytes_done / self.bytes_total:.0%})" if self.bytes_total else ""
         return (
-            f"Plan {plan.name}, begun {begun} UTC, {state}.{who}\n"
+            f"Plan {plan.name}, started {started} UTC, {state}.{who}\n"
             f"Done: {of(self.bytes_done, self.bytes_total)}{share}, "
             f"{self.segments_done:,} of {count(len(plan.segments), 'segment')}."
         )
@@ -41,7 +41,7 @@ class JobStatus:
         return {
             "finished": self.plan.finished,
             "running": self.owner is not None,
-            "holder": self.owner.to_json() if self.owner else None,
+            "owner": self.owner.to_json() if self.owner else None,
             "segments": len(self.plan.segments),
             "segments_done": self.segments_done,
             "bytes": self.bytes_total,

@@ -53,8 +53,8 @@ class Outcome:
     rejected: list[Rejection] = field(default_factory=list)
 
 
-class Destination(Protocol):
-    """Where statements go. One object belongs to one worker."""
+class NamedDestination(Protocol):
+    """What reports need to know of a destination."""
 
     @property
     def id(self) -> str:
@@ -63,6 +63,18 @@ class Destination(Protocol):
     @property
     def name(self) -> str:
         """For people, without secrets."""
+
+
+@dataclass(frozen=True)
+class KnownDestination:
+    """A :class:`NamedDestination` that the ledger has entries of."""
+
+    id: str
+    name: str
+
+
+class Destination(NamedDestination, Protocol):
+    """Where statements go. One object belongs to one worker."""
 
     def route(self, made: SourcedStatement) -> bytes | None:
         """The bytes to send for this statement, or ``None`` if its event is not for this destination."""

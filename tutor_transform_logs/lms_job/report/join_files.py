@@ -13,22 +13,17 @@ from functools import partial
 from ..config.schema import JobConfig
 from ..deliver.files import Files, group_parts, joined_bytes, parts_directory
 from ..ledger import names
-from ..ledger.ledger import Ledger
 from ..model.plan import Plan, Segment
 from ..storage.base import Storage, join_name
 from ..util.errors import JobError
+from ..work.opened import OpenJob
 
 
-def join_parts(
-    config: JobConfig,
-    plan: Plan,
-    ledger: Ledger,
-    store: Storage,
-    files: Files,
-    batches: Sequence[tuple[Segment, int]],
-) -> list[str]:
+def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[Segment, int]]) -> list[str]:
     """Join the batches (their number for each segment, in order); returns where the files are."""
+    config, ledger, store = job.config, job.ledger, job.store
     assert config.destination is not None
+    assert store is not None
     prefix = config.destination.prefix
     present = {stored.name: stored.size for stored in store.listing(parts_directory(prefix, ledger.key))}
     joining = ledger.load_joining(plan)

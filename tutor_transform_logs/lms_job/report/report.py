@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..config.schema import JobConfig
 from ..deliver.files import Files, add_to_manifest
 from ..ledger.entries import Entries, Entry
 from ..ledger.ledger import Ledger
@@ -13,52 +12,40 @@ from ..model import dead_letters
 from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DELIVER, DeadLetter
-from ..model.delivery import Destination
+from ..model.delivery import NamedDestination
+from ..model.outcome import WorkOutcome
 from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..plan.planner import finish_plan, numbered_lines
 from ..plan.resend import drop_retried
-from ..storage.base import Storage
 from ..util.errors import JobError
+from ..work.opened import OpenJob
 from .examples import Examples
 from .html_page import page
 from .join_files import join_parts
 from .result import DestinationResult, ObjectResult, Result, exit_status, to_json
 
 
-def make_report(
-    config: JobConfig,
-    plan: Plan,
-    ledger: Ledger,
-    destinations: Sequence[Destination],
-    stores: Mapping[str, Storage],
-    stopped: Mapping[str, JobError],
-    aborted: JobError | None,
-) -> Result:
-    """Add up the plan so far, finish it if all is done, and save the result in the ledger.
-
-    ``stores`` holds the destination's storage under its id, where it has one; ``stopped`` the destinations that
-    failed, ``aborted`` what ended the whole run early.
-    """
-    entries = ledger.load_entries(plan, destinations)
-    result = _add_up(plan, ledger, destinations, entries, stopped)
+def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
+    """Add up how far the plan is, finish it if all is done, and save the result in the ledger."""
+    ledger = job.ledger
+    entries = ledger.load_entries(plan, job.destinations)
+    result = _add_up(plan, ledger, job.destinations, entries, outcome.stopped)
     examples = Examples()
     if plan.finished:
         result.dead_letters = ledger.joined_dead_letters(plan)
         for _ in examples.collect(ledger.load_joined_dead_letters(plan)):
             pass
     else:
-        result.dead_letters = _save_dead_letters(plan, ledger, destinations, entries, examples)
+        result.dead_letters = _save_dead_letters(plan, ledger, entries, examples)
     finishing = result.done and not result.accounting_errors and not plan.finished
     if finishing:
-        for destination in destinations:
-            if isinstance(destination, Files) and config.destination is not None:
-                store = stores[destination.id]
-                result.outputs = _finish_output(config, plan, ledger, store, destination, entries)
-    errors = [*stopped.values(), *([aborted] if aborted else [])]
-    result.aborted = str(aborted) if aborted else ""
-    result.status = exit_status(result, [error.status for error in errors], config.strict)
-    result.page = ledger.save_report_page(plan, page(config, result, examples.by_reason))
-    result.path = ledger.save_result(plan, to_json(config, result))
+        for destination in job.destinations:
+            if isinstance(destination, Files):
+                result.outputs = _finish_output(job, plan, destination, entries)
+    result.aborted = str(outcome.aborted) if outcome.aborted else ""
+    result.status = exit_status(result, [error.status for error in outcome.errors], job.config.strict)
+    result.page = ledger.save_report_page(plan, page(job.config, result, examples.by_reason))
+    result.path = ledger.save_result(plan, to_json(job.config, result))
     if finishing:
         # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
         # finished plan without its result.
@@ -68,8 +55,8 @@ def make_report(
     return result
 
 
-def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[Destination]) -> Result:
-    """Add up the plan so far, and change nothing."""
+def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[NamedDestination]) -> Result:
+    """Add up how far the plan is, and change nothing."""
     entries = ledger.load_entries(plan, destinations)
     return _add_up(plan, ledger, destinations, entries, {})
 
@@ -82,7 +69,7 @@ def _farthest(entries: Mapping[str, Entry]) -> Entry:
 def _add_up(
     plan: Plan,
     ledger: Ledger,
-    destinations: Sequence[Destination],
+    destinations: Sequence[NamedDestination],
     entries: Entries,
     stopped: Mapping[str, JobError],
 ) -> Result:
@@ -125,9 +112,7 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
     return list(objects.values()), problems
 
 
-def _save_dead_letters(
-    plan: Plan, ledger: Ledger, destinations: Sequence[Destination], entries: Entries, examples: Examples
-) -> str:
+def _save_dead_letters(plan: Plan, ledger: Ledger, entries: Entries, examples: Examples) -> str:
     """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none.
 
     Some of them become ``examples``.
@@ -137,39 +122,35 @@ def _save_dead_letters(
 
     def lines() -> Iterator[bytes]:
         for segment, before in numbered_lines(plan, entries):
-            letters = _letters(plan, ledger, destinations, entries, segment, before)
+            letters = _letters(ledger, plan, segment, entries[segment.id], before)
             yield dead_letters.dump(examples.collect(letters))
 
     return ledger.write_dead_letters(plan, lines)
 
 
 def _letters(
-    plan: Plan,
-    ledger: Ledger,
-    destinations: Sequence[Destination],
-    entries: Entries,
-    segment: Segment,
-    before: int,
+    ledger: Ledger, plan: Plan, segment: Segment, of_segment: Mapping[str, Entry], before: int
 ) -> Iterator[DeadLetter]:
-    """A segment's dead letters, with line numbers in the object: lines once, statements for each destination."""
-    of_segment = entries[segment.id]
+    """A segment's dead letters, with line numbers in the object: lines once, statements for each destination.
+
+    ``of_segment``: destination id -> entry; ``before``: how many lines come before the segment.
+    """
     farthest = _farthest(of_segment)
-    for destination in destinations:
-        entry = of_segment[destination.id]
-        for letter in ledger.load_dead_letters(plan, segment, destination.id, entry):
+    for destination, entry in of_segment.items():
+        for letter in ledger.load_dead_letters(plan, segment, destination, entry):
             if letter.stage == DELIVER or entry is farthest:
                 yield replace(letter, line=letter.line + before)
 
 
-def _finish_output(
-    config: JobConfig, plan: Plan, ledger: Ledger, store: Storage, files: Files, entries: Entries
-) -> list[str]:
+def _finish_output(job: OpenJob, plan: Plan, files: Files, entries: Entries) -> list[str]:
     """Join what is to be one file, and list the source files beside it; returns where the output is."""
+    config, store = job.config, job.store
     assert config.destination is not None
+    assert store is not None
     outputs = []
     batches = [(segment, entries[segment.id][files.id].batches) for segment in plan.segments]
     if plan.output.layout == "single":
-        outputs = join_parts(config, plan, ledger, store, files, batches)
+        outputs = join_parts(job, plan, files, batches)
     elif any(count for _, count in batches):
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
     if plan.redelivers:

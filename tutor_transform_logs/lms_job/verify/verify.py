@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 from ..config.schema import JobConfig
 from ..deliver.lrs import Lrs
-from ..ledger.ledger import Ledger
 from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
+from ..model.progress import BatchDone, Message
 from ..plan.discovery import identify_objects
 from ..plan.planner import select_objects
 from ..read.filters import Filters
-from ..storage.base import Storage
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import count, size
-from ..work.progress import Progress
-from ..work.throttle import Pace
+from ..work.opened import OpenJob
+from ..work.progress import Progress, watched
+from ..work.throttle import Throttle
 from .dead_letter_index import DeadLetterIndex
 from .delivered import delivered, ranges
 from .equivalence import comparable
@@ -60,7 +60,7 @@ class Verifier:
     expected: ExpectedStatements
     dead_letters: DeadLetterIndex
     sample_size: int
-    pace: Pace
+    throttle: Throttle
 
     def verify(
         self, destinations: Sequence[Destination], outputs: OutputFiles | None, missing: MissingLines
@@ -194,7 +194,7 @@ class LrsVerifier:
             self._result.stopped = error
         finally:
             self._result.requests = self._search.requests
-        self._verifier.pace.after_batch(len(waiting), True)
+        self._verifier.throttle.after_batch(len(waiting), True)
 
     def _compare(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
         sent = [(expected, statement.id.lower(), json.loads(statement.body)) for expected, statement in waiting]
@@ -221,43 +221,40 @@ def _has(keys: Sequence[int], key: int) -> bool:
     return at < len(keys) and keys[at] == key
 
 
-def look(
-    config: JobConfig,
-    plan: Plan,
-    ledger: Ledger,
-    source: Storage,
-    store: Storage | None,
-    destinations: Sequence[Destination],
-    transformer: Transformer,
-    missing: MissingLines,
-) -> tuple[int, str]:
-    """Look for everything that ``plan`` and those before it have delivered: exit status and text.
+def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing: MissingLines) -> tuple[int, str]:
+    """Compare everything that ``plan`` and those before it have delivered: exit status, and a description.
 
-    ``store``: the destination's storage, where it has one. Raises :class:`~.errors.JobError` if the source fails.
+    Raises :class:`~.errors.JobError` if the source fails.
     """
-    entries = {} if plan.finished else ledger.load_entries(plan, destinations)
-    found, _ = select_objects(config, source, must_exist=False)
-    seen = identify_objects(source, found, ContentIndex(plan.contents))
-    parts, gone = ranges(plan, delivered(plan, entries, [destination.id for destination in destinations]), seen)
+    config, ledger = job.config, job.ledger
+    entries = {} if plan.finished else ledger.load_entries(plan, job.destinations)
+    found, _ = select_objects(config, job.source, must_exist=False)
+    seen = identify_objects(job.source, found, ContentIndex(plan.contents))
+    parts, gone = ranges(plan, delivered(plan, entries, job.destination_ids), seen)
     if not parts and not gone:
         raise JobError("Nothing has been delivered by this job yet, so there is nothing to verify: run it first.")
     total = sum(part.segment.stored_bytes for part in parts)
     progress = Progress(total)
+    emit = progress.emit
     what = f"a sample of {count(config.verify_sample, 'line')} of" if config.verify_sample else "all of"
-    progress.say(f"Verifying {what} what was delivered: {count(len(parts), 'part')} of logs, {size(total)}.")
-    recall = ExpectedStatements(
-        progress.watch(source), transformer, config.max_line_bytes, parts, progress.add_counts, Filters.of(config)
+    emit(Message(f"Verifying {what} what was delivered: {count(len(parts), 'part')} of logs, {size(total)}."))
+    expected = ExpectedStatements(
+        watched(job.source, emit),
+        transformer,
+        config.max_line_bytes,
+        parts,
+        lambda counts: emit(BatchDone(counts)),
+        Filters.of(config),
     )
     dead_letters = DeadLetterIndex(ledger.all_dead_letters(plan, entries))
-    pace = Pace(config.sleep_between_batches_secs, config.max_events_per_second)
-    verifier = Verifier(recall, dead_letters, config.verify_sample, pace)
+    throttle = Throttle(config.sleep_between_batches_secs, config.max_events_per_second)
+    verifier = Verifier(expected, dead_letters, config.verify_sample, throttle)
     outputs = None
-    if store is not None and config.destination is not None:
-        outputs = OutputFiles(ledger, store, config.destination.prefix)
+    if job.store is not None and config.destination is not None:
+        outputs = OutputFiles(ledger, job.store, config.destination.prefix)
     try:
-        results, drawn = verifier.verify(destinations, outputs, missing)
+        results, drawn = verifier.verify(job.destinations, outputs, missing)
     finally:
         progress.close()
-    notes = [*(f"{name}: not in the source any more" for name in gone), *recall.problems]
-    detail = describe_results(results, config.verify_sample, drawn, notes, config.repair)
-    return exit_status(results), detail
+    notes = [*(f"{name}: not in the source any more" for name in gone), *expected.problems]
+    return exit_status(results), describe_results(results, config.verify_sample, drawn, notes, config.repair)

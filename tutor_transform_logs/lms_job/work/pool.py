@@ -1,4 +1,4 @@
-"""Several workers: processes forked from one that has loaded the LMS, fed with segments until there are none left."""
+"""Several workers: processes forked from one that has loaded the LMS, given segments until there are none left."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from django.db import connections
 
-from ..model.counts import Counts
+from ..model.outcome import WorkOutcome
 from ..model.plan import Segment
-from ..storage.base import Readable
-from ..util.backoff import Waiting
+from ..model.progress import Message, ProgressEvent, WorkerEnded
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted
-from .progress import Progress, watched
 
 log = logging.getLogger(__name__)
 
@@ -34,51 +32,54 @@ END_SECS = 5.0
 TRIES = 2
 PR_SET_PDEATHSIG = 1
 
-Message = tuple[str, Any]
-# What is told of a worker, and not of the run.
-OF_ONE_WORKER = ("begin", "add_counts", "rest", "wait")
+
+@dataclass(frozen=True)
+class SegmentWanted:
+    """A worker asks for its next segment."""
+
+
+@dataclass(frozen=True)
+class DestinationsStopped:
+    """Destinations to which a worker sends nothing more, and why: id -> error."""
+
+    errors: Mapping[str, JobError]
+
+
+@dataclass(frozen=True)
+class WorkAborted:
+    """A worker met an error that ends all of the work."""
+
+    error: JobError
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The parent's answer to :class:`SegmentWanted`."""
+
+    segment: Segment
+    stopped: Mapping[str, JobError]
+    """The destinations that have failed for any worker."""
+
+
+WorkerMessage = SegmentWanted | DestinationsStopped | WorkAborted | ProgressEvent
 
 
 class Channel:
-    """A worker's end of the pipe to its parent: takes what :class:`~.progress.Progress` takes, and passes it on."""
+    """A worker's end of the pipe to its parent."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def send(self, kind: str, value: Any = None) -> None:
+    def send(self, message: WorkerMessage) -> None:
         with self._lock:
-            self._pipe.send((kind, value))
+            self._pipe.send(message)
 
-    def next_segment(self) -> tuple[Segment, dict[str, JobError]] | None:
-        """Ask for work: a segment, and the destinations that have failed elsewhere. ``None``: there is no more."""
-        self.send("next")
-        work: tuple[Segment, dict[str, JobError]] | None = self._pipe.recv()
-        return work
-
-    def watch(self, source: Readable) -> Readable:
-        return watched(source, self.add_bytes)
-
-    def skip(self, count: int) -> None:
-        self.send("skip", count)
-
-    def begin(self, name: str) -> None:
-        self.send("begin", name)
-
-    def add_bytes(self, count: int) -> None:
-        self.send("add_bytes", count)
-
-    def add_counts(self, counts: Counts) -> None:
-        self.send("add_counts", counts)
-
-    def rest(self, secs: float) -> None:
-        self.send("rest", secs)
-
-    def wait(self, waiting: Waiting) -> None:
-        self.send("wait", waiting)
-
-    def say(self, message: str) -> None:
-        self.send("say", message)
+    def next_assignment(self) -> Assignment | None:
+        """Ask for a segment. ``None``: there is no more."""
+        self.send(SegmentWanted())
+        assignment: Assignment | None = self._pipe.recv()
+        return assignment
 
 
 @dataclass
@@ -92,25 +93,26 @@ class _Child:
 
 @dataclass
 class Pool:
-    """The parent's side: hands out segments, hears how it goes, replaces workers that die."""
+    """The parent's side: hands out segments, passes on what the workers report, replaces workers that die."""
 
     count: int
     body: Callable[[Channel], None]
-    """What a worker does: ask its channel for segments until there are none."""
-    progress: Progress
+    """What a worker does: ask its channel for assignments until there are none."""
+    emit: Callable[[ProgressEvent, int], None]
+    """Takes the progress of a worker, with its number."""
     stopped: dict[str, JobError] = field(default_factory=dict)
     """Destination id -> why nothing more goes there in this run."""
     aborted: JobError | None = None
-    _waiting: list[Segment] = field(default_factory=list)
+    _queue: list[Segment] = field(default_factory=list)
     _children: list[_Child] = field(default_factory=list)
     _tries: dict[int, int] = field(default_factory=dict)
 
-    def run(self, segments: Sequence[Segment], destinations: int) -> None:
+    def run(self, segments: Sequence[Segment], destinations: int) -> WorkOutcome:
         """Have all ``segments`` done. Raises :class:`~.signals.Interrupted` once the workers have ended.
 
-        Largest first: what is left at the end, when workers run out of work, is small.
+        Largest first, so that little is left at the end, when some workers have no more work.
         """
-        self._waiting = sorted(segments, key=lambda segment: (segment.stored_bytes, -segment.id))
+        self._queue = sorted(segments, key=lambda segment: (segment.stored_bytes, -segment.id))
         # A connection must not be shared between processes.
         connections.close_all()
         try:
@@ -119,10 +121,11 @@ class Pool:
             while self._children:
                 self._receive()
                 if self.aborted or (self.stopped and len(self.stopped) == destinations):
-                    self._waiting.clear()
+                    self._queue.clear()
         except Interrupted:
             self._end_all()
             raise
+        return WorkOutcome(self.stopped, self.aborted)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("fork")
@@ -139,33 +142,33 @@ class Pool:
         for pipe in wait(list(pipes)):
             child = pipes[pipe]  # type: ignore[index]  # only connections were waited for
             try:
-                kind, value = child.pipe.recv()
+                message: WorkerMessage = child.pipe.recv()
             except (EOFError, OSError):
                 self._reap(child)
-                continue
-            if kind == "next":
-                child.segment = self._waiting.pop() if self._waiting else None
-                with contextlib.suppress(OSError):
-                    child.pipe.send((child.segment, dict(self.stopped)) if child.segment else None)
-            elif kind == "stopped":
-                self.stopped.update(value)
-            elif kind == "aborted":
-                self.aborted = value
-            elif kind in OF_ONE_WORKER:
-                getattr(self.progress, kind)(value, child.number)
             else:
-                getattr(self.progress, kind)(value)
+                self._handle(message, child)
+
+    def _handle(self, message: WorkerMessage, child: _Child) -> None:
+        if isinstance(message, SegmentWanted):
+            child.segment = self._queue.pop() if self._queue else None
+            with contextlib.suppress(OSError):
+                child.pipe.send(Assignment(child.segment, dict(self.stopped)) if child.segment else None)
+        elif isinstance(message, DestinationsStopped):
+            self.stopped.update(message.errors)
+        elif isinstance(message, WorkAborted):
+            self.aborted = message.error
+        else:
+            self.emit(message, child.number)
 
     def _reap(self, child: _Child) -> None:
-        """A worker has ended: as it should, or by being killed; then another takes up where its ledger ends."""
+        """A worker has ended: normally, or killed; then another one resumes where its ledger ends."""
         child.process.join()
         self._children.remove(child)
-        self.progress.end(child.number)
-        if child.process.exitcode == 0:
+        self.emit(WorkerEnded(), child.number)
+        code = child.process.exitcode
+        if code == 0:
             return
-        how = (
-            f"was killed by {signal.Signals(-child.process.exitcode).name}" if child.process.exitcode < 0 else "failed"
-        )
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
         segment = child.segment
         where = f" in {segment.object}" if segment else ""
         if segment is None or self.aborted:
@@ -175,8 +178,8 @@ class Pool:
         if self._tries[segment.id] > TRIES:
             self.aborted = Unavailable(f"A worker {how}{where}, for the second time. Run again to resume.")
             return
-        self.progress.say(f"A worker {how}{where}: another one takes over.")
-        self._waiting.append(segment)
+        self.emit(Message(f"A worker {how}{where}: another one takes over."), child.number)
+        self._queue.append(segment)
         self._start()
 
     def _end_all(self) -> None:
@@ -200,7 +203,7 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
     try:
         body(channel)
     except JobError as error:
-        channel.send("aborted", error)
+        channel.send(WorkAborted(error))
     except Interrupted:
         pass  # the parent, which sent the signal, knows
     except (BrokenPipeError, EOFError):
@@ -210,7 +213,9 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
 
         traceback.print_exc()
         with contextlib.suppress(OSError):
-            channel.send("aborted", JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))
+            channel.send(
+                WorkAborted(JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))
+            )
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: what the parent registered to be done at its exit is the parent's to do.

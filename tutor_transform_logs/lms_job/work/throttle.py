@@ -1,16 +1,16 @@
-"""Politeness: how fast batches may follow each other, over all workers of a run together."""
+"""The throttle: how fast batches may follow each other, over all workers of a run together."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
 
-# A run that was held up may catch up by so much, and no more.
+# How far a run that was held up may catch up.
 BURST_SECS = 1.0
 
 
-class Pace:
-    """A time-table that forked workers share. Its times are those of the machine's monotonic clock, in seconds."""
+class Throttle:
+    """A timetable that forked workers share. Its times are those of the machine's monotonic clock, in seconds."""
 
     def __init__(self, sleep_between_batches_secs: float, max_events_per_second: float) -> None:
         """0 for either: no limit."""

@@ -1,4 +1,4 @@
-"""WORK: take segments from the plan and bring each one's statements to every destination."""
+"""One worker: takes segments and delivers their statements to every destination."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Plan, Segment
+from ..model.progress import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.dead_letters import segment_letters
@@ -31,24 +32,24 @@ from .batches import Batch, Limits, Section, batches
 from .lookahead import look_ahead
 from .parse import ParsedLine, parse_letters, parse_lines
 from .prefetch import Prefetcher
-from .progress import ProgressReporter
-from .throttle import Pace
+from .progress import watched
+from .throttle import Throttle
 
-# A shorter rest is not worth a word.
-TOLD_REST_SECS = 1.0
+# Shorter rests are not reported.
+MIN_REPORTED_REST_SECS = 1.0
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a worker works with; its own, never shared with another worker."""
+    """What a worker needs; its own, never shared with another worker."""
 
     source: Storage
     ledger: Ledger
     transformer: Transformer
     destinations: Sequence[Destination]
     statement_logger: StatementLogger
-    progress: ProgressReporter
-    pace: Pace
+    emit: Emit
+    throttle: Throttle
     interruptions: Interruptions
 
 
@@ -64,44 +65,44 @@ class _Delivery:
 class Worker:
     """Does segments one after the other. A destination that fails is left out from then on; the others go on."""
 
-    def __init__(self, config: JobConfig, plan: Plan, tools: WorkerContext) -> None:
+    def __init__(self, config: JobConfig, plan: Plan, context: WorkerContext) -> None:
         self._config = config
         self._plan = plan
-        self._tools = tools
+        self._context = context
         self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
         self._filters = Filters.of(config)
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
         self._began = 0.0
-        """When the batch in hand was asked for."""
+        """When the current batch was asked for (monotonic clock)."""
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
         for segment in segments:
             self.do(segment)
-            if len(self.stopped) == len(self._tools.destinations):
+            if len(self.stopped) == len(self._context.destinations):
                 return
 
     def do(self, segment: Segment) -> None:
         """Bring one segment to every destination that has not got it."""
-        ledger = self._tools.ledger
+        ledger = self._context.ledger
         entries = {}
-        for destination in self._tools.destinations:
+        for destination in self._context.destinations:
             entry = ledger.load_entry(self._plan, segment, destination.id)
             if not entry.done and destination.id not in self.stopped:
                 entries[destination.id] = entry
-        progress = self._tools.progress
+        emit = self._context.emit
         if not entries:
-            progress.skip(segment.stored_bytes)
+            emit(BytesSkipped(segment.stored_bytes))
             return
         first = min(entries.values(), key=lambda entry: entry.position)
         if not segment.compression:
-            progress.skip(first.position - segment.start)
-        progress.begin(segment.object)
+            emit(BytesSkipped(first.position - segment.start))
+        emit(SegmentStarted(segment.object))
         current = self._current(segment)
         if current is not None and self._do_from(current, entries):
             return
-        # Rotated or cut off while it was read: what is left of it may be somewhere else.
+        # Rotated or cut off while it was read: the rest may now be in another object.
         again = self._find_again(segment) or current
         if again is not None:
             self._do_from(again, entries, last_try=True)
@@ -111,14 +112,14 @@ class Worker:
     def _current(self, segment: Segment) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
         content = next((content for content in self._plan.contents if content.id == segment.content), None)
-        if content is None or not content.fingerprint.length or still_holds(self._tools.source, segment, content):
+        if content is None or not content.fingerprint.length or still_holds(self._context.source, segment, content):
             return segment
         return self._find_again(segment)
 
     def _find_again(self, segment: Segment) -> Segment | None:
         if self._plan.redelivers:
             return None
-        return find_again(self._tools.source, self._config.source.prefix, segment, self._plan.contents)
+        return find_again(self._context.source, self._config.source.prefix, segment, self._plan.contents)
 
     def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
         """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
@@ -128,8 +129,8 @@ class Worker:
         first = min(entries.values(), key=lambda entry: entry.position)
         stops = frozenset(entry.position for entry in entries.values())
         section = Section(segment.object, Position(first.position, first.line), stops)
-        lines = look_ahead(self._parsed(segment, section.start), self._tools.transformer)
-        made = Prefetcher(batches(lines, self._tools.transformer, section, self._limits))
+        lines = look_ahead(self._parsed(segment, section.start), self._context.transformer)
+        made = Prefetcher(batches(lines, self._context.transformer, section, self._limits))
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
@@ -137,11 +138,11 @@ class Worker:
 
     def _parsed(self, segment: Segment, start: Position) -> Iterator[ParsedLine | SkippedLines]:
         """The lines of a segment, or those that its dead letters hold."""
-        source: Readable = self._tools.source
-        transformer = self._tools.transformer
+        source: Readable = self._context.source
+        transformer = self._context.transformer
         if segment.compression:
             # How much of a compressed object is done is known by what was read of it alone.
-            source = self._tools.progress.watch(source)
+            source = watched(source, self._context.emit)
         if self._plan.redelivers:
             letters = segment_letters(source, segment, start, names.MAX_DEAD_LETTER_BYTES)
             return parse_letters(letters, transformer, self._filters)
@@ -149,22 +150,22 @@ class Worker:
         return parse_lines(lines, transformer, self._filters)
 
     def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
-        progress = self._tools.progress
+        emit = self._context.emit
         self._began = time.monotonic()
         for batch in made:
             if batch.gone and not last_try:
                 return False
-            self._tools.statement_logger.write(batch.made)
-            progress.add_counts(self._deliver_to_all(segment, entries, batch))
+            self._context.statement_logger.write(batch.made)
+            emit(BatchDone(self._deliver_to_all(segment, entries, batch)))
             if not entries:
                 break
             if not segment.compression:
-                progress.add_bytes(batch.end - batch.start)
+                emit(BytesRead(batch.end - batch.start))
             if not batch.last:
                 events = batch.counts.transformed + batch.counts.untransformable
-                rest = self._tools.pace.after_batch(events, bool(batch.made))
-                if rest >= TOLD_REST_SECS:
-                    progress.rest(rest)
+                rest = self._context.throttle.after_batch(events, bool(batch.made))
+                if rest >= MIN_REPORTED_REST_SECS:
+                    emit(Resting(rest))
                 time.sleep(rest)
             self._began = time.monotonic()
         return True
@@ -174,12 +175,12 @@ class Worker:
         problem = "deleted, or replaced by another log, before it was read to its end"
         for destination, entry in entries.items():
             entry.problem, entry.done = problem, True
-            self._tools.ledger.save_entry(self._plan, segment, destination, entry)
+            self._context.ledger.save_entry(self._plan, segment, destination, entry)
 
     def _deliver_to_all(self, segment: Segment, entries: dict[str, Entry], batch: Batch) -> Counts:
         """Deliver a batch to every destination that has not got it; take out of ``entries`` those that fail."""
         counts = []
-        for destination in self._tools.destinations:
+        for destination in self._context.destinations:
             entry = entries.get(destination.id)
             if entry is None:
                 continue
@@ -187,7 +188,7 @@ class Worker:
                 # Ahead of the others: it has these lines already, and at the end of the segment all of them.
                 if batch.last and entry.position >= batch.end:
                     entry.done = True
-                    self._tools.ledger.save_entry(self._plan, segment, destination.id, entry)
+                    self._context.ledger.save_entry(self._plan, segment, destination.id, entry)
                 continue
             try:
                 entries[destination.id] = self._deliver(segment, destination, entry, batch)
@@ -214,13 +215,13 @@ class Worker:
         outcome = Outcome()
         if outgoing:
             outcome = destination.deliver(names.batch(self._plan, segment, entry.batches + 1), outgoing)
-        with self._tools.interruptions.deferred():
+        with self._context.interruptions.deferred():
             return self._remember(segment, destination, entry, batch, _Delivery(len(outgoing), not_routed, outcome))
 
     def _remember(
         self, segment: Segment, destination: Destination, entry: Entry, batch: Batch, delivery: _Delivery
     ) -> Entry:
-        ledger, outcome = self._tools.ledger, delivery.outcome
+        ledger, outcome = self._context.ledger, delivery.outcome
         letters = [*batch.letters, *_rejected(segment, destination, outcome)]
         counts = total([entry.counts, batch.counts])
         counts.not_routed += delivery.not_routed

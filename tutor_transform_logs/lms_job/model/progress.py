@@ -1,0 +1,60 @@
+"""What a run reports while it runs: small events, from whoever does the work to whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..util.backoff import Waiting
+from .counts import Counts
+
+
+@dataclass(frozen=True)
+class BytesSkipped:
+    """Stored bytes that an earlier run has done."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class SegmentStarted:
+    """A worker starts on a segment of the object of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class BytesRead:
+    """Stored bytes that are done."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """A batch is delivered and in the ledger; ``counts`` are its own."""
+
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Resting:
+    """The throttle pauses a worker for ``secs`` seconds."""
+
+    secs: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """One line for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class WorkerEnded:
+    """A worker has nothing more to do."""
+
+
+ProgressEvent = BytesSkipped | SegmentStarted | BytesRead | BatchDone | Resting | Waiting | Message | WorkerEnded
+Emit = Callable[[ProgressEvent], None]

@@ -1,0 +1,21 @@
+"""Opens the transformer that a config asks for, and prints what the user should know about it."""
+
+from __future__ import annotations
+
+from ..config.schema import JobConfig
+from ..read.filters import Filters
+from ..util import console
+from ..util.formatting import printable
+from .transformer import Transformer
+
+
+def open_transformer(config: JobConfig) -> Transformer:
+    """Raises :class:`~.errors.JobError` where ERB's router can't be made."""
+    transformer = Transformer(
+        config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path
+    )
+    for notice in transformer.notices:
+        console.say(notice)
+    for pattern in Filters.of(config).idle(transformer.known_names):
+        console.say(printable(f"event: {config.transformer_type} transforms no event named {pattern}."))
+    return transformer

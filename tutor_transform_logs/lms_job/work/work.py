@@ -1,0 +1,127 @@
+"""WORK: the segments of a plan, done by one process or by several."""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+
+from ..config.schema import JobConfig
+from ..deliver.loggers import StatementLogger, open_logger
+from ..model.outcome import WorkOutcome
+from ..model.plan import Plan, share
+from ..model.progress import Emit, Message
+from ..transform.factory import open_transformer
+from ..transform.transformer import Transformer
+from ..util import console
+from ..util.cpus import worker_count
+from ..util.errors import JobError, Unavailable
+from ..util.signals import Interrupted, Interruptions
+from .opened import OpenJob
+from .pool import Channel, DestinationsStopped, Pool
+from .progress import Progress
+from .throttle import Throttle
+from .worker import Worker, WorkerContext
+
+# Objects made and not freed before Python's cycle collector runs. Its own defaults are 700, 10 and 10, which takes a
+# sixth of all time.
+COLLECT_AFTER = (100_000, 50, 100)
+
+
+def work(job: OpenJob, plan: Plan, interruptions: Interruptions, part: tuple[int, int] = (0, 1)) -> WorkOutcome:
+    """Do the segments of ``plan``, or the ``part`` (I of N) of them. What ends it early is in the outcome."""
+    config = job.config
+    _collect_rarely()
+    transformer = open_transformer(config)
+    index, parts = part
+    segments = share(plan.segments, index, parts) if parts > 1 else list(plan.segments)
+    workers = min(worker_count(config.workers), max(len(segments), 1))
+    progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
+    _show_log(progress.emit)
+    setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, parts), interruptions)
+    try:
+        if workers > 1:
+            pool = Pool(workers, partial(_work_on_assignments, job, setup), progress.emit)
+            try:
+                return pool.run(segments, len(job.destinations))
+            except (Interrupted, JobError) as error:
+                return WorkOutcome(pool.stopped, _reason(error))
+        worker = setup.worker(job, progress.emit)
+        try:
+            worker.work(segments)
+        except (Interrupted, JobError) as error:
+            return WorkOutcome(worker.stopped, _reason(error))
+        return WorkOutcome(worker.stopped)
+    finally:
+        progress.close()
+        console.show_log(console.say, console.tell_wait)
+
+
+class _Setup:
+    """What all workers of a run have in common; made before they are forked."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        transformer: Transformer,
+        statement_logger: StatementLogger,
+        throttle: Throttle,
+        interruptions: Interruptions,
+    ) -> None:
+        self.plan = plan
+        self._transformer = transformer
+        self._statement_logger = statement_logger
+        self._throttle = throttle
+        self._interruptions = interruptions
+
+    def worker(self, job: OpenJob, emit: Emit) -> Worker:
+        context = WorkerContext(
+            source=job.ledger.storage if self.plan.redelivers else job.source,
+            ledger=job.ledger,
+            transformer=self._transformer,
+            destinations=job.destinations,
+            statement_logger=self._statement_logger,
+            emit=emit,
+            throttle=self._throttle,
+            interruptions=self._interruptions,
+        )
+        return Worker(job.config, self.plan, context)
+
+
+def _work_on_assignments(job: OpenJob, setup: _Setup, channel: Channel) -> None:
+    """The life of a forked worker: what talks over a connection is opened again."""
+    _show_log(channel.send)
+    worker = setup.worker(job.reopened(setup.plan), channel.send)
+    while (assignment := channel.next_assignment()) is not None:
+        worker.stopped.update(assignment.stopped)
+        worker.do(assignment.segment)
+        channel.send(DestinationsStopped(worker.stopped))
+
+
+def _reason(error: Interrupted | JobError) -> JobError:
+    if isinstance(error, Interrupted):
+        return Unavailable(f"Interrupted ({error.name}). Run again to resume.")
+    return error
+
+
+def _show_log(emit: Emit) -> None:
+    console.show_log(lambda text: emit(Message(text)), emit)
+
+
+def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger:
+    return open_logger(
+        config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements, config.quiet
+    )
+
+
+def _throttle(config: JobConfig, parts: int) -> Throttle:
+    """The limits are the run's: each part of the work that runs at the same time elsewhere gets its share of them."""
+    return Throttle(config.sleep_between_batches_secs * parts, config.max_events_per_second / parts)
+
+
+def _collect_rarely() -> None:
+    """What a batch makes is freed without Python's cycle collector, which would search all of it for nothing.
+
+    What is loaded by now stays for good: it is kept apart, and its memory is shared with the workers.
+    """
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
