@@ -10,6 +10,8 @@ DEMO_OUTPUT ?= demo-output
 DEMO_TYPE ?= xapi
 # What to test, and how: make test PYTEST="tests/demo -k samples"
 PYTEST ?=
+# How many tests run at the same time. Those of a file run one after the other, in the same process.
+WORKERS ?= 2
 # How to measure: make bench BENCH=--quick
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -35,7 +37,12 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 
 .PHONY: test
 test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST)
+
+.PHONY: test-fast
+test-fast: $(VENV)/installed-dev ## Run the tests that need no real server, in less than a minute
+	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q tests/docs tests/fast $(PYTEST)
 
 .PHONY: bench
 bench: $(VENV)/installed-dev debian-packages ## Measure beside ERB's command and Ralph's convert, into ./bench

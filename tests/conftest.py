@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.harness import demo_lms
-from tests.harness.registry import used_services
+from tests.harness import demo_lms, tally
+from tests.harness.registry import register, used_services
 
 UNIT = Path(__file__).parent / "unit"
 
@@ -39,8 +40,26 @@ def pytest_unconfigure() -> None:
     _workspace.cleanup()
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist: hand what is counted to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput |= {"services": used_services(), "tally": tally.counts()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: add what it counted. (One that crashed has nothing to say.)"""
+    output = getattr(node, "workeroutput", {})
+    for service in output.get("services", []):
+        register(service)
+    for kind, count in output.get("tally", {}).items():
+        tally.add(kind, count)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which real services the tests ran against."""
+    """Say what the fault suite tried, and which real services the tests ran against."""
+    if line := tally.summary():
+        terminalreporter.write_line(line)
     used = used_services()
     terminalreporter.write_line(f"real services used: {', '.join(used) if used else 'none'}")
 

@@ -18,10 +18,8 @@ from tests.e2e import images as images_module
 from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
-from tests.e2e.site import Site
+from tests.e2e.site import MakeSite, Site
 from tests.harness import mariadb
-
-MakeSite = Callable[..., Site]
 
 
 @pytest.fixture

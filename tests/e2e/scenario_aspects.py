@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tests.e2e import images as image_module
-from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker, key_of
 from tests.e2e.images import NAME, REPOSITORY, Images
+from tests.e2e.site import MakeSite
 from tests.harness import registry
 from tests.harness.ralph import Lrs
 from tests.harness.venvs import venv

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import site as sites
-from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker
-from tests.e2e.site import wait_for
+from tests.e2e.site import MakeSite, wait_for
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples

@@ -22,10 +22,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import images as image_module
-from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker
 from tests.e2e.images import Images
-from tests.e2e.site import Site
+from tests.e2e.site import MakeSite, Site
 from tests.harness.doc_commands import REPOSITORY, commands, missing
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Callable
 
 from tests.e2e import images as image_module
-from tests.e2e.conftest import MakeSite
 from tests.e2e.docker import Docker
 from tests.e2e.images import NEEDED, Images
+from tests.e2e.site import MakeSite
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
 

@@ -155,6 +155,9 @@ class Site:
                     self.docker(*remove, *listed)
 
 
+MakeSite = Callable[..., Site]
+
+
 def wait_for(condition: Callable[[], Any], timeout_secs: float = 60) -> Any:
     """Ask until the answer is true, and give it."""
     deadline = time.monotonic() + timeout_secs

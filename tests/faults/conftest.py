@@ -1,4 +1,4 @@
-"""Fixtures of the fault suite, and its last line."""
+"""Fixtures of the fault suite."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import tally
 from tests.harness.job import DemoLms
 from tests.harness.world import World
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was tried and how many differences were found."""
-    if line := tally.summary():
-        terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
+import os
+import shutil
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +19,7 @@ import pytest
 
 from tests.harness import browser as browsers
 from tests.harness import http_sinks, mariadb, object_store, ralph
-from tests.harness.job import DemoLms
+from tests.harness.demo_lms import REPOSITORY, DemoLms
 
 _numbers = itertools.count()
 
@@ -125,3 +130,38 @@ def stranger(tmp_path: Path) -> Iterator[str]:
     yield f"https://127.0.0.1:{server.server_address[1]}/xAPI"
     server.shutdown()
     server.server_close()
+
+
+@contextlib.contextmanager
+def once_in_a_session(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all workers of pytest-xdist share, and whether it is still to be filled; the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        complete = folder.parent / f"{name}.complete"
+        yield folder, not complete.exists()
+        complete.touch()
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is packaged, so that building leaves nothing behind in the repository."""
+    with once_in_a_session(tmp_path_factory, "checkout") as (folder, empty):
+        if empty:
+            for name in ("tutor_transform_logs", "patches", "templates"):
+                shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.rst"):
+                if (REPOSITORY / name).exists():
+                    shutil.copy(REPOSITORY / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH that holds the installed plugin."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    with once_in_a_session(tmp_path_factory, "installed") as (folder, empty):
+        if empty:
+            subprocess.run([*command, "--target", str(folder), str(checkout)], check=True)
+    return folder

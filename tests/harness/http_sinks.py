@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+# Longest time that a request waits for the gate, so that no test hangs.
+GATE_SECS = 120
+
 
 @dataclass(frozen=True)
 class Request:
@@ -147,6 +150,7 @@ class ScriptedLrs:
     :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
     :param authorization: the Authorization header to insist on (else 401).
     :param voided: ids of statements that were taken back.
+    :param gate: while it is not set, requests wait for their answers.
     """
 
     url: str = ""
@@ -155,6 +159,7 @@ class ScriptedLrs:
     refused: dict[str, int] = field(default_factory=dict)
     authorization: str | None = None
     voided: set[str] = field(default_factory=set)
+    gate: threading.Event = field(default_factory=threading.Event)
     latency_secs: float = 0
     requests: list[Request] = field(default_factory=list)
     statements: dict[str, Any] = field(default_factory=dict)
@@ -168,6 +173,8 @@ class ScriptedLrs:
             time.sleep(self.latency_secs)
         with self._lock:
             self.requests.append(request)
+        self.gate.wait(GATE_SECS)
+        with self._lock:
             scripted = self.script.pop(0) if self.script else None
             if scripted is not None:
                 if scripted.store:
@@ -230,6 +237,7 @@ def start_caliper_sink() -> Iterator[CaliperSink]:
 def start_scripted_lrs() -> Iterator[ScriptedLrs]:
     """Run an LRS that can be told to misbehave, on a free port."""
     lrs = ScriptedLrs()
+    lrs.gate.set()
     with _serve(lrs.respond) as root:
         lrs.url = f"{root}/xAPI/statements"
         yield lrs

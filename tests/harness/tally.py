@@ -17,6 +17,11 @@ def add(kind: str, count: int = 1) -> None:
     _counts[kind] += count
 
 
+def counts() -> dict[str, int]:
+    """What was tried so far, by kind."""
+    return dict(_counts)
+
+
 def same(expected: Any, found: Any, what: str) -> None:
     """Assert that two outcomes are the same; a difference is counted before it fails."""
     if expected == found:

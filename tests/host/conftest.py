@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,27 +38,6 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     docker = folder / "docker"
     docker.write_text(f"#!{sys.executable}\n{RECORDER}")
     docker.chmod(0o755)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is packaged, so that building leaves nothing behind in the repository."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("tutor_transform_logs", "patches", "templates"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.rst"):
-        if (REPOSITORY / name).exists():
-            shutil.copy(REPOSITORY / name, folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PYTHONPATH that holds the installed plugin."""
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*command, "--target", str(folder), str(checkout)], check=True)
     return folder
 
 

@@ -38,7 +38,7 @@ def pip(python: Path, *args: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def distributions(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def distributions(checkout: Path, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What to give to pip: the sdist, the wheel that is built from it, and the checkout."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(checkout)]

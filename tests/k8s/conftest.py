@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,18 +143,12 @@ def site(saved_root: Path, image: Image, tmp_path: Path, nanio_bucket: Bucket, l
 
 @pytest.fixture
 def old_site(
-    image: Image, tmp_path: Path, lms_database: dict[str, Any], nanio_bucket: Bucket, lrs: Lrs
+    image: Image, tmp_path: Path, lms_database: dict[str, Any], nanio_bucket: Bucket, lrs: Lrs, installed: Path
 ) -> Iterator[Site]:
     """A fresh site with the oldest Tutor, whose way to start a Job is another."""
-    plugin = tmp_path / "plugin"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    checkout = tmp_path / "checkout"
-    leave = shutil.ignore_patterns("__pycache__", ".*", "demo-output")
-    shutil.copytree(REPOSITORY, checkout, ignore=leave)
-    subprocess.run([*pip, "--target", plugin, checkout], check=True)
     tutor = tutor_bin(TUTORS[0]) / "tutor"
-    make_root(tmp_path / "tutor", lms_database, tutor, plugin)
-    with a_site(tmp_path, image, tutor_environ(tmp_path / "tutor", plugin), tutor, nanio_bucket, lrs) as made:
+    make_root(tmp_path / "tutor", lms_database, tutor, installed)
+    with a_site(tmp_path, image, tutor_environ(tmp_path / "tutor", installed), tutor, nanio_bucket, lrs) as made:
         yield made
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.harness.cluster import Job, Pod
 from tests.harness.cluster_site import Site
+from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.ralph import PASSWORD
 from tests.harness.runs import erbs_ids, statements
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lms")]
@@ -192,21 +194,26 @@ def test_a_job_that_is_started_twice(site: Site) -> None:
     assert_all_there(site)
 
 
-def test_ctrl_c_ends_the_command_and_not_the_work(site: Site) -> None:
+def test_ctrl_c_ends_the_command_and_not_the_work(site: Site, scripted_lrs: ScriptedLrs) -> None:
     for number in range(4):
-        site.log(number, good=40)
-    site.save(**site.settings(2), **SLOWLY)
+        site.log(number)
+    endpoint = json.dumps({"url": scripted_lrs.url, "username": "u", "password": PASSWORD})
+    site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": f"[{endpoint}]"})
+    # The work can't end before the LRS answers.
+    scripted_lrs.gate.clear()
     process = site.start_replay()
-    job = wait_for(lambda: at_work(site, pods=2))
+    wait_for(lambda: scripted_lrs.requests)
+    job = site.cluster.job("work")
     process.send_signal(signal.SIGINT)
     done = site.finish(process)
     assert done.status == 1
     assert "go on. Run the same command again" in done.output
     assert "kubectl delete jobs --namespace=openedx --selector=transform-logs/phase" in done.output
     assert not job.condition
+    scripted_lrs.gate.set()
     site.replay().must()
     assert job.condition == "Complete"
-    assert set(site.statements()) == expected(site)
+    assert set(scripted_lrs.statements) == expected(site)
 
 
 def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: Site) -> None:
