@@ -49,8 +49,8 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """PLAN, WORK, REPORT. After a plan that was resumed, what has come to the source since is planned and done too."""
     job = _open(config)
     with job_lock(config, job.ledger):
-        _say_filters(config)
         first, resumed = _plan(job, 1, console.say)
+        _say_filters(config)
         if not first.segments:
             return _nothing_to_do(job, first)
         outcome = do_segments(job.with_output_of(first), first, interruptions)
@@ -68,8 +68,8 @@ def plan(config: JobConfig, parts: int) -> PhaseOutcome:
     """The phase PLAN alone, for WORK in ``parts`` parts."""
     job = _open(config)
     with job_lock(config, job.ledger):
-        _say_filters(config)
         made, resumed = _plan(job, parts, console.result)
+        _say_filters(config)
         return PhaseOutcome(ExitStatus.DONE, resumed=resumed) if made.segments else _nothing_to_do(job, made)
 
 

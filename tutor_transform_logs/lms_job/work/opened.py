@@ -63,10 +63,11 @@ def open_job(config: JobConfig) -> OpenJob:
     if config.destination is not None and not config.dry_run:
         store = open_storage(config.destination, wait)
         store.check()
+    # Opened now, so that a job that has nowhere to send to fails before it reads or makes anything.
+    destinations = _destinations(config, OutputFormat.of(config), store)
     ledger = open_ledger(config)
     ledger.storage.check(create=True)
-    # Opened now, so that a job that has nowhere to send to fails before it reads anything.
-    return OpenJob(config, source, ledger, _destinations(config, OutputFormat.of(config), store), store)
+    return OpenJob(config, source, ledger, destinations, store)
 
 
 def describe_destinations(config: JobConfig, ledger: Ledger, plan: Plan) -> list[NamedDestination]:
