@@ -98,7 +98,7 @@ def test_a_broken_file_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.C
     text = shown(capfd, tmp_path)
     assert "truncated gzip data" in text
     assert "None of the events is of a type that is made into xAPI." in text
-    assert "no_json: no JSON object is in the line" in text
+    assert "no_json: the line has no JSON object" in text
 
 
 def test_standard_input(tmp_path: Path) -> None:
