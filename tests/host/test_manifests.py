@@ -109,7 +109,7 @@ def as_tutor_applies(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_kubernetes_api_takes_them(everything: Tutor) -> None:
     objects = ours(kustomized(everything))
-    assert len(objects) == len(PHASES) + 2 + len(manifests.code_parts()) + 1
+    assert len(objects) == len(PHASES) + 2 + len(manifests.code_folders()) + 1
     applied = [as_tutor_applies(one) if one["kind"] == "Job" else one for one in objects.values()]
     for minor in range(OLDEST, NEWEST + 1):
         for one in applied:
