@@ -321,9 +321,14 @@ HOST = (
         "allowed: ... or another storage provider of Apache Libcloud",
     ),
     Message(
-        "...: YAML reads the value as a ...; put it in quotes",
-        "a secret such as 1.50 or yes in config.yml",
-        "put it in quotes",
+        "...: YAML reads ... where text is wanted. Put the text in quotes. ...",
+        "a secret such as 0123 or yes in config.yml",
+        "Put the text in quotes",
+    ),
+    Message(
+        "...: The !!binary value is not UTF-8. ...",
+        "a secret that was saved as !!binary with other bytes",
+        "not UTF-8",
     ),
     Message(
         "...: the text can't be read as JSON (...); allowed: a JSON object",
@@ -366,7 +371,6 @@ HOST = (
         "tutor k8s do with --docker-image",
         "...",
     ),
-    Message("...: ... can't be used; allowed: ...", "a K8S setting that is no number or list", "allowed: ..."),
     Message(
         "......_PROVIDER: on Kubernetes LOCAL is the folder /openedx/data of a volume. Set ... to a "
         "PersistentVolumeClaim that has one, or the provider to S3, MINIO, ...",

@@ -16,9 +16,18 @@ from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering, reports
+from tutor_transform_logs.lms_job.config.settings import (
+    BY_KEY,
+    FLAG,
+    LIST,
+    MANIFESTS,
+    ONE_RUN,
+    TRANSFORMER_TYPES,
+    Setting,
+)
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.manifests import REPLAY
-from tutor_transform_logs.settings import FLAG, LIST, OFFERED, SETTINGS, Setting
+from tutor_transform_logs.settings import SETTINGS
 
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
@@ -32,7 +41,7 @@ ERB_OPTIONS = "As event-routing-backends and Aspects spell it"
 HELP = f"""Replay tracking logs: transform them to xAPI or Caliper and deliver them.
 
 With nothing set, it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
-configured for. Run it again and it takes up what is new, or what was not finished.
+configured for. Run it again to replay what is new or was not finished.
 
 \b
   tutor local do transform-tracking-logs --check
@@ -41,7 +50,7 @@ configured for. Run it again and it takes up what is new, or what was not finish
     --destination-provider LOCAL \\
     --destination-container out
 
-An option stands for the setting in its brackets, for one run. To set it for good:
+An option replaces the setting in its brackets for one run. To save the setting:
 
 \b
   tutor config save --set TRANSFORM_LOGS_BATCH_SIZE=500
@@ -50,7 +59,7 @@ Exit status: {"; ".join(f"{status} {status.summary}" for status in ExitStatus)}.
 """
 
 SECRETS = ", ".join(setting.name for setting in SETTINGS if setting.secret)
-IN_MANIFESTS = ", ".join(setting.name for setting in SETTINGS if not setting.for_one_run)
+IN_MANIFESTS = ", ".join(setting.name for setting in SETTINGS if setting.scope == MANIFESTS)
 EPILOG = (
     f"Settings that may hold a secret have no option: {SECRETS}. Nor have those that Kubernetes has in its manifests: "
     f"{IN_MANIFESTS}."
@@ -116,36 +125,22 @@ def status_of_job(error: TutorError) -> int | None:
 
 
 def _options() -> Iterator[tuple[str, click.Option]]:
-    """Each option with the title it stands under: one a setting, then those that are not settings."""
+    """Each option with the title that it is listed under: those that are no settings, then one for each setting."""
+    for setting in BY_KEY.values():
+        if setting.scope == ONE_RUN:
+            yield setting.group, click.Option([setting.option, setting.key], is_flag=True, help=setting.meaning)
     for name, text in (
-        ("restart", "Forget what the ledger says is done, and begin anew."),
-        ("retry-failed", "Send the dead letters of earlier runs again."),
-        ("check", "Look whether all is ready, what is left to do and how long it takes; change nothing."),
-        ("status", "Print where the job stands; start nothing."),
-        ("verify", "Transform what was delivered once more and look whether it is there; send nothing."),
-        ("repair", "Verify, then send what is missing. What is there is never overwritten."),
+        ("check", "Check that everything is ready, and estimate what is left to do. Change nothing."),
+        ("status", "Print how far the job is. Start nothing."),
+        (
+            "verify",
+            "Transform delivered logs again, and check that the destination has the statements. Send nothing.",
+        ),
     ):
         yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
-        if setting.secret or not setting.for_one_run:
-            continue
-        text = f"{setting.meaning} [{setting.name}; default: {setting.shown_default}]"
-        if setting.kind == FLAG:
-            names = f"{setting.option}/--no-{setting.option.removeprefix('--')}"
-            yield setting.group, click.Option([names, setting.key], default=None, help=text)
-        else:
-            several = setting.kind == LIST
-            metavar = setting.metavar or setting.kind
-            yield (
-                setting.group,
-                click.Option(
-                    [setting.option, setting.key],
-                    metavar=metavar,
-                    multiple=several,
-                    help=text,
-                    shell_complete=offer(setting),
-                ),
-            )
+        if not setting.secret and setting.scope != MANIFESTS:
+            yield setting.group, _setting_option(setting)
     for role in ("source", "destination"):
         text = f"All {role} settings in one JSON object; a secret in it shows in the process list."
         yield ERB_OPTIONS, click.Option([f"--{role}_config", f"{role}_config"], metavar="JSON", help=text)
@@ -153,12 +148,25 @@ def _options() -> Iterator[tuple[str, click.Option]]:
     yield ERB_OPTIONS, click.Option(["--deduplicate"], is_flag=True, help=text)
 
 
+def _setting_option(setting: Setting) -> click.Option:
+    text = f"{setting.meaning} [{setting.name}; default: {setting.shown_default}]"
+    if setting.kind == FLAG:
+        names = f"{setting.option}/--no-{setting.option.removeprefix('--')}"
+        return click.Option([names, setting.key], default=None, help=text)
+    return click.Option(
+        [setting.option, setting.key],
+        metavar=setting.metavar or setting.kind,
+        multiple=setting.kind == LIST,
+        help=text,
+        shell_complete=offer(setting),
+    )
+
+
 def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """What the shell completes a value of this setting to."""
-    values = OFFERED.get(setting.key, ())
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        return [value for value in values if value.lower().startswith(incomplete.lower())]
+        return [value for value in setting.offered if value.lower().startswith(incomplete.lower())]
 
     return complete
 
@@ -180,7 +188,7 @@ def transform_tracking_logs_job(
     click_context = click.get_current_context()
     context = click_context.obj
     site = tutor_config.load(context.root)
-    values = job_config.from_settings(context.root, site)
+    values = job_config.from_settings(site)
     for role, text in (("source", source_config), ("destination", destination_config)):
         if text is not None:
             values.update(job_config.from_erb(role, text))
@@ -261,7 +269,7 @@ def transform_logs() -> None:
 
 
 @transform_logs.command()
-@click.option("--type", "type_", type=click.Choice(["xapi", "caliper"]), default="xapi", show_default=True)
+@click.option("--type", "type_", type=click.Choice(TRANSFORMER_TYPES), default="xapi", show_default=True)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -287,13 +295,13 @@ def demo(ctx: click.Context, type_: str, output: Path) -> None:
 
 @transform_logs.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--type", "type_", type=click.Choice(["xapi", "caliper"]), default="xapi", show_default=True)
+@click.option("--type", "type_", type=click.Choice(TRANSFORMER_TYPES), default="xapi", show_default=True)
 @click.option(
     "--lines",
     type=click.IntRange(min=0),
     default=100_000,
     show_default=True,
-    help="Read so many lines at most; 0 reads all.",
+    help="Maximum number of lines to read; 0 reads all.",
 )
 @click.option("--statements", is_flag=True, help="Print the first statement of each type whole.")
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -320,7 +328,7 @@ def report(context: Any, open_: bool) -> None:
     unless TRANSFORM_LOGS_LEDGER_PROVIDER says otherwise.
     """
     site = tutor_config.load(context.root)
-    values = job_config.with_site_defaults(job_config.from_settings(context.root, site), site)
+    values = job_config.with_site_defaults(job_config.from_settings(site), site)
     found = reports.newest_report(reports.ledger_folder(context.root, job_config.check(values).ledger))
     click.echo(str(found))
     if open_ and click.launch(str(found.page)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutor.types import Config
 
-from tutor_transform_logs.settings import PREFIX
+from tutor_transform_logs.lms_job.config.settings import PREFIX
 
 NAME = "transform-logs"
 BUILD = "transform_logs/build"

@@ -4,57 +4,51 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from tutor import config as tutor_config
 from tutor.exceptions import TutorError
 from tutor.types import Config
 
-from tutor_transform_logs import literals
 from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config.settings import (
+    BY_KEY,
+    JOB,
+    LRS,
+    MANIFESTS,
+    ONE_RUN,
+    ROLES,
+    STORAGE_KEYS,
+    STORAGE_PROVIDERS,
+)
 from tutor_transform_logs.lms_job.config.validators import ConfigError, shown
-from tutor_transform_logs.settings import JOB_SETTINGS, PREFIX, PROVIDERS, TEXT
-
-BY_KEY = {setting.key: setting for setting in JOB_SETTINGS}
+from tutor_transform_logs.settings import SETTINGS, tutor_default
+from tutor_transform_logs.yaml_values import from_tutor
 
 # The names of ERB's --source_config and --destination_config that have a setting; any other is a driver's keyword.
-FAMILY = tuple(name for name in job.STORAGE_KEYS if name not in ("provider", "options"))
+FAMILY = tuple(name for name in STORAGE_KEYS if name not in ("provider", "options"))
 
 
 class SettingError(TutorError):
     """A value that can't be used. Its text is one line: which setting, what is wrong, what is allowed."""
 
 
-def from_settings(root: str, config: Config) -> dict[str, Any]:
-    """What the user set, by key of the job's config: in the environment (``TUTOR_TRANSFORM_LOGS_...``) or config.yml.
+def from_settings(site: Config) -> dict[str, Any]:
+    """What is set, by key of the job's config; ``site`` is Tutor's full, rendered config.
 
-    ``config`` is Tutor's full, rendered config. Raises :class:`SettingError`.
+    A setting that has its default is left out. Raises :class:`.yaml_values.AmbiguousValueError`.
     """
-    saved = tutor_config.get_user(root)
     values: dict[str, Any] = {}
-    for setting in JOB_SETTINGS:
-        text = os.environ.get(f"TUTOR_{setting.name}")
-        try:
-            if text is not None:
-                value = literals.reveal(literals.parse(setting, text))
-            elif setting.name in saved:
-                value = literals.read_saved(setting, saved, config)
-            else:
-                continue
-        except ValueError as error:
-            raise SettingError(f"{setting.name}: {error}; allowed: {setting.kind.lower()}") from None
-        if setting.kind == TEXT and isinstance(value, (bool, float)):
-            # YAML has made 1.5 of 1.50 and true of yes: what was meant can't be told any more.
-            raise SettingError(f"{setting.name}: YAML reads the value as a {_yaml_name(value)}; put it in quotes")
-        if value is not None:
-            values[setting.key] = str(value) if setting.kind == TEXT and isinstance(value, int) else value
+    for setting in SETTINGS:
+        if setting.scope == MANIFESTS:
+            continue
+        value, default = site.get(setting.name), tutor_default(setting)
+        if value is None or (type(value), value) == (type(default), default):
+            continue
+        converted = from_tutor(setting, value)
+        if setting.scope == JOB:
+            values[setting.key] = converted
     return values
-
-
-def _yaml_name(value: object) -> str:
-    return "flag" if isinstance(value, bool) else "number"
 
 
 def from_erb(role: str, text: str) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any
     An access key goes with its secret, and a host with its port and scheme: they come from one place, never mixed.
     """
     result = dict(values)
-    for role in job.ROLES:
+    for role in ROLES:
         provider = provider_of(values, role)
         offers = _site_store(provider, site)
         own_key = values.get(f"{role}_key")
@@ -99,7 +93,7 @@ def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any
 
 def provider_of(values: Mapping[str, Any], role: str) -> str:
     """The provider of ``role`` as the job will read it."""
-    return str(values.get(f"{role}_provider") or "").strip().upper() or job.PROVIDERS[role]
+    return str(values.get(f"{role}_provider") or "").strip().upper() or job.DEFAULT_PROVIDERS[role]
 
 
 def _site_store(provider: str, site: Config) -> dict[str, Any]:
@@ -131,7 +125,7 @@ def _site_store(provider: str, site: Config) -> dict[str, Any]:
 
 def check(values: Mapping[str, Any]) -> job.JobConfig:
     """Check ``values`` as the job will. Raises :class:`SettingError`."""
-    for role in job.ROLES:
+    for role in ROLES:
         _check_provider(role, provider_of(values, role))
     try:
         return job.load(values)
@@ -140,8 +134,8 @@ def check(values: Mapping[str, Any]) -> job.JobConfig:
 
 
 def _check_provider(role: str, provider: str) -> None:
-    known = (*PROVIDERS, job.LRS) if role == "destination" else PROVIDERS
-    if provider in known or provider == job.LRS:  # the job's own check says that LRS is a destination
+    known = (*STORAGE_PROVIDERS, LRS) if role == "destination" else STORAGE_PROVIDERS
+    if provider in known or provider == LRS:  # the job's own check says that LRS is a destination
         return
     near = difflib.get_close_matches(provider, known, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]}?)" if near else ""
@@ -153,9 +147,12 @@ def _check_provider(role: str, provider: str) -> None:
 
 
 def _called(key: str) -> str:
+    """What the user knows the key of the job's config as: a setting, an option, or both."""
     setting = BY_KEY.get(key)
     if setting is None:
-        return PREFIX + key.upper() if key in job.KEYS else key
+        return key
+    if setting.scope == ONE_RUN:
+        return setting.option
     return setting.name if setting.secret else f"{setting.name} ({setting.option})"
 
 

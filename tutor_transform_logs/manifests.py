@@ -81,9 +81,8 @@ def cron_config() -> str:
 
     Part of the manifests, so that a changed setting reaches the cluster with "tutor k8s start", as any of Tutor's does.
     """
-    root = click.get_current_context().obj.root
-    site = tutor_config.load(root)
-    values = job_config.with_site_defaults(job_config.from_settings(root, site), site)
+    site = tutor_config.load(click.get_current_context().obj.root)
+    values = job_config.with_site_defaults(job_config.from_settings(site), site)
     values = cluster_config.with_cluster_defaults(values, site)
     job_config.check(values)
     cluster_config.check(values, site)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tutor import hooks
 
-from tutor_transform_logs import commands, images, literals, manifests, rendering
+from tutor_transform_logs import commands, images, manifests, rendering
 from tutor_transform_logs.__about__ import __version__
-from tutor_transform_logs.settings import PREFIX, SETTINGS
+from tutor_transform_logs.lms_job.config.settings import PREFIX
+from tutor_transform_logs.settings import SETTINGS, tutor_default
 
 hooks.Filters.CONFIG_DEFAULTS.add_items(
-    [(f"{PREFIX}VERSION", __version__), *((setting.name, setting.default) for setting in SETTINGS)]
+    [(f"{PREFIX}VERSION", __version__), *((setting.name, tutor_default(setting)) for setting in SETTINGS)]
 )
 
 # The job's code is rendered from the package itself, so the package's folder is a template root, too.
@@ -36,4 +37,3 @@ hooks.Filters.CLI_DO_INIT_TASKS.add()(commands.add_init_task)
 # Aspects has a job of the same name: the one that comes last is the one that Tutor runs.
 hooks.Filters.CLI_DO_COMMANDS.add_item(commands.transform_tracking_logs, priority=hooks.priorities.LOW)
 hooks.Filters.CLI_COMMANDS.add_item(commands.transform_logs)
-hooks.Filters.CLI_COMMANDS.add()(literals.take_set_literally)

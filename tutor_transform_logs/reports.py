@@ -30,7 +30,7 @@ class Report:
         """Some lines for people."""
         result = self.result
         lines, failed = result["lines"], sum(result["reasons"].values())
-        names = ", ".join(one["name"] for one in result["destinations"])
+        names = ", ".join(destination["name"] for destination in result["destinations"])
         ending = ExitStatus(result["status"]).summary
         return (
             f"{self.page}\n"
@@ -62,7 +62,9 @@ def ledger_folder(root: str, ledger: StorageConfig) -> Path:
 def newest_report(folder: Path) -> Report:
     """The report that was made last. Raises ``TutorError`` if there is none, or none that can be read."""
     try:
-        found = max(_reports(folder), key=lambda one: (str(one.result["reported"]), one.page.parent.name), default=None)
+        found = max(
+            _reports(folder), key=lambda report: (str(report.result["reported"]), report.page.parent.name), default=None
+        )
     except OSError as error:
         raise TutorError(
             f"{error.filename} can't be read ({error.strerror}): it belongs to the LMS's user. Use sudo, as for Docker."

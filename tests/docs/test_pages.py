@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness.doc_commands import commands, missing
 from tutor_transform_logs.lms_job.__main__ import PHASES
-from tutor_transform_logs.lms_job.config.schema import KEYS
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.read import events
@@ -78,7 +78,7 @@ def test_every_field_of_the_result_is_explained() -> None:
 
 def test_phases_and_flags_of_the_job_without_tutor_are_explained() -> None:
     text = page("reference/config-file")
-    flags = set(KEYS) - {setting.key for setting in SETTINGS}
+    flags = set(BY_KEY) - {setting.key for setting in SETTINGS}
     assert {*PHASES, *flags} <= set(re.findall(r"``(\w+)``", text)), "docs/reference/config-file.rst lacks some"
 
 

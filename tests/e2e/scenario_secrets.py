@@ -20,7 +20,7 @@ from tutor_transform_logs.demo import samples
 Say = Callable[[str], None]
 
 # Nobody else on this machine has this in a command line.
-SECRET = 's3cr$t"{{x}}-of-the-store'
+SECRET = 's3cr$t"Q-of-the-store'
 
 
 def _command_lines() -> Iterator[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.harness.tutor_cli import Done, Tutor
 
-SECRET = 's3cr$t"{{x}}'
+SECRET = 's3cr$t"Q'
 NASTY = [
     "with space",
     "it's",
@@ -83,21 +86,64 @@ def test_a_secret_survives_and_stays_out_of_sight(each_tutor: Tutor) -> None:
     assert_hidden(SECRET, done)
 
 
-def test_any_text_survives_from_the_settings_and_from_options(tutor: Tutor) -> None:
-    options = [{f"k{number}": text for number, text in enumerate(NASTY)}]
-    everything = "".join(NASTY)
-    tutor.save(
-        TRANSFORM_LOGS_SOURCE_SECRET=everything,
-        TRANSFORM_LOGS_DESTINATION_OPTIONS=json.dumps({"nested": options}),
-        TRANSFORM_LOGS_SOURCE_TOKEN="0123",
-        TRANSFORM_LOGS_SOURCE_PORT='"9000"',
+def test_a_value_is_a_template_of_other_settings(each_tutor: Tutor) -> None:
+    each_tutor.save(
+        TRANSFORM_LOGS_SOURCE_HOST="files.{{ LMS_HOST }}",
+        TRANSFORM_LOGS_DESTINATION_OPTIONS='{"nested": ["{{ LMS_HOST }}"]}',
     )
-    config = tutor.replay("--source-prefix", everything).config
-    assert config["source_secret"] == everything
-    assert config["source_prefix"] == everything
-    assert config["destination_options"] == {"nested": options}
-    assert config["source_token"] == "0123"
-    assert config["source_port"] == "9000"
+    each_tutor.must("config", "save")
+    config = each_tutor.replay("--source-prefix", "{{ LMS_HOST }}").config
+    assert config["source_host"] == "files.lms.test"
+    assert config["destination_options"] == {"nested": ["lms.test"]}
+    assert config["source_prefix"] == "{{ LMS_HOST }}"
+    assert "TRANSFORM_LOGS_SOURCE_HOST: files.lms.test\n" in (each_tutor.root / "config.yml").read_text()
+
+
+def test_a_template_in_config_yml_is_rendered(tutor: Tutor) -> None:
+    with (tutor.root / "config.yml").open("a") as file:
+        file.write("TRANSFORM_LOGS_SOURCE_HOST: files.{{ LMS_HOST }}\n")
+    assert tutor.replay().config["source_host"] == "files.lms.test"
+
+
+def test_what_an_earlier_version_saved_as_binary_is_its_text(each_tutor: Tutor) -> None:
+    literal = "{{ x }} {% raw"
+    with (each_tutor.root / "config.yml").open("a") as file:
+        yaml.safe_dump(
+            {
+                "TRANSFORM_LOGS_SOURCE_SECRET": literal.encode(),
+                "TRANSFORM_LOGS_LRS_ENDPOINTS": [{"url": "http://lrs", "password": literal.encode()}],
+            },
+            file,
+        )
+    assert "!!binary" in (each_tutor.root / "config.yml").read_text()
+    each_tutor.must("config", "save")
+    config = each_tutor.replay().config
+    assert config["source_secret"] == literal
+    assert config["lrs_endpoints"] == [{"url": "http://lrs", "password": literal}]
+
+
+def test_a_text_that_looks_like_a_template_is_set_as_binary(tutor: Tutor) -> None:
+    """As docs/reference/settings.rst has it."""
+    text = 's3cr$t"{{x}}'
+    tutor.save(TRANSFORM_LOGS_SOURCE_SECRET=f"!!binary {base64.b64encode(text.encode()).decode()}")
+    tutor.must("config", "save")
+    assert tutor.replay().config["source_secret"] == text
+
+
+def test_a_text_that_yaml_changed_is_refused_with_the_command_that_sets_it(each_tutor: Tutor) -> None:
+    each_tutor.save(TRANSFORM_LOGS_SOURCE_SECRET="0123")
+    error = each_tutor.replay().error
+    assert error.startswith("Error: TRANSFORM_LOGS_SOURCE_SECRET: ")
+    assert "83" not in error
+    command = shlex.split(error.partition("Run: tutor ")[2])
+    assert command == ["config", "save", "--set", 'TRANSFORM_LOGS_SOURCE_SECRET="..."']
+    each_tutor.must(*(word.replace("...", "0123") for word in command))
+    assert each_tutor.replay().config["source_secret"] == "0123"
+
+
+def test_any_text_survives_from_options(tutor: Tutor) -> None:
+    everything = "".join(NASTY)
+    assert tutor.replay("--source-prefix", everything).config["source_prefix"] == everything
 
 
 def test_the_config_file_is_the_jobs_and_its_owners_and_is_gone_after_the_run(tutor: Tutor) -> None:
@@ -224,8 +270,10 @@ def test_the_sites_defaults_follow_a_provider_that_is_given_for_one_run(tutor: T
 
 
 def test_the_environment_gives_settings_as_it_does_for_tutors_own(tutor: Tutor) -> None:
-    done = tutor.replay(TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN="0123", TUTOR_TRANSFORM_LOGS_DRY_RUN="true")
+    done = tutor.replay(TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN='"0123"', TUTOR_TRANSFORM_LOGS_DRY_RUN="true")
     assert (done.config["source_token"], done.config["dry_run"]) == ("0123", True)
+    error = tutor.replay(TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN="0123").error
+    assert error.endswith("Set the variable: TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN='\"...\"'")
 
 
 def test_an_image_for_one_run(tutor: Tutor) -> None:
@@ -252,7 +300,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tutor: Tutor, args: list[s
 def test_a_mistake_in_config_yml_is_one_line(tutor: Tutor) -> None:
     with (tutor.root / "config.yml").open("a") as file:
         file.write("TRANSFORM_LOGS_SOURCE_SECRET: yes\n")
-    assert "put it in quotes" in tutor.replay().error
+    assert "YAML reads a boolean where text is wanted" in tutor.replay().error
 
 
 def test_an_environment_of_another_version_is_noticed(tutor: Tutor) -> None:
@@ -350,6 +398,12 @@ def test_what_to_replay_is_chosen_with_options_that_may_be_repeated(tutor: Tutor
 )
 def test_a_choice_that_cannot_be_made_is_one_line(tutor: Tutor, args: list[str], said: str) -> None:
     assert said in tutor.replay(*args).error
+
+
+def test_a_year_that_yaml_has_read_is_the_year(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_SINCE="2026", TRANSFORM_LOGS_UNTIL="2026-01-31")
+    config = tutor.replay().config
+    assert (config["since"], config["until"]) == ("2026", "2026-01-31")
 
 
 def test_a_date_that_yaml_has_read_is_the_date(tutor: Tutor) -> None:

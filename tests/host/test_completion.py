@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs.commands import OPTIONS
-from tutor_transform_logs.settings import PROVIDERS
+from tutor_transform_logs.lms_job.config.settings import STORAGE_PROVIDERS
 
 COMMAND = "tutor local do transform-tracking-logs"
 
@@ -32,7 +32,7 @@ VALUES = {
     "--workers a": ["auto"],
     "--source-provider mi": ["MINIO"],
     "--destination-provider L": ["LRS", "LOCAL"],
-    "--ledger-provider ": list(PROVIDERS),
+    "--ledger-provider ": list(STORAGE_PROVIDERS),
     "--batch-size ": [],
 }
 

@@ -21,8 +21,8 @@ LEFT_OUT = re.compile(r"tutor (local|k8s) (launch|start|do init)|tutor transform
 
 def tutor_commands(path: Path) -> list[Command]:
     """The page's commands that run ``tutor``, without where their output goes."""
-    found = [one for one in commands(path) if re.match(r"tutor ", one.text)]
-    return [one for one in found if not LEFT_OUT.match(one.text)]
+    found = [command for command in commands(path) if re.match(r"tutor ", command.text)]
+    return [command for command in found if not LEFT_OUT.match(command.text)]
 
 
 # The walk-through is run for real: see tests/e2e/scenario_walkthrough.py.

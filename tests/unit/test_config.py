@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.config import schema
-from tutor_transform_logs.lms_job.config.schema import Endpoint, JobConfig, load, read
-from tutor_transform_logs.lms_job.config.validators import ConfigError
+from tutor_transform_logs.lms_job.config import settings
+from tutor_transform_logs.lms_job.config.schema import JobConfig, StorageConfig, load, read
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
+from tutor_transform_logs.lms_job.config.validators import ConfigError, Endpoint
+from tutor_transform_logs.lms_job.read.filters import Filters
 
 # The defaults that the contract with the host promises, written down a second time on purpose.
 DEFAULTS: dict[str, Any] = {
@@ -52,6 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "retry_failed": False,
     "repair": False,
 }
+RUN_KEYS = {setting.key for setting in settings.RUN_SETTINGS}
 MINIO = {"provider": "MINIO", "key": "openedx", "secret": "the-secret", "host": "minio", "port": 9000, "secure": False}
 
 # key -> values that can't be used, and a part of what is said to be allowed
@@ -89,14 +93,14 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "org": ([[""]], "a list of patterns"),
     "files": ([[7]], "a list of patterns"),
     "trust_file_dates": (["maybe"], "true or false"),
-    "database_alias": ([True, [], {}], "text"),
+    "database_alias": ([True, [], {}, 1.5], "text"),
     "restart": (["x"], "true or false"),
     "retry_failed": ([3], "true or false"),
     "repair": (["all"], "true or false"),
     "verify_sample": ([-1, 0.5, "some", True], "a whole number, at least 0"),
     "source_provider": ([True, [], {}], "text"),
     "source_key": ([True, [], "relative/path"], ""),
-    "source_secret": ([True, ["x"], {"x": 1}], "text"),
+    "source_secret": ([True, ["x"], {"x": 1}, 1e5], "text"),
     "source_container": ([False, "a/b", "..", "."], ""),
     "source_prefix": ([True, "../x", "a/../../b"], ""),
     "source_host": ([["minio"]], "text"),
@@ -121,7 +125,7 @@ def loaded_or_refused(raw: dict[str, Any]) -> JobConfig | ConfigError:
 
 def test_an_empty_config_is_the_stock_site() -> None:
     made = load({})
-    assert {name: getattr(made, name) for name in schema.FIELDS} == DEFAULTS
+    assert {name: getattr(made, name) for name in RUN_KEYS} == DEFAULTS
     assert (made.source.provider, made.source.root, made.source.prefix) == (
         "LOCAL",
         "/openedx/data/logs",
@@ -135,13 +139,21 @@ def test_an_empty_config_is_the_stock_site() -> None:
     )
 
 
+def test_the_typed_fields_are_the_tables_rows() -> None:
+    """``JobConfig``, ``StorageConfig`` and ``Filters`` give the values types; the table says which there are."""
+    assert {field.name for field in fields(JobConfig)} == RUN_KEYS | set(settings.ROLES)
+    assert {field.name for field in fields(StorageConfig)} == set(settings.STORAGE_KEYS)
+    filters = {setting.key for setting in settings.RUN_SETTINGS if setting.group == "Filters"}
+    assert {field.name for field in fields(Filters)} == filters - {"trust_file_dates"}
+
+
 def test_null_is_the_default_of_every_key() -> None:
-    assert load(dict.fromkeys(schema.KEYS)) == load({})
+    assert load(dict.fromkeys(BY_KEY)) == load({})
 
 
 def test_every_key_is_tested_here() -> None:
-    assert set(DEFAULTS) == set(schema.FIELDS)
-    assert set(BAD) == set(schema.FIELDS) | {f"source_{name}" for name in schema.STORAGE_KEYS}
+    assert set(DEFAULTS) == RUN_KEYS
+    assert set(BAD) == RUN_KEYS | {f"source_{name}" for name in settings.STORAGE_KEYS}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in BAD.items() for value in values])
@@ -216,7 +228,7 @@ def test_an_unknown_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize("provider", ["MINIO", "S3", "GOOGLE_STORAGE"])
-@pytest.mark.parametrize("role", schema.ROLES)
+@pytest.mark.parametrize("role", settings.ROLES)
 def test_an_object_store_needs_a_container(role: str, provider: str) -> None:
     with pytest.raises(ConfigError, match=f"^{role}_container: not set, and {provider} needs one"):
         load({f"{role}_provider": provider})
@@ -251,7 +263,7 @@ def test_a_deeply_nested_file_is_refused() -> None:
 
 SECRET = "SENTINEL-7f3a"
 SECRET_KEYS = [
-    *(f"{role}_{name}" for role in schema.ROLES for name in ("key", "secret", "token", "options")),
+    *(f"{role}_{name}" for role in settings.ROLES for name in ("key", "secret", "token", "options")),
     "lrs_endpoints",
 ]
 SHAPES: list[Any] = [
@@ -404,9 +416,9 @@ WORDS = st.sampled_from(["LOCAL", "S3", "MINIO", "LRS", "xapi", "single", "/d", 
 VALUES = SCALARS | WORDS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from(["url", "a"]), SCALARS)
 
 
-@given(st.dictionaries(st.sampled_from(schema.KEYS), VALUES, max_size=8))
+@given(st.dictionaries(st.sampled_from(list(BY_KEY)), VALUES, max_size=8))
 def test_any_config_is_taken_or_refused_in_one_line(raw: dict[str, Any]) -> None:
     made = loaded_or_refused(raw)
     if isinstance(made, ConfigError):
-        assert made.key in schema.KEYS
+        assert made.key in BY_KEY
         assert "\n" not in str(made)

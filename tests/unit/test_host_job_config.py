@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tutor_transform_logs import job_config
-from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config.settings import BY_KEY, ONE_RUN
 
 MINIO_SITE: dict[str, Any] = {
     "PLUGINS": ["minio"],
@@ -137,4 +137,5 @@ def test_erbs_config_that_is_no_object_is_refused_without_showing_it(text: str) 
 
 
 def test_every_key_of_the_job_has_a_name_in_errors() -> None:
-    assert {key: name for key in job.KEYS if not (name := job_config._called(key)).startswith("TRANSFORM_LOGS_")} == {}
+    for key, setting in BY_KEY.items():
+        assert job_config._called(key).startswith("--" if setting.scope == ONE_RUN else "TRANSFORM_LOGS_")

@@ -7,20 +7,23 @@ from libcloud.storage.providers import get_driver
 from libcloud.storage.types import Provider
 
 from tutor_transform_logs import commands
-from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config import settings as job
+from tutor_transform_logs.lms_job.config.schema import load
+from tutor_transform_logs.lms_job.config.settings import BY_KEY, STORAGE_PROVIDERS, Setting
 from tutor_transform_logs.lms_job.config.validators import ConfigError
-from tutor_transform_logs.settings import JOB_SETTINGS, OFFERED, PROVIDERS, SETTINGS, Setting
-
-ONE_RUN = {"restart", "retry_failed", "repair"}
+from tutor_transform_logs.settings import SETTINGS, tutor_default
 
 
 def test_every_key_of_the_job_is_a_setting_or_an_option_for_one_run() -> None:
-    assert {setting.key for setting in JOB_SETTINGS} | ONE_RUN == set(job.KEYS)
+    options = {option.name for _, option in commands.OPTIONS}
+    for setting in BY_KEY.values():
+        assert (setting in SETTINGS) == (setting.scope == job.JOB)
+        assert setting in SETTINGS or setting.key in options
 
 
 def test_the_defaults_are_the_jobs() -> None:
-    given = {setting.key: setting.default for setting in JOB_SETTINGS if setting.default is not None}
-    assert job.load(given) == job.load({})
+    given = {setting.key: tutor_default(setting) for setting in SETTINGS if setting.scope == job.JOB}
+    assert load(given) == load({})
 
 
 def test_the_providers_are_libclouds() -> None:
@@ -31,16 +34,16 @@ def test_the_providers_are_libclouds() -> None:
             return False
         return True
 
-    assert [name for name in sorted(vars(Provider)) if name.isupper() and has_driver(name)] == list(PROVIDERS)
+    assert [name for name in sorted(vars(Provider)) if name.isupper() and has_driver(name)] == list(STORAGE_PROVIDERS)
 
 
-@pytest.mark.parametrize("key", [key for key in OFFERED if not key.endswith("_provider")])
+@pytest.mark.parametrize("key", [key for key, row in BY_KEY.items() if row.offered and not key.endswith("_provider")])
 def test_what_the_shell_offers_is_what_the_job_allows(key: str) -> None:
-    for value in OFFERED[key]:
-        job.load({key: value})
+    for value in BY_KEY[key].offered:
+        load({key: value})
     with pytest.raises(ConfigError) as error:
-        job.load({key: "something else"})
-    assert all(value in error.value.allowed for value in OFFERED[key])
+        load({key: "something else"})
+    assert all(value in error.value.allowed for value in BY_KEY[key].offered)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
@@ -48,7 +51,7 @@ def test_a_setting_has_an_option_unless_it_may_hold_a_secret(setting: Setting) -
     options = {name for _, option in commands.OPTIONS for name in option.opts}
     may_hold_a_secret = setting.key.endswith(("_secret", "_token", "_options", "_endpoints"))
     assert setting.secret == may_hold_a_secret
-    assert (setting.option in options) == (setting.for_one_run and not setting.secret)
+    assert (setting.option in options) == (setting.scope != job.MANIFESTS and not setting.secret)
     assert setting.meaning.endswith(".")
     assert setting.shown_default
 

@@ -56,10 +56,8 @@ TO_CLEAN = {
     "README.rst",
     "docs/troubleshooting.rst",
     "docs/walkthrough.rst",
-    "tutor_transform_logs/commands.py",
     "tutor_transform_logs/kubectl.py",
     "tutor_transform_logs/kubernetes.py",
-    "tutor_transform_logs/literals.py",
     "tutor_transform_logs/lms_job/check/sample.py",
     "tutor_transform_logs/lms_job/model/activity.py",
     "tutor_transform_logs/lms_job/model/counts.py",
@@ -76,7 +74,6 @@ TO_CLEAN = {
     "tutor_transform_logs/lms_job/util/console.py",
     "tutor_transform_logs/lms_job/util/errors.py",
     "tutor_transform_logs/lms_job/verify/verify.py",
-    "tutor_transform_logs/settings.py",
 }
 
 

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config.schema import LRS, JobConfig, read
+from .config.schema import JobConfig, read
+from .config.settings import LRS
 from .config.validators import ConfigError
 from .util import console, phase_outcome
 from .util.errors import ExitStatus, JobError

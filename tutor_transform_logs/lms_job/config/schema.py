@@ -1,8 +1,9 @@
-"""The job's config file: what may stand in it, what it means when it is absent, and the check of every value.
+"""The job's config file as typed values, and the checks of values that depend on each other.
 
 The file is one flat JSON object. A key is the name of the Tutor setting in lower case without its prefix
-``TRANSFORM_LOGS_``; an absent key, or ``null``, means the default. The host runs the same checks before it starts
-a container, so this module needs nothing but the standard library.
+``TRANSFORM_LOGS_``; an absent key, or ``null``, means the default. :mod:`.settings` has the keys, their defaults and
+their checks. The host runs the same checks before it starts a container, so this module needs nothing but the
+standard library.
 """
 
 from __future__ import annotations
@@ -14,27 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..util import console, iso_times
-from ..util.cpus import AUTO_WORKERS
+from ..util import iso_times
 from . import validators
-from .validators import ConfigError
-
-LOCAL = "LOCAL"
-LRS = "LRS"
-TRANSFORMER_TYPES = ("xapi", "caliper")
-OUTPUT_LAYOUTS = ("single", "batches")
-OUTPUT_COMPRESSIONS = ("none", "gzip")
-
-ROLES = ("source", "destination", "ledger")
-STORAGE_KEYS = (
-    "provider", "key", "secret", "container", "prefix", "host", "port", "secure", "region", "token", "options",
-)  # fmt: skip
+from .settings import BY_KEY, LOCAL, LRS, RUN_SETTINGS, STORAGE_KEYS, TEXT
+from .validators import ConfigError, Endpoint
 
 # What a stock Tutor site has: the LMS's data directory at /openedx/data, its tracking log in logs/tracking.log.
 LOCAL_KEY = "/openedx/data"
 LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
 LOCAL_PREFIXES = {"source": "tracking.log"}
-PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
+DEFAULT_PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
 
 
 @dataclass(frozen=True)
@@ -75,18 +65,8 @@ class StorageConfig:
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """An LRS named in the settings: the URL of its xAPI (or Caliper) resource and Basic or Bearer credentials."""
-
-    url: str
-    username: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    bearer: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True)
 class JobConfig:
-    """All that a run needs to know. Sizes are in bytes, times in seconds."""
+    """All that a run needs to know: a field for each row of the table. Sizes are in bytes, times in seconds."""
 
     source: StorageConfig
     destination: StorageConfig | None
@@ -130,108 +110,12 @@ class JobConfig:
     repair: bool
 
 
-def _workers(key: str, value: Any) -> int | str:
-    if value == AUTO_WORKERS:
-        return AUTO_WORKERS
-    try:
-        return int(validators.whole(1)(key, value))
-    except ConfigError as error:
-        raise ConfigError(key, error.problem, f'{error.allowed}, or "{AUTO_WORKERS}"') from None
-
-
-def _endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
-    allowed = 'a list of {"url", "username", "password"} or {"url", "bearer"}'
-    value = validators.from_json(key, value, allowed) if value != "" else []
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(key, "the value is not a list", allowed)
-    endpoints = []
-    for number, item in enumerate(value, 1):
-        if not isinstance(item, Mapping) or "url" not in item:
-            raise ConfigError(key, f'entry {number} has no "url"', allowed)
-        unknown = sorted(set(map(str, item)) - {"url", "username", "password", "bearer"})
-        if unknown:
-            raise ConfigError(key, f"entry {number} has the unknown field {validators.shown(unknown[0])}", allowed)
-        if item.get("bearer") and (item.get("username") or item.get("password")):
-            raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
-        texts = {name: validators.text(key, item[name]) for name in item if item[name] is not None and name != "url"}
-        endpoints.append(Endpoint(url=validators.url(key, item["url"]), **texts))
-    return tuple(endpoints)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One key of the config file: its default and its check."""
-
-    default: Any
-    check: validators.Check
-
-
-FIELDS: dict[str, Field] = {
-    "transformer_type": Field("xapi", validators.one_of(*TRANSFORMER_TYPES)),
-    "lrs_endpoints": Field((), _endpoints),
-    "lrs_urls": Field((), validators.urls),
-    "lrs_timeout_secs": Field(60.0, validators.number),
-    "lrs_max_wait_secs": Field(600.0, validators.number),
-    "batch_size": Field(1000, validators.whole(1)),
-    "batch_max_bytes": Field(8 * 1024**2, validators.whole(1024)),
-    "sleep_between_batches_secs": Field(0.0, validators.number),
-    "workers": Field(1, _workers),
-    "max_events_per_second": Field(0.0, validators.number),
-    "database_alias": Field("", validators.text),
-    "dry_run": Field(False, validators.boolean),
-    "strict": Field(False, validators.boolean),
-    "log_statements": Field(False, validators.boolean),
-    "log_format": Field(console.TEXT, validators.one_of(*console.LOG_FORMATS)),
-    "quiet": Field(False, validators.boolean),
-    "max_line_bytes": Field(16 * 1024**2, validators.whole(1024)),
-    "segment_bytes": Field(256 * 1024**2, validators.whole(64 * 1024)),
-    "output_layout": Field("single", validators.one_of(*OUTPUT_LAYOUTS)),
-    "output_compression": Field("none", validators.one_of(*OUTPUT_COMPRESSIONS)),
-    "output_max_bytes": Field(32 * 1024**3, validators.whole(1)),
-    "caliper_stable_ids": Field(True, validators.boolean),
-    "fast_path": Field(True, validators.boolean),
-    "since": Field(None, validators.since),
-    "until": Field(None, validators.until),
-    "event": Field((), validators.patterns),
-    "exclude_event": Field((), validators.patterns),
-    "course": Field((), validators.patterns),
-    "org": Field((), validators.patterns),
-    "files": Field((), validators.patterns),
-    "trust_file_dates": Field(False, validators.boolean),
-    "verify_sample": Field(0, validators.whole(0)),
-    "restart": Field(False, validators.boolean),
-    "retry_failed": Field(False, validators.boolean),
-    "repair": Field(False, validators.boolean),
-}
-STORAGE_FIELDS: dict[str, Field] = {
-    "provider": Field("", validators.text),
-    "key": Field("", validators.text),
-    "secret": Field("", validators.text),
-    "container": Field("", validators.text),
-    "prefix": Field("", validators.text),
-    "host": Field("", validators.text),
-    "port": Field(None, validators.whole(1, 65535)),
-    "secure": Field(None, validators.boolean),
-    "region": Field("", validators.text),
-    "token": Field("", validators.text),
-    "options": Field((), validators.mapping),
-}
-KEYS = (*(f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS), *FIELDS)
-
-MAY_BE_EMPTY = (validators.text, validators.mapping, validators.urls, _endpoints)
-
-
-def _value(raw: Mapping[str, Any], key: str, spec: Field) -> Any:
-    value = raw.get(key)
-    if value is None or (value == "" and spec.check not in MAY_BE_EMPTY):
-        return spec.default
-    return spec.check(key, value)
-
-
 def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
-    provider = _value(raw, f"{role}_provider", STORAGE_FIELDS["provider"]).strip().upper() or PROVIDERS[role]
-    values = {name: _value(raw, f"{role}_{name}", STORAGE_FIELDS[name]) for name in STORAGE_KEYS}
-    values.update(provider=provider, options=dict(values["options"]))
+    settings = {name: BY_KEY[f"{role}_{name}"] for name in STORAGE_KEYS}
+    values = {name: setting.value(raw.get(setting.key)) for name, setting in settings.items()}
+    values |= {name: values[name] or "" for name, setting in settings.items() if setting.kind == TEXT}
+    provider = values["provider"].strip().upper() or DEFAULT_PROVIDERS[role]
+    values.update(provider=provider, options=values["options"] or {})
     if provider == LOCAL:
         values["key"] = values["key"] or LOCAL_KEY
         values["container"] = values["container"] or LOCAL_CONTAINERS.get(role, "")
@@ -277,14 +161,14 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
     Raises :class:`ConfigError` for the first key that can't be used.
     """
     for key in raw:
-        if key not in KEYS:
+        if key not in BY_KEY:
             raise ConfigError(
                 str(key), "there is no such key", "names of settings in lower case, without TRANSFORM_LOGS_"
             )
     source = _storage(raw, "source")
     destination = _storage(raw, "destination")
     ledger = _storage(raw, "ledger")
-    values = {key: _value(raw, key, spec) for key, spec in FIELDS.items()}
+    values = {setting.key: setting.value(raw.get(setting.key)) for setting in RUN_SETTINGS}
     for role, storage in (("source", source), ("ledger", ledger)):
         if storage.provider == LRS:
             raise ConfigError(f"{role}_provider", '"LRS" is a destination only', "LOCAL, S3, MINIO, ...")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,8 @@ Check = Callable[[str, Any], Any]
 
 
 def text(key: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    """Text, or a whole number of JSON; any other number may have been written in another way."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ConfigError(key, "the value is not text", "text")
     return str(value)
 
@@ -69,6 +71,21 @@ def whole(least: int, most: int | None = None) -> Check:
         if not whole or value < least or (most is not None and value > most):
             raise ConfigError(key, f"{shown(value)} can't be used", allowed)
         return int(value)
+
+    return check
+
+
+def whole_or(word: str, least: int) -> Check:
+    """``word``, or a whole number."""
+    number = whole(least)
+
+    def check(key: str, value: Any) -> int | str:
+        if value == word:
+            return word
+        try:
+            return int(number(key, value))
+        except ConfigError as error:
+            raise ConfigError(key, error.problem, f'{error.allowed}, or "{word}"') from None
 
     return check
 
@@ -114,7 +131,7 @@ def urls(key: str, value: Any) -> tuple[str, ...]:
         value = from_json(key, value, "a JSON list of URLs") if value.lstrip().startswith("[") else value.split()
     if not isinstance(value, (list, tuple)):
         raise ConfigError(key, "the value is not a list", "a list of URLs")
-    return tuple(url(key, one) for one in value)
+    return tuple(url(key, item) for item in value)
 
 
 def patterns(key: str, value: Any) -> tuple[str, ...]:
@@ -124,9 +141,9 @@ def patterns(key: str, value: Any) -> tuple[str, ...]:
         value = from_json(key, value, allowed) if value.startswith("[") and value.endswith("]") else value.split()
     if not isinstance(value, (list, tuple)):
         raise ConfigError(key, "the value is not a list", allowed)
-    for one in value:
-        if not isinstance(one, str) or not one:
-            raise ConfigError(key, f"{shown(one)} is no pattern", allowed)
+    for pattern in value:
+        if not isinstance(pattern, str) or not pattern:
+            raise ConfigError(key, f"{shown(pattern)} is no pattern", allowed)
     return tuple(value)
 
 
@@ -146,6 +163,35 @@ def url(key: str, value: Any) -> str:
     if parts.username or parts.password:
         raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
     return value
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An LRS named in the settings: the URL of its xAPI (or Caliper) resource and Basic or Bearer credentials."""
+
+    url: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+
+
+def endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
+    allowed = 'a list of {"url", "username", "password"} or {"url", "bearer"}'
+    value = from_json(key, value, allowed) if value != "" else []
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, "the value is not a list", allowed)
+    result = []
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, Mapping) or "url" not in item:
+            raise ConfigError(key, f'entry {number} has no "url"', allowed)
+        unknown = sorted(set(map(str, item)) - {"url", "username", "password", "bearer"})
+        if unknown:
+            raise ConfigError(key, f"entry {number} has the unknown field {shown(unknown[0])}", allowed)
+        if item.get("bearer") and (item.get("username") or item.get("password")):
+            raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
+        texts = {name: text(key, item[name]) for name in item if item[name] is not None and name != "url"}
+        result.append(Endpoint(url=url(key, item["url"]), **texts))
+    return tuple(result)
 
 
 def since(key: str, value: Any) -> datetime:

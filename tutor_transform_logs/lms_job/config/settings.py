@@ -1,0 +1,344 @@
+"""The table of settings: one row for each value that the job takes.
+
+The job reads its config file by this table, and the host takes from it Tutor's defaults, the options of the ``do``
+command and the lists in the documentation. What only the host needs (the image, Kubernetes) is in
+:mod:`tutor_transform_logs.settings`, in rows of the same type. :class:`.schema.JobConfig` has a typed field for each
+row of the job; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..util.console import LOG_FORMATS
+from ..util.console import TEXT as TEXT_FORMAT
+from ..util.cpus import AUTO_WORKERS
+from . import validators
+from .validators import Check
+
+PREFIX = "TRANSFORM_LOGS_"
+
+# Kinds of values, and the names of values in the command's help.
+TEXT = "TEXT"
+CHOICE = "CHOICE"
+TIME = "TIME"
+NUMBER = "NUMBER"
+FLAG = "FLAG"
+LIST = "LIST"
+MAPPING = "MAPPING"
+
+# Where a value is taken from and where it goes.
+JOB = "job"
+"""A setting and an option; goes into the job's config file."""
+ONE_RUN = "one run"
+"""An option only, since it makes sense for a single run; goes into the job's config file."""
+HOST = "host"
+"""A setting and an option of the host; the job does not get it."""
+MANIFESTS = "manifests"
+"""A setting only, since ``tutor config save`` writes it into the manifests; the job does not get it."""
+
+LOCAL = "LOCAL"
+LRS = "LRS"
+ROLES = ("source", "destination", "ledger")
+TRANSFORMER_TYPES = ("xapi", "caliper")
+OUTPUT_LAYOUTS = ("single", "batches")
+OUTPUT_COMPRESSIONS = ("none", "gzip")
+
+# libcloud's storage providers that have a driver; the host has no libcloud. A test compares the two.
+STORAGE_PROVIDERS = (
+    "ALIYUN_OSS", "AURORAOBJECTS", "AZURE_BLOBS", "BACKBLAZE_B2", "CLOUDFILES", "DIGITALOCEAN_SPACES", "DUMMY",
+    "GOOGLE_STORAGE", "KTUCLOUD", "LOCAL", "MINIO", "NIMBUS", "NINEFOLD", "OPENSTACK_SWIFT", "OVH", "S3",
+    "S3_AP_NORTHEAST", "S3_AP_NORTHEAST1", "S3_AP_NORTHEAST2", "S3_AP_SOUTH", "S3_AP_SOUTHEAST", "S3_AP_SOUTHEAST2",
+    "S3_CA_CENTRAL", "S3_CN_NORTH", "S3_CN_NORTHWEST", "S3_EU_CENTRAL", "S3_EU_NORTH1", "S3_EU_WEST", "S3_EU_WEST2",
+    "S3_RGW", "S3_RGW_OUTSCALE", "S3_SA_EAST", "S3_US_EAST2", "S3_US_GOV_WEST", "S3_US_WEST", "S3_US_WEST_OREGON",
+    "SCALEWAY",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table."""
+
+    key: str
+    """The name in the job's config file; the Tutor setting is ``TRANSFORM_LOGS_`` and the key in capitals."""
+    group: str
+    """The title under which help and documentation list it."""
+    kind: str
+    meaning: str
+    check: Check
+    default: Any = None
+    """``None``: it depends on other settings; ``default_text`` says how."""
+    default_text: str = ""
+    """What a reader sees in place of the default."""
+    secret: bool = False
+    """It may hold a secret: it has no option, and its value is never printed."""
+    metavar: str = ""
+    """What stands for the value in the command's help, if not its kind."""
+    offered: tuple[str, ...] = ()
+    """The values that the shell completes; ``check`` decides what is allowed."""
+    scope: str = JOB
+
+    @property
+    def name(self) -> str:
+        return PREFIX + self.key.upper()
+
+    @property
+    def option(self) -> str:
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def shown_default(self) -> str:
+        """The default as a reader should see it."""
+        if self.default_text:
+            return self.default_text
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        if self.default in (None, "", (), []):
+            return "none"
+        if self.key.endswith("_bytes"):
+            return f"{self.default}, {_binary_size(self.default)}"
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    def value(self, given: Any) -> Any:
+        """The checked value, or the default if ``given`` is empty. Raises :class:`.validators.ConfigError`."""
+        if given is None or (given == "" and self.kind not in (TEXT, LIST, MAPPING)):
+            return self.default
+        return self.check(self.key, given)
+
+
+def _binary_size(size: int) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024 or size % 1024:
+            return f"{size} {unit}"
+        size //= 1024
+    return f"{size} GiB"
+
+
+def _flag(key: str, group: str, meaning: str, default: bool = False, scope: str = JOB) -> Setting:
+    return Setting(key, group, FLAG, meaning, validators.boolean, default, scope=scope)
+
+
+def _choice(key: str, group: str, meaning: str, default: str, choices: tuple[str, ...]) -> Setting:
+    return Setting(key, group, CHOICE, meaning, validators.one_of(*choices), default, offered=choices)
+
+
+def _whole(key: str, group: str, meaning: str, default: int, least: int) -> Setting:
+    return Setting(key, group, NUMBER, meaning, validators.whole(least), default)
+
+
+def _seconds(key: str, group: str, meaning: str, default: float) -> Setting:
+    return Setting(key, group, NUMBER, meaning, validators.number, default)
+
+
+def _globs(key: str, meaning: str, default_text: str = "all") -> Setting:
+    return Setting(key, "Filters", LIST, meaning, validators.patterns, (), default_text, metavar="GLOB")
+
+
+def _storage(role: str, provider: str, container: str, prefix: str, defaults: dict[str, str]) -> Iterator[Setting]:
+    """The settings of one ``role``'s storage; the texts are the meanings that differ, ``defaults`` how they read."""
+
+    def row(name: str, kind: str, meaning: str, check: Check, default: str = "none", **more: Any) -> Setting:
+        default = defaults.get(name, default)
+        return Setting(f"{role}_{name}", role.capitalize(), kind, meaning, check, None, default, **more)
+
+    text = validators.text
+    local_key = "LOCAL: an absolute path inside the container, such as /openedx/data; otherwise the access key ID."
+    aws_key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
+    providers = (LRS, *STORAGE_PROVIDERS) if role == "destination" else STORAGE_PROVIDERS
+    yield row("provider", TEXT, provider, text, offered=providers)
+    yield row("key", TEXT, local_key, text, aws_key)
+    yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
+    yield row("container", TEXT, f"LOCAL: a directory directly below the key; otherwise the bucket. {container}", text)
+    yield row("prefix", TEXT, f"{prefix} A leading / is ignored.", text)
+    yield row("host", TEXT, "Host of the object store.", text, "MINIO: minio; S3: S3_HOST")
+    port = "MINIO: 9000; S3: S3_PORT; the provider's if you set the host"
+    yield row("port", NUMBER, "Port of the object store.", validators.whole(1, 65535), port)
+    secure = "MINIO: false; S3: S3_USE_SSL; true if you set the host"
+    yield row("secure", FLAG, "Connect with HTTPS.", validators.boolean, secure)
+    yield row("region", TEXT, "Region of the bucket.", text, "S3: S3_REGION")
+    yield row("token", TEXT, "Session token.", text, secret=True)
+    options = "Further keyword arguments for the libcloud driver, as an object."
+    yield row("options", MAPPING, options, validators.mapping, secret=True)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    _choice("transformer_type", "Run", "Type of the statements: xapi or caliper.", "xapi", TRANSFORMER_TYPES),
+    _flag("dry_run", "Run", "Transform, and write the statements to the loggers, but deliver nothing."),
+    _flag("log_statements", "Run", "Print what the statement loggers write, even on a terminal."),
+    _choice(
+        "log_format",
+        "Run",
+        "Format of messages and result: text for people, json for one JSON object per line.",
+        TEXT_FORMAT,
+        LOG_FORMATS,
+    ),
+    _flag("quiet", "Run", "Print only the result and errors."),
+    _flag("strict", "Run", "Exit with status 3 if there is any dead letter."),
+    Setting(
+        "verify_sample",
+        "Run",
+        NUMBER,
+        "Number of lines, drawn at random, whose statements --verify looks for.",
+        validators.whole(0),
+        0,
+        "0, which is all",
+    ),
+    _flag("restart", "Run", "Ignore what the ledger records as done and start from the beginning.", scope=ONE_RUN),
+    _flag("retry_failed", "Run", "Redeliver the dead letters of earlier runs.", scope=ONE_RUN),
+    _flag("repair", "Run", "Verify, then send the statements that are missing. Nothing is overwritten.", scope=ONE_RUN),
+    *_storage(
+        "source",
+        "Storage of the logs: LOCAL, S3, MINIO or another libcloud provider.",
+        "It must exist.",
+        "Read the objects whose names start with this.",
+        {"provider": "LOCAL", "container": "LOCAL: logs", "prefix": "LOCAL: tracking.log"},
+    ),
+    Setting(
+        "since",
+        "Filters",
+        TIME,
+        "Replay events from this time on: ISO 8601, in UTC unless it has an offset. A date, month or year means its "
+        "beginning.",
+        validators.since,
+        default_text="no limit",
+    ),
+    Setting(
+        "until",
+        "Filters",
+        TIME,
+        "Replay events before this time: ISO 8601, in UTC unless it has an offset. A date, month or year is included "
+        "whole: 2026-01-31 includes that day, 2026-01-31T00:00 does not.",
+        validators.until,
+        default_text="no limit",
+    ),
+    _globs("event", "Replay only events with these names: one or more globs, such as edx.video.*."),
+    _globs("exclude_event", "Do not replay events with these names: one or more globs.", "none"),
+    _globs(
+        "course",
+        "Replay only events of these courses: one or more course IDs or globs. Events without a course are left out.",
+    ),
+    _globs(
+        "org",
+        "Replay only events of these organisations: one or more names or globs. Events without one are left out.",
+    ),
+    _globs(
+        "files",
+        "Read only these of the objects that the prefix finds: one or more globs for the full name below the "
+        "container.",
+    ),
+    _flag(
+        "trust_file_dates",
+        "Filters",
+        "With since or until, do not open logs that the date in their name rules out. The date is taken as the day "
+        "of rotation: the log holds events from the day before the previous log's date to the day after its own.",
+    ),
+    *_storage(
+        "destination",
+        "Where the statements go: LRS, or for files LOCAL, S3, MINIO or another libcloud provider.",
+        "It must exist.",
+        "Write below this prefix.",
+        {"provider": "LRS"},
+    ),
+    Setting(
+        "lrs_endpoints",
+        "LRS",
+        LIST,
+        "Learning record stores: a list of objects with url, and username and password or bearer.",
+        validators.endpoints,
+        (),
+        "every enabled router of the LMS",
+        secret=True,
+    ),
+    Setting(
+        "lrs_urls",
+        "LRS",
+        LIST,
+        "Send only to the routers of the LMS with these route URLs.",
+        validators.urls,
+        (),
+        "all",
+        metavar="URL...",
+    ),
+    _seconds("lrs_timeout_secs", "LRS", "Seconds to wait for an answer.", 60.0),
+    _seconds(
+        "lrs_max_wait_secs",
+        "LRS",
+        "Seconds to keep retrying an LRS or object store that is unavailable before the run stops.",
+        600.0,
+    ),
+    _flag("caliper_stable_ids", "Statements", "Give a log line the same Caliper ID in every run.", True),
+    _flag(
+        "fast_path", "Statements", "Use faster code than event-routing-backends has; the statements are the same.", True
+    ),
+    _whole(
+        "max_line_bytes",
+        "Statements",
+        "Length of the longest line that is read; a longer one becomes a dead letter.",
+        16 * 1024**2,
+        1024,
+    ),
+    _whole("batch_size", "Performance", "Maximum number of events in a batch.", 1000, 1),
+    _whole("batch_max_bytes", "Performance", "Maximum size of a batch.", 8 * 1024**2, 1024),
+    _seconds("sleep_between_batches_secs", "Performance", "Seconds to pause after each batch.", 0.0),
+    Setting(
+        "workers",
+        "Performance",
+        NUMBER,
+        "Number of worker processes, or auto.",
+        validators.whole_or(AUTO_WORKERS, 1),
+        1,
+        offered=(AUTO_WORKERS,),
+    ),
+    Setting(
+        "max_events_per_second",
+        "Performance",
+        NUMBER,
+        "Maximum number of events to transform per second.",
+        validators.number,
+        0.0,
+        "0, which is no limit",
+    ),
+    Setting(
+        "database_alias",
+        "Performance",
+        TEXT,
+        "Alias in the LMS's DATABASES to read from, such as that of a replica.",
+        validators.text,
+        "",
+        "the LMS's own choice",
+    ),
+    _whole(
+        "segment_bytes",
+        "Performance",
+        "Size of the segments that a plain file is split into.",
+        256 * 1024**2,
+        64 * 1024,
+    ),
+    _choice("output_layout", "Files", "single: one file per run; batches: one per batch.", "single", OUTPUT_LAYOUTS),
+    _choice("output_compression", "Files", "Compression of the files: none or gzip.", "none", OUTPUT_COMPRESSIONS),
+    _whole(
+        "output_max_bytes",
+        "Files",
+        "Size at which the layout single starts another file.",
+        32 * 1024**3,
+        1,
+    ),
+    *_storage(
+        "ledger",
+        "Storage of the ledger, the record of what is done: LOCAL, S3, MINIO or another libcloud provider.",
+        "With LOCAL it is created.",
+        "Write below this prefix.",
+        {
+            "provider": "LOCAL; on Kubernetes the destination's store, else the source's",
+            "container": "LOCAL: transform-logs",
+        },
+    ),
+)
+BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+STORAGE_KEYS = tuple(key.removeprefix("source_") for key in BY_KEY if key.startswith("source_"))
+_OF_A_STORAGE = {f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS}
+RUN_SETTINGS = tuple(setting for setting in SETTINGS if setting.key not in _OF_A_STORAGE)
+"""Those that are a field of ``JobConfig`` by themselves."""
