@@ -51,31 +51,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
 }
 
-# What still has to be rewritten. Remove a file from this list when it is clean.
-TO_CLEAN = {
-    "README.rst",
-    "docs/troubleshooting.rst",
-    "docs/walkthrough.rst",
-    "tutor_transform_logs/kubectl.py",
-    "tutor_transform_logs/kubernetes.py",
-    "tutor_transform_logs/lms_job/check/sample.py",
-    "tutor_transform_logs/lms_job/model/activity.py",
-    "tutor_transform_logs/lms_job/model/counts.py",
-    "tutor_transform_logs/lms_job/model/plan.py",
-    "tutor_transform_logs/lms_job/plan/planner.py",
-    "tutor_transform_logs/lms_job/report/charts.py",
-    "tutor_transform_logs/lms_job/report/glossary.py",
-    "tutor_transform_logs/lms_job/report/html_page.py",
-    "tutor_transform_logs/lms_job/report/masking.py",
-    "tutor_transform_logs/lms_job/report/result.py",
-    "tutor_transform_logs/lms_job/report/summary.py",
-    "tutor_transform_logs/lms_job/storage/base.py",
-    "tutor_transform_logs/lms_job/storage/factory.py",
-    "tutor_transform_logs/lms_job/util/console.py",
-    "tutor_transform_logs/lms_job/util/errors.py",
-    "tutor_transform_logs/lms_job/verify/verify.py",
-}
-
 
 @dataclass(frozen=True)
 class Text:
@@ -144,8 +119,6 @@ def files() -> Iterator[Path]:
 def test_it_is_in_plain_english(path: Path) -> None:
     name = str(path.relative_to(REPOSITORY))
     hits = found(path, name)
-    if hits and name in TO_CLEAN:
-        pytest.xfail(f"{len(hits)} to rewrite")
     assert not hits
 
 

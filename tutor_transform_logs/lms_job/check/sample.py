@@ -155,7 +155,7 @@ def _lines_before(content: bytes, first: int, last: int) -> Iterator[bytes]:
 
 @dataclass
 class Tally:
-    """What became of the sampled lines of one kind of object. Times in seconds of one worker."""
+    """The outcome of the sampled lines of one kind of object. Times in seconds of one worker."""
 
     stored: int = 0
     unpacked: int = 0

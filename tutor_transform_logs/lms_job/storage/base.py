@@ -50,7 +50,7 @@ class Storage(Readable, Protocol):
         """Remove an object; one that is not there is no error."""
 
     def where(self, name: str) -> str:
-        """The place of ``name`` in words that a person can follow."""
+        """The place of ``name`` as text that a person can follow."""
 
 
 def read_all(storage: Storage, name: str) -> bytes:

@@ -19,7 +19,7 @@ class ExitStatus(IntEnum):
     """How a run ended. Every text about exit statuses is made from these members."""
 
     summary: str
-    """A few words, to stand behind the number."""
+    """A short text to put after the number."""
     next_step: str
     """What to do about it; empty if there is nothing to do."""
     meaning: str
