@@ -1,4 +1,4 @@
-"""Where the job's output goes: results to standard output, everything else to standard error; as text, or a JSON object a line.
+"""Where the job's output goes: results to standard output, everything else to standard error. As text or as JSON lines.
 
 One for the process, as the standard streams are. Workers speak through their parent.
 """
