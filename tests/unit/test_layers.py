@@ -133,3 +133,12 @@ def test_modules_and_functions_are_of_a_size_to_read(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < 60, f"{node.name} has over 60 lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_more_than_five_parameters_have_a_reason(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [argument.arg for argument in arguments if argument.arg not in ("self", "cls")]
+            assert len(names) <= 5 or "parameters" in (ast.get_docstring(node) or ""), f"{node.name}: {names}"

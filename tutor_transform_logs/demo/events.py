@@ -103,6 +103,7 @@ def _log_entry(
     page: str | None,
     event_type: str | None = None,
 ) -> Event:
+    """A line's JSON object. Seven parameters: the fields of a tracking log that differ between events."""
     return {
         "name": name,
         "context": context,

@@ -180,7 +180,10 @@ def _lines(
     used: Counter[_Template],
     copied: Counter[_Template],
 ) -> Iterator[str]:
-    """The lines, one for each of ``sorts``; how often each template was used (and copied) goes into the counters."""
+    """The lines, one for each of ``sorts``; how often each template was used (and copied) goes into the counters.
+
+    Seven parameters: the state of the one loop that has to be fast.
+    """
     moment, second, tick = start, start.isoformat()[:19], 0
     good: list[tuple[_Template, str]] = []
     draw = chance.random
@@ -234,6 +237,8 @@ def write_log(
     :param courses: the same for courses.
     :param names: the event types of the good lines.
     :param start: the time of the first line; logs that are read together must not overlap (1,000 lines a second).
+
+    Seven parameters: what tests vary, all but two by name.
     """
     mix = Mix.like_a_site(mix) if isinstance(mix, int) else mix
     chance = random.Random(seed)

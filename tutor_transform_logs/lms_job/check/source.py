@@ -65,7 +65,10 @@ def check_source(
     transformer: Transformer | None,
     destinations: Sequence[Destination],
 ) -> None:
-    """Report on the source. Raises :class:`~.errors.JobError` if it can't be read."""
+    """Report on the source. Raises :class:`~.errors.JobError` if it can't be read.
+
+    Six parameters: each is ``None`` or another kind of thing that an earlier check may have failed to open.
+    """
     if config.retry_failed and ledger is not None:
         files = ledger.dead_letter_files()
         what = f"{count(len(files), 'file')} of dead letters, {size(sum(obj.size for obj in files))}"
@@ -171,6 +174,7 @@ def _try(
     transformer: Transformer,
     destinations: Sequence[Destination],
 ) -> None:
+    """Transform and route the sampled lines, and report the outcome. Six parameters: those of :func:`check_source`."""
     limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
     pieces = [read_place(source, place, config.max_line_bytes) for place in places(left.segments)]
     model = importlib.import_module("event_routing_backends.helpers").ExternalId

@@ -228,6 +228,8 @@ def remote_lock(
     A thread uses ``storage`` and calls ``lost`` once another process has the lock. Object stores have no
     atomic locks: two runs that start within the same second may both get it. Then the work is done twice,
     which only costs time. Raises :class:`~.errors.JobError` if another run holds it and is alive.
+
+    Six parameters: the last two are for tests, which can't wait for a heartbeat.
     """
     lock = _RemoteLock(storage, directory, share, group)
     lock.check()

@@ -63,6 +63,8 @@ def next_plan(
     What was added to the source since an unfinished plan was made is left to the next plan, so that a resumed run has
     the same output as an undisturbed one. ``destinations`` are ids; ``shares`` is how many pods divide the
     work. Raises :class:`~.errors.JobError` if there is nothing to read at all.
+
+    Six parameters: all that a plan depends on, passed one by one so that this stays a function of its inputs.
     """
     found, out_of_range = select_objects(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
@@ -112,6 +114,7 @@ def _new_plan(
     number: int,
     shares: int,
 ) -> Plan:
+    """Seven parameters: those of :func:`next_plan`, with what it has found in the source."""
     segments: list[Segment] = []
     objects: list[SourceObject] = []
     segment_bytes = _segment_bytes(config, sum(obj.size for obj in identified), shares)
@@ -185,6 +188,7 @@ def _plan_content(
 def _segments(
     segment_bytes: int, source: Storage, content: Content, obj: IdentifiedObject, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
+    """The segments of one ``piece`` of an object. Six parameters: a value of them would have this one use."""
     for begin, stop in _cut(segment_bytes, source, obj, *piece):
         yield Segment(
             id=0,

@@ -146,7 +146,10 @@ class Verifier:
         different: Sequence[int],
         missing: MissingLines,
     ) -> None:
-        """Read the lines of missing and different statements again, to say which statements they are."""
+        """Read the lines of missing and different statements again, to say which statements they are.
+
+        Six parameters: the outcome of one comparison, which only this function takes.
+        """
         if not places:
             return
         for batch in self.expected.at(places):
