@@ -44,6 +44,10 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
         left = [part for part in file["parts"] if part in present]
         if len(left) == len(file["parts"]):
             store.write(file["name"], partial(joined_bytes, store, left))
+        elif not any(obj.name == file["name"] for obj in store.listing(file["name"])):
+            # Parts go only after their file is there: these were lost, and what is left of them must stay.
+            first = next(part for part in file["parts"] if part not in present)
+            raise JobError(f"{store.where(first)} is missing: start over with --restart.")
         for part in left:
             store.delete(part)
     return [store.where(file["name"]) for file in joining]
