@@ -448,7 +448,10 @@ def test_it_is_said_when_it_should_be(
 ) -> None:
     said = TRIGGERS[part](Stage(world, scripted_lrs, nanio_bucket, request))
     line = shown_line(of(part), said)
-    assert NEXT_STEP.search(line + said.partition(line)[2][:200])
+    following = said.partition(line)[2]
+    assert NEXT_STEP.search(line + following[:200])
+    # The second line, where there is one, is the command to copy.
+    assert of(part).partition("\n")[2] in following
 
 
 @pytest.mark.parametrize(("text", "raw"), CONFIG, ids=lambda one: str(one)[:60])

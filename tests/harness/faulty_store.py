@@ -17,7 +17,7 @@ HANG = -1
 class FaultyProxy:
     """Stands before a store. ``fault`` sees the number and the first line of each request.
 
-    It says what to do: ``None``, pass it on; bytes, answer that instead; a number, cut the answer after so many bytes;
+    It says what to do: ``None``, pass it on; bytes, send that instead; a number, cut the answer after that many bytes;
     ``HANG``, never answer.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..model.counts import Counts
@@ -159,6 +159,6 @@ class _Watched:
             yield chunk
 
 
-def watched(source: Readable, emit: Callable[[ProgressEvent], None]) -> Readable:
+def watched(source: Readable, emit: Emit) -> Readable:
     """``source``, with the length of every chunk that is read from it reported as done."""
     return _Watched(source, emit)

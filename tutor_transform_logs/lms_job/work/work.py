@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
 from functools import partial
 
 from ..config.schema import JobConfig
@@ -56,33 +57,26 @@ def work(job: OpenJob, plan: Plan, interruptions: Interruptions, part: tuple[int
         console.show_log(console.say, console.tell_wait)
 
 
+@dataclass(frozen=True)
 class _Setup:
     """What all workers of a run have in common; made before they are forked."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        transformer: Transformer,
-        statement_logger: StatementLogger,
-        throttle: Throttle,
-        interruptions: Interruptions,
-    ) -> None:
-        self.plan = plan
-        self._transformer = transformer
-        self._statement_logger = statement_logger
-        self._throttle = throttle
-        self._interruptions = interruptions
+    plan: Plan
+    transformer: Transformer
+    statement_logger: StatementLogger
+    throttle: Throttle
+    interruptions: Interruptions
 
     def worker(self, job: OpenJob, emit: Emit) -> Worker:
         context = WorkerContext(
             source=job.ledger.storage if self.plan.redelivers else job.source,
             ledger=job.ledger,
-            transformer=self._transformer,
+            transformer=self.transformer,
             destinations=job.destinations,
-            statement_logger=self._statement_logger,
+            statement_logger=self.statement_logger,
             emit=emit,
-            throttle=self._throttle,
-            interruptions=self._interruptions,
+            throttle=self.throttle,
+            interruptions=self.interruptions,
         )
         return Worker(job.config, self.plan, context)
 
