@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo import samples
-from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix, write_log
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -184,6 +184,27 @@ def test_odd_things_in_the_source_are_no_trouble(site: Site, tmp_path: Path) -> 
     assert manifest.count(b"\n") == 4
     assert b"tracking.log-\xff\xfe\\n{}%s.log - " in manifest
     assert not any(name.startswith("Traceback") for name in run.stderr.splitlines())
+
+
+def test_the_manifest_names_every_source_on_one_line(site: Site) -> None:
+    """Over two runs: the second reads what the first wrote."""
+    odd = ["a\rb", "a\vb", "a\x85b", "a\u2028b", "a\nb", "a\\nb", "\x1b[31mred", "a\udcffb", "plain - 1 bytes"]
+    names = [f"tracking.log-{name}" for name in odd]
+    for number, name in enumerate(names):
+        write_log(site.logs / name, Mix(good=2), seed=number)
+    assert site.run(site.source(), site.to_files()).status == 0
+    first = site.output()["manifest.log"]
+    write_log(site.logs / "tracking.log", Mix(good=2), seed=99)
+    assert site.run(site.source(), site.to_files()).status == 0
+    whole = site.output()["manifest.log"]
+    assert whole.startswith(first)
+    assert b"\x1b" not in whole
+
+    def read_back(line: bytes) -> str:
+        name = line.decode("utf-8", "surrogateescape").rpartition(" - ")[0]
+        return name.encode("latin-1", "backslashreplace").decode("unicode_escape")
+
+    assert sorted(map(read_back, whole.split(b"\n")[:-1])) == sorted([*names, "tracking.log"])
 
 
 def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: Site, tmp_path: Path) -> None:

@@ -69,17 +69,33 @@ def group_parts(sizes: Sequence[tuple[str, int]], max_bytes: int) -> list[list[s
     return groups
 
 
-def add_to_manifest(storage: Storage, prefix: str, sources: Sequence[str]) -> str:
-    """Add source files to the list of source files beside the output; returns its name.
+def manifest_line(name: str, size: int) -> str:
+    """A source file's line in the manifest.
+
+    What does not print on one line of a terminal is escaped as in Python, and so is the backslash: every name can be
+    read back. Bytes that are not UTF-8 stay as they are.
+    """
+    return f"{''.join(_escaped(c) for c in name)} - {size} bytes"
+
+
+def _escaped(c: str) -> str:
+    is_text = c.isprintable() or "\udc80" <= c <= "\udcff"
+    return c if is_text and c != "\\" else c.encode("unicode_escape").decode("ascii")
+
+
+def add_to_manifest(storage: Storage, prefix: str, lines: Sequence[str]) -> str:
+    """Add lines to the list of source files beside the output; returns its name.
 
     What other jobs listed there stays.
     """
     name = join_name(prefix, MANIFEST)
     try:
-        lines = read_all(storage, name).decode("utf-8", "surrogateescape").splitlines()
+        content = read_all(storage, name).decode("utf-8", "surrogateescape")
+        # Not splitlines(): earlier versions did not escape other line breaks.
+        present = [line for line in content.split("\n") if line]
     except ObjectGone:
-        lines = []
-    wanted = list(dict.fromkeys([*lines, *sources]))
-    if wanted != lines:
+        present = []
+    wanted = list(dict.fromkeys([*present, *lines]))
+    if wanted != present:
         write_all(storage, name, "".join(f"{line}\n" for line in wanted).encode("utf-8", "surrogateescape"))
     return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..deliver.files import Files, add_to_manifest
+from ..deliver.files import Files, add_to_manifest, manifest_line
 from ..ledger.entries import Entries, Entry
 from ..ledger.ledger import Ledger
 from ..model import dead_letters
@@ -155,6 +155,6 @@ def _finish_output(job: OpenJob, plan: Plan, files: Files, entries: Entries) -> 
         outputs = [f"{store.where(config.destination.prefix)} ({sum(count for _, count in batches)} files)"]
     if plan.redelivers:
         return outputs
-    sources = [f"{obj.name} - {obj.size} bytes" for obj in plan.objects if obj.note != OUT_OF_RANGE]
-    add_to_manifest(store, config.destination.prefix, [source.replace("\n", "\\n") for source in sources])
+    sources = [manifest_line(obj.name, obj.size) for obj in plan.objects if obj.note != OUT_OF_RANGE]
+    add_to_manifest(store, config.destination.prefix, sources)
     return outputs
