@@ -27,7 +27,7 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_place_is_printed_with_its_digest() -> None:
+def test_every_source_is_printed_with_its_digest() -> None:
     done = run(DJANGO_SETTINGS_MODULE=SETTINGS_MODULE)
     assert (done.returncode, done.stderr) == (0, "")
     for name, known in sources.KNOWN_SOURCES.items():
@@ -50,11 +50,11 @@ def test_missing_settings_are_said_in_one_line() -> None:
 def test_unknown_and_missing_code_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     monkeypatch.setitem(sources.KNOWN_SOURCES, "tincan", frozenset())
-    gone = sources.Place("is gone in a later version", lambda: (importlib.import_module("tincan.gone"),))
-    monkeypatch.setitem(sources.PLACES, "get_data", gone)
+    gone = sources.ReplacedCode("is gone in a later version", lambda: (importlib.import_module("tincan.gone"),))
+    monkeypatch.setitem(sources.REPLACED_CODE, "get_data", gone)
     assert command.main() == 1
     out = capsys.readouterr().out
     assert sum(line.endswith("NO") for line in out.splitlines()) == 2
     assert "not found" in out
-    assert "2 of 8 places are not known" in out
+    assert "2 of 8 sources are not known" in out
     assert all(len(line) <= 80 for line in out.splitlines())

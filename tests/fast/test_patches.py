@@ -43,8 +43,8 @@ def all_lines() -> list[bytes]:
 
 def test_all_known_places_are_replaced() -> None:
     """With the ERB and the tincan that the tests have, nothing may be left out unseen; and all is put back."""
-    assert sources.PLACES.keys() == sources.KNOWN_SOURCES.keys()
-    assert [name for name in sources.PLACES if not sources.is_known(name)] == []
+    assert sources.REPLACED_CODE.keys() == sources.KNOWN_SOURCES.keys()
+    assert [name for name in sources.REPLACED_CODE if not sources.is_known(name)] == []
     with transformer("xapi") as made:
         assert made._xapi_fast_path is not None
         assert made.looks_ahead

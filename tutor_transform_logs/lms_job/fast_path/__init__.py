@@ -1,6 +1,6 @@
 """The fast path: the same statements as event-routing-backends (ERB) makes, several times as fast.
 
-What is replaced, for the process of the job alone (:mod:`.sources` lists each place):
+What is replaced, for the process of the job alone (:mod:`.sources` lists it):
 
 * ERB's look-ups of users, external ids and courses: many at a time, and kept (:mod:`.lookups`);
 * some of ERB's small helpers, its reading of Django's settings, and filters that nobody has configured
@@ -17,7 +17,7 @@ compare every type of event, in many variations, with ERB as it is.
 
 How it is turned off: ``TRANSFORM_LOGS_FAST_PATH: false`` (``--no-fast-path``). Then nothing is replaced.
 
-Another version of ERB or tincan: every place is known by the digest of its source. A place whose source is not known is
-left alone and stays as it is; the others are still replaced. ``python -m tutor_transform_logs.lms_job.fast_path``, run
-in the LMS, prints the digests found and whether each is known. CONTRIBUTING.rst says what to do for a new version.
+Another version of ERB or tincan: replaced code is known by the digest of its source. Code whose source is not known
+is left as it is; the others are still replaced. ``python -m tutor_transform_logs.lms_job.fast_path``, run in the LMS,
+prints the digests found and whether each is known. CONTRIBUTING.rst says what to do for a new version.
 """

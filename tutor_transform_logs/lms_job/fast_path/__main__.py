@@ -1,6 +1,6 @@
 """``python -m tutor_transform_logs.lms_job.fast_path``: is the code that the fast path replaces of a known version?
 
-Prints each place with the digest of the source that is installed. Replaces nothing, connects to nothing. Exit status 0:
+Prints the digest of each such source that is installed. Replaces nothing, connects to nothing. Exit status 0:
 all are known; 1: some are not (the job works, more slowly), or the check could not run.
 """
 
@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import metadata
 
-from .sources import KNOWN_SOURCES, PLACES, digest_of
+from .sources import KNOWN_SOURCES, REPLACED_CODE, digest_of
 
 PACKAGES = ("edx-event-routing-backends", "event-tracking", "tincan")
 
@@ -37,15 +37,15 @@ def main() -> int:
         return 1
     for package in PACKAGES:
         print(f"{package} {_version(package)}")
-    print(f"\n{'place':<20} {'what it does':<30} {'digest':<12}  known")
+    print(f"\n{'code':<20} {'what it does':<30} {'digest':<12}  known")
     unknown = 0
-    for name, place in PLACES.items():
+    for name, replaced in REPLACED_CODE.items():
         found = digest_of(name)
         known = found in KNOWN_SOURCES[name]
         unknown += not known
-        print(f"{name:<20} {place.description:<30} {found or 'not found':<12}  {'yes' if known else 'NO'}")
+        print(f"{name:<20} {replaced.description:<30} {found or 'not found':<12}  {'yes' if known else 'NO'}")
     if unknown:
-        print(f"\n{unknown} of {len(PLACES)} places are not known: there the job uses the code as installed.")
+        print(f"\n{unknown} of {len(REPLACED_CODE)} sources are not known: the job uses that code as installed.")
     return 1 if unknown else 0
 
 

@@ -15,11 +15,11 @@ from typing import Any
 from django.conf import settings
 
 from ..util.bounded_dict import BoundedDict
+from .sources import ERB
 from .tincan import SharedActivityList, SharedAgent, SharedVerb
 
-ERB = "event_routing_backends"
 KEPT_ACTORS = 20_000
-KEPT_COURSES = 2_000
+KEPT_COURSE_OBJECTS = 2_000
 KEPT_VERBS = 1_000
 # Where a transformer, which is made for one event, keeps what it was given.
 ACTOR = "_transform_logs_actor"
@@ -59,7 +59,7 @@ class Interner:
         self._get_context_activities = get_context_activities
         self._actors: BoundedDict[str, Any] = BoundedDict(KEPT_ACTORS)
         self._verbs: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_VERBS)
-        self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSES)
+        self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSE_OBJECTS)
         # Its names are looked up when they are used: they are replaced, too.
         self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
 

@@ -39,7 +39,7 @@ TINCAN_MODULES = (
 
 
 @dataclass(frozen=True)
-class Place:
+class ReplacedCode:
     """Code that the fast path replaces."""
 
     description: str
@@ -96,17 +96,17 @@ def _xapi_transformer() -> tuple[Any, ...]:
     return (importlib.import_module(f"{ERB}.processors.xapi.transformer"),)
 
 
-PLACES = {
-    "get_data": Place("reads a field of an event", _get_data),
-    "get_uuid5": Place("makes the id of a statement", _get_uuid5),
-    "lookups": Place("finds users, ids and courses", _lookups),
-    "openedx_filter": Place("runs Open edX filters", _openedx_filter),
-    "tincan": Place("makes and serialises objects", _tincan),
-    "transformer_version": Place("names the version of ERB", _transformer_version),
-    "xapi_processors": Place("turns events into xAPI", _xapi_processors),
-    "xapi_transformer": Place("makes actor, verb, context", _xapi_transformer),
+REPLACED_CODE = {
+    "get_data": ReplacedCode("reads a field of an event", _get_data),
+    "get_uuid5": ReplacedCode("makes the id of a statement", _get_uuid5),
+    "lookups": ReplacedCode("finds users, ids and courses", _lookups),
+    "openedx_filter": ReplacedCode("runs Open edX filters", _openedx_filter),
+    "tincan": ReplacedCode("makes and serialises objects", _tincan),
+    "transformer_version": ReplacedCode("names the version of ERB", _transformer_version),
+    "xapi_processors": ReplacedCode("turns events into xAPI", _xapi_processors),
+    "xapi_transformer": ReplacedCode("makes actor, verb, context", _xapi_transformer),
 }
-# Place -> the digests of the sources that its replacement was compared with.
+# Name -> the digests of the sources that its replacement was compared with.
 # These are of event-routing-backends 9.3.8 and 10.1.0 (edx-tincan-py35 2.0.0).
 KNOWN_SOURCES: dict[str, frozenset[str]] = {
     "get_data": frozenset({"ea82eab1569a"}),
@@ -121,16 +121,16 @@ KNOWN_SOURCES: dict[str, frozenset[str]] = {
 
 
 def digest_of(name: str) -> str:
-    """The first digits of the digest of a place's source; ``""`` if there is no such code in what is installed."""
+    """The first digits of the digest of the source of replaced code; ``""`` if what is installed has no such code."""
     try:
-        sources = "\n".join(inspect.getsource(part) for part in PLACES[name].code())
+        sources = "\n".join(inspect.getsource(part) for part in REPLACED_CODE[name].code())
     except (ImportError, AttributeError, KeyError, OSError, TypeError):
         return ""
     return hashlib.sha256(sources.encode()).hexdigest()[:12]
 
 
 def is_known(name: str) -> bool:
-    """Is the source of this place one that its replacement was compared with?"""
+    """Is the source of this code one that its replacement was compared with?"""
     found = digest_of(name)
     if found in KNOWN_SOURCES[name]:
         return True

@@ -52,7 +52,7 @@ class SharedActivityList(tincan.ActivityList):  # type: ignore[misc]
 
 SHARED = frozenset({SharedAgent, SharedVerb, SharedActivityList})
 # Which setters store which types of values as they are. (No empty text: some setters refuse it.)
-TAKEN: dict[type, dict[str, tuple[type, ...]]] = {
+STORED_AS_IS: dict[type, dict[str, tuple[type, ...]]] = {
     AgentAccount: {"name": (str,), "home_page": (str,)},
     tincan.Agent: {"name": (str,), "mbox_sha1sum": (str,), "account": (AgentAccount,)},
     tincan.Verb: {"id": (str,), "display": (tincan.LanguageMap,)},
@@ -107,7 +107,7 @@ MAPS = frozenset({tincan.LanguageMap, tincan.Extensions})
 # The form of the tracker's own time stamps: aniso8601, datetime.fromisoformat and isoformat agree on these.
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00", re.ASCII)
 
-ORIGINAL_INITS: dict[type, Callable[..., None]] = {cls: vars(cls)["__init__"] for cls in TAKEN}
+ORIGINAL_INITS: dict[type, Callable[..., None]] = {cls: vars(cls)["__init__"] for cls in STORED_AS_IS}
 _original_as_version = SerializableBase.as_version
 _original_setattr = Base.__setattr__
 _original_language_map = tincan.LanguageMap.__init__
@@ -140,7 +140,7 @@ def _rule(cls: type, known: type, name: str) -> Rule:
             return f"_{name}", frozenset(), _constant(f"_{name}", CONSTANT[known, name])
         if (known, name) == (tincan.Statement, "timestamp"):
             return f"_{name}", frozenset({NONE, datetime.datetime}), _timestamp(setter)
-        types = TAKEN[known].get(name)
+        types = STORED_AS_IS[known].get(name)
         if types is not None:
             return f"_{name}", frozenset({NONE, *types}), _number(setter, f"_{name}") if known is Score else setter
     return f"_{name}", frozenset(), setter
@@ -180,7 +180,7 @@ class _ClassLayouts(dict[type, "ClassLayout | None"]):
     """The layouts of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
 
     def __missing__(self, cls: type) -> ClassLayout | None:
-        known = next((base for base in cls.__mro__ if base in TAKEN), None)
+        known = next((base for base in cls.__mro__ if base in STORED_AS_IS), None)
         usual = (
             known is not None
             and getattr(cls, "__init__", None) in (known.__init__, NEW_INITS.get(known))  # type: ignore[misc]
@@ -262,9 +262,9 @@ class _ToData(dict[type, Callable[[Any], Any]]):
         elif cls in MAPS:
             self[cls] = map_data
         elif issubclass(cls, TypedList):
-            self[cls] = list_data if cls.as_version in (as_version, _original_as_version) else _ask
+            self[cls] = list_data if cls.as_version in (as_version, _original_as_version) else _own_as_version
         elif issubclass(cls, SerializableBase):
-            self[cls] = object_data if _layouts[cls] is not None else _ask
+            self[cls] = object_data if _layouts[cls] is not None else _own_as_version
         elif issubclass(cls, list):
             self[cls] = list_data
         elif issubclass(cls, uuid.UUID):
@@ -290,7 +290,7 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _ask(value: Any) -> Any:
+def _own_as_version(value: Any) -> Any:
     return value.as_version()
 
 
@@ -321,7 +321,7 @@ def list_data(many: Any) -> list[Any]:
 def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
     """As ``SerializableBase.as_version``. (The version makes no difference to any class of tincan.)"""
     found = to_data[type(self)]
-    return _original_as_version(self, version) if found is _ask else found(self)
+    return _original_as_version(self, version) if found is _own_as_version else found(self)
 
 
 _texts: BoundedDict[tuple[Any, ...], str] = BoundedDict(10_000)
