@@ -11,7 +11,7 @@ from tests.harness.job import JobRun, local, run_job
 from tests.harness.runs import Site, statements
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
-from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, share
+from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, segments_of_share
 
 PODS, OBJECTS = 64, 1000
 
@@ -37,7 +37,7 @@ def test_a_thousand_objects_and_64_pods(seed: int, some_compressed: bool) -> Non
     sizes = [max(1, int(dice.lognormvariate(17.5, 1.5))) for _ in range(OBJECTS)]
     compressed = [some_compressed and dice.random() < 1 / 3 for _ in sizes]
     segments = segments_of(sizes, compressed, BY_KEY["segment_bytes"].default)
-    shares = [share(segments, index, PODS) for index in range(PODS)]
+    shares = [segments_of_share(segments, index, PODS) for index in range(PODS)]
     assert sorted(one.id for part in shares for one in part) == [one.id for one in segments]
     loads = [sum(one.stored_bytes for one in part) for part in shares]
     mean = sum(sizes) / PODS

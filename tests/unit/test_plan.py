@@ -19,7 +19,7 @@ from tutor_transform_logs.lms_job.model.plan import (
     Segment,
     SourceObject,
     cut_points,
-    share,
+    segments_of_share,
     subtract,
 )
 
@@ -57,11 +57,11 @@ def segment(number: int, stored: int) -> Segment:
 @given(st.lists(st.integers(0, 1000), max_size=40), st.integers(1, 9))
 def test_every_segment_has_one_worker_and_the_shares_are_fair(sizes: list[int], workers: int) -> None:
     segments = [segment(number, stored) for number, stored in enumerate(sizes, 1)]
-    shares = [share(segments, index, workers) for index in range(workers)]
+    shares = [segments_of_share(segments, index, workers) for index in range(workers)]
     assert sorted(one.id for part in shares for one in part) == list(range(1, len(sizes) + 1))
     loads = [sum(one.stored_bytes for one in part) for part in shares]
     assert max(loads) - min(loads) <= max(sizes, default=0)
-    assert shares == [share(segments[::-1], index, workers) for index in range(workers)]
+    assert shares == [segments_of_share(segments[::-1], index, workers) for index in range(workers)]
 
 
 NAMES = st.sampled_from(["tracking.log", "tracking.log.1", "logs/\udcff\n"])

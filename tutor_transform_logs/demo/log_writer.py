@@ -269,9 +269,9 @@ def write_log(
     broken = [(ExpectedOutcome("blank"), mix.blank), (ExpectedOutcome("unparsable"), mix.broken)]
 
     def expected(kind: Kind) -> Expected:
-        again = sum(template.expected_outcome(kind).statements * n for template, n in copied.items())
+        duplicates = sum(template.expected_outcome(kind).statements * n for template, n in copied.items())
         return outcomes.add_up(
-            [*broken, *((template.expected_outcome(kind), n) for template, n in used.items())], again
+            [*broken, *((template.expected_outcome(kind), n) for template, n in used.items())], duplicates
         )
 
     return BigLog(path, mix.lines, written, expected("xapi"), expected("caliper"))

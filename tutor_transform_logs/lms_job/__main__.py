@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return outcome.status
 
 
-def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, part: tuple[int, int]) -> PhaseOutcome:
+def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, share: tuple[int, int]) -> PhaseOutcome:
     # Imported here: it needs the LMS.
     from . import phases
 
     if phase == "plan":
-        return phases.plan(config, part[1])
+        return phases.plan(config, share[1])
     if phase == "work":
-        return phases.work(config, interruptions, part)
+        return phases.work(config, interruptions, share)
     if phase == "report":
         return phases.report(config)
     if phase == "status":

@@ -40,7 +40,7 @@ from .util.signals import Interruptions
 from .verify.outcome import MissingLines, after_repair
 from .verify.verify import check_verifiable, verify_delivered
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
-from .work.work import work as do_segments
+from .work.work import do_segments
 
 MAX_WIDTH = 100
 
@@ -60,25 +60,25 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         second, _ = _plan(job, 1, console.say)
         if second.segments:
             outcome = do_segments(job.with_output_of(second), second, interruptions)
-            status = max(status, _report(job, second, outcome, again=True))
+            status = max(status, _report(job, second, outcome, blank_line=True))
         return PhaseOutcome(status, resumed=True)
 
 
-def plan(config: JobConfig, parts: int) -> PhaseOutcome:
-    """The phase PLAN alone, for WORK in ``parts`` parts."""
+def plan(config: JobConfig, shares: int) -> PhaseOutcome:
+    """The phase PLAN alone, for WORK in this many ``shares``."""
     job = _open(config)
     with job_lock(config, job.ledger):
-        made, resumed = _plan(job, parts, console.result)
+        made, resumed = _plan(job, shares, console.result)
         _say_filters(config)
         return PhaseOutcome(ExitStatus.DONE, resumed=resumed) if made.segments else _nothing_to_do(job, made)
 
 
-def work(config: JobConfig, interruptions: Interruptions, part: tuple[int, int]) -> PhaseOutcome:
-    """The phase WORK alone: one ``part`` (I of N) of what the current plan has left."""
+def work(config: JobConfig, interruptions: Interruptions, share: tuple[int, int]) -> PhaseOutcome:
+    """The phase WORK alone: one ``share`` (I of N) of what the current plan has left."""
     job = _open(config)
-    with job_lock(config, job.ledger, part[0]):
+    with job_lock(config, job.ledger, share[0]):
         current = _current_plan(job)
-        do_segments(job.with_output_of(current), current, interruptions, part).raise_first()
+        do_segments(job.with_output_of(current), current, interruptions, share).raise_first()
         return PhaseOutcome(ExitStatus.DONE)
 
 
@@ -132,7 +132,7 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         console.say(f"Repairing: {count(missing.count, 'statement')} to send again.")
         repair = make_repair_plan(job.ledger, current, lines)
         outcome = do_segments(job, repair, interruptions)
-        return PhaseOutcome(after_repair(_report(job, repair, outcome, again=True), found, missing))
+        return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found, missing))
 
 
 def _open(config: JobConfig) -> OpenJob:
@@ -140,7 +140,7 @@ def _open(config: JobConfig) -> OpenJob:
     return open_job(config)
 
 
-def _plan(job: OpenJob, parts: int, tell: Callable[..., None]) -> tuple[Plan, bool]:
+def _plan(job: OpenJob, shares: int, tell: Callable[..., None]) -> tuple[Plan, bool]:
     """The plan, and whether an earlier run made it; ``tell`` gets its description."""
     config, ledger = job.config, job.ledger
     if config.retry_failed:
@@ -150,7 +150,7 @@ def _plan(job: OpenJob, parts: int, tell: Callable[..., None]) -> tuple[Plan, bo
         return redelivery, False
     before = None if starts_over(config) else ledger.load_plan()
     console.say(printable(f"Listing {config.source}."))
-    made = make_plan(config, job.source, ledger, job.destination_ids, parts)
+    made = make_plan(config, job.source, ledger, job.destination_ids, shares)
     ledger.save_identity(job_identity(config), made.number if before is None else ledger.first_plan())
     resumed = before is not None and not before.finished
     description = describe_plan(made, resumed, ledger.load_entries(made, job.destinations) if resumed else {})
@@ -185,12 +185,12 @@ def _finish_redelivery(job: OpenJob, current: Plan, interruptions: Interruptions
     outcome.raise_first()
 
 
-def _report(job: OpenJob, current: Plan, outcome: WorkOutcome, again: bool = False) -> int:
-    """``again``: not the first report of this run."""
+def _report(job: OpenJob, current: Plan, outcome: WorkOutcome, blank_line: bool = False) -> int:
+    """``blank_line``: print one before the summary, which is not the first of this run."""
     result = make_report(job.with_output_of(current), current, outcome)
     text = summary(job.config, result, _width())
     level = console.INFO if result.status == ExitStatus.DONE else console.WARNING
-    console.result(f"\n{text}" if again else text, "result", level, brief(job.config, result))
+    console.result(f"\n{text}" if blank_line else text, "result", level, brief(job.config, result))
     return result.status
 
 

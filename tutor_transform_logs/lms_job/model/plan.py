@@ -187,7 +187,7 @@ def cut_points(start: int, end: int, size: int) -> list[int]:
     return [start + (end - start) * piece // pieces for piece in range(1, pieces)]
 
 
-def share(segments: Sequence[Segment], index: int, of: int) -> list[Segment]:
+def segments_of_share(segments: Sequence[Segment], index: int, of: int) -> list[Segment]:
     """The segments that worker ``index`` (from 0) of ``of`` takes: largest first, each to the least loaded worker.
 
     The same for everyone who asks, so workers need no coordinator.

@@ -9,7 +9,7 @@ from functools import partial
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger, open_logger
 from ..model.outcome import WorkOutcome
-from ..model.plan import Plan, share
+from ..model.plan import Plan, segments_of_share
 from ..model.progress import Emit, Message
 from ..transform.factory import open_transformer
 from ..transform.transformer import Transformer
@@ -28,17 +28,17 @@ from .worker import Worker, WorkerContext
 COLLECT_AFTER = (100_000, 50, 100)
 
 
-def work(job: OpenJob, plan: Plan, interruptions: Interruptions, part: tuple[int, int] = (0, 1)) -> WorkOutcome:
-    """Do the segments of ``plan``, or the ``part`` (I of N) of them. What ends it early is in the outcome."""
+def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: tuple[int, int] = (0, 1)) -> WorkOutcome:
+    """Do the segments of ``plan``, or one ``share`` (I of N) of them. What ends it early is in the outcome."""
     config = job.config
     _collect_rarely()
     transformer = open_transformer(config)
-    index, parts = part
-    segments = share(plan.segments, index, parts) if parts > 1 else list(plan.segments)
+    index, shares = share
+    segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(worker_count(config.workers), max(len(segments), 1))
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
     _show_log(progress.emit)
-    setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, parts), interruptions)
+    setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, shares), interruptions)
     try:
         if workers > 1:
             pool = Pool(workers, partial(_work_on_assignments, job, setup), progress.emit)
@@ -107,9 +107,9 @@ def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger
     )
 
 
-def _throttle(config: JobConfig, parts: int) -> Throttle:
-    """The limits are the run's: each part of the work that runs at the same time elsewhere gets its share of them."""
-    return Throttle(config.sleep_between_batches_secs * parts, config.max_events_per_second / parts)
+def _throttle(config: JobConfig, shares: int) -> Throttle:
+    """The limits are the run's: each share of the work, which runs beside the others, gets its fraction of them."""
+    return Throttle(config.sleep_between_batches_secs * shares, config.max_events_per_second / shares)
 
 
 def _collect_rarely() -> None:

@@ -103,9 +103,9 @@ class Worker:
         if current is not None and self._do_from(current, entries):
             return
         # Rotated or cut off while it was read: the rest may now be in another object.
-        again = self._find_again(segment) or current
-        if again is not None:
-            self._do_from(again, entries, last_try=True)
+        found = self._find_again(segment) or current
+        if found is not None:
+            self._do_from(found, entries, last_try=True)
         else:
             self._give_up(segment, entries)
 
