@@ -48,6 +48,7 @@ LOOKUP_IDS = 1500
 INSERT_SETTINGS = {"async_insert": "0", "date_time_input_format": "best_effort"}
 # The status is known only when the whole answer is.
 LOOKUP_SETTINGS = {"wait_end_of_query": "1"}
+NOT_CLICKHOUSE = Answer(Verdict.STOP, "it answers, but not as ClickHouse does", URL)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ClickHouse:
     """One table over one kept-alive session."""
 
     def __init__(self, table: Table, timeout_secs: float, max_wait_secs: float, batch_max_bytes: int) -> None:
-        self._table = table
+        self.table = table
         self._timeout = (min(CONNECT_TIMEOUT, timeout_secs), timeout_secs)
         self.max_wait_secs = max_wait_secs
         self._max_bytes = batch_max_bytes
@@ -125,8 +126,8 @@ class ClickHouse:
             try:
                 self.find([Key(0, "00000000-0000-0000-0000-000000000000")], query_id)
                 # Needs the privileges of an insert, and inserts nothing. (Names are quoted.)
-                table = self._table.sql
-                sql = f"INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM {table} WHERE 0"  # noqa: S608
+                table_sql = self.table.sql
+                sql = f"INSERT INTO {table_sql} ({COLUMNS}) SELECT {COLUMNS} FROM {table_sql} WHERE 0"  # noqa: S608
                 self._ask({"query_id": query_id}, sql.encode())
             except QueryFailed as failed:
                 raise self.error(failed) from None
@@ -134,22 +135,39 @@ class ClickHouse:
         retrying(attempt, 0.0)
         return "answers, and this user may read and write the table"
 
+    def rows(self, sql: str, header: str) -> list[list[str]]:
+        """The rows of a query that reads, in the format TabSeparatedWithNames; ``header``: its columns, with tabs.
+
+        Values come with ClickHouse's escapes for tabs and newlines. Raises :class:`~.errors.JobError`.
+        """
+
+        def attempt() -> list[list[str]]:
+            try:
+                content = self._ask(LOOKUP_SETTINGS, f"{sql} FORMAT TabSeparatedWithNames".encode())
+                first, *lines = content.decode("utf-8", "replace").split("\n")
+                if first != header:
+                    raise QueryFailed(NOT_CLICKHOUSE)
+            except QueryFailed as failed:
+                raise self.error(failed) from None
+            return [line.split("\t") for line in lines if line]
+
+        return retrying(attempt, self.max_wait_secs)
+
     def find(self, keys: Sequence[Key], query_id: str) -> set[Key]:
         """Those of sorted ``keys`` that the table has. Raises :class:`QueryFailed`."""
         found: set[Key] = set()
         for first in range(0, len(keys), LOOKUP_IDS):
-            sql = lookup_sql(self._table.sql, keys[first : first + LOOKUP_IDS])
+            sql = lookup_sql(self.table.sql, keys[first : first + LOOKUP_IDS])
             content = self._ask({"query_id": query_id, **LOOKUP_SETTINGS}, sql.encode())
             try:
                 found |= parse_lookup(content)
             except ValueError:
-                detail = "it answers, but not as ClickHouse does"
-                raise QueryFailed(Answer(Verdict.STOP, detail, URL)) from None
+                raise QueryFailed(NOT_CLICKHOUSE) from None
         return found.intersection(keys)
 
     def insert(self, rows: Sequence[Row], query_id: str) -> None:
         """Raises :class:`QueryFailed`; the rows may be stored all the same."""
-        sql = f"INSERT INTO {self._table.sql} ({COLUMNS}) FORMAT JSONEachRow"
+        sql = f"INSERT INTO {self.table.sql} ({COLUMNS}) FORMAT JSONEachRow"
         body = b"".join(row.json + b"\n" for row in rows)
         self._ask({"query_id": query_id, "query": sql, **INSERT_SETTINGS}, body)
 
@@ -187,8 +205,8 @@ class ClickHouse:
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
 
     def _without_secrets(self, answer: Answer) -> Answer:
-        if self._table.password and self._table.password in answer.detail:
-            return replace(answer, detail=answer.detail.replace(self._table.password, "***"))
+        if self.table.password and self.table.password in answer.detail:
+            return replace(answer, detail=answer.detail.replace(self.table.password, "***"))
         return answer
 
 

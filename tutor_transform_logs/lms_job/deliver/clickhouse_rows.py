@@ -107,16 +107,20 @@ def time_ranges(keys: Sequence[Key], max_gap: int = MAX_GAP) -> list[tuple[int, 
 
 
 def lookup_sql(table: str, keys: Sequence[Key]) -> str:
-    """The query for those of sorted ``keys`` that ``table`` has: by time, which is its index, and by id."""
+    """The query for those of sorted ``keys`` that ``table`` has."""
+    columns = "event_id, toUnixTimestamp64Micro(emission_time) AS micros"
+    # Names are quoted, and the rest is numbers and UUIDs.
+    return f"SELECT DISTINCT {columns} FROM {table} WHERE {key_condition(keys)} FORMAT TabSeparatedWithNames"  # noqa: S608
+
+
+def key_condition(keys: Sequence[Key]) -> str:
+    """What selects the rows of sorted ``keys``: by time, which is the table's index, and by id."""
     times = " OR ".join(
         f"emission_time BETWEEN fromUnixTimestamp64Micro({first}) AND fromUnixTimestamp64Micro({last})"
         for first, last in time_ranges(keys)
     )
     ids = ",".join(f"'{key.id}'" for key in keys)
-    columns = "event_id, toUnixTimestamp64Micro(emission_time) AS micros"
-    condition = f"({times}) AND event_id IN ({ids})"
-    # Names are quoted, and the rest is numbers and UUIDs.
-    return f"SELECT DISTINCT {columns} FROM {table} WHERE {condition} FORMAT TabSeparatedWithNames"  # noqa: S608
+    return f"({times}) AND event_id IN ({ids})"
 
 
 def parse_lookup(content: bytes) -> set[Key]:

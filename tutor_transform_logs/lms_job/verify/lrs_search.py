@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import requests
 
 from ..deliver.lrs import Lrs
+from ..model.delivery import OutgoingStatement
 from ..util.errors import JobError, PermanentError
-from .equivalence import instant
+from .equivalence import comparable, instant
+from .search import Held
 
 Fields = Mapping[str, Any]
 
@@ -23,7 +26,7 @@ PAGE_TRIES = 2
 SECOND = timedelta(seconds=1)
 
 
-class Search:
+class LrsSearch:
     """Searches one LRS over its kept-alive session, one request at a time.
 
     xAPI has no request for many ids at once. Statements of one log are close together in time, so pages of that time
@@ -36,6 +39,18 @@ class Search:
         self._page_tries_left = PAGE_TRIES
         self._asks_voided = True
         self.requests = 0
+        self.surplus = 0
+
+    def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
+        """What the LRS has of each of these. Raises :class:`~.errors.JobError` if it does not answer."""
+        sent = [(statement.id.lower(), json.loads(statement.body)) for statement in statements]
+        found = self.find({statement: fields.get("timestamp") for statement, fields in sent})
+        return [self._held(statement, fields, found.get(statement)) for statement, fields in sent]
+
+    def _held(self, statement: str, fields: Fields, found: Fields | None) -> Held:
+        if found is not None:
+            return Held.SAME if comparable(found) == comparable(fields) else Held.DIFFERENT
+        return Held.VOIDED if self.is_voided(statement) else Held.NOTHING
 
     def find(self, wanted: Mapping[str, object]) -> dict[str, Fields]:
         """Those of ``wanted`` (ids in lower case -> timestamps) that the LRS has, by id."""

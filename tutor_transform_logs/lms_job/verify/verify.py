@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..config.schema import JobConfig
+from ..deliver.clickhouse import ClickHouse
 from ..deliver.lrs import Lrs
 from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
@@ -24,12 +25,13 @@ from ..work.progress import Progress, watched
 from ..work.throttle import Throttle
 from .dead_letter_index import DeadLetterIndex
 from .delivered import delivered, ranges
-from .equivalence import comparable
 from .expected import ExpectedStatement, ExpectedStatements
-from .lrs_search import Search
+from .lrs_search import LrsSearch
 from .multiset_diff import DiffCounts, MultisetDiff, hashed
 from .outcome import DIFFERENT, MISSING, Finding, MissingLines, VerifyResult, describe_results, exit_status
 from .output_files import OutputFiles
+from .search import Held, Search
+from .table_search import TableSearch
 
 # How many statements an LRS is searched for at a time.
 SEARCH_SIZE = 1000
@@ -73,7 +75,7 @@ class Verifier:
             return [self._in_files(statements, files, outputs, missing)], len(lines)
         results = [VerifyResult(destination.id, destination.name) for destination in destinations]
         verifiers = [
-            LrsVerifier(destination, self, result, missing)
+            SearchVerifier(destination, self, result, missing)
             for destination, result in zip(destinations, results, strict=True)
         ]
         for batch in statements:
@@ -161,15 +163,14 @@ class Verifier:
                     result.add(self.finding(DIFFERENT, expected), missing)
 
 
-class LrsVerifier:
-    """Searches one LRS for statements, some at a time."""
+class SearchVerifier:
+    """Searches one destination for statements, some at a time."""
 
     def __init__(
         self, destination: Destination, verifier: Verifier, result: VerifyResult, missing: MissingLines
     ) -> None:
-        assert isinstance(destination, Lrs)
-        self._lrs = destination
-        self._search = Search(destination)
+        self._destination = destination
+        self._search = _search_of(destination)
         self._verifier = verifier
         self._result = result
         self._missing = missing
@@ -180,14 +181,14 @@ class LrsVerifier:
         if self._result.stopped:
             return
         for expected in batch:
-            statement = self._verifier.expected_at(expected, self._lrs, self._result)
+            statement = self._verifier.expected_at(expected, self._destination, self._result)
             if statement is not None:
                 self._waiting.append((expected, statement))
                 if len(self._waiting) >= SEARCH_SIZE:
                     self.search()
 
     def search(self) -> None:
-        """Search for all statements that are waiting. After an error the LRS is not asked again."""
+        """Search for all statements that are waiting. After an error the destination is not asked again."""
         waiting, self._waiting = self._waiting, []
         if not waiting or self._result.stopped:
             return
@@ -197,22 +198,26 @@ class LrsVerifier:
             self._result.stopped = error
         finally:
             self._result.requests = self._search.requests
+            self._result.surplus = self._search.surplus
         self._verifier.throttle.after_batch(len(waiting), True)
 
     def _compare(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
-        sent = [(expected, statement.id.lower(), json.loads(statement.body)) for expected, statement in waiting]
-        found = self._search.find({statement: fields.get("timestamp") for _, statement, fields in sent})
-        result = self._result
-        for expected, statement, fields in sent:
-            held = found.get(statement)
-            if held is None and self._search.is_voided(statement):
-                result.voided += 1
-            elif held is None:
-                result.add(self._verifier.finding(MISSING, expected), self._missing)
-            elif comparable(held) != comparable(fields):
-                result.add(self._verifier.finding(DIFFERENT, expected), self._missing)
+        held = self._search.held([statement for _, statement in waiting])
+        for (expected, _), what in zip(waiting, held, strict=True):
+            if what is Held.SAME:
+                self._result.found += 1
+            elif what is Held.VOIDED:
+                self._result.voided += 1
             else:
-                result.found += 1
+                kind = DIFFERENT if what is Held.DIFFERENT else MISSING
+                self._result.add(self._verifier.finding(kind, expected), self._missing)
+
+
+def _search_of(destination: Destination) -> Search:
+    if isinstance(destination, ClickHouse):
+        return TableSearch(destination)
+    assert isinstance(destination, Lrs)
+    return LrsSearch(destination)
 
 
 def _key(number: int, statement: int) -> int:
