@@ -15,7 +15,7 @@ from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
 
 # The job's container in its pods; a cluster may add others.
-JOB_CONTAINER = "lms-job"
+JOB_CONTAINER = "transform-logs"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 

@@ -76,7 +76,7 @@ class Pod:
                 "labels": self.labels,
                 "annotations": {INDEX: str(self.index)},
             },
-            "status": {"containerStatuses": [{"name": "lms-job", "state": state}]},
+            "status": {"containerStatuses": [{"name": "transform-logs", "state": state}]},
         }
 
 

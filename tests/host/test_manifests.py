@@ -137,8 +137,8 @@ def test_the_settings_are_in_each_pod(everything: Tutor) -> None:
     for pod in pods:
         container = container_of(pod)
         assert container["image"] == "lms.test/mine:1"
-        # Aspects' Vector goes by this name.
-        assert container["name"] == "lms-job"
+        # Aspects' Vector collects the logs of containers that have the names of Tutor's own.
+        assert container["name"] == "transform-logs"
         assert container["resources"] == {
             "requests": {"cpu": 2, "memory": "3Gi"},
             "limits": {"cpu": "4", "memory": "5Gi"},
