@@ -1,4 +1,4 @@
-"""Delivery to files: JSON lines, an object a batch; REPORT joins them where one file is wanted."""
+"""Delivery to files of JSON lines: one object for each batch. REPORT joins them if one file is wanted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANIFEST = "manifest.log"
 
 
 class Files:
-    """A container and prefix that batches are written to, one object each."""
+    """A container and a prefix to which batches are written, one object each."""
 
     id = "files"
 
@@ -24,7 +24,7 @@ class Files:
         self._output = output
         self._directory = config.prefix
         if output.layout == "single":
-            # Not the user's files yet: REPORT joins these and removes them.
+            # These are not the user's files yet: REPORT joins them and deletes them.
             self._directory = parts_directory(config.prefix, job_key)
         self._job_key = job_key
         self.name = str(config)
@@ -35,29 +35,29 @@ class Files:
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         content = b"".join(statement.body + b"\n" for statement in outgoing)
         if self._output.compression == "gzip":
-            # Without a time in it, the same batch is the same bytes.
+            # Without a timestamp in the header, the same batch always gives the same bytes.
             content = gzip.compress(content, mtime=0)
         write_all(self._storage, self.object_name(batch_name), content)
         return Outcome(stored=len(outgoing))
 
     def object_name(self, batch_name: str) -> str:
-        """The object that holds a batch: the same for the same batch, another for any other of any job."""
+        """The name of a batch's object. It never changes, and no other batch of any job has the same name."""
         return join_name(self._directory, f"{self._job_key}-{batch_name}{self._output.suffix}")
 
 
 def parts_directory(prefix: str, job_key: str) -> str:
-    """Where the batches of layout ``single`` wait to be joined."""
+    """The directory where the batches of layout ``single`` wait to be joined."""
     return join_name(prefix, f".parts-{job_key}")
 
 
 def joined_bytes(storage: Storage, parts: Sequence[str]) -> Iterator[bytes]:
-    """The parts one after the other; gzip members join as they are."""
+    """The parts one after the other. This holds for gzip, too: a file may consist of several members."""
     for part in parts:
         yield from storage.read(part)
 
 
 def group_parts(sizes: Sequence[tuple[str, int]], max_bytes: int) -> list[list[str]]:
-    """Share parts out to files in order, each at most ``max_bytes`` unless a single part is larger."""
+    """Group parts into files, in order. A file has at most ``max_bytes``, unless a single part is larger."""
     groups: list[list[str]] = []
     room = 0
     for name, size in sizes:
@@ -72,8 +72,8 @@ def group_parts(sizes: Sequence[tuple[str, int]], max_bytes: int) -> list[list[s
 def manifest_line(name: str, size: int) -> str:
     """A source file's line in the manifest.
 
-    What does not print on one line of a terminal is escaped as in Python, and so is the backslash: every name can be
-    read back. Bytes that are not UTF-8 stay as they are.
+    Characters that can't be printed on one line of a terminal, and backslashes, are escaped as in Python, so every name
+    can be read back. Bytes that are not UTF-8 stay as they are.
     """
     return f"{''.join(_escaped(c) for c in name)} - {size} bytes"
 
@@ -84,10 +84,7 @@ def _escaped(c: str) -> str:
 
 
 def add_to_manifest(storage: Storage, prefix: str, lines: Sequence[str]) -> str:
-    """Add lines to the list of source files beside the output; returns its name.
-
-    What other jobs listed there stays.
-    """
+    """Add lines to the manifest beside the output, and return the manifest's name. Lines of other jobs stay."""
     name = join_name(prefix, MANIFEST)
     try:
         content = read_all(storage, name).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""The loggers ``xapi_tracking`` and ``caliper_tracking``: always running, for log forwarders; alone in a dry run."""
+"""The loggers ``xapi_tracking`` and ``caliper_tracking``: every run writes to them, a dry run to nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = {"xapi": "xapi_tracking", "caliper": "caliper_tracking"}
 
 
 class StatementLogger:
-    """Writes every statement made to the type's logger, as ERB's processors do (XApiProcessor.transform_event)."""
+    """Writes every statement to the logger of its type, as ERB's processors do (XApiProcessor.transform_event)."""
 
     def __init__(self, transformer_type: str, enabled: bool) -> None:
         self._type = transformer_type
@@ -29,14 +29,17 @@ class StatementLogger:
             self._logger.handle(record)
 
     def _records(self, texts: Iterable[str]) -> Iterator[logging.LogRecord]:
-        """As ``logger.info()`` makes them, but without looking for a caller, and for process and thread only once."""
+        """The records that ``logger.info()`` makes, but faster.
+
+        The caller is not looked up, and the process and the thread are looked up only once.
+        """
         logger = self._logger
         plain = logging.getLogRecordFactory() is logging.LogRecord
         pattern: dict[str, Any] = {}
         for text in texts:
             if not plain or not pattern:
                 record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None, "write")
-                # Before a filter or a handler adds to it.
+                # Copied before a filter or a handler adds to the record.
                 pattern = dict(vars(record))
             else:
                 record = logging.LogRecord.__new__(logging.LogRecord)
@@ -54,7 +57,7 @@ class StatementLogger:
 
 
 class Loggers:
-    """The destination of a dry run: what is logged counts as stored; nothing else is touched."""
+    """The destination of a dry run: what is logged counts as stored, and nothing is sent."""
 
     id = "loggers"
 
@@ -71,11 +74,11 @@ class Loggers:
 def open_logger(
     transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_console: bool, quiet: bool
 ) -> StatementLogger:
-    """Set the type's logger up for this run.
+    """Set up the logger of the type for this run.
 
-    ``toggled_on``: ERB's own toggle. A dry run logs every statement whatever the toggle and the LMS's logging say.
-    On a terminal the console output is muted, unless the statements are what the user asked to see; ``quiet`` mutes it
-    wherever it goes.
+    ``toggled_on``: the state of ERB's own switch. A dry run logs every statement, whatever this switch and the LMS's
+    logging settings say. ``wanted_on_console``: the user asked to see the statements. Otherwise a run that is not dry
+    hides them on terminals; ``quiet`` hides them in dry runs, too, and also on standard streams that are redirected.
     """
     logger = logging.getLogger(NAMES[transformer_type])
     if dry_run:
@@ -89,7 +92,7 @@ def open_logger(
 
 
 def _mute_console(logger: logging.Logger, terminals_only: bool) -> None:
-    """Keep this logger's records from every handler that writes to a standard stream, or to a terminal."""
+    """Keep this logger's records away from handlers that write to a terminal or, on request, a standard stream."""
     current: logging.Logger | None = logger
     while current is not None:
         for handler in current.handlers:

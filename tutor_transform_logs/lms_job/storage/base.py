@@ -1,4 +1,4 @@
-"""One small interface over local files and object stores; the rest of the job knows only this."""
+"""The interface of local directories and object stores; the rest of the job uses nothing else of them."""
 
 from __future__ import annotations
 
@@ -11,55 +11,58 @@ READ_CHUNK = 1024 * 1024
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as a listing shows it: its name below the container, its stored size in bytes."""
+    """An object in a listing: its name below the container, and its stored size in bytes."""
 
     name: str
     size: int
 
 
 class Readable(Protocol):
-    """What reading the source takes."""
+    """The part of a storage that is needed to read the source."""
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from ``start`` to before ``end``; fewer if the object is shorter."""
+        """The bytes from ``start`` up to, but not including, ``end``; fewer if the object is shorter."""
 
 
 class Storage(Readable, Protocol):
-    """A container. Names are below the container, with ``/`` between their parts, prefix included.
+    """A container. Names are relative to the container, include the prefix, and have ``/`` between their parts.
 
-    Every call raises :class:`~.errors.PermanentError` where the store says no and :class:`~.errors.Unavailable` where
-    it does not answer; reading raises :class:`~.errors.ObjectGone` for an object that does not exist (any more).
+    Every method raises :class:`~.errors.PermanentError` if the store refuses, and :class:`~.errors.Unavailable` if it
+    does not answer. Reading raises :class:`~.errors.ObjectGone` if the object does not exist, or no longer exists.
     """
 
     def check(self, create: bool = False) -> None:
-        """See that the container is there (or make it, with ``create``)."""
+        """Check that the container exists; with ``create``, create it if it does not."""
 
     def check_writable(self, name: str) -> bool:
-        """Can ``name`` be written, as far as can be told without writing? ``False``: it can't be told.
+        """Check, without writing anything, that ``name`` can be written. ``False`` if only a write would tell.
 
-        Raises :class:`~.errors.PermanentError` if it certainly can't.
+        Raises :class:`~.errors.PermanentError` if it certainly can't be written.
         """
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """The objects whose names begin with ``prefix``, sorted by name."""
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
-        """Put an object in place whole, or not at all. ``chunks`` is called again for every new try."""
+        """Write an object completely or not at all. ``chunks`` is called again for each try.
+
+        ``private``: on a disk, only the owner can read the file. An object store ignores it.
+        """
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object. It is no error if the object does not exist."""
 
     def where(self, name: str) -> str:
-        """The place of ``name`` as text that a person can follow."""
+        """Where ``name`` is, as text for messages."""
 
 
 def read_all(storage: Storage, name: str) -> bytes:
-    """A whole (small) object. Raises :class:`~.errors.ObjectGone` if it is not there."""
+    """The content of a (small) object. Raises :class:`~.errors.ObjectGone` if it does not exist."""
     return b"".join(storage.read(name))
 
 
 def write_all(storage: Storage, name: str, content: bytes, private: bool = False) -> None:
-    """Write a (small) object whole."""
+    """Write a (small) object completely or not at all."""
     storage.write(name, lambda: (content,), private)
 
 

@@ -8,7 +8,7 @@ from .base import Storage
 
 def open_storage(config: StorageConfig, max_wait_secs: float) -> Storage:
     """The storage that ``config`` names. ``max_wait_secs`` bounds the wait for a store that is unavailable."""
-    # Imported here: a run on local files alone does without libcloud, and its import takes a while.
+    # Imported here: a run with local files only does not need libcloud, which takes a while to import.
     if config.is_local:
         from .local import LocalStorage
 

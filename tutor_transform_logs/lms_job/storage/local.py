@@ -1,7 +1,7 @@
 """A directory as a container, with plain file I/O.
 
 libcloud's LOCAL driver is not used: it reads a whole file into memory, leaves lock files behind, fails on a dangling
-symbolic link and lets ``..`` out of its root.
+symbolic link and lets ``..`` leave its root.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .base import READ_CHUNK, StoredObject
 
 
 class LocalStorage:
-    """The files below ``root``. Nothing outside it is read or written, whatever a name or a symbolic link says."""
+    """The files below ``root``. Nothing outside it is read or written, not even through ``..`` or a symbolic link."""
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
@@ -59,7 +59,7 @@ class LocalStorage:
                 seen.add((status.st_dev, status.st_ino))
                 found.append(StoredObject(name, status.st_size))
         for name, status in links:
-            # A link is another name of a file: followed when the file is in the root and not listed itself.
+            # A link is another name for a file. It is listed if the file is in the root and not listed already.
             inode = (status.st_dev, status.st_ino)
             if inode not in seen and self._inside(self.root / name):
                 seen.add(inode)
@@ -67,7 +67,7 @@ class LocalStorage:
         yield from sorted(found, key=lambda entry: entry.name)
 
     def _names(self, prefix: str) -> Iterator[str]:
-        """Paths below the root that begin with ``prefix``; only directories that can hold such are walked."""
+        """Paths below the root that begin with ``prefix``. Walks only the directories that can contain them."""
         top = self.root / prefix.rpartition("/")[0]
         if not self._inside(top):
             return
@@ -107,7 +107,8 @@ class LocalStorage:
         path = self.root / name
         if not self._inside(path.parent):
             raise PermanentError(f"{path} leads out of {self.root}: nothing was written. Choose another prefix.")
-        # One writer a name, so the name of the unfinished file can be fixed: a killed run leaves one, not many.
+        # Each name has one writer, so the unfinished file can have a fixed name: a killed run leaves one file, not
+        # several.
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,7 @@ class LocalStorage:
         path = self.root / name
         if self._inside(path.parent):
             _remove(path)
-            # Directories that held nothing but the job's own parts go with them.
+            # Hidden directories hold only the job's own parts: delete them, too, when they are empty.
             for parent in path.parents:
                 if parent == self.root or not parent.name.startswith("."):
                     break
@@ -143,7 +144,7 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        pass  # what can't be removed is told apart from a finished file by its name
+        pass  # its name says that it is not a finished file
 
 
 def _raise_unwritable(path: Path, error: OSError) -> None:

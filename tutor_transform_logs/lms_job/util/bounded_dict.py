@@ -1,4 +1,4 @@
-"""A dictionary that stays small."""
+"""A dictionary with a limited number of entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class BoundedDict(dict[Key, Value]):
-    """Holds ``most`` entries at most: of what was put in first, some are dropped then."""
+    """Holds at most ``most`` entries. When it is full, the oldest quarter is dropped."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

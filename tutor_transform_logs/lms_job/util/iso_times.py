@@ -1,6 +1,7 @@
-"""Dates and times as people and log writers put them: the forms of ISO 8601. Needs the standard library alone.
+"""Reads dates and times in all forms of ISO 8601, as people and log writers write them.
 
-Python 3.10's ``datetime.fromisoformat`` reads few of these forms, and 3.11's says nothing of how long a day is.
+``datetime.fromisoformat`` of Python 3.10 reads few of these forms, and that of 3.11 returns only where a day begins,
+not where it ends.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ _TIME = re.compile(
 
 
 def period(text: str) -> tuple[datetime, datetime]:
-    """The first moment that ``text`` means and the first one after it, both in UTC.
+    """The beginning and the end of the period that ``text`` names, in UTC. The end is the first moment after it.
 
-    A year, a month, a week or a day lasts until the next one begins; a time is a moment: both are the same. Dates may
-    be in the calendar, week and ordinal forms, basic or extended; a time may be short, and without an offset it is
-    UTC. Raises ``ValueError`` for any other text, and ``OverflowError`` for a moment that Python has no value for.
+    A year, month, week or day lasts until the next one begins. A date with a time is a single moment: the beginning and
+    the end are equal. Dates may be calendar, week or ordinal dates, in basic or extended form. A time may leave out the
+    seconds and the minutes, and is in UTC unless it has an offset. Raises ``ValueError`` for any other text, and
+    ``OverflowError`` for a time that Python can't represent.
     """
     day, *time = re.split("[T ]", text.strip().upper(), maxsplit=1)
     first, after = _days(day)
@@ -42,10 +44,10 @@ def period(text: str) -> tuple[datetime, datetime]:
 
 
 def moment(value: object) -> datetime | None:
-    """When an event was, by text of ISO 8601 or seconds since 1970; ``None`` if it can't be read."""
+    """The time of an event, from ISO 8601 text or from seconds since 1970; ``None`` if it can't be read."""
     if isinstance(value, str):
         try:
-            # By far the quickest for what trackers write.
+            # By far the fastest way to read what trackers write.
             read = datetime.fromisoformat(value)
             return read if read.tzinfo else read.replace(tzinfo=timezone.utc)
         except ValueError:
@@ -61,12 +63,12 @@ def moment(value: object) -> datetime | None:
 
 
 def in_utc(when: datetime) -> str:
-    """A moment for people and for the job key: always in UTC, and with no more digits than it takes."""
+    """A moment as text for people and for the job key: in UTC, with fractions of a second only if there are any."""
     return when.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
 
 
 def _days(text: str) -> tuple[date, date]:
-    """The first day of a date, and the first one after it."""
+    """The first day of the period that a date names, and the first day after it."""
     found = _DATE.fullmatch(text)
     if found is None:
         raise ValueError("no date")
@@ -90,7 +92,7 @@ def _days(text: str) -> tuple[date, date]:
 
 
 def _time(text: str) -> timedelta:
-    """How long after midnight UTC a time of the day is, offset included."""
+    """The time between midnight UTC and a time of day, with its offset applied. May be negative or over 24 hours."""
     found = _TIME.fullmatch(text)
     if found is None:
         raise ValueError("no time")
