@@ -111,7 +111,7 @@ def test_a_time_line_holds_every_day_and_names_every_hole(table: dict[date, tupl
     assert ends == sorted(ends)
     assert all(0 <= begin < end <= width for begin, end in ends)
     assert all(before[1] <= after[0] for before, after in zip(ends[:-1], ends[1:], strict=True))
-    missing = {begin + timedelta(n) for begin, end in found.holes for n in range((end - begin).days + 1)}
+    missing = {begin + timedelta(n) for begin, end in found.gaps for n in range((end - begin).days + 1)}
     every = {found.first + timedelta(n) for n in range(width)}
     assert missing == every - table.keys()
 
@@ -121,7 +121,7 @@ def test_months_and_years_are_as_coarse_as_they_are() -> None:
     assert found is not None
     assert (found.first, found.last, found.step) == (date(2020, 1, 1), date(2024, 12, 24), "year")
     assert [bar.counts for bar in found.bars] == [(5, 0), (5, 1)]
-    assert found.holes == ()
+    assert found.gaps == ()
     assert found.without_day == (1, 2)
 
 

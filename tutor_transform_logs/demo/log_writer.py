@@ -86,7 +86,7 @@ class BigLog:
 
 @dataclass(frozen=True, eq=False)
 class _Template:
-    """A line with holes for ``(user id, user name, time)`` and, with the LMS's prefix, for those it needs."""
+    """A line with blanks for ``(user id, user name, time)`` and, with the LMS's prefix, for those it needs."""
 
     text: str
     prefixed: bool

@@ -61,7 +61,7 @@ SCHEMA = (
     '"tutor local do init -l aspects".'
 )
 GRANT = "Give the user INSERT and SELECT on this table, or set TRANSFORM_LOGS_CLICKHOUSE_USERNAME to one that has them."
-SETTINGS = (
+SETTINGS_PROFILE = (
     "Give the user a settings profile that is not read-only, or set TRANSFORM_LOGS_CLICKHOUSE_USERNAME to another."
 )
 URL = "Check TRANSFORM_LOGS_CLICKHOUSE_URL (the HTTP interface, port 8123, or 8443 with TLS)."
@@ -69,15 +69,15 @@ REFUSED = {
     **dict.fromkeys((192, 193, 194, 516), CREDENTIALS),
     **dict.fromkeys((16, 47, 60, 81), SCHEMA),
     497: GRANT,
-    **dict.fromkeys((115, 164, 452), SETTINGS),
+    **dict.fromkeys((115, 164, 452), SETTINGS_PROFILE),
 }
-CODE = re.compile(r"\bCode: (\d+)[.,]")
+EXCEPTION_CODE = re.compile(r"\bCode: (\d+)[.,]")
 MAX_DETAIL = 300
 
 
 def classify(status: int, code_header: str, text: str) -> Answer:
     """Read an answer: its HTTP status, its header ``X-ClickHouse-Exception-Code`` and the beginning of its body."""
-    found = CODE.search(text)
+    found = EXCEPTION_CODE.search(text)
     code = int(code_header) if code_header.isdecimal() else int(found[1]) if found else 0
     if not code:
         return _without_code(status, text)

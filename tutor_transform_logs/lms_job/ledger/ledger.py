@@ -85,7 +85,7 @@ class Ledger:
 
     def load_entry(self, plan: Plan, segment: Segment, destination: str) -> Entry:
         """The entry, or a new one for a segment that was not started."""
-        entry = self._load(names.entry(plan, segment, destination), Entry.from_json)
+        entry = self._load(names.entry_name(plan, segment, destination), Entry.from_json)
         return entry or Entry(position=segment.first_offset(destination))
 
     def load_entries(self, plan: Plan, destinations: Sequence[NamedDestination]) -> Entries:
@@ -96,21 +96,20 @@ class Ledger:
         }
 
     def save_entry(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> None:
-        self._save(names.entry(plan, segment, destination), entry.to_json())
+        self._save(names.entry_name(plan, segment, destination), entry.to_json())
 
     def batches_of(self, destination: str, first: int) -> Iterator[tuple[str, str, int]]:
         """From plan ``first`` on: plan, segment (both as in names) and how many batches were delivered."""
         for plan, name in self._objects_of_plans(first):
-            segment = names.entry_segment(name, destination)
+            segment = names.segment_of_entry(name, destination)
             if segment is not None:
                 entry: Entry | None = self._load(f"{plan}/{name}", Entry.from_json)
                 yield plan, segment, entry.batches if entry else 0
 
     def destination_ids(self, plan: Plan) -> list[str]:
         """The destinations that have entries in ``plan``, in order."""
-        found = (
-            names.entry_destination(name) for number, name in self._objects_of_plans(plan.number) if number == plan.name
-        )
+        of_plan = (name for number, name in self._objects_of_plans(plan.number) if number == plan.name)
+        found = (names.destination_of_entry(name) for name in of_plan)
         return sorted({destination for destination in found if destination})
 
     # Dead letters.
@@ -119,14 +118,14 @@ class Ledger:
         self, plan: Plan, segment: Segment, destination: str, batch: int, letters: list[DeadLetter]
     ) -> None:
         """Save the dead letters of a batch, before the entry that counts them: a second try overwrites them."""
-        name = names.batch_dead_letters(plan, segment, destination, batch)
+        name = names.dead_letters_name(plan, segment, destination, batch)
         write_all(self.storage, join_name(self.directory, name), dead_letters.dump(letters), private=True)
 
     def load_dead_letters(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> list[DeadLetter]:
         """The dead letters of one destination in one segment of the current plan."""
         letters = []
         for batch in range(1, entry.dead_batches + 1):
-            name = names.batch_dead_letters(plan, segment, destination, batch)
+            name = names.dead_letters_name(plan, segment, destination, batch)
             try:
                 letters += dead_letters.parse(read_all(self.storage, join_name(self.directory, name)))
             except (ObjectGone, ValueError, KeyError) as error:
@@ -136,7 +135,7 @@ class Ledger:
     def drop_dead_batches(self) -> None:
         """Remove the dead letters by batch once they are joined: they hold personal data."""
         for stored in list(self.storage.listing(f"{self.directory}/")):
-            if names.is_batch_dead_letters(stored.name):
+            if names.is_dead_letters_name(stored.name):
                 self.storage.delete(stored.name)
 
     def write_dead_letters(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
@@ -186,7 +185,7 @@ class Ledger:
 
     def save_missing(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
         """Save the lines that ``plan`` sends again; returns the object's name."""
-        name = join_name(self.directory, plan.name, names.MISSING)
+        name = join_name(self.directory, plan.name, names.MISSING_LINES)
         self.storage.write(name, chunks, private=True)
         return name
 

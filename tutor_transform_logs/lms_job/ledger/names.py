@@ -18,7 +18,7 @@ IDENTITY = "job.json"
 PLAN = "plan.json"
 DEAD_LETTERS = "dead-letters.jsonl"
 JOINING = "joining.json"
-MISSING = "missing.jsonl"
+MISSING_LINES = "missing.jsonl"
 RESULT = "result.json"
 REPORT_PAGE = "report.html"
 _DEAD_FOLDER = "dead"
@@ -27,33 +27,33 @@ MAX_DEAD_LETTER_BYTES = 1024**3
 """The longest line of a file of dead letters: far above ``max_line_bytes``, even if each of its bytes is escaped."""
 
 
-def entry(plan: Plan, segment: Segment, destination: str) -> str:
-    """The entry of one destination in one segment."""
+def entry_name(plan: Plan, segment: Segment, destination: str) -> str:
+    """The name of the entry of one destination in one segment."""
     return f"{plan.name}/{segment.id:06d}.{destination}.json"
 
 
-def entry_segment(name: str, destination: str) -> str | None:
+def segment_of_entry(name: str, destination: str) -> str | None:
     """The segment's number in the name of an entry of ``destination``; ``None`` for any other name."""
     segment, _, rest = name.partition(".")
     return segment if rest == f"{destination}.json" and segment.isdecimal() else None
 
 
-def entry_destination(name: str) -> str:
+def destination_of_entry(name: str) -> str:
     """The destination in the name of an entry; ``""`` for any other name."""
     segment, _, rest = name.partition(".")
     return rest.removesuffix(".json") if segment.isdecimal() and rest.endswith(".json") else ""
 
 
-def batch_dead_letters(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
-    """The dead letters of one batch. Writing a batch again overwrites them."""
+def dead_letters_name(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
+    """The name of the object with the dead letters of one batch. Writing a batch again overwrites it."""
     return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}.jsonl"
 
 
-def is_batch_dead_letters(name: str) -> bool:
+def is_dead_letters_name(name: str) -> bool:
     """Is this the whole name of an object with the dead letters of one batch?"""
     return f"/{_DEAD_FOLDER}/" in name
 
 
-def batch(plan: Plan, segment: Segment, number: int) -> str:
+def batch_name(plan: Plan, segment: Segment, number: int) -> str:
     """The name of a batch at its destination. Delivering a batch again writes the same object again."""
     return f"{plan.name}-{segment.id:06d}-{number:06d}"

@@ -15,7 +15,7 @@ HEIGHT = 100
 MOST_DAILY, MOST_WEEKLY = 100, 700
 # A pause longer than this many spans is drawn as a mark, not to scale.
 LONGEST_PAUSE = 3
-HOLE_HEIGHT = 4
+GAP_HEIGHT = 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Bar:
     width: float
     counts: tuple[float, ...]
     title: str
-    hole: bool = False
+    gap: bool = False
     """A mark for a gap, in place of a column."""
 
 
@@ -39,7 +39,7 @@ class Days:
     step: str
     """What a column stands for: day, week, month or year."""
     bars: tuple[Bar, ...]
-    holes: tuple[tuple[date, date], ...]
+    gaps: tuple[tuple[date, date], ...]
     """First and last day of each; empty where days are not known one by one."""
     without_day: tuple[int, int]
     """Statements made and events lost whose time can't be read."""
@@ -68,8 +68,8 @@ def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
         label = f"week of {label}" if step == "week" else label
         title = f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} events lost" if counts[LOST] else "")
         bars.append(Bar((start - first).days, (end - start).days, tuple(counts), title))
-    holes = tuple(_holes(sorted(dated))) if coarsest == 10 else ()
-    return Days(first, last, step, tuple(bars), holes, (without[MADE], without[LOST]))
+    gaps = tuple(_gaps_between(sorted(dated))) if coarsest == 10 else ()
+    return Days(first, last, step, tuple(bars), gaps, (without[MADE], without[LOST]))
 
 
 def _date(key: str) -> date:
@@ -94,7 +94,7 @@ def _last_of(key: str, at: date) -> date:
     return _next(_begin(at, step), step) - timedelta(1)
 
 
-def _holes(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+def _gaps_between(days: Sequence[date]) -> Iterator[tuple[date, date]]:
     for before, after in zip(days[:-1], days[1:], strict=True):
         if (after - before).days > 1:
             yield before + timedelta(1), after - timedelta(1)
@@ -104,8 +104,8 @@ def day_chart(days: Days) -> Html:
     """Statements by day as columns, gaps as marks."""
     width = (days.last - days.first).days + 1
     marks = [
-        Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {hole_text(begin, end)}", hole=True)
-        for begin, end in days.holes
+        Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {format_gap(begin, end)}", gap=True)
+        for begin, end in days.gaps
     ]
     label = f"Statements by {days.step} from {days.first} to {days.last}"
     middle = days.first + timedelta(width // 2)
@@ -113,7 +113,7 @@ def day_chart(days: Days) -> Html:
     return _chart([*days.bars, *marks], width, label, [str(text) for text in labels], "statements")
 
 
-def hole_text(begin: date, end: date) -> str:
+def format_gap(begin: date, end: date) -> str:
     """A run of days for people."""
     count = (end - begin).days + 1
     return str(begin) if count == 1 else f"{begin} to {end} ({count:,} days)"
@@ -129,7 +129,7 @@ def throughput_chart(throughput: Throughput) -> Html | None:
         missing = number - before - 1
         if missing > LONGEST_PAUSE:
             paused = f"nothing was done for {duration(missing * throughput.span_secs)}"
-            bars.append(Bar(at, LONGEST_PAUSE, (), paused, hole=True))
+            bars.append(Bar(at, LONGEST_PAUSE, (), paused, gap=True))
         at += min(missing, LONGEST_PAUSE)
         secs = throughput.span_secs
         speed = lines / secs
@@ -151,7 +151,7 @@ def _chart(bars: Sequence[Bar], width: float, label: str, labels: Sequence[str],
     svg = tag(
         "svg",
         shapes,
-        viewBox=f"0 0 {width:g} {HEIGHT + HOLE_HEIGHT + 1}",
+        viewBox=f"0 0 {width:g} {HEIGHT + GAP_HEIGHT + 1}",
         preserveAspectRatio="none",
         role="img",
         aria_label=f"{label}; at most {top:,.0f}",
@@ -161,15 +161,15 @@ def _chart(bars: Sequence[Bar], width: float, label: str, labels: Sequence[str],
 
 
 def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
-    if bar.hole:
+    if bar.gap:
         title = tag("title", bar.title)
-        yield _rect(bar, 0, HEIGHT + HOLE_HEIGHT + 1, "hole", title)
+        yield _rect(bar, 0, HEIGHT + GAP_HEIGHT + 1, "gap", title)
         # A single day in years is less than a pixel wide: the mark below is never so.
         wide = replace(bar, width=max(bar.width, width / 250))
-        yield _rect(wide, HEIGHT + 1, HOLE_HEIGHT, "mark", title)
+        yield _rect(wide, HEIGHT + 1, GAP_HEIGHT, "mark", title)
         return
-    gap = bar.width * 0.1 if width <= 2 * MOST_DAILY else 0.0
-    narrow = replace(bar, start=bar.start + gap / 2, width=bar.width - gap)
+    margin = bar.width * 0.1 if width <= 2 * MOST_DAILY else 0.0
+    narrow = replace(bar, start=bar.start + margin / 2, width=bar.width - margin)
     base = float(HEIGHT)
     for number, count in enumerate(bar.counts):
         if count:

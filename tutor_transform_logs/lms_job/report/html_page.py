@@ -12,22 +12,22 @@ from ..read.filters import TAKE_ALL, Filters
 from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
-from .charts import Days, day_chart, days_of, hole_text, throughput_chart
+from .charts import Days, day_chart, days_of, format_gap, throughput_chart
 from .glossary import OUTCOMES, REASON_MEANINGS, headline
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
 from .stylesheet import STYLE
 
-MOST_OBJECTS = 500
-MOST_SLOW = 10
-MOST_HOLES = 20
-MOST_TYPES = 15
+OBJECTS_SHOWN = 500
+SLOWEST_SHOWN = 10
+GAPS_SHOWN = 20
+TYPES_SHOWN = 15
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
-Examples = Mapping[str, Sequence[DeadLetter]]
+ExamplesByReason = Mapping[str, Sequence[DeadLetter]]
 
 
-def page(config: JobConfig, result: Result, examples: Examples) -> str:
+def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
     """The page. ``examples`` are a few dead letters for each reason, which are shown masked."""
     detail = headline(result, config)
     kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
@@ -127,27 +127,27 @@ def _by_day(result: Result) -> Html | None:
         "p",
         tag("span", "statements made", class_="key part0"),
         tag("span", "events that gave none", class_="key part1"),
-        tag("span", "no events at all", class_="key mark") if days.holes else "",
+        tag("span", "no events at all", class_="key mark") if days.gaps else "",
         class_="legend",
     )
     rows = ([bar.title.partition(": ")[0], f"{bar.counts[0]:,.0f}", f"{bar.counts[1]:,.0f}"] for bar in days.bars)
     table = _table(f"Statements by {days.step}", (days.step, "statements", "events that gave none"), rows)
     return _section(
         "Statements over time",
-        tag("p", *_holes(days)),
+        tag("p", *_gap_notes(days)),
         day_chart(days),
         legend,
         tag("details", tag("summary", "As a table"), table),
     )
 
 
-def _holes(days: Days) -> Iterator[str]:
+def _gap_notes(days: Days) -> Iterator[str]:
     yield f"The time of the events, by {days.step} (UTC): {days.first} to {days.last}. "
-    if days.holes:
-        missing = sum((end - begin).days + 1 for begin, end in days.holes)
+    if days.gaps:
+        missing = sum((end - begin).days + 1 for begin, end in days.gaps)
         yield f"No events on {missing:,} of these days: "
-        yield "; ".join(hole_text(*hole) for hole in days.holes[:MOST_HOLES])
-        yield f"; and {len(days.holes) - MOST_HOLES:,} more times. " if len(days.holes) > MOST_HOLES else ". "
+        yield "; ".join(format_gap(*gap) for gap in days.gaps[:GAPS_SHOWN])
+        yield f"; and {len(days.gaps) - GAPS_SHOWN:,} more times. " if len(days.gaps) > GAPS_SHOWN else ". "
         yield "Perhaps nobody used the site, or a log is missing. "
     made, lost = days.without_day
     if made or lost:
@@ -169,10 +169,10 @@ def _by_type(result: Result, kind: str) -> Html | None:
         numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
         rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
     note = f"{passed:,} lines are of types that are not transformed to {kind}; they are skipped."
-    tables = [_table("Events by type, most frequent first", columns, rows[:MOST_TYPES])]
-    if len(rows) > MOST_TYPES:
-        rest = _table("Less frequent types", columns, rows[MOST_TYPES:])
-        tables.append(tag("details", tag("summary", f"{len(rows) - MOST_TYPES:,} less frequent types"), rest))
+    tables = [_table("Events by type, most frequent first", columns, rows[:TYPES_SHOWN])]
+    if len(rows) > TYPES_SHOWN:
+        rest = _table("Less frequent types", columns, rows[TYPES_SHOWN:])
+        tables.append(tag("details", tag("summary", f"{len(rows) - TYPES_SHOWN:,} less frequent types"), rest))
     return _section("By event type", *tables, tag("p", note))
 
 
@@ -180,7 +180,7 @@ def _share(part: str, share: float) -> Html:
     return tag("span", class_=part, style=f"width:{share * 100:.2f}%")
 
 
-def _outcomes(result: Result, examples: Examples) -> Html:
+def _outcomes(result: Result, examples: ExamplesByReason) -> Html:
     rows = [
         [name.replace("_", " "), meaning, f"{getattr(result.counts, name):,}"]
         for name, meaning in OUTCOMES
@@ -247,14 +247,14 @@ def _slowest(result: Result) -> Html | None:
             f"{obj.counts.lines:,}",
             f"{obj.counts.lines / obj.activity.secs:,.0f}",
         ]
-        for obj in slow[:MOST_SLOW]
+        for obj in slow[:SLOWEST_SHOWN]
     )
     columns = ("object", "time", "size", "lines", "lines/s")
     return _section("Slowest files", _wide(_table("What took longest", columns, rows)))
 
 
 def _objects(result: Result) -> Html:
-    shown = result.objects[:MOST_OBJECTS]
+    shown = result.objects[:OBJECTS_SHOWN]
     columns = ("object", "from", "to", "size", "lines", "transformed", "dead")
     table = _wide(_table("Source objects", columns, (_object(obj) for obj in shown), texts=3))
     left_out = len(result.objects) - len(shown)

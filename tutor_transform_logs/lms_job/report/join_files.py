@@ -29,7 +29,7 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
     joining = ledger.load_joining(plan)
     if joining is None:
         parts = [
-            files.object_name(names.batch(plan, segment, number))
+            files.object_name(names.batch_name(plan, segment, number))
             for segment, count in batches
             for number in range(1, count + 1)
         ]

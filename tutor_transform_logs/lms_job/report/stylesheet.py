@@ -5,13 +5,13 @@ from __future__ import annotations
 STYLE = """
 :root {
   --back: #ffffff; --text: #1b1f24; --soft: #57606a; --edge: #d0d7de; --raised: #f6f8fa;
-  --part0: #0b6bcb; --part1: #b54708; --part2: #6e7781; --mark: #cf222e; --hole: #ffebe9;
+  --part0: #0b6bcb; --part1: #b54708; --part2: #6e7781; --mark: #cf222e; --gap: #ffebe9;
   --good: #116329; --fair: #8a4600; --bad: #b3121d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --back: #12161b; --text: #e6edf3; --soft: #9da7b3; --edge: #30363d; --raised: #1b2129;
-    --part0: #58a6ff; --part1: #f0983a; --part2: #9da7b3; --mark: #ff7b72; --hole: #45191c;
+    --part0: #58a6ff; --part1: #f0983a; --part2: #9da7b3; --mark: #ff7b72; --gap: #45191c;
     --good: #56d364; --fair: #f0983a; --bad: #ff7b72;
   }
 }
@@ -41,7 +41,7 @@ dt { color: var(--soft); }
 .chart .top, .axis { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 .axis { display: flex; justify-content: space-between; gap: 1rem; }
 svg .part0 { fill: var(--part0); } svg .part1 { fill: var(--part1); } svg .mark { fill: var(--mark); }
-svg .hole { fill: var(--hole); }
+svg .gap { fill: var(--gap); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; color: var(--soft); font-size: .9rem; }
 .key::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .45em; border-radius: 2px;
   background: var(--mark); vertical-align: -.05em; }

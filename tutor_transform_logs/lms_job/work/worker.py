@@ -214,7 +214,7 @@ class Worker:
                 outgoing.append(OutgoingStatement(made, body))
         outcome = Outcome()
         if outgoing:
-            outcome = destination.deliver(names.batch(self._plan, segment, entry.batches + 1), outgoing)
+            outcome = destination.deliver(names.batch_name(self._plan, segment, entry.batches + 1), outgoing)
         with self._context.interruptions.deferred():
             return self._remember(segment, destination, entry, batch, _Delivery(len(outgoing), not_routed, outcome))
 
