@@ -1,7 +1,7 @@
-"""``python -m tutor_transform_logs.lms_job.fast_path``: is the code that the fast path replaces of a known version?
+"""``python -m tutor_transform_logs.lms_job.fast_path``: checks that the fast path knows the installed code.
 
-Prints the digest of each such source that is installed. Replaces nothing, connects to nothing. Exit status 0:
-all are known; 1: some are not (the job works, more slowly), or the check could not run.
+Prints the digest of each source that is replaced. Replaces nothing and connects to nothing. Exit status 0: all are
+known. 1: some are not (the job works, but more slowly), or the check could not run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _version(package: str) -> str:
 
 
 def main() -> int:
-    """Print the table; returns the exit status."""
+    """Print the table and return the exit status."""
     settings = os.environ.get("DJANGO_SETTINGS_MODULE", "")
     if not settings:
         print("DJANGO_SETTINGS_MODULE is not set: run this where the LMS runs, or set it.", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""Statements as JSON text, without plain data as a step between.
+"""Writes statements as JSON directly, without turning them into plain data first.
 
-The text is the one that ``json.dumps`` makes of a statement's ``as_version()``. Actors, verbs and courses, which
-statements share, keep theirs. Only what ``fast_path.tincan`` knows is written here; of everything else, the plain data
-is encoded.
+The text is the same as that of ``json.dumps(statement.as_version())``. Shared actors, verbs and courses keep their
+text, so each is written only once. Only objects that ``fast_path.tincan`` knows are written here; all others are turned
+into plain data and encoded by ``json``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tincan.serializable_base import SerializableBase
 
 from .tincan import SHARED, keys, list_data, map_data, object_data, to_data
 
-# Without a check for circles: this is data that was parsed from JSON, with tincan's own keys around it.
+# No check for circular references: this data was parsed from JSON, and tincan adds none.
 encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
 
-# Types whose plain data is a text.
+# Types whose plain data is a string.
 WRITTEN = frozenset({uuid.UUID, datetime.datetime, datetime.timedelta})
 
 
 class _ToText(dict[type, Callable[[Any], str]]):
-    """How values of a type become JSON text. ``ValueError``: a number that JSON does not have."""
+    """Type -> the function that writes its values as JSON. It raises ``ValueError`` for NaN and infinity."""
 
     def __missing__(self, cls: Any) -> Callable[[Any], str]:
         data = to_data[cls]
@@ -48,7 +48,10 @@ class _ToText(dict[type, Callable[[Any], str]]):
 
 
 def _has_a_key_for_each_slot(cls: Any) -> bool:
-    """Is every value behind a property, so that no two of them can be of the same name?"""
+    """Does tincan define a Python property for each value?
+
+    If not, an object can have both ``name`` and ``_name``, and the text would have the same key twice.
+    """
     return all(isinstance(getattr(cls, name, None), property) for name in cls._props)
 
 
@@ -64,7 +67,7 @@ _to_text = _ToText({str: quoted, int: int.__repr__, float: _float_text, bool: _b
 
 
 class _Names(dict[str, str]):
-    """The name of a slot -> what stands before its value."""
+    """Name of a slot -> the JSON text in front of its value: the key and a colon."""
 
     def __missing__(self, slot: str) -> str:
         self[slot] = f"{quoted(keys[slot])}: "
@@ -95,5 +98,5 @@ def _list_text(many: Any) -> str:
 
 
 def text_of(obj: Any) -> str:
-    """As ``json.dumps(obj.as_version())`` of an object of tincan's. Raises ``ValueError`` for NaN and infinity."""
+    """As ``json.dumps(obj.as_version())``, for an object of tincan. Raises ``ValueError`` for NaN and infinity."""
     return _to_text[type(obj)](obj)

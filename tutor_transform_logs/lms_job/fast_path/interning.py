@@ -1,8 +1,8 @@
-"""Actors, verbs and courses of statements: made once, kept, and shared by all statements that have the same.
+"""Actors, verbs and courses of statements: created once, kept, and shared by all statements that have them.
 
-Only ERB's own transformers are given shared objects. They put them into statements and leave them as they are (their
-``_verb`` they share, too); what another plugin's transformer does to an object, nobody knows. Each object is made by
-ERB's own method the first time, and keeps what it is as JSON.
+Only ERB's own transformers get shared objects. They put an object into a statement and never change it (ERB itself
+shares the ``_verb`` of a class in this way). A transformer of another plugin might change it, so it gets objects of its
+own. The first time, ERB's own method creates the object, which then keeps its JSON text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .tincan import SharedActivityList, SharedAgent, SharedVerb
 KEPT_ACTORS = 20_000
 KEPT_COURSE_OBJECTS = 2_000
 KEPT_VERBS = 1_000
-# Where a transformer, which is made for one event, keeps what it was given.
+# The attributes in which a transformer keeps its actor and its verb. Each transformer is created for one event.
 ACTOR = "_transform_logs_actor"
 VERB = "_transform_logs_verb"
 
@@ -29,7 +29,7 @@ Method = Callable[[Any], Any]
 
 
 class _Own(dict[type, bool]):
-    """Is a class ERB's own, with all that it inherits?"""
+    """Class -> whether it and all its base classes are ERB's own."""
 
     def __missing__(self, cls: type) -> bool:
         self[cls] = all(base is object or base.__module__.startswith(f"{ERB}.") for base in cls.__mro__)
@@ -46,7 +46,10 @@ def _shared(cls: Any, original: Any) -> Any:
 
 
 class Interner:
-    """The methods of ERB's transformers that give shared objects. ``originals`` are ERB's, without filters."""
+    """Replaces methods of ERB's transformers by methods that return shared objects.
+
+    The parameters are ERB's own methods, without the decorators that run Open edX filters.
+    """
 
     def __init__(
         self, get_actor: Method, get_verb: Method, look_verb_up: Method, get_context_activities: Method
@@ -60,7 +63,7 @@ class Interner:
         self._actors: BoundedDict[str, Any] = BoundedDict(KEPT_ACTORS)
         self._verbs: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_VERBS)
         self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSE_OBJECTS)
-        # Its names are looked up when they are used: they are replaced, too.
+        # Its functions are looked up at each call, because ``patches`` replaces some of them.
         self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
 
     def methods(self) -> tuple[Method, Method, Method, Method]:
@@ -73,7 +76,7 @@ class Interner:
         )
 
     def actor(self, transformer: Any) -> Any:
-        """As ``XApiTransformer.get_actor``; the statement's id and the statement itself both ask for it."""
+        """As ``XApiTransformer.get_actor``. It is kept, because ERB needs it for the id and for the statement."""
         found = transformer.__dict__.get(ACTOR)
         if found is not None:
             return found
@@ -88,7 +91,7 @@ class Interner:
         return found
 
     def verb(self, transformer: Any) -> Any:
-        """As ``XApiTransformer.get_verb``; the statement's id and the statement itself both ask for it."""
+        """As ``XApiTransformer.get_verb``. It is kept, because ERB needs it for the id and for the statement."""
         found = transformer.__dict__.get(VERB)
         if found is None:
             found = self._get_verb(transformer)
@@ -112,7 +115,7 @@ class Interner:
         return found
 
     def context_activities(self, transformer: Any) -> Any:
-        """As ``XApiTransformer.get_context_activities``: the parents are shared, what holds them is not."""
+        """As ``XApiTransformer.get_context_activities``. Only the list of parents is shared, not its container."""
         course_id = transformer.get_data("context.course_id")
         if course_id is None or type(course_id) is not str or not self._own[type(transformer)]:
             return self._get_context_activities(transformer)

@@ -1,8 +1,8 @@
-"""Users, their external ids, and courses: looked up for many events with one query each, and kept.
+"""Looks up users, their external ids, and courses for many events at once, and keeps the results.
 
-``helpers`` of ERB asks the database three times an event. :class:`Lookups` answers in its place, from what it has
-looked up before, with the same values and the same errors; what it has no certain answer to, ERB's own function is
-asked.
+ERB's ``helpers`` query the database three times for each event. :class:`Lookups` answers instead, from what it has
+looked up before, with the same values and the same errors. If it is not certain of the answer, it calls ERB's own
+function.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ..util.bounded_dict import BoundedDict
 
 log = logging.getLogger(__name__)
 
-# Of users there may be millions, and what is kept has to stay small beside the rest of a worker.
+# A site may have millions of users. This limit keeps the memory for them small, compared with the rest of a worker.
 KEPT_USERS = 100_000
 KEPT_COURSES = 10_000
-# No database that Django knows takes fewer than 999 values in one query.
+# Every database that Django supports accepts at least 999 values in one query.
 IN_ONE_QUERY = 900
-# The ids that a column of Django's AutoField can hold: for others, ERB asks the database itself.
+# The largest id that a column of Django's AutoField can hold. Larger ones are left to ERB's own function.
 LARGEST_ID = 2**31 - 1
 EMAIL_ACTORS = ("mbox", "mbox_sha1sum")
 
@@ -35,7 +35,7 @@ Value = TypeVar("Value")
 
 
 class Lookups:
-    """What a transformer asks of the LMS's database. ``originals`` are ERB's own functions, by name."""
+    """Answers what a transformer asks of the LMS's database. ``originals`` are ERB's own functions, by name."""
 
     def __init__(self, transformer_type: str, originals: Mapping[str, Callable[..., Any]]) -> None:
         self._external_type = transformer_type.upper()
@@ -48,11 +48,11 @@ class Lookups:
         self._ids: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
         self._emails: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
         self._courses: BoundedDict[str, Any] = BoundedDict(KEPT_COURSES)
-        # Who is not there now may be there later: this is known for the events at hand only.
+        # A user or a course that is missing now may be created later, so these sets hold for the current events only.
         self._missing_users: set[int | str] = set()
         self._missing_courses: set[str] = set()
 
-    # What ERB's functions answer.
+    # The replacements of ERB's functions.
 
     def get_anonymous_user_id(self, username_or_id: Any, external_type: str) -> str:
         """As ERB's. Raises ``ValueError`` for an unknown user."""
@@ -69,7 +69,7 @@ class Lookups:
         return answer
 
     def get_user_email(self, username_or_id: Any) -> str:
-        """As ERB's: a stand-in address for an unknown user."""
+        """As ERB's. Returns a placeholder address for an unknown user."""
         if type(username_or_id) in (int, str):
             known = self._emails.get(username_or_id)
             if known is not None:
@@ -92,10 +92,10 @@ class Lookups:
         self._courses.put(course_id, found)
         return found
 
-    # What is asked in advance.
+    # The queries in advance.
 
     def look_up(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Look up whom and what ``events`` are about. Never raises: what fails is asked again, event by event."""
+        """Look up the users and the courses of ``events``. Never raises: what fails is looked up event by event."""
         self._missing_users.clear()
         self._missing_courses.clear()
         known_users = self._emails if self._wants_emails else self._ids
@@ -114,8 +114,8 @@ class Lookups:
             if courses:
                 self._look_up_courses(courses)
         except Exception as error:
-            # If the database is unavailable, the job waits when a single event needs it; a name that the database
-            # refuses makes only that event fail.
+            # Now ERB's own functions query the database for each event. If it is unavailable, the job waits there. If
+            # it refuses one name, only the event with that name fails.
             log.info("looking up in bulk failed, asking one by one: %s", error)
             connections.close_all()
 
@@ -130,7 +130,7 @@ class Lookups:
                 by_id.setdefault(number, []).append(who)
         rows: dict[int, str] = {}
         if by_id and not self._wants_emails:
-            # A row here also says that the user is there: most often the only query.
+            # A row in this table also proves that the user exists, so this is usually the only query.
             rows = self._external_ids(by_id)
             for number in rows:
                 self._keep_ids(by_id.pop(number), rows[number])
@@ -141,7 +141,7 @@ class Lookups:
                 if number in users:
                     found.update((who, users[number]) for who in asked_as)
                 else:
-                    # ERB takes what is nobody's id for a name.
+                    # ERB takes a number that is no user's id for a name.
                     names.update(asked_as)
         if names:
             found.update(self._people_by_name(names))
@@ -156,7 +156,7 @@ class Lookups:
             self._ids.put(who, external_id)
 
     def _keep_ids_of(self, found: Mapping[int | str, tuple[int, str]]) -> None:
-        """Keep the external ids of users, made where there are none."""
+        """Keep the external ids of these users, and create those that are missing."""
         numbers = {number for number, _ in found.values()}
         rows = self._external_ids(numbers)
         lacking = numbers - rows.keys()
@@ -173,7 +173,7 @@ class Lookups:
         return name
 
     def _external_ids(self, numbers: Iterable[int], database: str | None = None) -> dict[int, str]:
-        """User id -> external id, of those who have one."""
+        """User id -> external id, for the users who have one."""
         rows = self._helpers.ExternalId.objects.using(database) if database else self._helpers.ExternalId.objects
         found: dict[int, str] = {}
         for some in _slices(numbers):
@@ -184,21 +184,21 @@ class Lookups:
         return found
 
     def _new_external_ids(self, numbers: Iterable[int]) -> dict[int, str]:
-        """Make external ids as ERB does, for many users. Another process may make the same ones meanwhile."""
+        """Create external ids as ERB does, for many users. Other processes may create them at the same time."""
         model = self._helpers.ExternalId
         kind = self._helpers.ExternalIdType.objects.filter(name=self._type_name()).first()
         if kind is None:
             return {}
         for some in _slices(sorted(numbers)):
-            # A row that somebody else has made in between stays: unique for user and type.
+            # The user and the type are unique together, so a row that another process has just created stays.
             model.objects.bulk_create(
                 [model(user_id=number, external_id_type=kind) for number in some], ignore_conflicts=True
             )
-        # Whose rows these are now, only the database that they were written to can say (a replica lags behind).
+        # Read the rows that won from the database that was written to: a replica may not have them yet.
         return self._external_ids(numbers, router.db_for_write(model))
 
     def _users(self, column: str, values: Iterable[Any]) -> dict[Any, tuple[int, str]]:
-        """The value of the column -> id and email."""
+        """Value of the column -> the user's id and email."""
         users = get_user_model().objects
         found: dict[Any, tuple[int, str]] = {}
         for some in _slices(values):
@@ -207,15 +207,15 @@ class Lookups:
         return found
 
     def _people_by_name(self, names: Iterable[int | str]) -> dict[int | str, tuple[int, str]]:
-        """The users of these names, retired ones too, as ``get_user`` finds them; nobody's names are remembered.
+        """The users with these names, as ERB's ``get_user`` finds them: also under the name they got when retired.
 
-        A database may hold names for equal that are not (MariaDB: without case, without accents). Such a name is
-        left to be asked for alone.
+        Names that no user has are recorded as missing. A database may take two different names for equal (MariaDB
+        ignores case and accents). Names for which that may matter are left to ERB's own function.
         """
         candidates: dict[int | str, list[str]] = {}
         for name in names:
             if can_be_asked(str(name)):
-                # A number is no name that was ever retired.
+                # A number was never the name of a retired user.
                 retired = self._retired_names(name) if isinstance(name, str) else []
                 if retired is not None:
                     candidates[name] = [str(name), *retired]
@@ -240,7 +240,7 @@ class Lookups:
             try:
                 key = self._helpers.CourseKey.from_string(course_id)
             except Exception:  # noqa: S112
-                # ERB's own function raises the same, where it is asked for this one.
+                # ERB's own function raises the same error when the course's event is transformed.
                 continue
             if str(key) == course_id:
                 keys[course_id] = key
@@ -258,7 +258,7 @@ class Lookups:
 
 
 def person_of(event: Mapping[str, Any]) -> Any:
-    """Whom ``extract_username_or_userid`` of ERB finds."""
+    """The id or the name of the event's user, as ERB's ``extract_username_or_userid`` finds it."""
     data = event.get("data")
     who = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
     return who or find_nested(event, "user_id") or find_nested(event, "username")
@@ -271,6 +271,7 @@ def course_of(event: Mapping[str, Any]) -> Any:
 
 
 def as_id(who: int | str) -> int | None:
+    """The number that ERB would look up as an id; ``None`` for a name."""
     try:
         return int(who)
     except ValueError:
@@ -278,7 +279,7 @@ def as_id(who: int | str) -> int | None:
 
 
 def can_be_asked(name: str) -> bool:
-    """Is it a name that every database takes?"""
+    """Does every database accept this name in a query?"""
     try:
         return b"\0" not in name.encode()
     except UnicodeEncodeError:
@@ -292,15 +293,18 @@ def _slices(values: Iterable[Value]) -> Iterator[Sequence[Value]]:
 
 
 def _retired_names() -> Callable[[str], list[str] | None]:
-    """What edx-platform computes a retired account's names with; the function has had two names."""
+    """A function that returns the names which a user may have after being retired; ``None`` if they can't be known.
+
+    It calls edx-platform's own function, which has had two names.
+    """
     try:
         module = importlib.import_module("common.djangoapps.student.models")
     except ImportError:
-        # ERB says so, where it is asked for a user.
+        # ERB raises an error about this when it is asked for a user.
         return lambda username: None
     for name in ("get_all_retired_usernames_by_username", "_get_all_retired_usernames_by_username"):
         function = getattr(module, name, None)
         if function is not None:
             return lambda username: list(function(username))
-    # Unknown: such names are asked for one by one.
+    # Without that function, ERB's own one looks up each name.
     return lambda username: None

@@ -1,4 +1,4 @@
-"""The only module that replaces code of ERB and tincan at run time, and puts it back.
+"""Replaces code of ERB and tincan at run time, and restores it. No other module does this.
 
 Each replacement returns the same values and raises the same errors as the code it replaces.
 """
@@ -26,7 +26,10 @@ _undo: list[tuple[Any, str, Any]] = []
 
 
 def install(transformer_type: str) -> Lookups | None:
-    """Replace all known code in this process. Returns what answers ERB's look-ups; ``None`` if ERB does so itself."""
+    """Replace all code whose source is known, in this process.
+
+    Returns the object that answers ERB's look-ups; ``None`` if ERB's own functions still do.
+    """
     remove()
     lookups = _replace_lookups(transformer_type)
     if is_known("get_uuid5"):
@@ -52,7 +55,7 @@ def _replace_lookups(transformer_type: str) -> Lookups | None:
 
 
 def remove() -> None:
-    """Put everything back."""
+    """Restore all code that was replaced."""
     while _undo:
         owner, name, original = _undo.pop()
         setattr(owner, name, original)
@@ -60,7 +63,7 @@ def remove() -> None:
 
 @contextlib.contextmanager
 def removed() -> Iterator[None]:
-    """Inside this context, ERB and tincan are as they were installed."""
+    """Within this context, ERB and tincan run as installed."""
     replaced = [(owner, name, _stored_attribute(owner, name)) for owner, name, _ in _undo]
     undo = list(_undo)
     remove()
@@ -74,7 +77,7 @@ def removed() -> Iterator[None]:
 
 
 def _stored_attribute(owner: Any, name: str) -> Any:
-    """The attribute as it is stored: a function of a class, not a method; a static method, not its function."""
+    """The attribute as ``owner`` stores it, so that it can be restored: ``getattr`` would unwrap a static method."""
     return vars(owner)[name]
 
 
@@ -84,7 +87,7 @@ def _replace(owner: Any, name: str, replacement: Any) -> None:
 
 
 def _replace_everywhere(function: Any, replacement: Any) -> None:
-    """Replace a function in each of ERB's modules: most import it by name."""
+    """Replace a function in all of ERB's modules, because most import it by name."""
     for module_name, module in list(sys.modules.items()):
         if module_name == ERB or module_name.startswith(f"{ERB}."):
             for name, value in list(vars(module).items()):
@@ -99,7 +102,7 @@ def _namespace(key: str) -> bytes:
 
 
 def _get_uuid5(namespace_key: str, name: str) -> uuid.UUID:
-    """As ``helpers.get_uuid5``. It has few namespaces: each is computed once."""
+    """As ``helpers.get_uuid5``. There are few namespaces, so each is computed only once."""
     made = hashlib.sha1(_namespace(namespace_key) + name.encode(), usedforsecurity=False).digest()
     return uuid.UUID(bytes=made[:16], version=5)
 
@@ -115,7 +118,7 @@ def _patch_base_transformer() -> None:
 
 
 def _replace_settings() -> None:
-    """Give ERB's transformers the object behind Django's lazy ``settings``, which is 20 times as fast to read."""
+    """Give ERB's transformers the object behind Django's lazy ``settings``: reading it is 20 times as fast."""
     plain = getattr(settings, "_wrapped", settings)
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith(f"{ERB}.processors.") and vars(module).get("settings") is settings:
@@ -123,7 +126,7 @@ def _replace_settings() -> None:
 
 
 class _KeyParts(dict[str, "tuple[str, ...]"]):
-    """A dotted key -> its parts. ERB's transformers use few different keys."""
+    """Dotted key -> its parts. It stays small, since ERB's transformers use few different keys."""
 
     def __missing__(self, key: str) -> tuple[str, ...]:
         self[key] = tuple(key.split("."))
@@ -182,7 +185,10 @@ def _filter_type(method: Any) -> str | None:
 
 
 def _share_equal_objects() -> None:
-    """Let statements share equal actors, verbs and courses, unless filters are configured, which may change them."""
+    """Let statements share equal actors, verbs and courses.
+
+    Does nothing if a filter of ERB is configured: it could change an object that other statements share.
+    """
     configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
     if any(str(name).startswith(f"{ERB}.") for name in configured):
         return

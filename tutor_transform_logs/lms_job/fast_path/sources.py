@@ -1,4 +1,4 @@
-"""Which code of ERB and tincan the fast path replaces, and which versions of that code are known."""
+"""The code of ERB and tincan that the fast path replaces, and the versions of that code that are known."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ TINCAN_MODULES = (
 
 @dataclass(frozen=True)
 class ReplacedCode:
-    """Code that the fast path replaces."""
+    """A piece of code that the fast path replaces."""
 
     description: str
     code: Callable[[], tuple[Any, ...]]
-    """Finds the functions, classes or modules that the replacement was written for."""
+    """Returns the functions, classes or modules that the replacement depends on."""
 
 
 def _get_data() -> tuple[Any, ...]:
@@ -106,8 +106,8 @@ REPLACED_CODE = {
     "xapi_processors": ReplacedCode("turns events into xAPI", _xapi_processors),
     "xapi_transformer": ReplacedCode("makes actor, verb, context", _xapi_transformer),
 }
-# Name -> the digests of the sources that its replacement was compared with.
-# These are of event-routing-backends 9.3.8 and 10.1.0 (edx-tincan-py35 2.0.0).
+# Name -> the digests of the sources that the replacement was compared with. These digests belong to
+# event-routing-backends 9.3.8 and 10.1.0 (edx-tincan-py35 2.0.0).
 KNOWN_SOURCES: dict[str, frozenset[str]] = {
     "get_data": frozenset({"ea82eab1569a"}),
     "get_uuid5": frozenset({"50750567b17d"}),
@@ -121,7 +121,7 @@ KNOWN_SOURCES: dict[str, frozenset[str]] = {
 
 
 def digest_of(name: str) -> str:
-    """The first digits of the digest of the source of replaced code; ``""`` if what is installed has no such code."""
+    """The first 12 digits of the SHA-256 of the source of replaced code; ``""`` if the packages lack that code."""
     try:
         sources = "\n".join(inspect.getsource(part) for part in REPLACED_CODE[name].code())
     except (ImportError, AttributeError, KeyError, OSError, TypeError):
@@ -130,7 +130,7 @@ def digest_of(name: str) -> str:
 
 
 def is_known(name: str) -> bool:
-    """Is the source of this code one that its replacement was compared with?"""
+    """Was the replacement compared with the source that is installed?"""
     found = digest_of(name)
     if found in KNOWN_SOURCES[name]:
         return True

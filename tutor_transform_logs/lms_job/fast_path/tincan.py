@@ -1,9 +1,10 @@
-"""Quicker ways to do what tincan's objects do: be made, be nested, be turned into plain data.
+"""Faster functions for tincan's objects: to create them, to nest them, and to turn them into plain data.
 
-tincan sends every value through ``Base.__setattr__`` twice and copies every dictionary twice. The functions here put
-values of the very types that a property stores as they are straight into the object, and leave all others to tincan's
-own setters: conversions, checks and errors are its own. Classes that differ from what is known here (a subclass with
-its own ``__init__`` or ``as_version``) are left to tincan altogether. Nothing is patched here; ``patches`` does.
+tincan passes every value through ``Base.__setattr__`` twice and copies every dictionary twice. If a property stores the
+values of a type unchanged, the functions here put such a value directly into the object. All other values go through
+tincan's own setters, with its conversions, checks and errors. Classes that differ from those known here (a subclass
+with its own ``__init__`` or ``as_version``) are left to tincan completely. This module replaces nothing itself:
+``patches`` does.
 """
 
 from __future__ import annotations
@@ -26,32 +27,33 @@ from tincan.typed_list import TypedList
 from ..util.bounded_dict import BoundedDict
 
 Setter = Callable[[Any, Any], None]
-# The name of a slot, the types of which it takes values as they are, and the setter for all others.
+# The name of a slot, the types whose values it stores unchanged, and the setter for all other values.
 Rule = tuple[str, frozenset[type], Setter]
 
 NONE = type(None)
 
 
 class SharedAgent(tincan.Agent):  # type: ignore[misc]
-    """An actor shared by statements, which nobody changes; ``text`` is its JSON."""
+    """An actor that statements share and nobody changes. ``text`` is its JSON."""
 
     __slots__ = ("text",)
 
 
 class SharedVerb(tincan.Verb):  # type: ignore[misc]
-    """A verb that nobody changes."""
+    """A verb that statements share and nobody changes. ``text`` is its JSON."""
 
     __slots__ = ("text",)
 
 
 class SharedActivityList(tincan.ActivityList):  # type: ignore[misc]
-    """Activities that nobody changes."""
+    """Activities that statements share and nobody changes. ``text`` is their JSON."""
 
     __slots__ = ("text",)
 
 
 SHARED = frozenset({SharedAgent, SharedVerb, SharedActivityList})
-# Which setters store which types of values as they are. (No empty text: some setters refuse it.)
+# For each class and property: the types of values that the setter stores unchanged. (Empty strings always go through
+# the setter, because some setters refuse them.)
 STORED_AS_IS: dict[type, dict[str, tuple[type, ...]]] = {
     AgentAccount: {"name": (str,), "home_page": (str,)},
     tincan.Agent: {"name": (str,), "mbox_sha1sum": (str,), "account": (AgentAccount,)},
@@ -104,7 +106,7 @@ CONSTANT: dict[tuple[type, str], str] = {
 CORRECTED: dict[str, str] = SerializableBase._props_corrected
 ATOMS = frozenset({str, int, float, bool})
 MAPS = frozenset({tincan.LanguageMap, tincan.Extensions})
-# The form of the tracker's own time stamps: aniso8601, datetime.fromisoformat and isoformat agree on these.
+# The form of the tracker's own timestamps. For these, aniso8601, datetime.fromisoformat and isoformat agree.
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?\+00:00", re.ASCII)
 
 ORIGINAL_INITS: dict[type, Callable[..., None]] = {cls: vars(cls)["__init__"] for cls in STORED_AS_IS}
@@ -114,7 +116,7 @@ _original_language_map = tincan.LanguageMap.__init__
 
 
 class ClassLayout:
-    """What there is to know of a class to make its objects."""
+    """What is needed to create objects of ``cls``, which is ``known`` (in ``STORED_AS_IS``) or a subclass of it."""
 
     def __init__(self, cls: type, known: type) -> None:
         blank: Any = object.__new__(cls)
@@ -124,7 +126,7 @@ class ClassLayout:
         for name in cls._props:  # type: ignore[attr-defined]  # every class of tincan has them
             self.rules[name] = _rule(cls, known, name)
             camel = CORRECTED.get(f"_{name}")
-            # Score alone does not know the names of JSON.
+            # Score is the only class that does not accept the names used in JSON.
             if camel is not None and known is not Score:
                 self.rules[camel] = self.rules[name]
 
@@ -177,7 +179,7 @@ def _timestamp(setter: Setter) -> Setter:
 
 
 class _ClassLayouts(dict[type, "ClassLayout | None"]):
-    """The layouts of classes, made when they are first asked for; ``None`` for a class to leave to tincan."""
+    """Class -> its layout, created on first use; ``None`` for a class that is left to tincan."""
 
     def __missing__(self, cls: type) -> ClassLayout | None:
         known = next((base for base in cls.__mro__ if base in STORED_AS_IS), None)
@@ -224,6 +226,8 @@ NEW_INITS = {cls: _new_init(original) for cls, original in ORIGINAL_INITS.items(
 
 
 class _Allowed(dict[type, "frozenset[str]"]):
+    """Class -> the attributes that tincan allows on its objects: its properties and their slots."""
+
     def __missing__(self, cls: type) -> frozenset[str]:
         props: list[str] = cls._props  # type: ignore[attr-defined]
         self[cls] = frozenset([*props, *(f"_{name}" for name in props)])
@@ -242,7 +246,7 @@ def set_attribute(self: Any, attr: str, value: Any) -> None:
 
 
 class _Keys(dict[str, str]):
-    """The name of a slot -> its key in JSON. There are as many as tincan has properties."""
+    """Name of a slot -> its key in JSON. There are only as many as tincan has properties."""
 
     def __missing__(self, slot: str) -> str:
         key = CORRECTED.get(slot, slot)
@@ -254,7 +258,7 @@ keys = _Keys()
 
 
 class _ToData(dict[type, Callable[[Any], Any]]):
-    """How values of a type become plain data; what a type's values are as they are in JSON, they stay."""
+    """Type -> the function that turns its values into plain data. Values that JSON has as they are stay unchanged."""
 
     def __missing__(self, cls: Any) -> Callable[[Any], Any]:
         if cls in SHARED:
@@ -282,7 +286,7 @@ to_data = _ToData()
 
 
 def _shared_data(obj: Any) -> Any:
-    """Hardly ever asked for, so it is not kept: there may be thousands of actors."""
+    """Not kept, because it is rarely needed and there may be thousands of actors."""
     return json.loads(obj.text)
 
 
@@ -319,7 +323,7 @@ def list_data(many: Any) -> list[Any]:
 
 
 def as_version(self: Any, version: str = tincan.Version.latest) -> Any:
-    """As ``SerializableBase.as_version``. (The version makes no difference to any class of tincan.)"""
+    """As ``SerializableBase.as_version``. (No class of tincan depends on the version.)"""
     found = to_data[type(self)]
     return _original_as_version(self, version) if found is _own_as_version else found(self)
 
@@ -328,7 +332,7 @@ _texts: BoundedDict[tuple[Any, ...], str] = BoundedDict(10_000)
 
 
 def to_json(self: Any, version: str = tincan.Version.latest) -> str:
-    """As ``SerializableBase.to_json``: the texts of verbs, which are part of every statement's id, are kept."""
+    """As ``SerializableBase.to_json``. The JSON of verbs is kept, because ERB needs it for every statement's id."""
     cls = type(self)
     if cls in SHARED:
         known: str = self.text

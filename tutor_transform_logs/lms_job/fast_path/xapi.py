@@ -1,7 +1,7 @@
-"""From an event to serialised xAPI statements, without ERB's processors.
+"""Turns an event into serialised xAPI statements without ERB's processors.
 
-ERB's ``XApiProcessor`` serialises a statement, formats a debug message with it and parses it again; the job would then
-serialise it once more. Here ERB's transformers are called directly, and the statement is serialised once.
+ERB's ``XApiProcessor`` serialises a statement, formats a debug message with it and parses it again; then the job would
+have to serialise it once more. Here, ERB's transformers are called directly, and each statement is serialised once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ID = '{"id": "'
 
 
 class NotJson(Exception):
-    """The statement has a number that JSON does not have (NaN, infinity)."""
+    """The statement has a number that JSON can't express (NaN, infinity)."""
 
 
 class XapiFastPath:
-    """Replaces a router whose processors are ERB's own: white lists and the xAPI processor."""
+    """Does the work of a router whose processors are ERB's own: allow lists of event names, and the xAPI processor."""
 
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self._mapping = mapping
@@ -48,7 +48,7 @@ class XapiFastPath:
             try:
                 made.append(self._id_and_body(statement))
             except ValueError as error:
-                statement.to_json()  # raises the error that ERB would raise, unless a number is wrong
+                statement.to_json()  # raises the error that ERB would raise, unless JSON can't express a number
                 problem = str(error)
             if not statement.object or not statement.object.id:
                 return []
@@ -59,7 +59,7 @@ class XapiFastPath:
     def _id_and_body(self, statement: Any) -> tuple[str, bytes]:
         if type(statement) is self._statement_class:
             text = self._to_json(statement)
-            # Most texts begin with the id, a UUID.
+            # Nearly every statement begins with its id, a UUID of 36 characters.
             has_id_first = text.startswith(_ID)
             statement_id = text[len(_ID) : len(_ID) + 36] if has_id_first else str(statement.id or "")
             return statement_id, text.encode("ascii")
@@ -72,7 +72,7 @@ def _encode(statement: Any) -> str:
 
 
 def xapi_fast_path(router: Any) -> XapiFastPath | None:
-    """The fast path for ``router``; ``None`` if its processors are not ERB's own, or not of a known version."""
+    """The fast path for ``router``; ``None`` if its processors are not ERB's own or their source is not known."""
     if not is_known("xapi_processors"):
         return None
     whitelist = importlib.import_module("eventtracking.processors.whitelist").NameWhitelistProcessor
