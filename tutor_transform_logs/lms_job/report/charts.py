@@ -1,4 +1,4 @@
-"""Bar charts in SVG; their axes are HTML, so that the labels stay readable at any width."""
+"""Bar charts in SVG. Their axes are HTML, so that the labels stay readable at any width."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from ..util.formatting import duration
 from .html import Html, joined, tag
 
 HEIGHT = 100
-# The most days for which a bar is a day, and for which it is a week; beyond that, a month.
+# A bar stands for a day in a chart of up to 100 days, for a week in one of up to 700 days, and otherwise for a month.
 MOST_DAILY, MOST_WEEKLY = 100, 700
-# A pause longer than this many spans is drawn as a mark, not to scale.
+# A pause that is longer than this number of spans is drawn as a mark of this width, not to scale.
 LONGEST_PAUSE = 3
 GAP_HEIGHT = 4
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A column of the chart: where it begins and how wide it is (in days or spans), and its parts from below."""
+    """A bar of a chart: where it begins and how wide it is (in days or spans), and its parts from the bottom up."""
 
     start: float
     width: float
     counts: tuple[float, ...]
     title: str
     gap: bool = False
-    """A mark for a gap, in place of a column."""
+    """A mark for a gap, in place of a bar."""
 
 
 @dataclass(frozen=True)
 class Days:
-    """A time-line of days: its first and last, its columns, and the runs of days between that have nothing."""
+    """A timeline: its first and last day, its bars, and the periods between them that have no events."""
 
     first: date
     last: date
     step: str
-    """What a column stands for: day, week, month or year."""
+    """What a bar stands for: day, week, month or year."""
     bars: tuple[Bar, ...]
     gaps: tuple[tuple[date, date], ...]
-    """First and last day of each; empty where days are not known one by one."""
+    """The first and last day of each period without events. Empty if only months or years are known."""
     without_day: tuple[int, int]
-    """Statements made and events lost whose time can't be read."""
+    """How many statements were made and how many events were lost whose time can't be read."""
 
 
 def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
-    """The time-line of an activity's ``days``; ``None`` if there is no day in it."""
+    """The timeline of an activity's ``days``; ``None`` if there is no day in it."""
     without = table.get(NO_DAY, (0, 0))
     known = {key: counts for key, counts in table.items() if key != NO_DAY}
     dated = {_date(key): (counts, key) for key, counts in known.items()}
@@ -73,7 +73,7 @@ def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
 
 
 def _date(key: str) -> date:
-    """The first day of what a key stands for: a day, a month or a year."""
+    """The first day of the day, month or year that a key stands for."""
     return date.fromisoformat(f"{key}-01-01"[:10] if len(key) < 10 else key)
 
 
@@ -101,7 +101,7 @@ def _gaps_between(days: Sequence[date]) -> Iterator[tuple[date, date]]:
 
 
 def day_chart(days: Days) -> Html:
-    """Statements by day as columns, gaps as marks."""
+    """Statements by day, week, month or year as bars; periods without events as marks."""
     width = (days.last - days.first).days + 1
     marks = [
         Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {format_gap(begin, end)}", gap=True)
@@ -114,13 +114,13 @@ def day_chart(days: Days) -> Html:
 
 
 def format_gap(begin: date, end: date) -> str:
-    """A run of days for people."""
+    """A period of days as text for people."""
     count = (end - begin).days + 1
     return str(begin) if count == 1 else f"{begin} to {end} ({count:,} days)"
 
 
 def throughput_chart(throughput: Throughput) -> Html | None:
-    """Lines per second over the time of the run; ``None`` if it was too short to tell anything."""
+    """Lines per second over the time of the run; ``None`` if the run was too short for a chart."""
     if len(throughput.spans) < 3:
         return None
     bars: list[Bar] = []
@@ -164,7 +164,7 @@ def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
     if bar.gap:
         title = tag("title", bar.title)
         yield _rect(bar, 0, HEIGHT + GAP_HEIGHT + 1, "gap", title)
-        # A single day in years is less than a pixel wide: the mark below is never so.
+        # In a chart of years, a single day is less than a pixel wide, so the mark below it has a minimum width.
         wide = replace(bar, width=max(bar.width, width / 250))
         yield _rect(wide, HEIGHT + 1, GAP_HEIGHT, "mark", title)
         return
@@ -173,7 +173,7 @@ def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
     base = float(HEIGHT)
     for number, count in enumerate(bar.counts):
         if count:
-            # Even the smallest count is visible.
+            # A minimum height, so that even the smallest count is visible.
             height = max(count / top * HEIGHT, 0.7)
             yield _rect(narrow, max(base - height, 0), height, f"part{number}", tag("title", bar.title))
             base -= height

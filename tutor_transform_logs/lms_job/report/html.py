@@ -1,4 +1,4 @@
-"""HTML as text that is escaped unless it was made here."""
+"""Builds HTML. All text is escaped, unless it was built here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..util.formatting import printable
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML, and so is not escaped again."""
 
 
 def tag(name: str, /, *content: str, **attributes: str | int | float) -> Html:
-    """An element. ``class_`` is the attribute ``class``, and ``_`` stands for ``-`` in the names of others."""
+    """An element. ``class_`` is the attribute ``class``; in the names of other attributes, ``_`` stands for ``-``."""
     made = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(printable(str(value)))}"'
         for key, value in attributes.items()
@@ -24,5 +24,5 @@ def tag(name: str, /, *content: str, **attributes: str | int | float) -> Html:
 
 
 def joined(parts: Iterable[str]) -> Html:
-    """The parts, one after the other, as HTML."""
+    """The parts as HTML, one after the other."""
     return Html("".join(part if isinstance(part, Html) else html.escape(printable(part)) for part in parts))

@@ -1,4 +1,4 @@
-"""The report as a single HTML page without network or scripts, for screens, phones and paper."""
+"""The report as one HTML page for screens, phones and paper. It loads nothing and runs no scripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ExamplesByReason = Mapping[str, Sequence[DeadLetter]]
 
 
 def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
-    """The page. ``examples`` are a few dead letters for each reason, which are shown masked."""
+    """The whole page. ``examples``: a few dead letters for each reason. Personal data in them is masked here."""
     detail = headline(result, config)
     kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
     title = f"Tracking logs to {kind}: {detail}"
@@ -66,8 +66,8 @@ def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html
     rows = [
         ("From", str(config.source)),
         ("To", ", ".join(destination.name for destination in result.destinations)),
-        *([("Only", str(filters))] if (filters := Filters.of(config)) is not TAKE_ALL else []),
-        ("Begun", _moment(result.plan.created)),
+        *([("Filters", str(filters))] if (filters := Filters.of(config)) is not TAKE_ALL else []),
+        ("Started", _moment(result.plan.created)),
         ("Reported", _moment(result.reported)),
     ]
     if result.activity.secs >= 1:
@@ -104,7 +104,7 @@ def _section(title: str, *content: str) -> Html:
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> Html:
-    """A table: the first ``texts`` columns are text, the others numbers."""
+    """A table. The first ``texts`` columns hold text, the others numbers."""
     kinds = ["text" if n < texts else "number" for n in range(len(columns))]
     head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in zip(columns, kinds, strict=True)))
     body = []
@@ -115,7 +115,7 @@ def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], 
 
 
 def _wide(table: Html) -> Html:
-    """A table that scrolls sideways on a phone."""
+    """A table that scrolls sideways on a narrow screen."""
     return tag("div", table, class_="wide", tabindex=0)
 
 
@@ -126,12 +126,12 @@ def _by_day(result: Result) -> Html | None:
     legend = tag(
         "p",
         tag("span", "statements made", class_="key part0"),
-        tag("span", "events that gave none", class_="key part1"),
+        tag("span", "events without a statement", class_="key part1"),
         tag("span", "no events at all", class_="key mark") if days.gaps else "",
         class_="legend",
     )
     rows = ([bar.title.partition(": ")[0], f"{bar.counts[0]:,.0f}", f"{bar.counts[1]:,.0f}"] for bar in days.bars)
-    table = _table(f"Statements by {days.step}", (days.step, "statements", "events that gave none"), rows)
+    table = _table(f"Statements by {days.step}", (days.step, "statements", "events without a statement"), rows)
     return _section(
         "Statements over time",
         tag("p", *_gap_notes(days)),
@@ -156,7 +156,7 @@ def _gap_notes(days: Days) -> Iterator[str]:
 
 def _by_type(result: Result, kind: str) -> Html | None:
     types = result.activity.types
-    passed = result.counts.unknown_event
+    skipped = result.counts.unknown_event
     if not types:
         return None
     most = max(sum(counts) for counts in types.values()) or 1
@@ -168,7 +168,7 @@ def _by_type(result: Result, kind: str) -> Html | None:
         bar = tag("span", *(_share(part, count / most) for part, count in parts if count), class_="bar")
         numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
         rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
-    note = f"{passed:,} lines are of types that are not transformed to {kind}; they are skipped."
+    note = f"{skipped:,} lines are of types that are not transformed to {kind}; they are skipped."
     tables = [_table("Events by type, most frequent first", columns, rows[:TYPES_SHOWN])]
     if len(rows) > TYPES_SHOWN:
         rest = _table("Less frequent types", columns, rows[TYPES_SHOWN:])
@@ -231,7 +231,7 @@ def _throughput(result: Result) -> Html | None:
     if chart is None:
         return None
     span = duration(result.activity.throughput.span_secs)
-    note = f"Lines per second in spans of {span}. Where nothing was done for long, the gap is not to scale."
+    note = f"Lines per second in spans of {span}. Long pauses are not drawn to scale."
     return _section("Speed over the run", tag("p", note), chart)
 
 
@@ -250,7 +250,7 @@ def _slowest(result: Result) -> Html | None:
         for obj in slow[:SLOWEST_SHOWN]
     )
     columns = ("object", "time", "size", "lines", "lines/s")
-    return _section("Slowest files", _wide(_table("What took longest", columns, rows)))
+    return _section("Slowest files", _wide(_table("The files that took longest", columns, rows)))
 
 
 def _objects(result: Result) -> Html:

@@ -1,4 +1,4 @@
-"""How the report's page looks. Colours have a contrast of at least 4.5 to 1 with what is behind them (WCAG 2, AA)."""
+"""The stylesheet of the report's page. Text has a contrast of at least 4.5 to 1 with its background (WCAG 2, AA)."""
 
 from __future__ import annotations
 
