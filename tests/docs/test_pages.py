@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -107,14 +107,27 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield "..."
 
 
+TEMPLATES = list(templates())
+
+
 def entries() -> list[str]:
     """What ``docs/troubleshooting.rst`` explains."""
     return [term.replace("\\", "") for term in terms(page("troubleshooting"))]
 
 
-def explains(entry: str, text: str) -> bool:
-    """Can the two be one message's text, ``...`` in either standing for anything?"""
-    text = text.partition("\n")[0]
+def first_line(text: str) -> str:
+    """The line that names the message; two insertions without text between them count as one."""
+    return re.sub(r"(\.{3})+", "...", text.partition("\n")[0])
+
+
+def explains(entry: str, text: str, texts: Set[str]) -> bool:
+    """Can the two be one message's text, ``...`` in either standing for anything?
+
+    An entry that is another of ``texts`` to the letter explains that one alone.
+    """
+    text = first_line(text)
+    if entry == text or entry in texts:
+        return entry == text
     literals = sorted(text.split("..."), key=len)
     return literals[-1].strip(" .") in entry and _overlap(entry.replace("...", "*"), text.replace("...", "*"))
 
@@ -133,9 +146,12 @@ def _overlap(one: str, other: str) -> bool:
     return from_here(0, 0)
 
 
-@pytest.mark.parametrize(("text", "where"), [pytest.param(*one, id=one[1]) for one in templates()])
+@pytest.mark.parametrize(("text", "where"), [pytest.param(*one, id=one[1]) for one in TEMPLATES])
 def test_every_message_that_ends_a_run_is_explained(text: str, where: str) -> None:
-    assert any(explains(entry, text) for entry in entries()), f"docs/troubleshooting.rst has no entry for: {text}"
+    texts = {first_line(text) for text, _ in TEMPLATES}
+    assert any(explains(entry, text, texts) for entry in entries()), (
+        f"docs/troubleshooting.rst has no entry for: {text}"
+    )
 
 
 @pytest.mark.parametrize("name", ["README.rst", "CONTRIBUTING.rst"])
