@@ -250,13 +250,31 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     stopped = site.run(config, command="status", log_format="json")
     [line] = lines_of(stopped.stdout)
     assert (line["event"], line["running"], line["owner"], line["segments_done"]) == ("status", False, None, 0)
-    assert "NOT finished, and not running" in site.run(config, command="status").stdout
+    stopped = site.run(config, command="status")
+    assert "NOT finished, and not running" in stopped.stdout
+    again = "Not finished: run the job again with the same settings and options to resume where it stopped."
+    assert stopped.stdout.endswith(f"\n{again}\n")
 
     scripted_lrs.script = []
     assert site.run(config).status == 0
     finished = site.run(config, command="status")
     assert finished.stdout.startswith("Plan 0001, finished. The last run found nothing new.\n")
-    assert "0001" in finished.stdout.splitlines()[1]
+    ledger = next((site.folder / "ledger").glob("*/0001"))
+    assert finished.stdout.endswith(f"\nResult: {ledger}/result.json\nReport: {ledger}/report.html\n")
+
+
+def test_status_names_the_files_of_a_finished_job_as_its_run_does(site: Site) -> None:
+    site.log(MIX)
+    done = run(site)
+    files = done.stdout[done.stdout.index("\ndead letters ") :]
+    assert re.search(r"^  in /.*\n\nOutput: /.*\nResult: /.*\nReport: /", files, re.MULTILINE)
+    assert run(site, command="status").stdout.endswith(files)
+    # And after a run that found nothing new.
+    assert run(site).stdout.startswith("Nothing new")
+    files = files.removesuffix("Every line and every statement is accounted for.\n")
+    assert run(site, command="status").stdout.endswith(files)
+    next((site.folder / "ledger").glob("*/0001/result.json")).unlink()
+    assert run(site, command="status").stdout == "Plan 0001, finished. The last run found nothing new.\n"
 
 
 def test_status_changes_nothing_and_needs_the_ledger_alone(site: Site) -> None:

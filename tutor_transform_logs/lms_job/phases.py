@@ -13,9 +13,9 @@ what ends it before its end.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 
 from .config.schema import JobConfig
 from .ledger.ledger import job_identity
@@ -27,9 +27,9 @@ from .plan.description import describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan
 from .read.filters import TAKE_ALL, Filters
-from .report.report import make_report, make_status
+from .report.report import load_saved, make_report, make_status
 from .report.result import brief
-from .report.summary import summary
+from .report.summary import SAME_COMMAND, SAME_JOB, last_result, summary, wrapped
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
@@ -41,8 +41,6 @@ from .verify.outcome import MissingLines, after_repair
 from .verify.verify import check_verifiable, verify_delivered
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
 from .work.work import do_segments
-
-MAX_WIDTH = 100
 
 
 def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
@@ -86,7 +84,7 @@ def report(config: JobConfig) -> PhaseOutcome:
     """The phase REPORT alone."""
     job = _open(config)
     with job_lock(config, job.ledger):
-        return PhaseOutcome(_report(job, _current_plan(job), WorkOutcome()))
+        return PhaseOutcome(_report(job, _current_plan(job), WorkOutcome(), resume=SAME_JOB))
 
 
 def status(config: JobConfig) -> PhaseOutcome:
@@ -100,14 +98,17 @@ def status(config: JobConfig) -> PhaseOutcome:
     destinations = describe_destinations(config, ledger, current)
     owner = current_owner(ledger.storage, ledger.directory, config.ledger.is_local)
     progress = job_status(current, ledger.load_entries(current, destinations), owner)
+    width = console.columns()
+    head = "\n".join(wrapped(line, width) for line in str(progress).splitlines())
     if not current.segments:
         # A later run found nothing new, and made this of the plan.
-        text = f"{progress}\nThe last result: {ledger.where(current.name)}"
-        console.result(text, "status", fields=progress.to_json())
+        saved = load_saved(current, ledger)
+        text = f"{head}\n{last_result(saved, width)}".rstrip()
+        console.result(text, "status", fields={**asdict(saved), **progress.to_json()})
         return PhaseOutcome(ExitStatus.DONE)
     result = make_status(current, ledger, destinations)
     result.running = owner is not None
-    text = f"{progress}\n\n{summary(config, result, _width())}"
+    text = f"{head}\n\n{summary(config, result, width)}"
     console.result(text, "status", fields={**brief(config, result), **progress.to_json()})
     return PhaseOutcome(ExitStatus.DONE)
 
@@ -185,10 +186,15 @@ def _finish_redelivery(job: OpenJob, current: Plan, interruptions: Interruptions
     outcome.raise_first()
 
 
-def _report(job: OpenJob, current: Plan, outcome: WorkOutcome, blank_line: bool = False) -> int:
-    """``blank_line``: print one before the summary, which is not the first of this run."""
+def _report(
+    job: OpenJob, current: Plan, outcome: WorkOutcome, blank_line: bool = False, resume: str = SAME_COMMAND
+) -> int:
+    """``blank_line``: print one before the summary, which is not the first of this run.
+
+    ``resume``: what to do if the job is not finished.
+    """
     result = make_report(job.with_output_of(current), current, outcome)
-    text = summary(job.config, result, _width())
+    text = summary(job.config, result, console.columns(), resume)
     level = console.INFO if result.status == ExitStatus.DONE else console.WARNING
     console.result(f"\n{text}" if blank_line else text, "result", level, brief(job.config, result))
     return result.status
@@ -198,7 +204,3 @@ def _say_filters(config: JobConfig) -> None:
     filters = Filters.of(config)
     if filters is not TAKE_ALL:
         console.say(printable(f"Replaying only: {filters}."))
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, MAX_WIDTH)

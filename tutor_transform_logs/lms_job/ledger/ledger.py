@@ -211,6 +211,14 @@ class Ledger:
         write_all(self.storage, join_name(self.directory, name), json.dumps(result, indent=2).encode() + b"\n")
         return self.where(name)
 
+    def load_result(self, plan: Plan) -> Mapping[str, Any]:
+        """What :meth:`save_result` wrote; empty if it was deleted or damaged since: no work depends on it."""
+        try:
+            result = json.loads(read_all(self.storage, join_name(self.directory, plan.name, names.RESULT)))
+        except (ObjectGone, ValueError):
+            return {}
+        return result if isinstance(result, dict) else {}
+
     def save_report_page(self, plan: Plan, page: str) -> str:
         """Write the plan's report for a browser; returns where it is."""
         name = f"{plan.name}/{names.REPORT_PAGE}"

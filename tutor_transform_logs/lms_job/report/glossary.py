@@ -47,7 +47,7 @@ def _headline(result: Result) -> str:
     if result.status == ExitStatus.FAILED:
         return "Failed before the end."
     if result.status == ExitStatus.STOPPED or not result.done:
-        return "Not finished: run the same command again to resume where this run stopped."
+        return "Not finished: run the job again with the same settings and options to resume where it stopped."
     if result.status == ExitStatus.REJECTED and any(destination.counts.rejected for destination in result.destinations):
         return "Done, but some statements were rejected. Every line and every statement is accounted for."
     if result.problems:

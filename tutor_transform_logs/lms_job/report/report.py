@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..deliver.files import Files, add_to_manifest, manifest_line
+from ..ledger import names
 from ..ledger.entries import Entries, Entry
 from ..ledger.ledger import Ledger
 from ..model import dead_letters
@@ -22,7 +23,7 @@ from ..work.opened import OpenJob
 from .examples import Examples
 from .html_page import page
 from .join_files import join_parts
-from .result import DestinationResult, ObjectResult, Result, exit_status, to_json
+from .result import DestinationResult, ObjectResult, Result, SavedResult, exit_status, to_json
 
 
 def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
@@ -58,7 +59,21 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
 def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[NamedDestination]) -> Result:
     """Add up how far the plan is, and change nothing."""
     entries = ledger.load_entries(plan, destinations)
-    return _add_up(plan, ledger, destinations, entries, {})
+    result = _add_up(plan, ledger, destinations, entries, {})
+    if plan.finished:
+        saved = load_saved(plan, ledger)
+        result.outputs, result.dead_letters = list(saved.outputs), saved.dead_letters
+        result.path, result.page = saved.path, saved.page
+    return result
+
+
+def load_saved(plan: Plan, ledger: Ledger) -> SavedResult:
+    """What :func:`make_report` saved for a finished plan; nothing where a file was deleted."""
+    saved = ledger.load_result(plan)
+    reasons = saved.get("reasons", {})
+    dead_letters = ledger.joined_dead_letters(plan) if reasons else ""
+    path = ledger.where(plan.name, names.RESULT) if saved else ""
+    return SavedResult(reasons, saved.get("outputs", []), dead_letters, path, saved.get("page", ""))
 
 
 def _farthest(entries: Mapping[str, Entry]) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,17 @@ class Result:
     @property
     def done(self) -> bool:
         return all(destination.done for destination in self.destinations)
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """What a finished plan has left: the number of dead letters for each reason, and where everything is."""
+
+    reasons: Mapping[str, int]
+    outputs: Sequence[str]
+    dead_letters: str
+    path: str
+    page: str
 
 
 def exit_status(result: Result, stops: Sequence[int], strict: bool) -> int:

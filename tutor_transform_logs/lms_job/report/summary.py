@@ -3,59 +3,112 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size
 from .glossary import OUTCOMES
-from .result import DestinationResult, ObjectResult, Result, reasons
+from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
 
 MAX_OBJECTS = 20
+SAME_COMMAND = "Not finished: run the same command again to resume where this run stopped."
+SAME_JOB = "Not finished: run the job again with the same settings and options to resume where it stopped."
+# The widths of a table of objects without the name, of the names at least, and of names off a terminal.
+NUMBERS, MIN_NAME, USUAL_NAME = 44, 12, 36
+HEADINGS = ("size", "lines", "transformed", "dead")
+# How much of a line a meaning beside a count needs; with less than that, it is below the count.
+MIN_MEANING = 20
 
 
-def summary(config: JobConfig, result: Result, width: int) -> str:
-    """The table, in at most ``width`` columns if names allow."""
+def summary(config: JobConfig, result: Result, width: int | None, resume: str = SAME_JOB) -> str:
+    """The table, in at most ``width`` columns if names allow; ``None``: nothing is wrapped.
+
+    ``resume``: what to do if the job is not finished.
+    """
     return "\n".join(
-        [*_objects(result, width), "", *_lines(result, width), "", *_destinations(result, width), *_end(config, result)]
+        [
+            *_objects(result, width),
+            "",
+            *_lines(result, width),
+            "",
+            *_destinations(result, width),
+            *_files(reasons(result), result, width),
+            *(wrapped(text, width) for text in _end(config, result, resume)),
+        ]
     )
 
 
-def _objects(result: Result, width: int) -> Iterator[str]:
-    columns = ("size", "lines", "transformed", "dead")
-    name_width = max(12, width - 44)
-    yield f"{'object':<{name_width}} {columns[0]:>9} {columns[1]:>11} {columns[2]:>11} {columns[3]:>8}"
+def last_result(saved: SavedResult, width: int | None) -> str:
+    """What an earlier run has left, for a plan without any work."""
+    return "\n".join(_files(saved.reasons, saved, width))
+
+
+def wrapped(text: str, width: int | None, indent: str = "") -> str:
+    """``text`` in lines of at most ``width`` columns, the second and later ones indented. Names are not broken."""
+    if width is None or len(text) <= width:
+        return text
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _objects(result: Result, width: int | None) -> Iterator[str]:
     # If there are many: first those with a problem, last those without any work.
     worth_naming = sorted(
         result.objects,
         key=lambda obj: (not set(obj.notes) - set(HARMLESS_NOTES), not obj.counts.dead_letters, obj.notes),
     )
-    shown = {id(obj) for obj in worth_naming[:MAX_OBJECTS]}
-    for obj in result.objects:
-        if id(obj) in shown:
-            yield from _object(obj, name_width)
+    chosen = {id(obj) for obj in worth_naming[:MAX_OBJECTS]}
+    shown = [obj for obj in result.objects if id(obj) in chosen]
+    if width is None or width >= MIN_NAME + NUMBERS:
+        yield from _wide_table(shown, width)
+    else:
+        yield from _narrow_table(shown, width)
     if len(result.objects) > MAX_OBJECTS:
-        yield f"... and {len(result.objects) - MAX_OBJECTS:,} more objects: all are in the result file"
+        more = len(result.objects) - MAX_OBJECTS
+        yield wrapped(f"... and {more:,} more objects: all are in the result file", width)
 
 
-def _object(obj: ObjectResult, name_width: int) -> Iterator[str]:
-    name = printable(obj.name)
-    if len(name) > name_width:
-        name = "..." + name[len(name) - name_width + 3 :]
+def _wide_table(objects: Sequence[ObjectResult], width: int | None) -> Iterator[str]:
+    longest = max([USUAL_NAME, *(len(printable(obj.name)) for obj in objects)])
+    name_width = longest if width is None else width - NUMBERS
+    for name, cells, notes in [("object", HEADINGS, []), *map(_cells, objects)]:
+        of_size, lines, transformed, dead = cells
+        yield f"{_cut(name, name_width):<{name_width}} {of_size:>9} {lines:>11} {transformed:>11} {dead:>8}"
+        yield from (wrapped(f"    {note}", width, "    ") for note in notes)
+
+
+def _narrow_table(objects: Sequence[ObjectResult], width: int) -> Iterator[str]:
+    """Names above their numbers, in columns that are as wide as they have to be."""
+    rows = [("object", HEADINGS, []), *map(_cells, objects)]
+    widths = [max(map(len, column)) for column in zip(*(cells for _, cells, _ in rows), strict=True)]
+    for name, cells, notes in rows:
+        yield _cut(name, width)
+        yield "  " + " ".join(f"{cell:>{column}}" for cell, column in zip(cells, widths, strict=True))
+        yield from (wrapped(f"    {note}", width, "    ") for note in notes)
+
+
+def _cut(name: str, width: int) -> str:
+    """The end of a name that is too long: its beginning is a folder."""
+    return name if len(name) <= width else "..." + name[len(name) - width + 3 :]
+
+
+def _cells(obj: ObjectResult) -> tuple[str, tuple[str, ...], list[str]]:
+    """An object's name, the numbers below :data:`HEADINGS`, and notes."""
     counts = obj.counts
     dead = counts.unparsable + counts.untransformable
-    yield f"{name:<{name_width}} {size(obj.size):>9} {counts.lines:>11,} {counts.transformed:>11,} {dead:>8,}"
-    for note in [*obj.notes, *([] if obj.done else ["not finished"])]:
-        yield f"    {printable(note)}"
+    cells = (size(obj.size), f"{counts.lines:,}", f"{counts.transformed:,}", f"{dead:,}")
+    return printable(obj.name), cells, [printable(n) for n in [*obj.notes, *([] if obj.done else ["not finished"])]]
 
 
-def _row(name: str, count: int, meaning: str, width: int) -> str:
-    """A count and its meaning, which is wrapped if the terminal is narrow."""
+def _row(name: str, count: int, meaning: str, width: int | None) -> str:
+    """A count and its meaning."""
     row = f"  {name:<16}{count:>11,}  "
-    return textwrap.fill(row + meaning, max(width, len(row) + 20), subsequent_indent=" " * len(row)).rstrip()
+    if width is None or width >= len(row) + MIN_MEANING:
+        return wrapped(row + meaning, width, " " * len(row)).rstrip()
+    return f"{row.rstrip()}\n{wrapped(f'    {meaning}', width, '    ')}" if meaning else row.rstrip()
 
 
-def _lines(result: Result, width: int) -> Iterator[str]:
+def _lines(result: Result, width: int | None) -> Iterator[str]:
     yield f"{'lines':<16}{result.counts.lines:>13,}"
     for name, meaning in OUTCOMES:
         count = getattr(result.counts, name)
@@ -63,13 +116,13 @@ def _lines(result: Result, width: int) -> Iterator[str]:
             yield _row(name.replace("_", " "), count, meaning, width)
 
 
-def _destinations(result: Result, width: int) -> Iterator[str]:
+def _destinations(result: Result, width: int | None) -> Iterator[str]:
     for destination in result.destinations:
-        yield f"statements to {destination.name}"
+        yield wrapped(f"statements to {destination.name}", width, "  ")
         yield from _destination(destination, width)
 
 
-def _destination(destination: DestinationResult, width: int) -> Iterator[str]:
+def _destination(destination: DestinationResult, width: int | None) -> Iterator[str]:
     counts = destination.counts
     yield _row("made", counts.made, "", width)
     yield _row("stored", counts.stored, "", width)
@@ -80,16 +133,16 @@ def _destination(destination: DestinationResult, width: int) -> Iterator[str]:
     if counts.not_routed:
         yield _row("not routed", counts.not_routed, "excluded from this router by its match_params", width)
     if destination.stopped:
-        yield f"  stopped: {destination.stopped}"
+        yield wrapped(f"  stopped: {printable(destination.stopped)}", width, "    ")
 
 
-def _end(config: JobConfig, result: Result) -> Iterator[str]:
-    failed = reasons(result)
+def _files(failed: Mapping[str, int], result: Result | SavedResult, width: int | None) -> Iterator[str]:
+    """The dead letters, and where everything is. ``failed``: reason -> number of dead letters."""
     if failed:
         yield ""
         yield f"dead letters    {sum(failed.values()):>13,}"
         for reason, count in failed.items():
-            yield _row(reason, count, "", 0)
+            yield _row(reason, count, "", width)
         if result.dead_letters:
             yield f"  in {printable(result.dead_letters)}"
     yield ""
@@ -99,6 +152,9 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
         yield f"Result: {printable(result.path)}"
     if result.page:
         yield f"Report: {printable(result.page)}"
+
+
+def _end(config: JobConfig, result: Result, resume: str) -> Iterator[str]:
     if result.accounting_errors:
         yield "NOT everything is accounted for; please report this:"
         yield from (f"  {difference}" for difference in result.accounting_errors)
@@ -109,6 +165,6 @@ def _end(config: JobConfig, result: Result) -> Iterator[str]:
     else:
         if result.aborted:
             yield printable(result.aborted)
-        yield "Not finished: run the same command again to resume where this run stopped."
+        yield resume
     if config.dry_run:
         yield "Dry run: statements went to the logger only."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ TEXT, JSON = "text", "json"
 LOG_FORMATS = (TEXT, JSON)
 INFO, WARNING, ERROR = "info", "warning", "error"
 LOGGER = "tutor_transform_logs"
+
+MAX_COLUMNS = 100
 
 Fields = Mapping[str, object]
 
@@ -40,6 +43,11 @@ def set_up(log_format: str, quiet: bool) -> None:
 def has_terminal() -> bool:
     """May progress be drawn, for a person who is looking?"""
     return _way.log_format == TEXT and not _way.quiet and sys.stderr.isatty()
+
+
+def columns() -> int | None:
+    """The width that results have on the terminal; ``None`` off a terminal, where nothing needs to be wrapped."""
+    return min(shutil.get_terminal_size().columns, MAX_COLUMNS) if sys.stdout.isatty() else None
 
 
 def say(message: str, event: str = "message", level: str = INFO, fields: Fields | None = None) -> None:

@@ -1,0 +1,64 @@
+"""The table at the end of a run, on terminals of any width."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutor_transform_logs.lms_job.config import schema
+from tutor_transform_logs.lms_job.model.activity import Activity
+from tutor_transform_logs.lms_job.model.counts import Counts
+from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
+from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
+from tutor_transform_logs.lms_job.report.summary import SAME_COMMAND, SAME_JOB, summary
+
+LONG_NAME = "archive/2024/server-07/tracking.log-20240101-1704067200.gz"
+STOPPED = (
+    "http://ralph.example.org:8100/xAPI/statements answers 503 Service Unavailable: the text of the answer is long and "
+    "says what an operator of that service has to know, which is that it is overloaded. Run again to resume."
+)
+
+
+def counts() -> Counts:
+    return Counts(
+        lines=9_876_543,
+        transformed=9_876_500,
+        unparsable=23,
+        untransformable=20,
+        made=9_876_500,
+        stored=9_000_000,
+        rejected=7,
+        reasons={"no_json": 23, "unknown_user": 20, "invalid": 7},
+    )
+
+
+def table(width: int | None, resume: str = SAME_JOB) -> str:
+    objects = [
+        ObjectResult("tracking.log", 999_900_000, counts(), Activity(), True),
+        ObjectResult(LONG_NAME, 12, Counts(), Activity(), False, ["truncated gzip data after 123,456,789 bytes of it"]),
+    ]
+    destination = DestinationResult("lrs", "http://ralph:8100/xAPI", counts(), False, STOPPED)
+    plan = Plan(1, 0.0, (), (), (), OutputFormat("single", "none", 1))
+    result = Result(plan, "key", counts(), Activity(), [destination], objects, [], [])
+    result.path = "/openedx/data/transform-logs/3f2a9c41d0be/0001/result.json"
+    return summary(schema.load({}), result, width, resume)
+
+
+@pytest.mark.parametrize("width", [100, 80, 56, 55, 50, 40])
+def test_it_fits_the_terminal(width: int) -> None:
+    lines = table(width).splitlines()
+    too_long = [line for line in lines if len(line) > width and "/xAPI/" not in line]
+    # A path stays in one piece, to be copied.
+    assert too_long == ([line for line in lines if line.startswith("Result: ")] if width < 66 else [])
+    assert " ".join(table(width).split()).count(STOPPED) == 1
+
+
+def test_off_a_terminal_nothing_is_wrapped_or_cut() -> None:
+    lines = table(None).splitlines()
+    assert f"  stopped: {STOPPED}" in lines
+    assert any(line.startswith(f"{LONG_NAME}  ") for line in lines)
+    assert lines[0].startswith("object  ")
+
+
+def test_it_says_what_to_do_after_the_command_that_was_given() -> None:
+    assert table(None, SAME_COMMAND).endswith(f"\n{SAME_COMMAND}")
+    assert table(None).endswith(f"\n{SAME_JOB}")
