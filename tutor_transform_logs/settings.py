@@ -12,12 +12,12 @@ from typing import Any
 from tutor_transform_logs.lms_job.config import settings as job
 from tutor_transform_logs.lms_job.config import validators
 from tutor_transform_logs.lms_job.config.settings import LIST, MAPPING, NUMBER, TEXT, Setting
-from tutor_transform_logs.lms_job.config.validators import Check, ConfigError
+from tutor_transform_logs.lms_job.config.validators import ConfigError, Validator
 
 MAX_PODS = 10_000
 
 
-def _checked(allowed: str, is_allowed: Callable[[Any], bool]) -> Check:
+def _checked(allowed: str, is_allowed: Callable[[Any], bool]) -> Validator:
     """A check by a predicate; an empty value is always allowed."""
 
     def check(key: str, value: Any) -> Any:
@@ -49,7 +49,7 @@ def _is_schedule(value: Any) -> bool:
     return not text or text.startswith("@") or len(text.split()) == 5
 
 
-def _kubernetes(key: str, kind: str, meaning: str, check: Check, default: Any, default_text: str = "") -> Setting:
+def _kubernetes(key: str, kind: str, meaning: str, check: Validator, default: Any, default_text: str = "") -> Setting:
     """A row of the table: its columns, without those that are the same in all of these rows."""
     return Setting(f"k8s_{key}", "Kubernetes", kind, meaning, check, default, default_text, scope=job.MANIFESTS)
 

@@ -21,8 +21,8 @@ from openedx.core.djangoapps.external_user_ids.models import (
 from tests.harness.erb import transformer
 from tests.harness.parity import forget, scene
 from tutor_transform_logs.demo import events
-from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
+from tutor_transform_logs.demo.scene import Scene
 from tutor_transform_logs.lms_job.read.events import parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
 from tutor_transform_logs.lms_job.util.bounded_dict import BoundedDict

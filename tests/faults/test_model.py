@@ -22,8 +22,8 @@ from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.deliver.loggers import StatementLogger
 from tutor_transform_logs.lms_job.ledger.ledger import Ledger
 from tutor_transform_logs.lms_job.model.delivery import Outcome, OutgoingStatement, SourcedStatement
-from tutor_transform_logs.lms_job.model.outcome import WorkOutcome
 from tutor_transform_logs.lms_job.model.records import Event, Statement
+from tutor_transform_logs.lms_job.model.work_outcome import WorkOutcome
 from tutor_transform_logs.lms_job.plan.planner import make_plan
 from tutor_transform_logs.lms_job.report.report import make_report
 from tutor_transform_logs.lms_job.storage.local import LocalStorage

@@ -13,9 +13,9 @@ from eventtracking.tracker import get_tracker
 
 from tests.harness.erb import comparable, fields_of, statements_of_erb
 from tutor_transform_logs.demo import events
-from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.demo.scene import Scene
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable

@@ -22,9 +22,9 @@ from event_routing_backends.management.commands.helpers.event_log_parser import 
 from tests.harness.erb import comparable, fields_of, statements_of_erb, transformer
 from tests.harness.parity import KINDS, Way, assert_parity, forget, scene, white_list
 from tutor_transform_logs.demo import events, samples
-from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.demo.scene import Scene
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.read.events import parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable

@@ -8,43 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-Event = dict[str, Any]
+from tutor_transform_logs.demo.scene import ROOT, LoggedEvent, Scene, context_of, from_browser, from_server, log_entry
 
-
-@dataclass(frozen=True)
-class Scene:
-    """Who did it, where and when. ``number`` varies the ids of problems, videos, threads and exams."""
-
-    user_id: Any
-    username: Any
-    course: str
-    time: str
-    number: int = 0
-    ip: str = "10.0.0.1"
-
-    @property
-    def org(self) -> str:
-        """The organisation of the course, as the LMS puts it into the context."""
-        return self.course.split(":", 1)[-1].split("+", 1)[0]
-
-    def hex_id(self, kind: int) -> str:
-        """32 hexadecimal digits, as a block id."""
-        return f"{kind:04x}{self.number * 2654435761 % 2**112:028x}"
-
-    def block(self, kind: str) -> str:
-        """The usage key of a block of this course."""
-        version, _, rest = self.course.partition(":")
-        prefix = ("ccx-" if version.startswith("ccx") else "") + "block-v1"
-        return f"{prefix}:{rest}+type@{kind}+block@{self.hex_id(len(kind))}"
-
-
-_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
-_ROOT = "http://localhost:18000"
-
-_VIDEO: dict[str, Event] = {
+_VIDEO: dict[str, LoggedEvent] = {
     # name: what the player adds to the video's id, code and duration
     "load_video": {},
     "play_video": {"currentTime": 4.25},
@@ -73,7 +40,7 @@ _MOBILE_VIDEO = {
     "edx.video.transcript.shown": "show_transcript",
     "edx.video.transcript.hidden": "hide_transcript",
 }
-_ENROLLMENT: dict[str, Event] = {
+_ENROLLMENT: dict[str, LoggedEvent] = {
     "edx.course.enrollment.activated": {"mode": "audit"},
     "edx.course.enrollment.deactivated": {"mode": "audit"},
     "edx.course.enrollment.mode_changed": {"mode": "verified"},
@@ -89,72 +56,29 @@ _FORUM = {
 _FORUM_TEXT = "Why does 数据 need an index? لا أفهم 🤔"
 
 
-def _context(scene: Scene, path: str, **more: Any) -> Event:
-    context = {"course_id": scene.course, "user_id": scene.user_id, "path": path, "org_id": scene.org}
-    return {**context, "enterprise_uuid": "", **more}
-
-
-def _log_entry(
-    name: str,
-    scene: Scene,
-    context: Event,
-    event: Any,
-    source: str,
-    page: str | None,
-    event_type: str | None = None,
-) -> Event:
-    """A line's JSON object. Seven parameters: the fields of a tracking log that differ between events."""
-    return {
-        "name": name,
-        "context": context,
-        "username": scene.username,
-        "session": f"{scene.number % 9973:032x}",
-        "ip": scene.ip,
-        "agent": _AGENT,
-        "host": "localhost:18000",
-        "referer": page if page and page.startswith("http") else f"{_ROOT}/courses/{scene.course}/course/",
-        "accept_language": "en-US,en;q=0.9",
-        "event": event,
-        "time": scene.time,
-        "event_type": event_type or name,
-        "event_source": source,
-        "page": page,
-    }
-
-
-def _from_server(name: str, scene: Scene, event: Event, path: str = "/event", **context: Any) -> Event:
-    return _log_entry(name, scene, _context(scene, path, **context), event, "server", None)
-
-
-def _from_browser(name: str, scene: Scene, event: Any) -> Event:
-    page = f"{_ROOT}/xblock/{scene.block('vertical')}?show_title=0&view=student_view"
-    text = event if isinstance(event, str) else json.dumps(event)
-    return _log_entry(name, scene, _context(scene, "/event"), text, "browser", page)
-
-
-def _video(name: str, scene: Scene) -> Event:
+def _video(name: str, scene: Scene) -> LoggedEvent:
     data = {"id": scene.hex_id(5), "code": "b7xgknqkQk8", "duration": 195.5} | _VIDEO[name]
-    return _from_browser(name, scene, data)
+    return from_browser(name, scene, data)
 
 
-def _mobile_video(name: str, scene: Scene) -> Event:
+def _mobile_video(name: str, scene: Scene) -> LoggedEvent:
     legacy = _MOBILE_VIDEO[name]
     data = {"id": scene.hex_id(5), "code": "mobile", "duration": 195.5} | _VIDEO[legacy]
-    context = _context(
+    context = context_of(
         scene,
         "/segmentio/event",
         application={"name": "edx.mobileapp.android", "version": "5.0.1"},
         component="videoplayer",
     )
-    return _log_entry(name, scene, context, json.dumps(data), "mobile", f"{_ROOT}/courses/{scene.course}", legacy)
+    return log_entry(name, scene, context, json.dumps(data), "mobile", f"{ROOT}/courses/{scene.course}", legacy)
 
 
-def _enrollment(name: str, scene: Scene) -> Event:
+def _enrollment(name: str, scene: Scene) -> LoggedEvent:
     data = {"user_id": scene.user_id, "course_id": scene.course} | _ENROLLMENT[name]
-    return _from_server(name, scene, data, "/change_enrollment")
+    return from_server(name, scene, data, "/change_enrollment")
 
 
-def _grade(name: str, scene: Scene) -> Event:
+def _grade(name: str, scene: Scene) -> LoggedEvent:
     data = {"user_id": scene.user_id, "course_id": scene.course}
     if name == "edx.grades.course.grade_calculated":
         data |= {"percent_grade": 0.86, "letter_grade": "B", "grading_policy_hash": "wUbvSrGqSvzSg7M="}
@@ -165,10 +89,10 @@ def _grade(name: str, scene: Scene) -> Event:
             "weighted_total_possible": 3.0,
         }
         data |= {"weighted_graded_earned": 2.0, "weighted_graded_possible": 3.0}
-    return _from_server(name, scene, data, f"/courses/{scene.course}/progress")
+    return from_server(name, scene, data, f"/courses/{scene.course}/progress")
 
 
-def _exam(name: str, scene: Scene) -> Event:
+def _exam(name: str, scene: Scene) -> LoggedEvent:
     kind, done = name.split(".")[2], name.endswith("submitted")
     data = {
         "exam_id": 1 + scene.number % 50,
@@ -187,10 +111,10 @@ def _exam(name: str, scene: Scene) -> Event:
         "attempt_status": "submitted" if done else "created",
         "attempt_event_elapsed_time_secs": 1368.7657 if done else None,
     }
-    return _from_server(name, scene, data, "/api/edx_proctoring/v1/proctored_exam/attempt")
+    return from_server(name, scene, data, "/api/edx_proctoring/v1/proctored_exam/attempt")
 
 
-def _completion(name: str, scene: Scene) -> Event:
+def _completion(name: str, scene: Scene) -> LoggedEvent:
     data = {
         "user_id": scene.user_id,
         "course_id": scene.course,
@@ -200,13 +124,13 @@ def _completion(name: str, scene: Scene) -> Event:
         "completion": 1.0 if scene.number % 3 else 0.5,
         "is_new": True,
     }
-    return _from_server(name, scene, data, f"/courses/{scene.course}/xblock/handler")
+    return from_server(name, scene, data, f"/courses/{scene.course}/xblock/handler")
 
 
-def _forum(name: str, scene: Scene) -> Event:
+def _forum(name: str, scene: Scene) -> LoggedEvent:
     kind, action = name.split(".")[2:]
     post = f"{scene.number:024x}"
-    data: Event = {
+    data: LoggedEvent = {
         "commentable_id": "course",
         "id": post,
         "body": f"<p>{_FORUM_TEXT}</p>",
@@ -220,37 +144,37 @@ def _forum(name: str, scene: Scene) -> Event:
         path = f"/api/discussion/v1/comments/{'' if action == 'created' else post + '/'}"
     if action == "voted":
         data |= {"vote_value": "up", "undo_vote": False, "target_username": scene.username}
-    data |= {"url": f"{_ROOT}/discussions", "user_forums_roles": ["Student"], "user_course_roles": []}
-    return _from_server(name, scene, data, path)
+    data |= {"url": f"{ROOT}/discussions", "user_forums_roles": ["Student"], "user_course_roles": []}
+    return from_server(name, scene, data, path)
 
 
-def _link(name: str, scene: Scene) -> Event:
+def _link(name: str, scene: Scene) -> LoggedEvent:
     data = {
-        "current_url": f"{_ROOT}/courses/{scene.course}/course/",
-        "target_url": f"{_ROOT}/courses/{scene.course}/jump_to/{scene.block('sequential')}",
+        "current_url": f"{ROOT}/courses/{scene.course}/course/",
+        "target_url": f"{ROOT}/courses/{scene.course}/jump_to/{scene.block('sequential')}",
     }
-    return _from_browser(name, scene, data)
+    return from_browser(name, scene, data)
 
 
-def _outline(name: str, scene: Scene) -> Event:
+def _outline(name: str, scene: Scene) -> LoggedEvent:
     data = {
         "id": scene.block("sequential"),
-        "current_url": f"{_ROOT}/courses/{scene.course}/course/",
-        "target_url": f"{_ROOT}/courses/{scene.course}/jump_to/{scene.block('sequential')}",
+        "current_url": f"{ROOT}/courses/{scene.course}/course/",
+        "target_url": f"{ROOT}/courses/{scene.course}/jump_to/{scene.block('sequential')}",
         "target_name": "Lesson 3 - الدرس",
         "widget_placement": "accordion",
     }
-    return _from_browser(name, scene, data)
+    return from_browser(name, scene, data)
 
 
-def _sequence(name: str, scene: Scene) -> Event:
+def _sequence(name: str, scene: Scene) -> LoggedEvent:
     data = {"id": scene.block("sequential"), "current_tab": 4, "tab_count": 10, "widget_placement": "top"}
     if name.endswith("tab_selected"):
         data["target_tab"] = 8
-    return _from_browser(name, scene, data)
+    return from_browser(name, scene, data)
 
 
-def _module_context(scene: Scene) -> Event:
+def _module_context(scene: Scene) -> LoggedEvent:
     return {"module": {"display_name": "Checkboxes ☑", "usage_key": scene.block("problem")}, "asides": {}}
 
 
@@ -258,14 +182,14 @@ def _problem_path(scene: Scene, handler: str) -> str:
     return f"/courses/{scene.course}/xblock/{scene.block('problem')}/handler/xmodule_handler/{handler}"
 
 
-def _show_answer(name: str, scene: Scene) -> Event:
+def _show_answer(name: str, scene: Scene) -> LoggedEvent:
     data = {"problem_id": scene.block("problem")}
-    return _from_server(name, scene, data, _problem_path(scene, "problem_show"), **_module_context(scene))
+    return from_server(name, scene, data, _problem_path(scene, "problem_show"), **_module_context(scene))
 
 
-def _hint(name: str, scene: Scene) -> Event:
+def _hint(name: str, scene: Scene) -> LoggedEvent:
     data = {"hint_index": 0, "hint_len": 2, "hint_text": "Look 这里", "module_id": scene.block("problem")}
-    return _from_server(name, scene, data, _problem_path(scene, "hint_button"), **_module_context(scene))
+    return from_server(name, scene, data, _problem_path(scene, "hint_button"), **_module_context(scene))
 
 
 _QUESTIONS = (
@@ -275,7 +199,7 @@ _QUESTIONS = (
 )
 
 
-def _problem_check(name: str, scene: Scene, questions: int = 1) -> Event:
+def _problem_check(name: str, scene: Scene, questions: int = 1) -> LoggedEvent:
     problem = scene.hex_id(7)
     submission, answers, correct_map = {}, {}, {}
     for index, (question, answer, response_type, input_type) in enumerate(_QUESTIONS[:questions]):
@@ -314,32 +238,32 @@ def _problem_check(name: str, scene: Scene, questions: int = 1) -> Event:
         "attempts": 1 + scene.number % 5,
         "submission": submission,
     }
-    event = _from_server(name, scene, data, _problem_path(scene, "problem_check"), **_module_context(scene))
+    event = from_server(name, scene, data, _problem_path(scene, "problem_check"), **_module_context(scene))
     return event | {"page": "x_module"}
 
 
-def problem_check_many(name: str, scene: Scene) -> Event:
+def problem_check_many(name: str, scene: Scene) -> LoggedEvent:
     """A problem with three questions: ERB makes four xAPI statements of it."""
     return _problem_check(name, scene, len(_QUESTIONS))
 
 
-def problem_check_browser(name: str, scene: Scene) -> Event:
+def problem_check_browser(name: str, scene: Scene) -> LoggedEvent:
     """The browser's half of a submission: ``event`` is a form, not JSON.
 
     ERB's Caliper transformer looks for the referer in the context, where a log has none: it raises ValueError.
     """
-    return _from_browser(
+    return from_browser(
         name, scene, f"input_{scene.hex_id(7)}_2_1%5B%5D=choice_0&input_{scene.hex_id(7)}_2_1%5B%5D=choice_2"
     )
 
 
-def problem_check_browser_with_referer(name: str, scene: Scene) -> Event:
+def problem_check_browser_with_referer(name: str, scene: Scene) -> LoggedEvent:
     """The same with the referer left in the context, as some sites' processors do: Caliper has a transformer for it."""
     event = problem_check_browser(name, scene)
     return event | {"context": event["context"] | {"referer": event["referer"], "event_source": "browser"}}
 
 
-Builder = Callable[[str, Scene], Event]
+Builder = Callable[[str, Scene], LoggedEvent]
 
 BUILDERS: dict[str, Builder] = (
     dict.fromkeys(_VIDEO, _video)
@@ -392,18 +316,18 @@ CALIPER_NAMES = frozenset(
 )
 
 
-def build(name: str, scene: Scene) -> Event:
+def build(name: str, scene: Scene) -> LoggedEvent:
     """The event of this name in this scene. :raises KeyError: the name is in none of ERB's white lists."""
     return BUILDERS[name](name, scene)
 
 
-def page_view(path: str, scene: Scene) -> Event:
+def page_view(path: str, scene: Scene) -> LoggedEvent:
     """A request that the LMS logged: about half of a real log, and nothing that ERB knows."""
-    context = _context(scene, path)
-    return _log_entry(path, scene, context, json.dumps({"GET": {}, "POST": {}}), "server", None)
+    context = context_of(scene, path)
+    return log_entry(path, scene, context, json.dumps({"GET": {}, "POST": {}}), "server", None)
 
 
-def to_json(event: Event, *, ascii_only: bool = True) -> str:
+def to_json(event: LoggedEvent, *, ascii_only: bool = True) -> str:
     """The event as the LMS dumps it; ``ascii_only=False`` as log forwarders rewrite it."""
     return json.dumps(event, ensure_ascii=ascii_only)
 

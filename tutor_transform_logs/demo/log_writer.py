@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from tutor_transform_logs.demo import events, outcomes
-from tutor_transform_logs.demo.events import Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Expected, ExpectedOutcome, Kind
+from tutor_transform_logs.demo.scene import LoggedEvent, Scene
 
 START = datetime(2026, 2, 1, tzinfo=timezone.utc)
 GOOD_NAMES = tuple(sorted(events.BUILDERS.keys() - events.WITHOUT_XAPI_TRANSFORMER))
@@ -105,7 +105,7 @@ class _Template:
         return f"{stamp},{micros // 1000:03d} INFO 16 [tracking] [user {user_id}] [ip 10.0.0.1] logger.py:41 - {line}"
 
 
-def _template(event: events.Event, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, prefixed: bool) -> _Template:
+def _template(event: LoggedEvent, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, prefixed: bool) -> _Template:
     text = events.to_json(event).replace("%", "%%")
     text = text.replace(str(_USER_ID), "%(id)d").replace(_USERNAME, "%(name)s").replace(_TIME, "%(time)s")
     return _Template(text, prefixed, xapi, caliper)

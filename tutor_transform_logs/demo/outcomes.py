@@ -9,7 +9,7 @@ from typing import Literal
 
 from tutor_transform_logs.demo import events
 
-Outcome = Literal[
+LineOutcome = Literal[
     "blank",
     "unparsable",
     "unknown_event",
@@ -23,7 +23,7 @@ Outcome = Literal[
 ]
 Kind = Literal["xapi", "caliper"]
 
-UNTRANSFORMABLE: tuple[Outcome, ...] = (
+UNTRANSFORMABLE: tuple[LineOutcome, ...] = (
     "unknown_user",
     "unknown_course",
     "type_error",
@@ -36,7 +36,7 @@ UNTRANSFORMABLE: tuple[Outcome, ...] = (
 class ExpectedOutcome:
     """The outcome of one line, and how many statements it gives."""
 
-    outcome: Outcome
+    outcome: LineOutcome
     statements: int = 0
 
 
@@ -44,7 +44,7 @@ class ExpectedOutcome:
 class Expected:
     """The outcomes of a whole log for one transformer type."""
 
-    outcomes: dict[Outcome, int]
+    outcomes: dict[LineOutcome, int]
     statements: int
     distinct_statements: int
 
@@ -58,7 +58,7 @@ class Expected:
         """Lines of known events on which ERB raises."""
         return sum(self.outcomes.get(outcome, 0) for outcome in UNTRANSFORMABLE)
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: LineOutcome) -> int:
         """The lines with this outcome."""
         return self.outcomes.get(outcome, 0)
 
@@ -92,7 +92,7 @@ def of_good_event(name: str, kind: Kind, statements: int = 1) -> ExpectedOutcome
 
 def add_up(outcomes_of_lines: Iterable[tuple[ExpectedOutcome, int]], duplicate_statements: int = 0) -> Expected:
     """The sum of the outcomes, each with its number of lines."""
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[LineOutcome] = Counter()
     statements = 0
     for expected, lines in outcomes_of_lines:
         outcomes[expected.outcome] += lines

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from tutor_transform_logs.demo import events, outcomes
-from tutor_transform_logs.demo.events import Event, Scene
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Expected, ExpectedOutcome, Kind
+from tutor_transform_logs.demo.scene import LoggedEvent, Scene
 
 USERS, COURSES = 50, 5
 
 
 @dataclass(frozen=True)
-class Line:
+class SampleLine:
     """One line of a log with its line ending, and what should become of it."""
 
     data: bytes
@@ -62,16 +62,18 @@ class _Clock:
         return replace(scene, **changes)
 
 
-def _line(event: Event, scene: Scene, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, style: int = 0) -> Line:
+def _line(
+    event: LoggedEvent, scene: Scene, xapi: ExpectedOutcome, caliper: ExpectedOutcome, *, style: int = 0
+) -> SampleLine:
     """A line in one of the forms that logs have: with the LMS's prefix, bare, or bare with the text as UTF-8."""
     if style % 3 == 0:
         text = events.with_prefix(events.to_json(event), scene, scene.number % 1000)
     else:
         text = events.to_json(event, ascii_only=style % 3 == 1)
-    return Line(text.encode(), xapi, caliper)
+    return SampleLine(text.encode(), xapi, caliper)
 
 
-def _good(name: str, scene: Scene, *, style: int = 0) -> Line:
+def _good(name: str, scene: Scene, *, style: int = 0) -> SampleLine:
     event = events.build(name, scene)
     return _line(
         event,
@@ -92,12 +94,12 @@ _PAGES = (
 )
 
 
-def _page(scene: Scene) -> Line:
+def _page(scene: Scene) -> SampleLine:
     path = _PAGES[scene.number % len(_PAGES)].format(course=scene.course, block=scene.block("problem"))
     return _line(events.page_view(path, scene), scene, _UNKNOWN, _UNKNOWN, style=scene.number % 3)
 
 
-def _every_event(clock: _Clock, rounds: int) -> Iterator[Line]:
+def _every_event(clock: _Clock, rounds: int) -> Iterator[SampleLine]:
     """Each event type once a round, and as many page views between them."""
     for _ in range(rounds):
         for index, name in enumerate(events.BUILDERS):
@@ -105,7 +107,7 @@ def _every_event(clock: _Clock, rounds: int) -> Iterator[Line]:
             yield _page(clock.scene())
 
 
-def _problem_checks(clock: _Clock) -> Iterator[Line]:
+def _problem_checks(clock: _Clock) -> Iterator[SampleLine]:
     one_statement = ExpectedOutcome("transformed", 1)
     for style in range(3):
         scene = clock.scene()
@@ -119,7 +121,7 @@ def _problem_checks(clock: _Clock) -> Iterator[Line]:
         yield _line(form, scene, one_statement, one_statement, style=style)
 
 
-def _people(clock: _Clock) -> Iterator[Line]:
+def _people(clock: _Clock) -> Iterator[SampleLine]:
     """Events that find their user in other ways than by a known id."""
     names = (roster.RETIRED_ORIGINAL_USERNAME, *(roster.user(number).username for number in (3, 4, 5, 8)))
     for name in names:
@@ -138,29 +140,29 @@ def _people(clock: _Clock) -> Iterator[Line]:
         yield _line(events.build("play_video", scene), scene, unknown, unknown, style=index)
 
 
-def _with_data(name: str, **data: Any) -> Callable[[Scene], Event]:
+def _with_data(name: str, **data: Any) -> Callable[[Scene], LoggedEvent]:
     """A browser event with these data instead of its own."""
     return lambda scene: events.build(name, scene) | {"event": json.dumps(data)}
 
 
-def _without_completion(scene: Scene) -> Event:
+def _without_completion(scene: Scene) -> LoggedEvent:
     event = events.build("edx.completion.block_completion.changed", scene)
     return event | {"event": event["event"] | {"completion": None}}
 
 
-def _grade_as_text(scene: Scene) -> Event:
+def _grade_as_text(scene: Scene) -> LoggedEvent:
     event = events.build("problem_check", scene)
     return event | {"event": event["event"] | {"grade": "1"}}
 
 
-def _failures(clock: _Clock) -> Iterator[Line]:
+def _failures(clock: _Clock) -> Iterator[SampleLine]:
     """Known events on which ERB raises: (event, exception of the xAPI transformer, of the Caliper one)."""
     type_error, value_error, one_statement = (
         ExpectedOutcome("type_error"),
         ExpectedOutcome("value_error"),
         ExpectedOutcome("transformed", 1),
     )
-    cases: list[tuple[Callable[[Scene], Event], ExpectedOutcome, ExpectedOutcome]] = [
+    cases: list[tuple[Callable[[Scene], LoggedEvent], ExpectedOutcome, ExpectedOutcome]] = [
         (_with_data("pause_video", id="x", duration=[195]), type_error, type_error),
         (_with_data("pause_video", id="x", duration="3:15"), value_error, type_error),
         (_with_data("speed_change_video", id="x", duration=195), type_error, _UNKNOWN),
@@ -188,7 +190,7 @@ def _failures(clock: _Clock) -> Iterator[Line]:
     )
 
 
-def _traps(clock: _Clock) -> Iterator[Line]:
+def _traps(clock: _Clock) -> Iterator[SampleLine]:
     """Lines that mislead someone who looks for the event's name without parsing."""
     scene = clock.scene()
     page = events.page_view("/event", scene)
@@ -208,13 +210,13 @@ def _traps(clock: _Clock) -> Iterator[Line]:
     scene = clock.scene()
     event = events.build("play_video", scene)
     name_last = {key: event[key] for key in [*(key for key in event if key != "name"), "name"]}
-    yield Line(json.dumps(name_last, separators=(",", ":")).encode(), one_statement, one_statement)
+    yield SampleLine(json.dumps(name_last, separators=(",", ":")).encode(), one_statement, one_statement)
     scene = clock.scene()
     text = events.to_json(events.build("play_video", scene)).replace('"play_video"', '"play\\u005fvideo"')
-    yield Line(text.encode(), one_statement, one_statement)
+    yield SampleLine(text.encode(), one_statement, one_statement)
 
 
-def _broken(clock: _Clock) -> Iterator[Line]:
+def _broken(clock: _Clock) -> Iterator[SampleLine]:
     unparsable = ExpectedOutcome("unparsable")
     scene = clock.scene()
     whole = events.with_prefix(events.to_json(events.build("play_video", scene), ascii_only=False), scene).encode()
@@ -229,18 +231,18 @@ def _broken(clock: _Clock) -> Iterator[Line]:
         b'["play_video", {"event": {}}]',
         whole[:-1],
     ):
-        yield Line(data, unparsable, unparsable)
+        yield SampleLine(data, unparsable, unparsable)
 
 
-def _blank(count: int = 1, ending: bytes = b"\n") -> list[Line]:
-    return [Line(b"", ExpectedOutcome("blank"), ExpectedOutcome("blank"), ending)] * count
+def _blank(count: int = 1, ending: bytes = b"\n") -> list[SampleLine]:
+    return [SampleLine(b"", ExpectedOutcome("blank"), ExpectedOutcome("blank"), ending)] * count
 
 
-def _oldest() -> list[Line]:
+def _oldest() -> list[SampleLine]:
     return list(_every_event(_Clock("2026-01-01T08:00:00"), rounds=3))
 
 
-def _older() -> list[Line]:
+def _older() -> list[SampleLine]:
     clock = _Clock("2026-01-02T08:00:00")
     lines = [*_problem_checks(clock), *_people(clock)]
     for name in sorted(events.CALIPER_NAMES):
@@ -249,7 +251,7 @@ def _older() -> list[Line]:
     return [replace(line, ending=b"\r\n") for line in lines] + _blank(ending=b"\r\n")
 
 
-def _newest() -> list[Line]:
+def _newest() -> list[SampleLine]:
     clock = _Clock("2026-01-03T08:00:00")
     lines = list(_every_event(clock, rounds=1))
     lines += [*_blank(2), *_failures(clock), *_traps(clock), *_broken(clock), *_blank()]
@@ -259,7 +261,7 @@ def _newest() -> list[Line]:
     return [*lines, replace(_good("stop_video", clock.scene(), style=2), ending=b"")]
 
 
-FILES: dict[str, Callable[[], list[Line]]] = {
+FILES: dict[str, Callable[[], list[SampleLine]]] = {
     "tracking.log-20260101.gz": _oldest,
     "tracking.log.1": _older,
     "tracking.log": _newest,

@@ -21,8 +21,8 @@ from .config.schema import JobConfig
 from .ledger.ledger import job_identity
 from .ledger.lock import current_owner, job_lock
 from .ledger.status import job_status
-from .model.outcome import WorkOutcome
 from .model.plan import Plan
+from .model.work_outcome import WorkOutcome
 from .plan.description import describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan
@@ -37,8 +37,8 @@ from .util.errors import ExitStatus, JobError
 from .util.formatting import count, printable
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
-from .verify.outcome import MissingLines, after_repair
 from .verify.verify import check_verifiable, verify_delivered
+from .verify.verify_result import MissingLines, after_repair
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
 from .work.work import do_segments
 

@@ -248,8 +248,8 @@ class WorkEstimate:
     """Time of a single worker, without delivery."""
 
 
-def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> WorkEstimate | None:
-    """Scale the sample up. ``left``: compression -> stored bytes that are left to do.
+def estimate(remaining: Mapping[str, int], tallies: Mapping[str, Tally]) -> WorkEstimate | None:
+    """Scale the sample up. ``remaining``: compression -> stored bytes that are left to do.
 
     ``None`` if the sample has no lines. A compression that is not in the sample is estimated like one that is.
     """
@@ -261,7 +261,7 @@ def estimate(left: Mapping[str, int], tallies: Mapping[str, Tally]) -> WorkEstim
     sizes: dict[str, float] = {}
     timed = sum(tally.timed for tally in usable.values())
     pace = sum(tally.secs for tally in usable.values()) / timed if timed else 0.0
-    for kind, stored in left.items():
+    for kind, stored in remaining.items():
         tally = usable.get(kind) or next(iter(usable.values()))
         whole = stored * tally.unpacked / tally.stored
         share = whole / tally.sampled

@@ -77,26 +77,28 @@ def check_source(
     found, out_of_range = select_objects(config, source, must_exist=True)
     if len(found) > SLOW_OBJECTS:
         console.say(f"Checking {len(found):,} objects ...")
-    left = _left(config, source, ledger, found, destinations)
+    remaining = _remaining_work(config, source, ledger, found, destinations)
     findings.ok(
         f"source {source.where(config.source.prefix)}: {count(len(found), 'object')}, "
         f"{size(sum(obj.size for obj in found))}"
         + (f"; {len(out_of_range):,} more are out of range by the dates in their names" if out_of_range else "")
     )
-    _print_objects(findings, source, found, {obj.name: obj.note for obj in left.plan.objects})
-    new = [obj for obj in found if obj.name not in {known.name for known in left.plan.objects}]
+    _print_objects(findings, source, found, {obj.name: obj.note for obj in remaining.plan.objects})
+    new = [obj for obj in found if obj.name not in {known.name for known in remaining.plan.objects}]
     if new:
         what = f"{count(len(new), 'object')}, {size(sum(obj.size for obj in new))}"
-        findings.note(f"Added since plan {left.plan.name} was made: {what}. Done after that plan; not in the estimate.")
-    if not left.segments:
+        findings.note(
+            f"Added since plan {remaining.plan.name} was made: {what}. Done after that plan; not in the estimate."
+        )
+    if not remaining.segments:
         findings.ok("nothing is left to do: every object is done or empty")
     elif transformer is None:
-        findings.note(f"To do: {size(left.bytes)}. No line was tried: event-routing-backends is not available.")
+        findings.note(f"To do: {size(remaining.bytes)}. No line was tried: event-routing-backends is not available.")
     else:
-        _try(findings, config, source, left, transformer, destinations)
+        _try(findings, config, source, remaining, transformer, destinations)
 
 
-def _left(
+def _remaining_work(
     config: JobConfig, source: Storage, ledger: Ledger | None, found: Sequence[StoredObject], to: Sequence[Destination]
 ) -> RemainingWork:
     old = None if starts_over(config) or ledger is None else ledger.load_plan()
@@ -170,28 +172,28 @@ def _try(
     findings: Findings,
     config: JobConfig,
     source: Storage,
-    left: RemainingWork,
+    remaining: RemainingWork,
     transformer: Transformer,
     destinations: Sequence[Destination],
 ) -> None:
     """Transform and route the sampled lines, and report the outcome. Six parameters: those of :func:`check_source`."""
     limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
-    pieces = [read_place(source, place, config.max_line_bytes) for place in places(left.segments)]
+    pieces = [read_place(source, place, config.max_line_bytes) for place in places(remaining.segments)]
     model = importlib.import_module("event_routing_backends.helpers").ExternalId
     with rolled_back(router.db_for_write(model)):
         tallies = Trial(transformer, destinations, limits, Filters.of(config)).run(pieces)
     counts = total_counts(tallies)
     findings.ok(f"sample: {count(counts.lines, 'line')} from {count(len(pieces), 'place')}")
     _print_sample(findings, counts)
-    whole = estimate(left.stored, tallies)
+    whole = estimate(remaining.stored, tallies)
     if whole is None:
         findings.note("The sample has no lines: nothing can be estimated.")
         return
-    lines = [f"about {format_estimate(whole.lines)} lines, {size(left.bytes)} to read"]
+    lines = [f"about {format_estimate(whole.lines)} lines, {size(remaining.bytes)} to read"]
     for name, statements in whole.statements.items():
         many = f"about {format_estimate(statements)} statements, {size(whole.bytes[name])}"
         lines.append(f"{many if statements else 'few or no statements'}, to {printable(name)}")
-    workers = max(1, min(worker_count(config.workers), len(os.sched_getaffinity(0)), len(left.segments)))
+    workers = max(1, min(worker_count(config.workers), len(os.sched_getaffinity(0)), len(remaining.segments)))
     lines.append(
         f"{_format_time(config, whole, workers)} to transform with {count(workers, 'worker')}; delivery may take longer"
     )

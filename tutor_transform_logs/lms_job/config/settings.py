@@ -16,7 +16,7 @@ from ..util.console import LOG_FORMATS
 from ..util.console import TEXT as TEXT_FORMAT
 from ..util.cpus import AUTO_WORKERS
 from . import validators
-from .validators import Check
+from .validators import Validator
 
 PREFIX = "TRANSFORM_LOGS_"
 
@@ -67,7 +67,7 @@ class Setting:
     """The title under which help and documentation list it."""
     kind: str
     meaning: str
-    check: Check
+    check: Validator
     default: Any = None
     """``None``: it depends on other settings; ``default_text`` says how."""
     default_text: str = ""
@@ -139,7 +139,7 @@ def _globs(key: str, meaning: str, default_text: str = "all") -> Setting:
 def _storage(role: str, provider: str, container: str, prefix: str, defaults: dict[str, str]) -> Iterator[Setting]:
     """The settings of one ``role``'s storage; the texts are the meanings that differ, ``defaults`` how they read."""
 
-    def row(name: str, kind: str, meaning: str, check: Check, default: str = "none", **more: Any) -> Setting:
+    def row(name: str, kind: str, meaning: str, check: Validator, default: str = "none", **more: Any) -> Setting:
         default = defaults.get(name, default)
         return Setting(f"{role}_{name}", role.capitalize(), kind, meaning, check, None, default, **more)
 

@@ -41,7 +41,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-Check = Callable[[str, Any], Any]
+Validator = Callable[[str, Any], Any]
 
 
 def text(key: str, value: Any) -> str:
@@ -59,7 +59,7 @@ def boolean(key: str, value: Any) -> bool:
     return value
 
 
-def whole(least: int, most: int | None = None) -> Check:
+def whole(least: int, most: int | None = None) -> Validator:
     allowed = f"a whole number, at least {least}" + ("" if most is None else f" and at most {most}")
 
     def check(key: str, value: Any) -> int:
@@ -75,7 +75,7 @@ def whole(least: int, most: int | None = None) -> Check:
     return check
 
 
-def whole_or(word: str, least: int) -> Check:
+def whole_or(word: str, least: int) -> Validator:
     """``word``, or a whole number."""
     number = whole(least)
 
@@ -100,7 +100,7 @@ def number(key: str, value: Any) -> float:
     return number
 
 
-def one_of(*choices: str) -> Check:
+def one_of(*choices: str) -> Validator:
     def check(key: str, value: Any) -> str:
         if value not in choices:
             raise ConfigError(key, f"{shown(value)} is not known", " or ".join(choices))

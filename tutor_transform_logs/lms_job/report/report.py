@@ -14,8 +14,8 @@ from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DELIVER, DeadLetter
 from ..model.delivery import NamedDestination
-from ..model.outcome import WorkOutcome
 from ..model.plan import OUT_OF_RANGE, Plan, Segment
+from ..model.work_outcome import WorkOutcome
 from ..plan.planner import finish_plan, numbered_lines
 from ..plan.resend import drop_retried
 from ..util.errors import JobError

@@ -28,10 +28,10 @@ from .delivered import delivered, ranges
 from .expected import ExpectedStatement, ExpectedStatements
 from .lrs_search import LrsSearch
 from .multiset_diff import DiffCounts, MultisetDiff, hashed
-from .outcome import DIFFERENT, MISSING, Finding, MissingLines, VerifyResult, describe_results, exit_status
 from .output_files import OutputFiles
 from .search import Held, Search
 from .table_search import TableSearch
+from .verify_result import DIFFERENT, MISSING, Mismatch, MissingLines, VerifyResult, describe_results, exit_status
 
 # How many statements an LRS is searched for at a time.
 SEARCH_SIZE = 1000
@@ -101,9 +101,9 @@ class Verifier:
             return None
         return OutgoingStatement(expected.made, body)
 
-    def finding(self, kind: str, expected: ExpectedStatement) -> Finding:
+    def mismatch(self, kind: str, expected: ExpectedStatement) -> Mismatch:
         segment, line = self.expected.ranges[expected.source.range].segment, expected.made.line
-        return Finding(kind, expected.made.statement.id, segment.object, line.offset, expected.source.number, line.raw)
+        return Mismatch(kind, expected.made.statement.id, segment.object, line.offset, expected.source.number, line.raw)
 
     def _in_files(
         self,
@@ -158,9 +158,9 @@ class Verifier:
             for expected in batch:
                 key = _key(expected.source.key, hashed(expected.made.statement.id.lower()))
                 if _has(lost, key):
-                    result.add(self.finding(MISSING, expected), missing)
+                    result.add(self.mismatch(MISSING, expected), missing)
                 elif _has(different, key):
-                    result.add(self.finding(DIFFERENT, expected), missing)
+                    result.add(self.mismatch(DIFFERENT, expected), missing)
 
 
 class SearchVerifier:
@@ -210,7 +210,7 @@ class SearchVerifier:
                 self._result.voided += 1
             else:
                 kind = DIFFERENT if what is Held.DIFFERENT else MISSING
-                self._result.add(self._verifier.finding(kind, expected), self._missing)
+                self._result.add(self._verifier.mismatch(kind, expected), self._missing)
 
 
 def _search_of(destination: Destination) -> Search:

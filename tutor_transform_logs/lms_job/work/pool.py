@@ -18,9 +18,9 @@ from typing import Any
 
 from django.db import connections
 
-from ..model.outcome import WorkOutcome
 from ..model.plan import Segment
 from ..model.progress import Message, ProgressEvent, WorkerEnded
+from ..model.work_outcome import WorkOutcome
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted
 

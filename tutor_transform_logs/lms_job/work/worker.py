@@ -20,9 +20,9 @@ from ..model.plan import Plan, Segment
 from ..model.progress import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
-from ..read.dead_letters import segment_letters
 from ..read.filters import Filters
 from ..read.identify import still_holds
+from ..read.redelivery import segment_letters
 from ..read.segment import segment_lines
 from ..storage.base import Readable, Storage
 from ..transform.transformer import Transformer

@@ -19,7 +19,7 @@ MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """A statement that is missing, or has other content at the destination."""
 
     kind: str
@@ -40,12 +40,14 @@ class MissingLines:
         self.has_unfixable = False
         """Is there anything that sending lines again does not fix?"""
 
-    def add(self, found: Finding, destination: str) -> None:
+    def add(self, mismatch: Mismatch, destination: str) -> None:
         self.count += 1
         if self._file is not None:
             detail = "not found at its destination"
-            letter = DeadLetter(found.object, found.offset, found.line, DELIVER, MISSING, detail, "", found.raw)
-            letter = replace(letter, statement=found.statement, destination=destination)
+            letter = DeadLetter(
+                mismatch.object, mismatch.offset, mismatch.line, DELIVER, MISSING, detail, "", mismatch.raw
+            )
+            letter = replace(letter, statement=mismatch.statement, destination=destination)
             self._file.write(dead_letters.dump([letter]))
 
 
@@ -64,7 +66,7 @@ class VerifyResult:
     """Not expected at the destination, so not searched for."""
     surplus: int = 0
     """In files: found more often than expected."""
-    findings: list[Finding] = field(default_factory=list)
+    mismatches: list[Mismatch] = field(default_factory=list)
     """The first :data:`MOST_NAMED` missing or different statements."""
     broken: list[str] = field(default_factory=list)
     """Files that are lost or damaged, and how."""
@@ -75,16 +77,16 @@ class VerifyResult:
     def expected(self) -> int:
         return self.found + self.missing + self.different + self.voided
 
-    def add(self, found: Finding, missing: MissingLines) -> None:
+    def add(self, mismatch: Mismatch, missing: MissingLines) -> None:
         """Count a statement that is missing or different, and keep its line if it can be sent again."""
-        if len(self.findings) < MOST_NAMED:
-            self.findings.append(found)
-        if found.kind == DIFFERENT:
+        if len(self.mismatches) < MOST_NAMED:
+            self.mismatches.append(mismatch)
+        if mismatch.kind == DIFFERENT:
             self.different += 1
             missing.has_unfixable = True
         else:
             self.missing += 1
-            missing.add(found, self.name)
+            missing.add(mismatch, self.name)
 
 
 def exit_status(results: Iterable[VerifyResult]) -> int:
@@ -143,18 +145,18 @@ def _destination(result: VerifyResult) -> Iterator[str]:
     for broken in result.broken:
         yield f"  {printable(broken)}"
     for kind in (MISSING, DIFFERENT):
-        named = [found for found in result.findings if found.kind == kind]
+        named = [mismatch for mismatch in result.mismatches if mismatch.kind == kind]
         total = result.missing if kind == MISSING else result.different
         if named:
             yield f"  {kind}{'' if len(named) == total else f', the first {len(named)}'}:"
-            yield from (f"    {found.statement}  {_place(found)}" for found in named)
+            yield from (f"    {mismatch.statement}  {_location(mismatch)}" for mismatch in named)
     if result.stopped:
         yield f"  stopped: {printable(str(result.stopped))}"
 
 
-def _place(found: Finding) -> str:
-    where = f"line {found.line:,}" if found.line else f"byte {found.offset:,}"
-    return f"{printable(found.object)}, {where}"
+def _location(mismatch: Mismatch) -> str:
+    where = f"line {mismatch.line:,}" if mismatch.line else f"byte {mismatch.offset:,}"
+    return f"{printable(mismatch.object)}, {where}"
 
 
 def _sample_notes(results: Sequence[VerifyResult], lines: int) -> Iterator[str]:
