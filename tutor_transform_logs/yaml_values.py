@@ -96,7 +96,10 @@ def _fix(setting: Setting, value: object) -> str:
     """What to do. The text is shown where it is known for sure: a date is written in one way only."""
     is_date = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
     text = f'"{value}"' if is_date and not setting.secret else '"..."'
-    text = {LIST: f"[{text}]", MAPPING: f'{{"...": {text}}}'}.get(setting.kind, text)
+    if setting.key == "lrs_endpoints":
+        text = '[{"url": "...", "username": "...", "password": "..."}]'
+    else:
+        text = {LIST: f"[{text}]", MAPPING: f'{{"...": {text}}}'}.get(setting.kind, text)
     variable = f"TUTOR_{setting.name}"
     if variable in os.environ:
         return f"Set the variable: {variable}='{text}'"

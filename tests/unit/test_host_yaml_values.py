@@ -11,6 +11,8 @@ from tutor import serialize
 from tutor_transform_logs.settings import BY_NAME
 from tutor_transform_logs.yaml_values import AmbiguousValueError, from_tutor
 
+ENDPOINT = '[{"url": "...", "username": "...", "password": "..."}]'
+
 
 def taken(name: str, text: str) -> Any:
     """The value of ``tutor config save --set NAME=text``."""
@@ -60,7 +62,8 @@ def test_what_can_be_told_is_taken(name: str, text: str, value: Any) -> None:
         ("SINCE", "2026.5", "a number (2026.5)", '"..."'),
         ("COURSE", "2024", "a number (2024)", '["..."]'),
         ("FILES", "[2024-01-01]", 'a date ("2024-01-01")', '["2024-01-01"]'),
-        ("LRS_ENDPOINTS", "[{url: http://a, password: 0123}]", "a number where", '["..."]'),
+        ("LRS_ENDPOINTS", "[{url: http://a, password: 0123}]", "a number where", ENDPOINT),
+        ("LRS_ENDPOINTS", "0123", "a number where", ENDPOINT),
         ("K8S_DATA_CLAIM", "0123", "a number (83)", '"..."'),
     ],
 )
@@ -71,6 +74,9 @@ def test_what_cannot_be_told_is_refused(name: str, text: str, says: str, fix: st
     assert message.startswith(f"TRANSFORM_LOGS_{name}: YAML reads {says}")
     assert message.endswith(f" Run: tutor config save --set 'TRANSFORM_LOGS_{name}={fix}'")
     assert "\n" not in message
+    # With text in the place of the dots, the fix sets a value that the setting takes.
+    filled = fix.replace('"url": "..."', '"url": "http://a"').replace("...", "2024-01-01")
+    BY_NAME[f"TRANSFORM_LOGS_{name}"].value(taken(name, filled))
 
 
 def test_binary_is_its_text() -> None:
