@@ -105,6 +105,16 @@ def test_a_template_in_config_yml_is_rendered(tutor: Tutor) -> None:
     assert tutor.replay().config["source_host"] == "files.lms.test"
 
 
+def test_a_template_is_rendered_once_from_what_is_in_config_yml(tutor: Tutor) -> None:
+    """As docs/reference/settings.rst says."""
+    tutor.save(TRANSFORM_LOGS_SOURCE_HOST="files.{{ LMS_HOST }}")
+    tutor.save(LMS_HOST="other.test")
+    assert tutor.replay().config["source_host"] == "files.lms.test"
+    tutor.must("config", "save", "--unset", "LMS_HOST")
+    refused = tutor("config", "save", "--set", "TRANSFORM_LOGS_SOURCE_HOST=files.{{ LMS_HOST }}")
+    assert "Missing configuration value: 'LMS_HOST' is undefined" in refused.output
+
+
 def test_what_an_earlier_version_saved_as_binary_is_its_text(each_tutor: Tutor) -> None:
     literal = "{{ x }} {% raw"
     with (each_tutor.root / "config.yml").open("a") as file:
