@@ -239,10 +239,21 @@ def no_space(stage: Stage) -> str:
     return text_of(lambda: write_all(LocalStorage(str(out)), "x", b"1"))
 
 
-def on_a_directory(stage: Stage) -> str:
-    out = stage.world.folder / "out"
-    (out / "x" / "y").mkdir(parents=True)
-    return text_of(lambda: write_all(LocalStorage(str(out)), "x", b"1"))
+def too_long(stage: Stage) -> str:
+    return text_of(lambda: write_all(LocalStorage(str(stage.world.folder)), "x" * 300, b"1"))
+
+
+def no_file(stage: Stage) -> str:
+    stage.stopped()
+    stage.path("plan.json").unlink()
+    stage.path("lock").with_name("plan.json").mkdir()
+    return stage.run()
+
+
+def of_another_user(stage: Stage) -> str:
+    stage.stopped()
+    stage.path("plan.json").chmod(0)
+    return stage.run(unprivileged=True)
 
 
 def through_a_link(stage: Stage) -> str:
@@ -380,7 +391,9 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Can't ": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
     "No space left": no_space,
     "can't be written": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
-    "Writing ": on_a_directory,
+    "can't be opened": of_another_user,
+    "... can't be used (...): a file": no_file,
+    "Writing ": too_long,
     "leads out of": through_a_link,
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
     "The ledger ... is of version": lambda s: damaged(s, "plan.json", b'{"version": 99}'),

@@ -135,12 +135,16 @@ def start_job(
     environment: Mapping[str, str] | None = None,
     steps: Mapping[str, Any] | None = None,
     terminal: str = "",
+    unprivileged: bool = False,
 ) -> Process:
     """Start ``python -m tutor_transform_logs.lms_job ARGUMENTS`` in ``folder``, where its output is kept, too.
 
     :param environment: laid over the LMS's own.
     :param steps: where to kill it: see ``steps.py``.
     :param terminal: the name of a terminal for its input and output.
+    :param unprivileged: file modes hold for it, even if the tests run as root.
+
+    Seven parameters: a test uses one or two of the last four.
     """
     key = json.dumps(lms.settings, sort_keys=True)
     if key not in _zygotes:
@@ -153,6 +157,7 @@ def start_job(
         "files": [terminal] * 3 if terminal else [os.devnull, str(out), str(err)],
         "environment": {**lms.environment(), **(environment or {})},
         "databases": lms.databases,
+        "unprivileged": unprivileged,
         "steps": {"token": str(folder / f".job-{number:05d}.token"), **steps} if steps else None,
     }
     return Process(zygote, zygote.ask(request)["pid"], out, err)

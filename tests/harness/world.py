@@ -79,13 +79,16 @@ class World:
         command: str = "run",
         steps: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        unprivileged: bool = False,
         **more: Any,
     ) -> Process:
-        """Start a job, ``more`` laid over the settings; ``steps`` says where to kill it (see ``steps.py``)."""
+        """Start a job, ``more`` put over the settings; for the others see :func:`~.forked.start_job`."""
         config = self.folder / "jobs" / f"{next(_numbers):05d}.json"
         config.write_text(json.dumps({**self.settings, **more}))
         arguments = [command, "--config", str(config)]
-        return start_job(arguments, self.lms, config.parent, environment=environment, steps=steps)
+        return start_job(
+            arguments, self.lms, config.parent, environment=environment, steps=steps, unprivileged=unprivileged
+        )
 
     def run(self, command: str = "run", **more: Any) -> Ran:
         """Run a job to its end; takes what :meth:`start` takes."""

@@ -21,6 +21,7 @@ import traceback
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def _serve() -> None:
@@ -66,6 +67,8 @@ def _start(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    if request["unprivileged"]:
+        _drop_capabilities()
     status = 1
     try:
         _use_databases(request["databases"])
@@ -79,6 +82,13 @@ def _start(request: dict[str, Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _drop_capabilities() -> None:
+    """Root without its capabilities is a user like others: the modes of files hold for it."""
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _use_databases(databases: dict[str, Any] | None) -> None:

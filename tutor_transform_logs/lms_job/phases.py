@@ -7,19 +7,20 @@
 :func:`run` is all three in one process. On Kubernetes each phase is a process of its own: :func:`plan`, then
 :func:`work` in several pods, then :func:`report`. :func:`status` and :func:`verify` look back at earlier runs.
 
-Each function opens what it needs, and holds the job's lock while it runs. Each raises :class:`~.errors.JobError` for
-what ends it before its end.
+Each function opens what it needs. Those that write hold the job's lock while they run. Each raises
+:class:`~.errors.JobError` for what ends it before its end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 
 from .config.schema import JobConfig
 from .ledger.ledger import job_identity
-from .ledger.lock import current_owner, job_lock
+from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
 from .model.plan import Plan
 from .model.work_outcome import WorkOutcome
@@ -116,8 +117,8 @@ def status(config: JobConfig) -> PhaseOutcome:
 def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """Compare what the ledger says was delivered with what the destinations hold; send what is missing, if asked to."""
     check_verifiable(config)
-    job = _open(config)
-    with job_lock(config, job.ledger), tempfile.TemporaryFile() as lines:
+    job = _open(config, create_ledger=config.repair)
+    with _verify_lock(job), tempfile.TemporaryFile() as lines:
         current = job.ledger.load_plan()
         if current is None:
             raise JobError(f"This job has not run yet (ledger: {job.ledger.where()}): run it, then verify it.")
@@ -136,9 +137,17 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found, missing))
 
 
-def _open(config: JobConfig) -> OpenJob:
+def _open(config: JobConfig, create_ledger: bool = True) -> OpenJob:
     read_from(config.database_alias)
-    return open_job(config)
+    return open_job(config, create_ledger)
+
+
+def _verify_lock(job: OpenJob) -> contextlib.AbstractContextManager[None]:
+    """The job's lock for a repair. Otherwise nothing is written: it is only checked that nobody holds the lock."""
+    if job.config.repair:
+        return job_lock(job.config, job.ledger)
+    check_unlocked(job.ledger.storage, job.config.ledger.is_local, job.ledger.directory)
+    return contextlib.nullcontext()
 
 
 def _plan(job: OpenJob, shares: int, tell: Callable[..., None]) -> tuple[Plan, bool]:

@@ -24,7 +24,7 @@ from ..model.delivery import Destination
 from ..model.plan import OutputFormat
 from ..read.filters import TAKE_ALL, Filters
 from ..storage.base import Storage
-from ..storage.factory import open_storage
+from ..storage.factory import open_source, open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
@@ -65,7 +65,7 @@ class Check:
         self.check_destination(has_database)
         ledger = self._check_ledger()
         with self._reporting("The source can't be read"):
-            source = self._open(config.source)
+            source = self._open(config.source, open_source)
             if source is not None:
                 source.check()
                 check_source(findings, config, source, ledger, self._transformer, self._destinations)
@@ -204,11 +204,13 @@ class Check:
             usable = ledger
         return usable
 
-    def _open(self, config: StorageConfig) -> Storage | None:
+    def _open(
+        self, config: StorageConfig, opener: Callable[[StorageConfig, float], Storage] = open_storage
+    ) -> Storage | None:
         """``None`` if the package for object stores is missing, which has been reported."""
         if not config.is_local and importlib.util.find_spec("libcloud") is None:
             return None
-        return open_storage(config, min(WAIT_SECS, self._config.lrs_max_wait_secs))
+        return opener(config, min(WAIT_SECS, self._config.lrs_max_wait_secs))
 
 
 def without_resuming(error: JobError) -> str:

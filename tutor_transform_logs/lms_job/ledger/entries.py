@@ -8,6 +8,7 @@ from typing import Any
 
 from ..model.activity import Activity
 from ..model.counts import Counts
+from ..model.typed import checked
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Entry:
         if set(values) != set(cls.__dataclass_fields__):
             raise ValueError("not the fields of an entry")
         counts, activity = Counts.from_json(values["counts"]), Activity.from_json(values["activity"])
-        return cls(**{**values, "counts": counts, "activity": activity})
+        return checked(cls(**{**values, "counts": counts, "activity": activity}))
 
 
 Entries = Mapping[int, Mapping[str, Entry]]

@@ -243,12 +243,12 @@ class Ledger:
         write_all(self.storage, join_name(self.directory, name), content)
 
     def _load(self, name: str, make: Callable[[Mapping[str, Any]], Any]) -> Any:
-        """``None`` if there is no such object. Raises :class:`LedgerError` for one that can't be read."""
+        """``None`` if there is no such object. Raises :class:`~.errors.JobError` for one that can't be read."""
         try:
             values = json.loads(read_all(self.storage, join_name(self.directory, name)))
         except ObjectGone:
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._unreadable(name, error) from None
         if not isinstance(values, dict):
             raise self._unreadable(name, ValueError())
@@ -259,7 +259,7 @@ class Ledger:
                 f"The ledger {self.where(name)} is of version {error.version}, and this release reads up to {VERSION}: "
                 "finish the job with the release that started it, or start over with --restart."
             ) from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._unreadable(name, error) from None
 
     def _unreadable(self, name: str, error: Exception) -> LedgerError:

@@ -24,6 +24,7 @@ from typing import IO, Any
 from ..config.schema import JobConfig
 from ..storage.base import Storage, join_name, read_all, write_all
 from ..storage.factory import open_storage
+from ..storage.local import raise_unreadable, raise_unwritable
 from ..util.errors import JobError, ObjectGone
 from ..util.formatting import duration
 from .ledger import Ledger
@@ -35,6 +36,8 @@ DEAD_AFTER_SECS = 120.0
 GRACE_SECS = 3.0
 LOOK_SECS = 0.2
 LOCAL_LOCK = "lock"
+# What reading a lock raises that is half written or damaged.
+BAD_LOCK = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 # The Kubernetes Job that this process is a pod of, and those of this job that have ended: see Group.
 GROUP_VARIABLE = "TRANSFORM_LOGS_K8S_JOB"
@@ -118,7 +121,7 @@ class LeaseOwner:
             values = json.loads(text)
             beat = float(values["beat"]) if "beat" in values else None
             return cls(int(values["pid"]), str(values["host"]), float(values["since"]), beat)
-        except (ValueError, KeyError, TypeError):
+        except BAD_LOCK:
             return cls()
 
     def __str__(self) -> str:
@@ -138,14 +141,27 @@ def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner |
         texts = (_remote_text(storage, stored.name) for stored in storage.listing(join_name(directory, LOCAL_LOCK)))
         return next((LeaseOwner.of(text) for text in texts if _is_alive(_parsed(text))), None)
     try:
-        with open(storage.where(join_name(directory, LOCAL_LOCK)), encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return LeaseOwner.of(file.read())
+        file = _open_lock(Path(storage.where(join_name(directory, LOCAL_LOCK))), "r")
     except FileNotFoundError:
-        pass  # the job has never run
+        return None  # the job has never run
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return LeaseOwner.of(file.read())
     return None
+
+
+def _open_lock(path: Path, mode: str) -> IO[str]:
+    """Raises ``FileNotFoundError``, and :class:`~.errors.JobError` for a lock that can't be opened."""
+    try:
+        return open(path, mode, encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if mode == "r" or os.path.exists(path):
+            raise_unreadable(path, error)
+        raise_unwritable(path, error)
 
 
 def _refuse(owner: LeaseOwner) -> JobError:
@@ -164,12 +180,15 @@ def local_lock(directory: str, share: int | None = None) -> Iterator[None]:
     run never leaves it locked.
     """
     path = Path(directory)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise_unwritable(path, error)
     with contextlib.ExitStack() as files:
-        common = files.enter_context((path / LOCAL_LOCK).open("a+", encoding="utf-8"))
+        common = files.enter_context(_open_lock(path / LOCAL_LOCK, "a+"))
         _lock(common, fcntl.LOCK_EX if share is None else fcntl.LOCK_SH)
         if share is not None:
-            _lock(files.enter_context((path / _share_name(share)).open("a+", encoding="utf-8")), fcntl.LOCK_EX)
+            _lock(files.enter_context(_open_lock(path / _share_name(share), "a+")), fcntl.LOCK_EX)
         yield
 
 
@@ -204,7 +223,7 @@ def _lock(file: IO[str], kind: int) -> None:
 def _owner_is_dead(text: str) -> bool:
     try:
         return _is_dead(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except BAD_LOCK:
         return True  # not written yet, or half written
 
 
@@ -312,7 +331,7 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         owner: dict[str, Any] = json.loads(text)
         return {**owner, "beat": float(owner["beat"]), "token": str(owner["token"])}
-    except (ValueError, KeyError, TypeError):
+    except BAD_LOCK:
         return {}
 
 

@@ -74,7 +74,10 @@ def parse(content: bytes) -> list[DeadLetter]:
     """Read what :func:`dump` wrote. Raises ``ValueError`` or ``KeyError`` for anything else."""
     letters = []
     for text in content.splitlines():
-        fields = json.loads(text)
+        try:
+            fields = json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         raw = fields["line"].encode("utf-8") if "line" in fields else base64.b64decode(fields["line_base64"])
         letters.append(
             DeadLetter(

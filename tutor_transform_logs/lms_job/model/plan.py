@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..config.schema import JobConfig
+from .typed import checked
 
 # Kinds of plans.
 REPLAY = "replay"
@@ -149,16 +150,20 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """Raises ``KeyError`` or ``TypeError`` for what :meth:`to_json` has not written."""
-        contents = (Content(**(c | {"fingerprint": Fingerprint(**c["fingerprint"])})) for c in values["contents"])
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
+        contents = (
+            Content(**(content | {"fingerprint": checked(Fingerprint(**content["fingerprint"]))}))
+            for content in values["contents"]
+        )
         rest = {name: values[name] for name in ("number", "created", "finished", "kind")}
-        return cls(
-            contents=tuple(contents),
-            objects=tuple(SourceObject(**o) for o in values["objects"]),
-            segments=tuple(Segment(**s) for s in values["segments"]),
-            output=OutputFormat(**values["output"]),
+        plan = cls(
+            contents=tuple(map(checked, contents)),
+            objects=tuple(checked(SourceObject(**obj)) for obj in values["objects"]),
+            segments=tuple(checked(Segment(**segment)) for segment in values["segments"]),
+            output=checked(OutputFormat(**values["output"])),
             **rest,
         )
+        return checked(plan)
 
 
 Range = tuple[int, int | None]

@@ -28,7 +28,8 @@ class Storage(Readable, Protocol):
     """A container. Names are relative to the container, include the prefix, and have ``/`` between their parts.
 
     Every method raises :class:`~.errors.PermanentError` if the store refuses, and :class:`~.errors.Unavailable` if it
-    does not answer. Reading raises :class:`~.errors.ObjectGone` if the object does not exist, or no longer exists.
+    does not answer. Reading raises :class:`~.errors.ObjectGone` if the object does not exist, or no longer exists, and
+    :class:`~.errors.ObjectUnreadable` if it exists and can't be read.
     """
 
     def check(self, create: bool = False) -> None:

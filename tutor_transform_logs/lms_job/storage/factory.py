@@ -6,6 +6,15 @@ from ..config.schema import StorageConfig
 from .base import Storage
 
 
+def open_source(config: StorageConfig, max_wait_secs: float) -> Storage:
+    """The storage that logs are read from. There, a file that can't be read counts as gone."""
+    if config.is_local:
+        from .local import LocalSource
+
+        return LocalSource(config.root)
+    return open_storage(config, max_wait_secs)
+
+
 def open_storage(config: StorageConfig, max_wait_secs: float) -> Storage:
     """The storage that ``config`` names. ``max_wait_secs`` bounds the wait for a store that is unavailable."""
     # Imported here: a run with local files only does not need libcloud, which takes a while to import.

@@ -10,9 +10,12 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from ..util.errors import ObjectGone, PermanentError, Unavailable
+from ..util.errors import ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from .base import READ_CHUNK, StoredObject
+
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class LocalStorage:
@@ -33,12 +36,13 @@ class LocalStorage:
 
     def check_writable(self, name: str) -> bool:
         path = self.root / name
-        while not path.exists() and path != path.parent:
+        # In a directory that can't be entered, nothing exists.
+        while not os.path.exists(path) and path != path.parent:
             path = path.parent
-        if not path.is_dir():
+        if not os.path.isdir(path):
             path = path.parent
         if not os.access(path, os.W_OK | os.X_OK):
-            _raise_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+            raise_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return True
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
@@ -96,12 +100,10 @@ class LocalStorage:
                     if left is not None:
                         left -= len(chunk)
                     yield chunk
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        except FileNotFoundError:
             raise ObjectGone(f"{path} does not exist any more") from None
-        except PermissionError:
-            raise ObjectGone(f"{path} can't be read by the job's user (uid {os.getuid()})") from None
         except OSError as error:
-            raise Unavailable(f"Reading {path} failed: {error.strerror}. Run again to resume.") from None
+            raise_unreadable(path, error)
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         path = self.root / name
@@ -121,7 +123,7 @@ class LocalStorage:
             os.replace(unfinished, path)
         except OSError as error:
             _remove(unfinished)
-            _raise_unwritable(path, error)
+            raise_unwritable(path, error)
 
     def delete(self, name: str) -> None:
         path = self.root / name
@@ -140,20 +142,53 @@ class LocalStorage:
         return str(self.root / name)
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass  # its name says that it is not a finished file
+class LocalSource(LocalStorage):
+    """A directory with logs: one that can't be read is reported, and the run goes on with the others."""
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        try:
+            yield from super().read(name, start, end)
+        except ObjectUnreadable as error:
+            raise ObjectGone(error.detail) from None
 
 
-def _raise_unwritable(path: Path, error: OSError) -> None:
+def raise_unreadable(path: Path, error: OSError) -> NoReturn:
+    """Raise the :class:`~.errors.JobError` for ``error``, which opening or reading the existing ``path`` has raised."""
+    _raise_misplaced(path, error)
+    if error.errno in DENIED:
+        user = f"the job's user (uid {os.getuid()})"
+        raise ObjectUnreadable(
+            f"{path} can't be opened by {user}: {error.strerror}. Change the file's owner and run the command again.",
+            f"{path} can't be read by {user}",
+        ) from None
+    raise Unavailable(f"Reading {path} failed: {error.strerror}. Run again to resume.") from None
+
+
+def raise_unwritable(path: Path, error: OSError) -> NoReturn:
+    """Raise the :class:`~.errors.JobError` for ``error``, which writing ``path`` or making it has raised."""
+    _raise_misplaced(path, error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Make room and run again to resume."
         raise Unavailable(f"No space left to write {path}. {hint}") from None
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in DENIED:
         who = f"the job's user (uid {os.getuid()})"
         raise PermanentError(
             f"{path} can't be written by {who}: {error.strerror}. Change the directory's owner."
         ) from None
     raise Unavailable(f"Writing {path} failed: {error.strerror}. Run again to resume.") from None
+
+
+def _raise_misplaced(path: Path, error: OSError) -> None:
+    if isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
+        raise ObjectUnreadable(
+            f"{path} can't be used ({error.strerror}): a file is in the place of a directory, or a directory in the "
+            "place of a file. Put the right one back and run the command again.",
+            f"{path} does not exist any more",
+        ) from None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # its name says that it is not a finished file

@@ -3,6 +3,7 @@
 * JobError                the run can't go on (configuration, a bug in the LMS's settings): FAILED
   + PermanentError        something answered and refused (credentials, a wrong URL); another try fails, too: FAILED
     - NoContainer         the container (bucket) does not exist
+    - ObjectUnreadable    an object exists and can't be read
   + Unavailable           something did not answer, after every try that the settings allow: STOPPED
 * TransientError          one try failed, the next may succeed: only util.backoff.retrying catches it
 * ObjectGone              a source object can't be read as planned; the run goes on with the others
@@ -75,6 +76,17 @@ class PermanentError(JobError):
 
 class NoContainer(PermanentError):
     """The container does not exist."""
+
+
+class ObjectUnreadable(PermanentError):
+    """An object exists and can't be read. It must never count as missing: a job without a ledger starts over.
+
+    ``detail``: what happened, without what to do next.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
 class Unavailable(JobError):

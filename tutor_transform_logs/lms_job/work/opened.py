@@ -12,7 +12,7 @@ from ..ledger.ledger import Ledger, job_identity, job_key
 from ..model.delivery import Destination, KnownDestination, NamedDestination
 from ..model.plan import OutputFormat, Plan
 from ..storage.base import Storage
-from ..storage.factory import open_storage
+from ..storage.factory import open_source, open_storage
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class OpenJob:
         config = self.config
         wait = config.lrs_max_wait_secs
         store = open_storage(config.destination, wait) if self.store is not None and config.destination else None
-        source = open_storage(config.source, wait)
+        source = open_source(config.source, wait)
         return OpenJob(config, source, open_ledger(config), _destinations(config, plan.output, store), store)
 
 
@@ -51,13 +51,13 @@ def open_ledger(config: JobConfig) -> Ledger:
     return Ledger(storage, config.ledger.prefix, job_key(job_identity(config)))
 
 
-def open_job(config: JobConfig) -> OpenJob:
-    """Open all that a run needs, and make the ledger's container if there is none.
+def open_job(config: JobConfig, create_ledger: bool = True) -> OpenJob:
+    """Open all that a run needs. ``create_ledger``: make the ledger's container if there is none.
 
     Raises :class:`~.errors.JobError` for what can't be used, before anything is read.
     """
     wait = config.lrs_max_wait_secs
-    source = open_storage(config.source, wait)
+    source = open_source(config.source, wait)
     source.check()
     store = None
     if config.destination is not None and not config.dry_run:
@@ -66,7 +66,8 @@ def open_job(config: JobConfig) -> OpenJob:
     # Opened now, so that a job that has nowhere to send to fails before it reads or makes anything.
     destinations = _destinations(config, OutputFormat.of(config), store)
     ledger = open_ledger(config)
-    ledger.storage.check(create=True)
+    if create_ledger:
+        ledger.storage.check(create=True)
     return OpenJob(config, source, ledger, destinations, store)
 
 

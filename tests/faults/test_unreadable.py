@@ -1,0 +1,170 @@
+"""Files of the ledger or the output that exist and can't be read. They must not count as missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.harness import tally
+from tests.harness.world import World, check_sums
+from tutor_transform_logs.demo.log_writer import Mix, write_log
+
+
+def contents(*folders: Path) -> dict[Path, tuple[int, bytes]]:
+    """All files below the folders, with the times of their last changes."""
+    paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+def finished(world: World) -> Path:
+    """A job that has run, with dead letters; returns the folder of its ledger."""
+    write_log(world.logs / "tracking.log", Mix(good=30, unknown_user=2), names=["play_video"], seed=6)
+    assert world.run().status == 0
+    [job] = (world.folder / "ledger").iterdir()
+    return job
+
+
+def stopped(world: World) -> Path:
+    """A job that was killed between two batches; returns the folder of its ledger."""
+    write_log(world.logs / "tracking.log", Mix(good=30, unknown_user=2), names=["play_video"], seed=6)
+    assert world.run(steps={"label": "entry write: after", "number": 3}).status == -9
+    [job] = (world.folder / "ledger").iterdir()
+    return job
+
+
+def assert_refused(world: World, path: Path, command: str, **more: object) -> None:
+    path.chmod(0)
+    try:
+        ran = world.run(command, unprivileged=True, **more)
+    finally:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert re.search(f"{re.escape(str(path))}.* can't be (opened|written) by the job's user ", ran.detail), ran.detail
+    assert re.search(r"Change the (file|directory)'s owner", ran.detail)
+    assert "Traceback" not in ran.detail
+    assert "report this" not in ran.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "more"),
+    [
+        ("plan.json", "run", {}),
+        ("plan.json", "status", {}),
+        ("plan.json", "verify", {}),
+        ("plan.json", "run", {"retry_failed": True}),
+        ("", "run", {}),
+        ("", "status", {}),
+        ("lock", "run", {}),
+        ("lock", "status", {}),
+        ("lock", "verify", {}),
+        ("job.json", "verify", {}),
+        ("0001/dead-letters.jsonl", "verify", {}),
+        ("0001/joining.json", "verify", {}),
+    ],
+)
+def test_a_finished_job_is_not_done_again(world: World, name: str, command: str, more: dict[str, object]) -> None:
+    job = finished(world)
+    before = contents(world.folder / "out", job)
+    assert_refused(world, job / name, command, **more)
+    after = contents(world.folder / "out", job)
+    # A run may have taken the lock.
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert not changed - {job / "lock"}
+    ran = world.run(command, **more)
+    tally.same(0, ran.status, ran.detail)
+    tally.same(30, len(world.statements()), "statements, when the file is readable again")
+
+
+def test_dead_letters_that_can_not_be_read_are_kept(world: World) -> None:
+    job = finished(world)
+    letters = (job / "0001/dead-letters.jsonl").read_bytes()
+    assert_refused(world, job / "0001/dead-letters.jsonl", "run", retry_failed=True)
+    tally.same(letters, (job / "0001/dead-letters.jsonl").read_bytes(), "dead letters")
+    tally.same(0, world.run(retry_failed=True).status, "the run that can read them")
+    tally.same(2, world.result()["lines"]["untransformable"], "lines that were retried")
+
+
+def test_a_manifest_that_can_not_be_read_is_not_written_over(world: World) -> None:
+    finished(world)
+    write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
+    manifest = world.folder / "out/manifest.log"
+    before = manifest.read_bytes()
+    assert_refused(world, manifest, "run")
+    tally.same(before, manifest.read_bytes(), "the manifest")
+    tally.same(0, world.run().status, "the run that can read it")
+    tally.same(35, len(world.statements()), "statements")
+    assert manifest.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("name", ["0001/000001.files.json", "0001"])
+def test_a_stopped_job_is_not_done_again(world: World, name: str) -> None:
+    job = stopped(world)
+    before = contents(world.folder / "out")
+    assert_refused(world, job / name, "status")
+    tally.same(before, contents(world.folder / "out"), "what status changes in the output")
+    assert_refused(world, job / name, "run")
+    ran = world.run()
+    tally.same(0, ran.status, ran.detail)
+    tally.same(30, len(world.statements()), "statements, when the file is readable again")
+    check_sums(world.result())
+
+
+def test_dead_letters_of_a_stopped_job_are_not_lost(world: World) -> None:
+    job = stopped(world)
+    assert_refused(world, job / "0001/dead/000001.files.000001.jsonl", "run")
+    tally.same(0, world.run().status, "the run that can read them")
+    tally.same(2, world.result()["lines"]["untransformable"], "dead letters")
+    tally.same(30, len(world.statements()), "statements")
+
+
+def test_an_output_file_that_can_not_be_read_is_not_lost(world: World) -> None:
+    finished(world)
+    [output] = world.outputs_on_disk()
+    assert_refused(world, output, "verify")
+    assert_refused(world, output, "verify", repair=True)
+    tally.same(0, world.run("verify", repair=True).status, "verified when it can be read")
+    tally.same(30, len(world.statements()), "statements")
+
+
+@pytest.mark.parametrize("command", ["run", "status", "verify"])
+def test_a_directory_is_no_plan(world: World, command: str) -> None:
+    job = finished(world)
+    (job / "plan.json").rename(job / "saved")
+    (job / "plan.json").mkdir()
+    ran = world.run(command)
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert f"{job}/plan.json can't be used (Is a directory)" in ran.err
+    tally.same(30, len(world.statements()), "statements")
+
+
+@pytest.mark.parametrize("command", ["run", "status", "verify", "check"])
+def test_a_file_is_no_container(world: World, command: str) -> None:
+    job = finished(world)
+    (world.folder / "ledger").rename(world.folder / "saved")
+    (world.folder / "ledger").write_text("")
+    ran = world.run(command)
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert str(job.parent) in ran.detail
+    assert "Traceback" not in ran.detail
+    assert "report this" not in ran.detail
+    tally.same(30, len(world.statements()), "statements")
+
+
+def test_a_log_that_can_not_be_read_is_reported_and_the_others_are_done(world: World) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
+    (world.logs / "tracking.log.1").chmod(0)
+    ran = world.run(unprivileged=True)
+    tally.add("faults")
+    tally.same(3, ran.status, ran.detail)
+    assert "can't be read by the job's user" in json.dumps(world.result()["objects"])
+    tally.same(30, len(world.statements()), "statements of the other log")
+    (world.logs / "tracking.log.1").chmod(0o644)
+    tally.same(0, world.run().status, "the run that can read it")
+    tally.same(35, len(world.statements()), "statements of both")
