@@ -184,7 +184,10 @@ def transform_tracking_logs_job(
     verify: bool,
     **options: Any,
 ) -> Iterator[tuple[str, str]]:
-    """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script)."""
+    """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script).
+
+    Seven parameters: the command's options, those for settings together.
+    """
     click_context = click.get_current_context()
     context = click_context.obj
     site = tutor_config.load(context.root)
@@ -313,6 +316,7 @@ def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, 
     A FILE may be compressed (gzip, bzip2, xz), a directory, or - for standard input. Users and courses are not looked
     up: each that an event names is taken to be there. Nothing is sent, and nothing is written.
     """
+    # Six parameters: the command's options.
     from tutor_transform_logs.demo.previewer import run_preview
 
     ctx.exit(run_preview(files, type_, lines, format_, statements))

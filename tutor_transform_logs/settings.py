@@ -50,7 +50,7 @@ def _is_schedule(value: Any) -> bool:
 
 
 def _kubernetes(key: str, kind: str, meaning: str, check: Validator, default: Any, default_text: str = "") -> Setting:
-    """A row of the table: its columns, without those that are the same in all of these rows."""
+    """A row of the table. Six parameters: its columns, without those that are the same in all of these rows."""
     return Setting(f"k8s_{key}", "Kubernetes", kind, meaning, check, default, default_text, scope=job.MANIFESTS)
 
 

@@ -140,6 +140,7 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     """The settings of one ``role``'s storage; the texts are the meanings that differ, ``defaults`` how they read."""
 
     def row(name: str, kind: str, meaning: str, check: Validator, default: str = "none", **more: Any) -> Setting:
+        """A row of the table. Six parameters: its columns."""
         default = defaults.get(name, default)
         return Setting(f"{role}_{name}", role.capitalize(), kind, meaning, check, None, default, **more)
 
