@@ -1,4 +1,4 @@
-"""The image that ``tutor images build transform-logs`` makes: the LMS image and the packages that the job needs."""
+"""The image that ``tutor images build transform-logs`` builds: the LMS image and the packages that the job needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def add_to_build(images: list[Any], config: Config) -> list[Any]:
 def add_to_share(images: list[tuple[str, str]], config: Config) -> list[tuple[str, str]]:
     """Filter of Tutor's IMAGES_PULL and IMAGES_PUSH.
 
-    Only where an image of its own is set: others have none, and ``tutor images pull all`` must not ask for it.
+    The image is added only if ``TRANSFORM_LOGS_DOCKER_IMAGE`` is set. Other sites do not have it, and ``tutor images
+    pull all`` would fail there.
     """
     tag = _set_image(config)
     return [*images, (NAME, tag)] if tag else images

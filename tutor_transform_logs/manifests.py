@@ -1,4 +1,4 @@
-"""What the manifests for Kubernetes are rendered with: the job's code by folder, and the schedule's config."""
+"""What the Kubernetes manifests are rendered with: the job's code by folder, and the config of scheduled runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tutor import config as tutor_config
 from tutor_transform_logs import cluster_config, job_config, rendering
 
 NAME = "transform-logs"
-# All phases of a replay, one after the other; "status", "verify" and "check" are phases by themselves.
+# All phases of a replay in one pod. "status", "verify" and "check" are phases of their own.
 REPLAY = "run"
 NAME_LABEL = "app.kubernetes.io/name"
-# On each Job and its pods; its value is the phase.
+# Each Job and its pods have this label. Its value is the phase.
 PHASE_LABEL = "transform-logs/phase"
 
 CODE = "transform-logs-code"
@@ -24,18 +24,18 @@ CODE = "transform-logs-code"
 
 @dataclass(frozen=True)
 class CodeFolder:
-    """One folder of the job's code, as a ConfigMap. A ConfigMap's keys have no slash in them, so each folder has one.
+    """One folder of the job's code. Each folder is a ConfigMap, because a ConfigMap's keys can't contain slashes.
 
-    ``kubectl apply`` keeps the whole object as JSON in an annotation, and annotations end at 262,144 bytes: a test
-    keeps every folder below that.
+    ``kubectl apply`` stores the whole object as JSON in an annotation, and annotations are limited to 262,144 bytes. A
+    test checks that every folder is smaller.
     """
 
     name: str
-    """The ConfigMap's."""
+    """The ConfigMap's name."""
     folder: str
-    """Below ``lms_job/``, with a slash at its end; ``""`` for ``lms_job/`` itself."""
+    """The folder's path below ``lms_job/``, with a slash at its end; ``""`` for ``lms_job/`` itself."""
     files: tuple[str, ...]
-    """File names."""
+    """The names of the files in it."""
 
     @property
     def paths(self) -> list[str]:
@@ -44,7 +44,7 @@ class CodeFolder:
 
 
 def code_folders() -> list[CodeFolder]:
-    """The job's code in ConfigMaps; a projected volume puts them together again."""
+    """All folders of the job's code. In the pod, a projected volume puts them together again."""
     by_folder: dict[str, list[str]] = {}
     for path in rendering.job_files():
         folder, _, name = path.as_posix().rpartition("/")
@@ -56,7 +56,7 @@ def code_folders() -> list[CodeFolder]:
 
 
 def service(phase: str) -> str:
-    """What Tutor calls the service of a phase: the Job in the manifests is this and ``-job``."""
+    """Tutor's name for the service of a phase. The Job in the manifests has this name with ``-job`` at its end."""
     return NAME if phase == "work" else f"{NAME}-{phase}"
 
 
@@ -71,15 +71,15 @@ def mounted_config_maps(jobs: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def script(phase: str, config: str, share: str = "") -> str:
-    """The shell command of a phase; ``config`` is the name of its config file, ``share`` what is this pod's (I/N)."""
+    """The shell command of a phase. ``config``: the name of its config file. ``share``: this pod's share (I/N)."""
     run = f"exec sh {rendering.CONTAINER_ROOT}/tasks/run.sh {phase} {rendering.in_container(Path(config))}"
     return f'{run} "{share}"' if share else run
 
 
 def cron_config() -> str:
-    """The text of the config file for the schedule, from the settings alone. Raises ``TutorError``.
+    """The content of the config file for scheduled runs, from the settings only. Raises ``TutorError``.
 
-    Part of the manifests, so that a changed setting reaches the cluster with "tutor k8s start", as any of Tutor's does.
+    It is in the manifests, so that "tutor k8s start" brings a changed setting to the cluster, as for Tutor's settings.
     """
     site = tutor_config.load(click.get_current_context().obj.root)
     values = job_config.with_site_defaults(job_config.from_settings(site), site)

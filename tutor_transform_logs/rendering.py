@@ -1,4 +1,4 @@
-"""Where the plugin's files lie, where Tutor's environment has them, and the job's config file between the two."""
+"""Where the plugin's files are, in the package, in Tutor's environment and in the container; the job's config file."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def data_dir(name: str) -> Path:
 
 
 def render_unless_ours(rendered: bool, template: str) -> bool:
-    """Filter of Tutor's IS_FILE_RENDERED: the files of this package are copied byte for byte, never read as templates.
+    """Filter of Tutor's IS_FILE_RENDERED: the files of this package are copied byte for byte, and never rendered.
 
-    The package's folder is a template root because of the job's code in it, and Tutor lists all files there.
+    The package's folder is a template root, because the job's code is in it. Tutor lists all files of a template root.
     """
     return rendered and not (PACKAGE / template).is_file()
 
 
 def job_files() -> list[Path]:
-    """The job's modules, as paths below ``lms_job/``, in order."""
+    """The job's modules, as paths below ``lms_job/``, sorted."""
     code = PACKAGE / JOB_CODE
     return sorted(path.relative_to(code) for path in code.rglob("*.py"))
 
 
 def check_rendered(root: str) -> None:
-    """Raise ``TutorError`` unless Tutor's environment has the job of this very version of the plugin.
+    """Raise ``TutorError`` unless Tutor's environment has the job's code of exactly this version of the plugin.
 
-    Also keeps Docker from making the folders it can't find, which would belong to root.
+    If the folders were missing, Docker would create them, and they would belong to root.
     """
     tasks = data_dir("templates") / TASKS
     pairs = [(PACKAGE / JOB_CODE / file, ENV_CODE / file) for file in job_files()]
@@ -59,11 +59,11 @@ def check_rendered(root: str) -> None:
 
 
 def make_private_folder(root: str) -> Path:
-    """Make the folder that the container has for the job's config file. Raises ``OSError``.
+    """Create the folder for the job's config file, which is mounted in the container. Raises ``OSError``.
 
-    The container's user must read what is there, whose id may be any. So the folder and its files are open to all, and
-    what keeps others out is the folder above, which only its owner may enter: Docker mounts the inner folder, and
-    nobody in the container passes through the outer one.
+    The container's user must be able to read the file, and may have any id, so everybody can read the folder and its
+    files. Other users of the host are kept out by the folder above it, which only its owner can enter. The container is
+    not affected by that, because Docker mounts the inner folder directly.
     """
     private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
     folder = private / "config"
@@ -75,10 +75,9 @@ def make_private_folder(root: str) -> Path:
 
 
 def write_config(root: str, text: str) -> Path:
-    """Write the job's config file, which may hold secrets, for one run, and return its path.
+    """Write the job's config file for one run, and return its path. It may hold secrets. Raises ``TutorError``.
 
-    Each run has a file of its own name, so that two that start at once do not read each other's.
-    Raises ``TutorError``.
+    Each file has a name of its own, so that two runs that start at the same time do not read each other's file.
     """
     private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
     path = private / "config" / f"config-{secrets.token_hex(4)}.json"
@@ -98,5 +97,5 @@ def write_config(root: str, text: str) -> Path:
 
 
 def in_container(path: Path) -> str:
-    """Where the job finds the config file that :func:`write_config` wrote."""
+    """The path in the container of a config file that :func:`write_config` wrote."""
     return f"{CONTAINER_ROOT}/config/{path.name}"

@@ -1,4 +1,4 @@
-"""The reports that jobs have left on this machine's disk, and which one is the newest."""
+"""Finds the newest of the reports that jobs have written to this machine's disk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
 from tutor_transform_logs.lms_job.ledger.names import REPORT_PAGE, RESULT
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 
-# What Tutor mounts at LOCAL_KEY in the LMS's containers, below its root.
+# The folder below Tutor's data directory that is mounted at LOCAL_KEY in the LMS's containers.
 HOST_FOLDER = ("lms",)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A page, and the result that was written with it."""
+    """A report's page, and the result that was written with it."""
 
     page: Path
     result: Mapping[str, Any]
 
     def __str__(self) -> str:
-        """Some lines for people."""
+        """A summary of four lines for people."""
         result = self.result
         lines, failed = result["lines"], sum(result["reasons"].values())
         names = ", ".join(destination["name"] for destination in result["destinations"])
@@ -42,7 +42,10 @@ class Report:
 
 
 def ledger_folder(root: str, ledger: StorageConfig) -> Path:
-    """The folder on this machine that holds the ledger. Raises ``TutorError`` if none does, and says where it is."""
+    """The folder on this machine that holds the ledger.
+
+    Raises ``TutorError``, which says where the ledger is, if it is not on this machine or not in ``data/lms``.
+    """
     if not ledger.is_local:
         below = f"{ledger.prefix.rstrip('/')}/" if ledger.prefix else ""
         raise TutorError(
@@ -60,7 +63,7 @@ def ledger_folder(root: str, ledger: StorageConfig) -> Path:
 
 
 def newest_report(folder: Path) -> Report:
-    """The report that was made last. Raises ``TutorError`` if there is none, or none that can be read."""
+    """The report that was written last. Raises ``TutorError`` if there is none, or none that can be read."""
     try:
         found = max(
             _reports(folder), key=lambda report: (str(report.result["reported"]), report.page.parent.name), default=None
@@ -88,5 +91,5 @@ def _reports(folder: Path) -> Iterator[Report]:
                     result = json.loads(file.read_text(encoding="utf-8"))
                     str(Report(page, result))
                 except (ValueError, KeyError, TypeError, AttributeError):
-                    continue  # not of this version, or not of this job at all
+                    continue  # written by another version, or not by this job at all
                 yield Report(page, result)
