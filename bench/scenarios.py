@@ -17,7 +17,8 @@ from typing import Any
 from bench.inputs import COURSES, USERS, Log
 from bench.measure import Failed, Measured, measure
 from tests.harness import mariadb, ralph
-from tests.harness.job import REPOSITORY, DemoLms, local
+from tests.harness.demo_lms import REPOSITORY, DemoLms
+from tests.harness.job import local
 
 BATCH_SIZE = 1000
 RALPH = ["-v", "ERROR", "convert", "-f", "edx", "-t", "xapi", "-p", "http://localhost:18000", "-I"]

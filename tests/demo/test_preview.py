@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.job import REPOSITORY
+from tests.harness.demo_lms import REPOSITORY
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.demo.previewer import run_preview

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.job import REPOSITORY, newest
+from tests.harness.demo_lms import REPOSITORY
+from tests.harness.job import newest
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.outcomes import Kind
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tests.harness import tally
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs, basic, start_scripted_lrs
+from tests.harness.job import JobRun
 from tests.harness.process import free_port
-from tests.harness.world import Ran, World, check_sums
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 40
@@ -21,7 +23,7 @@ PASSWORD = "the-pa55word"
 
 
 @pytest.fixture
-def sending(world: World, scripted_lrs: ScriptedLrs) -> World:
+def sending(world: ForkedSite, scripted_lrs: ScriptedLrs) -> ForkedSite:
     """A world whose job sends 40 statements in batches of 10 to the scripted LRS."""
     write_log(world.logs / "tracking.log", Mix(good=GOOD), names=["play_video"], seed=7)
     world.settings["batch_size"] = 10
@@ -29,7 +31,7 @@ def sending(world: World, scripted_lrs: ScriptedLrs) -> World:
     return world
 
 
-def tried(world: World, **more: Any) -> Ran:
+def tried(world: ForkedSite, **more: Any) -> JobRun:
     ran = world.run(**more)
     tally.add("faults")
     assert PASSWORD not in ran.detail
@@ -62,7 +64,7 @@ TRANSIENT: dict[str, Callable[[], list[Answer | None]]] = {
 
 
 @pytest.mark.parametrize("name", TRANSIENT)
-def test_what_passes_is_waited_for(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
+def test_what_passes_is_waited_for(sending: ForkedSite, scripted_lrs: ScriptedLrs, name: str) -> None:
     scripted_lrs.script = TRANSIENT[name]()
     began = time.monotonic()
     ran = tried(sending, lrs_timeout_secs=2)
@@ -85,7 +87,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_will_not_pass_ends_the_run_with_1(sending: World, scripted_lrs: ScriptedLrs, name: str) -> None:
+def test_what_will_not_pass_ends_the_run_with_1(sending: ForkedSite, scripted_lrs: ScriptedLrs, name: str) -> None:
     answer, detail = REFUSALS[name]
     scripted_lrs.script = [None, answer]
     ran = tried(sending)
@@ -99,7 +101,7 @@ def test_what_will_not_pass_ends_the_run_with_1(sending: World, scripted_lrs: Sc
 
 
 @pytest.mark.parametrize("status", [400, 409, 422])
-def test_one_statement_at_fault_is_set_aside(sending: World, scripted_lrs: ScriptedLrs, status: int) -> None:
+def test_one_statement_at_fault_is_set_aside(sending: ForkedSite, scripted_lrs: ScriptedLrs, status: int) -> None:
     assert sending.run().status == 0
     bad = list(scripted_lrs.statements)[23]
     scripted_lrs.statements.clear()
@@ -119,7 +121,7 @@ def test_one_statement_at_fault_is_set_aside(sending: World, scripted_lrs: Scrip
     assert not list(sending.folder.rglob("dead-letters.jsonl"))
 
 
-def test_a_body_too_large_is_sent_in_smaller_ones(sending: World, scripted_lrs: ScriptedLrs) -> None:
+def test_a_body_too_large_is_sent_in_smaller_ones(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.max_bytes = 5000
     ran = tried(sending)
     tally.same(0, ran.status, ran.detail)
@@ -131,7 +133,7 @@ def test_a_body_too_large_is_sent_in_smaller_ones(sending: World, scripted_lrs: 
     tally.same({"too_large": GOOD}, reasons, "a limit that no statement keeps")
 
 
-def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: World, scripted_lrs: ScriptedLrs) -> None:
+def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.script = [None, None, *[Answer(503)] * 50]
     ran = tried(sending, lrs_max_wait_secs=1)
     tally.same(4, ran.status, ran.detail)
@@ -142,14 +144,14 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: World, scripted_lr
     tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "run again")
 
 
-def test_nobody_there(sending: World) -> None:
+def test_nobody_there(sending: ForkedSite) -> None:
     sending.to_lrs({"url": f"http://127.0.0.1:{free_port()}/xAPI", "username": "u", "password": PASSWORD})
     ran = tried(sending, lrs_max_wait_secs=1)
     tally.same(4, ran.status, ran.detail)
     assert "does not answer" in ran.detail
 
 
-def test_one_of_two_down_holds_back_and_repeats_nothing(sending: World, scripted_lrs: ScriptedLrs) -> None:
+def test_one_of_two_down_holds_back_and_repeats_nothing(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     with start_scripted_lrs() as other:
         endpoints = [{"url": one.url, "username": "u", "password": PASSWORD} for one in (scripted_lrs, other)]
         sending.to_lrs(*endpoints)
@@ -164,7 +166,7 @@ def test_one_of_two_down_holds_back_and_repeats_nothing(sending: World, scripted
         tally.same((GOOD, 0), (len(other.statements), other.repeated), "the other goes on where it was")
 
 
-def test_a_wrong_password_for_one_of_two(sending: World, scripted_lrs: ScriptedLrs) -> None:
+def test_a_wrong_password_for_one_of_two(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     with start_scripted_lrs() as other:
         other.authorization = basic("u", "another")
         sending.to_lrs(*({"url": one.url, "username": "u", "password": PASSWORD} for one in (other, scripted_lrs)))
@@ -173,7 +175,7 @@ def test_a_wrong_password_for_one_of_two(sending: World, scripted_lrs: ScriptedL
         tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")
 
 
-def test_a_certificate_that_does_not_fit(sending: World, stranger: str) -> None:
+def test_a_certificate_that_does_not_fit(sending: ForkedSite, stranger: str) -> None:
     sending.to_lrs({"url": stranger, "username": "u", "password": PASSWORD})
     ran = tried(sending)
     tally.same(1, ran.status, ran.detail)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import tally
-from tests.harness.world import World, check_sums
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 ZEROS = 64 * 1024**2
@@ -49,7 +50,7 @@ def place_logs(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_all_of_it_is_counted(world: World, workers: int) -> None:
+def test_all_of_it_is_counted(world: ForkedSite, workers: int) -> None:
     reasons = place_logs(world.logs)
     tally.add("inputs", 17)
     ran = world.run(workers=workers, max_line_bytes=1_000_000)
@@ -62,7 +63,7 @@ def test_all_of_it_is_counted(world: World, workers: int) -> None:
     [problem] = result["problems"]
     assert "truncated gzip data" in problem
     assert "tracking.log-truncated.gz" in problem
-    made = [json.loads(line) for line in world.statements()]
+    made = [json.loads(line) for line in world.output_lines()]
     assert {one["verb"]["display"]["en"] for one in made} == {"played"}
     # The 20, one with a lone surrogate, and the one behind the bomb; the last two are the first of the 20 again.
     tally.same(22, len(made), "statements of what is good among the bad")
@@ -71,7 +72,7 @@ def test_all_of_it_is_counted(world: World, workers: int) -> None:
     assert "root:" not in ran.detail
 
 
-def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: World) -> None:
+def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: ForkedSite) -> None:
     """As JSON in JSON, a line of many special characters is several times as long."""
     write_log(world.logs / "tracking.log", Mix(good=3, unknown_user=1), names=["play_video"], seed=9)
     text = (world.logs / "tracking.log").read_bytes()
@@ -87,7 +88,7 @@ def test_a_dead_letter_that_is_longer_than_a_line_may_be_is_tried_again(world: W
     tally.same({"unknown_user": 1}, result["reasons"], "what is not transformed this time either")
 
 
-def test_memory_stays_bounded(world: World) -> None:
+def test_memory_stays_bounded(world: ForkedSite) -> None:
     """Of the worst of it: the job may have less than the 64 MB that are zeros, the 100 MB that are one line."""
     write_log(world.logs / "tracking.log", Mix(good=20), seed=9)
     assert world.run().status == 0
@@ -98,7 +99,7 @@ def test_memory_stays_bounded(world: World) -> None:
     assert peaks[1] < peaks[0] + 60_000, f"peak memory in kB: {peaks}"
 
 
-def peak_of(world: World, settings: dict[str, object]) -> int:
+def peak_of(world: ForkedSite, settings: dict[str, object]) -> int:
     """The most memory, in kB, that a job of its own process had."""
     config = world.folder / "peak.json"
     config.write_text(json.dumps({**settings, "restart": True}))

@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 
 from tests.harness import tally
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.object_store import Bucket
-from tests.harness.world import World, check_sums
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 
-def job_of(world: World) -> Path:
+def job_of(world: ForkedSite) -> Path:
     [job] = (world.folder / "ledger").iterdir()
     return job
 
 
-def stop_midway(world: World) -> None:
+def stop_midway(world: ForkedSite) -> None:
     """Leave a plan unfinished: killed in the middle of its batches."""
     write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
     ran = world.run(steps={"label": "entry write: after", "number": 3})
@@ -44,7 +45,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_said_and_nothing_starts_over(world: World, damage: str) -> None:
+def test_damage_is_said_and_nothing_starts_over(world: ForkedSite, damage: str) -> None:
     stop_midway(world)
     name, change = DAMAGES[damage]
     path = job_of(world) / name
@@ -65,7 +66,7 @@ def test_damage_is_said_and_nothing_starts_over(world: World, damage: str) -> No
 
 @pytest.mark.parametrize("where", ["local", "nanio"])
 def test_a_second_run_is_refused_while_the_first_one_lives(
-    world: World, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, where: str
+    world: ForkedSite, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, where: str
 ) -> None:
     write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
     world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
@@ -125,7 +126,7 @@ CHANGES = [rename, rename_and_go_on, compress, append, append_and_compress, copy
 @pytest.mark.parametrize("midway", [False, True], ids=["between two runs", "in the middle of one"])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(change.__name__))
 def test_what_was_done_is_known_whatever_it_is_called_now(
-    world: World, scripted_lrs: ScriptedLrs, change: Callable[[Path], None], midway: bool
+    world: ForkedSite, scripted_lrs: ScriptedLrs, change: Callable[[Path], None], midway: bool
 ) -> None:
     world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
     if midway:
@@ -142,10 +143,10 @@ def test_what_was_done_is_known_whatever_it_is_called_now(
     # The batch that a kill fell upon may come twice; nothing else.
     assert scripted_lrs.repeated <= (6 if midway else 0)
     last = world.run()
-    assert last.out.startswith("Nothing new"), last.detail
+    assert last.stdout.startswith("Nothing new"), last.detail
 
 
-def test_an_object_that_is_gone_or_another_is_accounted_for(world: World) -> None:
+def test_an_object_that_is_gone_or_another_is_accounted_for(world: ForkedSite) -> None:
     stop_midway(world)
     (world.logs / "tracking.log").unlink()
     write_log(world.logs / "tracking.log", Mix(good=7), names=["pause_video"], seed=31)
@@ -156,15 +157,15 @@ def test_an_object_that_is_gone_or_another_is_accounted_for(world: World) -> Non
     check_sums(world.result())
     again = world.run()
     tally.same(0, again.status, again.detail)
-    verbs = [json.loads(line)["verb"]["display"]["en"] for line in world.statements()]
+    verbs = [json.loads(line)["verb"]["display"]["en"] for line in world.output_lines()]
     assert verbs.count("paused") == 7
 
 
-def test_status_changes_nothing(world: World) -> None:
+def test_status_changes_nothing(world: ForkedSite) -> None:
     stop_midway(world)
     files = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
-    ran = world.run("status")
+    ran = world.run(command="status")
     tally.same(0, ran.status, ran.detail)
-    assert "NOT finished" in ran.out
+    assert "NOT finished" in ran.stdout
     after = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
     tally.same(files, after, "files after status")

@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
+from tests.harness.demo_lms import REPOSITORY, DemoLms
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
-from tests.harness.job import REPOSITORY, DemoLms, run_job
 from tests.harness.object_store import Bucket
 from tests.harness.process import free_port
-from tests.harness.world import World
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.config.validators import ConfigError
@@ -179,7 +179,7 @@ def test_it_says_what_to_do_in_one_line(text: str) -> None:
 class Stage:
     """Where a message is triggered."""
 
-    world: World
+    world: ForkedSite
     lrs: ScriptedLrs
     bucket: Bucket
     request: pytest.FixtureRequest
@@ -194,7 +194,7 @@ class Stage:
 
     def run(self, command: str = "run", **more: Any) -> str:
         """What the job says; it must not end well."""
-        ran = self.world.run(command, **{"lrs_max_wait_secs": 0.5, **more})
+        ran = self.world.run(command=command, **{"lrs_max_wait_secs": 0.5, **more})
         assert ran.status in (1, 4), ran.detail
         assert "Traceback" not in ran.detail or "steps" in more
         return ran.detail
@@ -221,10 +221,7 @@ class Stage:
     def in_lms(self, lms: DemoLms, **more: Any) -> str:
         """What the job says in an LMS of its own."""
         self.log()
-        ran = run_job({**self.world.settings, "lrs_max_wait_secs": 0.5, **more}, lms, folder=self.world.folder)
-        assert ran.status in (1, 4), ran.stdout + ran.stderr
-        assert "Traceback" not in ran.stdout + ran.stderr
-        return ran.stdout + ran.stderr
+        return self.run(lms=lms, **more)
 
 
 def text_of(action: Callable[[], object]) -> str:
@@ -457,7 +454,7 @@ def shown_line(text: str, said: str) -> str:
 
 @pytest.mark.parametrize("part", TRIGGERS)
 def test_it_is_said_when_it_should_be(
-    world: World, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, request: pytest.FixtureRequest, part: str
+    world: ForkedSite, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, request: pytest.FixtureRequest, part: str
 ) -> None:
     said = TRIGGERS[part](Stage(world, scripted_lrs, nanio_bucket, request))
     line = shown_line(of(part), said)
@@ -485,7 +482,7 @@ def test_what_is_triggered_elsewhere_is(where: str) -> None:
     assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8")
 
 
-def test_a_file_that_is_no_config_is_said(world: World) -> None:
+def test_a_file_that_is_no_config_is_said(world: ForkedSite) -> None:
     for content, detail in ((b"{", "the file is not JSON"), (b"\xff", "it is not UTF-8"), (None, "No such file")):
         path = world.folder / "config.json"
         path.unlink(missing_ok=True)
@@ -496,17 +493,17 @@ def test_a_file_that_is_no_config_is_said(world: World) -> None:
         assert ALLOWED in done
 
 
-def test_a_share_that_is_none_is_said(world: World) -> None:
+def test_a_share_that_is_none_is_said(world: ForkedSite) -> None:
     (world.folder / "config.json").write_text("{}")
     said = world.lms.run_python  # an LMS is needed to come so far
     with pytest.raises(RuntimeError, match=r"Config: --share: 3/2 is no share; allowed: I/N"):
         said("-m", "tutor_transform_logs.lms_job", "work", "--share", "3/2", "--config", f"{world.folder}/config.json")
 
 
-def test_a_database_that_the_lms_has_not(world: World) -> None:
+def test_a_database_that_the_lms_has_not(world: ForkedSite) -> None:
     ran = world.run(database_alias="replica")
     assert ran.status == 1
-    assert "database_alias: the LMS settings have no database replica; allowed: one of DATABASES: default" in ran.err
+    assert "database_alias: the LMS settings have no database replica; allowed: one of DATABASES: default" in ran.stderr
 
 
 def job_alone(*arguments: str) -> str:

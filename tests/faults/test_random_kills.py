@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 import pytest
 
 from tests.harness import tally
+from tests.harness.forked_site import ForkedSite
+from tests.harness.job import Process
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.world import Process, World, check_sums
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 KILLS = 50 if tally.LONG else 6
@@ -24,7 +26,7 @@ SEED = 20261124
 LATER = datetime(2026, 5, 1, tzinfo=timezone.utc)
 
 
-def write_logs(world: World) -> None:
+def write_logs(world: ForkedSite) -> None:
     """Mostly lines to skip, as logs are; one of them to be shared out, one compressed."""
     good = LINES // 40
     mix = Mix(good=good, page_view=LINES - good, unknown_user=5, type_error=3, broken=5)
@@ -44,7 +46,7 @@ def kill_somebody(process: Process, dice: random.Random) -> None:
     tally.add("kills")
 
 
-def run_with_kills(world: World, undisturbed_secs: float) -> None:
+def run_with_kills(world: ForkedSite, undisturbed_secs: float) -> None:
     dice = random.Random(SEED)
     kills = 0
     while True:
@@ -63,7 +65,7 @@ def run_with_kills(world: World, undisturbed_secs: float) -> None:
             process.wait()
 
 
-def timed(world: World) -> float:
+def timed(world: ForkedSite) -> float:
     began = time.monotonic()
     ran = world.run()
     assert ran.status == 0, ran.detail
@@ -71,7 +73,7 @@ def timed(world: World) -> float:
 
 
 @pytest.mark.parametrize("where", ["files", "nanio"])
-def test_files(new_world: Callable[[str], World], nanio_bucket: Bucket, where: str) -> None:
+def test_files(new_world: Callable[[str], ForkedSite], nanio_bucket: Bucket, where: str) -> None:
     reference, world = new_world("reference"), new_world("killed")
     for one in (reference, world):
         write_logs(one)
@@ -81,11 +83,11 @@ def test_files(new_world: Callable[[str], World], nanio_bucket: Bucket, where: s
     run_with_kills(world, secs)
     check_sums(world.result())
     world.outcome()
-    tally.same(sorted(reference.statements()), sorted(world.statements()), "the statements in the files")
+    tally.same(sorted(reference.output_lines()), sorted(world.output_lines()), "the statements in the files")
     tally.same([], world.left_over(), "left over")
 
 
-def test_lrs(new_world: Callable[[str], World], new_lrs: Callable[[], Lrs]) -> None:
+def test_lrs(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs]) -> None:
     ids = []
     for name in ("reference", "killed"):
         world, lrs = new_world(name), new_lrs()

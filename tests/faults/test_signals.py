@@ -10,10 +10,10 @@ import pytest
 
 from tests.harness import tally
 from tests.harness.faulty_store import HANG, faulty
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.kills import chosen, steps_of, write_logs
 from tests.harness.object_store import Bucket
-from tests.harness.world import World
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 120
@@ -29,7 +29,7 @@ DOING: dict[str, tuple[dict[str, object], list[Answer | None]]] = {
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("doing", DOING)
 def test_leaves_in_time(
-    world: World, scripted_lrs: ScriptedLrs, doing: str, number: signal.Signals, workers: int
+    world: ForkedSite, scripted_lrs: ScriptedLrs, doing: str, number: signal.Signals, workers: int
 ) -> None:
     write_log(world.logs / "tracking.log", Mix(good=GOOD), names=["play_video"], seed=8)
     settings, scripted_lrs.script = DOING[doing]
@@ -64,7 +64,7 @@ HANGING = {
 
 @pytest.mark.parametrize("workers", [1, 2] if tally.LONG else [1])
 @pytest.mark.parametrize("what", HANGING)
-def test_leaves_in_time_a_store_that_hangs(world: World, nanio_bucket: Bucket, what: str, workers: int) -> None:
+def test_leaves_in_time_a_store_that_hangs(world: ForkedSite, nanio_bucket: Bucket, what: str, workers: int) -> None:
     write_log(world.logs / "tracking.log", Mix(good=GOOD), names=["play_video"], seed=8)
     world.settings |= {"batch_size": 10, "segment_bytes": 65536, "workers": workers, "lrs_max_wait_secs": 60}
     role, method, name = HANGING[what]
@@ -90,7 +90,7 @@ def test_leaves_in_time_a_store_that_hangs(world: World, nanio_bucket: Bucket, w
     again = world.run()
     tally.same(0, again.status, again.detail)
     if role != "destination":
-        tally.same(GOOD, len(world.statements()), what)
+        tally.same(GOOD, len(world.output_lines()), what)
 
 
 AT = [
@@ -110,7 +110,7 @@ AT = [
 ]
 
 
-def test_at_any_step_the_next_run_goes_on(new_world: Callable[[str], World]) -> None:
+def test_at_any_step_the_next_run_goes_on(new_world: Callable[[str], ForkedSite]) -> None:
     """While it plans, works and reports. Of the steps after the last ledger write, the signal may come too late."""
     reference = new_world("reference")
     write_logs(reference.logs)

@@ -8,8 +8,9 @@ import pytest
 
 from tests.harness import tally
 from tests.harness.faulty_store import faulty
+from tests.harness.forked_site import ForkedSite
 from tests.harness.object_store import Bucket
-from tests.harness.world import World, check_sums
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 FORBIDDEN = (
@@ -19,13 +20,13 @@ FORBIDDEN = (
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def in_the_way(world: World, bucket: Bucket) -> None:
+def in_the_way(world: ForkedSite, bucket: Bucket) -> None:
     """Have the job reach its source by way of the proxy."""
     world.settings |= bucket.settings("source", prefix="source/")
 
 
 @pytest.fixture
-def stored(world: World, nanio_bucket: Bucket) -> World:
+def stored(world: ForkedSite, nanio_bucket: Bucket) -> ForkedSite:
     write_log(world.logs / "tracking.log", Mix(good=60, page_view=900), seed=13)
     write_log(world.logs / "tracking.log-20260101.gz", Mix(good=20, page_view=60), seed=14)
     world.in_bucket(nanio_bucket, "source")
@@ -33,16 +34,16 @@ def stored(world: World, nanio_bucket: Bucket) -> World:
     return world
 
 
-def expected_of(world: World) -> list[bytes]:
+def expected_of(world: ForkedSite) -> list[bytes]:
     ran = world.run()
     assert ran.status == 0, ran.detail
-    statements = world.statements()
+    statements = world.output_lines()
     for path in world.outputs_on_disk():
         path.unlink()
     return statements
 
 
-def test_cut_at_random_bytes(stored: World, nanio_bucket: Bucket) -> None:
+def test_cut_at_random_bytes(stored: ForkedSite, nanio_bucket: Bucket) -> None:
     expected = expected_of(stored)
     dice = random.Random(7)
     cuts = [dice.randrange(1, 300_000) for _ in range(40 if tally.LONG else 8)]
@@ -57,11 +58,11 @@ def test_cut_at_random_bytes(stored: World, nanio_bucket: Bucket) -> None:
     tally.same(0, ran.status, ran.detail)
     assert proxy.faults >= 8
     check_sums(stored.result())
-    tally.same(expected, stored.statements(), "what was read through a line that breaks")
+    tally.same(expected, stored.output_lines(), "what was read through a line that breaks")
 
 
 @pytest.mark.parametrize("what", ["busy", "cut off"])
-def test_a_listing_that_fails_is_made_again(stored: World, nanio_bucket: Bucket, what: str) -> None:
+def test_a_listing_that_fails_is_made_again(stored: ForkedSite, nanio_bucket: Bucket, what: str) -> None:
     expected = expected_of(stored)
     listings = iter([True, True])
 
@@ -75,10 +76,10 @@ def test_a_listing_that_fails_is_made_again(stored: World, nanio_bucket: Bucket,
         ran = stored.run(restart=True)
     tally.add("faults", proxy.faults)
     tally.same((0, 2), (ran.status, proxy.faults), ran.detail)
-    tally.same(expected, stored.statements(), "after a listing that failed")
+    tally.same(expected, stored.output_lines(), "after a listing that failed")
 
 
-def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: World, nanio_bucket: Bucket) -> None:
+def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: ForkedSite, nanio_bucket: Bucket) -> None:
     stored.settings["segment_bytes"] = 200_000
     expected = expected_of(stored)
     reads = 0
@@ -102,4 +103,4 @@ def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: Wo
     assert 0 < lines < 1040
     tally.same(0, again.status, again.detail)
     check_sums(stored.result())
-    tally.same(expected, stored.statements(), "after new credentials")
+    tally.same(expected, stored.output_lines(), "after new credentials")

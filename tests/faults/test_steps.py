@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from tests.harness import tally
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.kills import chosen, steps_of, write_logs
 from tests.harness.object_store import Bucket, ObjectStore
 from tests.harness.ralph import Lrs
-from tests.harness.world import World, check_sums
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
-NewWorld = Callable[[str], World]
+NewWorld = Callable[[str], ForkedSite]
 
 # A run that lacks one of these steps would make its test an empty one.
 FILES = [
@@ -70,7 +71,7 @@ RETRY = [
 ]
 
 
-def kill_and_run_again(world: World, label: str, number: int, **more: Any) -> None:
+def kill_and_run_again(world: ForkedSite, label: str, number: int, **more: Any) -> None:
     killed = world.run(steps={"label": label, "number": number}, **more)
     tally.add("kills")
     tally.same(-9, killed.status, f"not killed at {label} {number}: {killed.detail}")
@@ -97,7 +98,7 @@ def test_files(new_world: NewWorld, layout: str, compression: str, named: list[s
 def test_lrs(new_world: NewWorld, new_lrs: Callable[[], Lrs]) -> None:
     """Ralph holds the ids of an undisturbed run, each once."""
 
-    def in_lrs(name: str) -> tuple[World, Lrs]:
+    def in_lrs(name: str) -> tuple[ForkedSite, Lrs]:
         world, lrs = new_world(name), new_lrs()
         write_logs(world.logs)
         world.to_lrs({"url": lrs.url, "username": lrs.username, "password": lrs.password})
@@ -118,7 +119,7 @@ def test_lrs(new_world: NewWorld, new_lrs: Callable[[], Lrs]) -> None:
 def test_object_store(new_world: NewWorld, nanio: ObjectStore, nanio_bucket: Bucket) -> None:
     """Source, destination and ledger in nanio."""
 
-    def in_nanio(name: str, bucket: Bucket) -> World:
+    def in_nanio(name: str, bucket: Bucket) -> ForkedSite:
         world = new_world(name)
         write_logs(world.logs)
         world.in_bucket(bucket, "source", "destination", "ledger")
@@ -137,7 +138,7 @@ def test_object_store(new_world: NewWorld, nanio: ObjectStore, nanio_bucket: Buc
 def test_retry(new_world: NewWorld, scripted_lrs: ScriptedLrs) -> None:
     """Killed while it sends dead letters again: each arrives once, and none stays behind as a dead letter."""
 
-    def with_dead_letters(name: str) -> World:
+    def with_dead_letters(name: str) -> ForkedSite:
         """A job whose LRS refused three statements, mended since; then one that goes to files."""
         world = new_world(name)
         write_log(world.logs / "tracking.log", Mix(good=20), seed=5)
@@ -148,7 +149,7 @@ def test_retry(new_world: NewWorld, scripted_lrs: ScriptedLrs) -> None:
     assert reference.run().status == 0
     refused = dict.fromkeys(list(scripted_lrs.statements)[4:16:4], 409)
 
-    def refuse(name: str) -> World:
+    def refuse(name: str) -> ForkedSite:
         scripted_lrs.statements.clear()
         scripted_lrs.refused = refused
         world = with_dead_letters(name)
@@ -186,7 +187,7 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on(new_world: NewWorld) ->
             assert label in ("source read: after",), label  # the parent's own, while it plans
             ran = world.run(workers=2)
         else:
-            assert "was killed by SIGKILL" in ran.err
+            assert "was killed by SIGKILL" in ran.stderr
         tally.same(0, ran.status, ran.detail)
         tally.same(expected, world.outcome(), f"a worker killed at {label}")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import tally
-from tests.harness.world import World, check_sums
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 
@@ -19,7 +20,7 @@ def contents(*folders: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
 
 
-def finished(world: World) -> Path:
+def finished(world: ForkedSite) -> Path:
     """A job that has run, with dead letters; returns the folder of its ledger."""
     write_log(world.logs / "tracking.log", Mix(good=30, unknown_user=2), names=["play_video"], seed=6)
     assert world.run().status == 0
@@ -27,7 +28,7 @@ def finished(world: World) -> Path:
     return job
 
 
-def stopped(world: World) -> Path:
+def stopped(world: ForkedSite) -> Path:
     """A job that was killed between two batches; returns the folder of its ledger."""
     write_log(world.logs / "tracking.log", Mix(good=30, unknown_user=2), names=["play_video"], seed=6)
     assert world.run(steps={"label": "entry write: after", "number": 3}).status == -9
@@ -35,10 +36,10 @@ def stopped(world: World) -> Path:
     return job
 
 
-def assert_refused(world: World, path: Path, command: str, **more: object) -> None:
+def assert_refused(world: ForkedSite, path: Path, command: str, **more: object) -> None:
     path.chmod(0)
     try:
-        ran = world.run(command, unprivileged=True, **more)
+        ran = world.run(command=command, unprivileged=True, **more)
     finally:
         path.chmod(0o755 if path.is_dir() else 0o644)
     tally.add("faults")
@@ -66,7 +67,7 @@ def assert_refused(world: World, path: Path, command: str, **more: object) -> No
         ("0001/joining.json", "verify", {}),
     ],
 )
-def test_a_finished_job_is_not_done_again(world: World, name: str, command: str, more: dict[str, object]) -> None:
+def test_a_finished_job_is_not_done_again(world: ForkedSite, name: str, command: str, more: dict[str, object]) -> None:
     job = finished(world)
     before = contents(world.folder / "out", job)
     assert_refused(world, job / name, command, **more)
@@ -74,12 +75,12 @@ def test_a_finished_job_is_not_done_again(world: World, name: str, command: str,
     # A run may have taken the lock.
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert not changed - {job / "lock"}
-    ran = world.run(command, **more)
+    ran = world.run(command=command, **more)
     tally.same(0, ran.status, ran.detail)
-    tally.same(30, len(world.statements()), "statements, when the file is readable again")
+    tally.same(30, len(world.output_lines()), "statements, when the file is readable again")
 
 
-def test_dead_letters_that_can_not_be_read_are_kept(world: World) -> None:
+def test_dead_letters_that_can_not_be_read_are_kept(world: ForkedSite) -> None:
     job = finished(world)
     letters = (job / "0001/dead-letters.jsonl").read_bytes()
     assert_refused(world, job / "0001/dead-letters.jsonl", "run", retry_failed=True)
@@ -88,7 +89,7 @@ def test_dead_letters_that_can_not_be_read_are_kept(world: World) -> None:
     tally.same(2, world.result()["lines"]["untransformable"], "lines that were retried")
 
 
-def test_a_manifest_that_can_not_be_read_is_not_written_over(world: World) -> None:
+def test_a_manifest_that_can_not_be_read_is_not_written_over(world: ForkedSite) -> None:
     finished(world)
     write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
     manifest = world.folder / "out/manifest.log"
@@ -96,12 +97,12 @@ def test_a_manifest_that_can_not_be_read_is_not_written_over(world: World) -> No
     assert_refused(world, manifest, "run")
     tally.same(before, manifest.read_bytes(), "the manifest")
     tally.same(0, world.run().status, "the run that can read it")
-    tally.same(35, len(world.statements()), "statements")
+    tally.same(35, len(world.output_lines()), "statements")
     assert manifest.read_bytes().startswith(before)
 
 
 @pytest.mark.parametrize("name", ["0001/000001.files.json", "0001"])
-def test_a_stopped_job_is_not_done_again(world: World, name: str) -> None:
+def test_a_stopped_job_is_not_done_again(world: ForkedSite, name: str) -> None:
     job = stopped(world)
     before = contents(world.folder / "out")
     assert_refused(world, job / name, "status")
@@ -109,54 +110,54 @@ def test_a_stopped_job_is_not_done_again(world: World, name: str) -> None:
     assert_refused(world, job / name, "run")
     ran = world.run()
     tally.same(0, ran.status, ran.detail)
-    tally.same(30, len(world.statements()), "statements, when the file is readable again")
+    tally.same(30, len(world.output_lines()), "statements, when the file is readable again")
     check_sums(world.result())
 
 
-def test_dead_letters_of_a_stopped_job_are_not_lost(world: World) -> None:
+def test_dead_letters_of_a_stopped_job_are_not_lost(world: ForkedSite) -> None:
     job = stopped(world)
     assert_refused(world, job / "0001/dead/000001.files.000001.jsonl", "run")
     tally.same(0, world.run().status, "the run that can read them")
     tally.same(2, world.result()["lines"]["untransformable"], "dead letters")
-    tally.same(30, len(world.statements()), "statements")
+    tally.same(30, len(world.output_lines()), "statements")
 
 
-def test_an_output_file_that_can_not_be_read_is_not_lost(world: World) -> None:
+def test_an_output_file_that_can_not_be_read_is_not_lost(world: ForkedSite) -> None:
     finished(world)
     [output] = world.outputs_on_disk()
     assert_refused(world, output, "verify")
     assert_refused(world, output, "verify", repair=True)
-    tally.same(0, world.run("verify", repair=True).status, "verified when it can be read")
-    tally.same(30, len(world.statements()), "statements")
+    tally.same(0, world.run(command="verify", repair=True).status, "verified when it can be read")
+    tally.same(30, len(world.output_lines()), "statements")
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify"])
-def test_a_directory_is_no_plan(world: World, command: str) -> None:
+def test_a_directory_is_no_plan(world: ForkedSite, command: str) -> None:
     job = finished(world)
     (job / "plan.json").rename(job / "saved")
     (job / "plan.json").mkdir()
-    ran = world.run(command)
+    ran = world.run(command=command)
     tally.add("faults")
     tally.same(1, ran.status, ran.detail)
-    assert f"{job}/plan.json can't be used (Is a directory)" in ran.err
-    tally.same(30, len(world.statements()), "statements")
+    assert f"{job}/plan.json can't be used (Is a directory)" in ran.stderr
+    tally.same(30, len(world.output_lines()), "statements")
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify", "check"])
-def test_a_file_is_no_container(world: World, command: str) -> None:
+def test_a_file_is_no_container(world: ForkedSite, command: str) -> None:
     job = finished(world)
     (world.folder / "ledger").rename(world.folder / "saved")
     (world.folder / "ledger").write_text("")
-    ran = world.run(command)
+    ran = world.run(command=command)
     tally.add("faults")
     tally.same(1, ran.status, ran.detail)
     assert str(job.parent) in ran.detail
     assert "Traceback" not in ran.detail
     assert "report this" not in ran.detail
-    tally.same(30, len(world.statements()), "statements")
+    tally.same(30, len(world.output_lines()), "statements")
 
 
-def test_a_log_that_can_not_be_read_is_reported_and_the_others_are_done(world: World) -> None:
+def test_a_log_that_can_not_be_read_is_reported_and_the_others_are_done(world: ForkedSite) -> None:
     write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
     write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
     (world.logs / "tracking.log.1").chmod(0)
@@ -164,7 +165,7 @@ def test_a_log_that_can_not_be_read_is_reported_and_the_others_are_done(world: W
     tally.add("faults")
     tally.same(3, ran.status, ran.detail)
     assert "can't be read by the job's user" in json.dumps(world.result()["objects"])
-    tally.same(30, len(world.statements()), "statements of the other log")
+    tally.same(30, len(world.output_lines()), "statements of the other log")
     (world.logs / "tracking.log.1").chmod(0o644)
     tally.same(0, world.run().status, "the run that can read it")
-    tally.same(35, len(world.statements()), "statements of both")
+    tally.same(35, len(world.output_lines()), "statements of both")

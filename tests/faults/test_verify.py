@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.harness import tally
+from tests.harness.demo_lms import DemoLms
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
-from tests.harness.job import DemoLms
+from tests.harness.job import JobRun
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.world import Ran, World
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix, write_log
 
 GOOD = 240
@@ -32,38 +33,38 @@ get_user_model().objects.get_or_create(id=int(sys.argv[1]), defaults={"username"
 MIX = Mix(good=GOOD, page_view=300, unknown_user=3, type_error=2, broken=3, copies=COPIES)
 
 
-def write(world: World, mix: Mix, name: str = "tracking.log", **more: Any) -> Path:
+def write(world: ForkedSite, mix: Mix, name: str = "tracking.log", **more: Any) -> Path:
     write_log(world.logs / name, mix, **more)
     return world.logs / name
 
 
-def done(world: World, **more: Any) -> None:
+def done(world: ForkedSite, **more: Any) -> None:
     ran = world.run(**more)
     assert ran.status == 0, ran.detail
 
 
-def table(ran: Ran) -> dict[str, int]:
+def table(ran: JobRun) -> dict[str, int]:
     """The numbers of the table that VERIFY prints for one destination."""
-    rows = [line.split("  ") for line in ran.out.splitlines() if line.startswith("  ") and line[2] != " "]
+    rows = [line.split("  ") for line in ran.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     return {row[0]: int(row[1].replace(",", "")) for row in cells if len(row) > 1}
 
 
-def verified(world: World, status: int, expected: dict[str, int], **more: Any) -> Ran:
+def verified(world: ForkedSite, status: int, expected: dict[str, int], **more: Any) -> JobRun:
     """Verify; see that it ends with this status and this table."""
-    ran = world.run("verify", **more)
+    ran = world.run(command="verify", **more)
     tally.add("faults")
     tally.same((status, expected), (ran.status, table(ran)), ran.detail)
     return ran
 
 
-def named(ran: Ran) -> dict[str, str]:
+def named(ran: JobRun) -> dict[str, str]:
     """The statements that VERIFY names, and where it says that they come from."""
-    lines = [line.split("  ") for line in ran.out.splitlines() if line.startswith("    ")]
+    lines = [line.split("  ") for line in ran.stdout.splitlines() if line.startswith("    ")]
     return {line[2]: line[3] for line in lines}
 
 
-def ledger_of(world: World) -> dict[str, bytes]:
+def ledger_of(world: ForkedSite) -> dict[str, bytes]:
     folder = world.folder / "ledger"
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
 
@@ -85,16 +86,16 @@ def line_of(text: str, statement: dict[str, Any]) -> str:
     return f"tracking.log, line {number}"
 
 
-def test_in_ralph(world: World, lrs: Lrs) -> None:
+def test_in_ralph(world: ForkedSite, lrs: Lrs) -> None:
     """All there; some lost and one altered; a sample; repaired."""
     text = spread(write(world, MIX))
     world.to_lrs(lrs.endpoint)
     done(world)
     ledger = ledger_of(world)
     good = verified(world, 0, {"found": MADE, "missing": 0})
-    assert "All expected statements were found." in good.out
+    assert "All expected statements were found." in good.stdout
     # Ralph gives pages of 100: nowhere near one request for each statement.
-    [requests] = [line.rpartition("(")[2] for line in good.out.splitlines() if line.endswith("requests)")]
+    [requests] = [line.rpartition("(")[2] for line in good.stdout.splitlines() if line.endswith("requests)")]
     assert int(requests.split()[0]) < 10
     assert ledger_of(world) == ledger
 
@@ -106,29 +107,29 @@ def test_in_ralph(world: World, lrs: Lrs) -> None:
     ill = {"found": MADE - 8, "missing": 7, "different": 1}
     bad = verified(world, 3, ill)
     assert named(bad) == {one["id"]: line_of(text, one) for one in [*lost, altered]}
-    assert "--verify --repair" in bad.out
+    assert "--verify --repair" in bad.stdout
     assert lrs.count() == GOOD - 7
     assert ledger_of(world) == ledger
 
-    first, second = (world.run("verify", verify_sample=20) for _ in range(2))
-    assert first.out == second.out
+    first, second = (world.run(command="verify", verify_sample=20) for _ in range(2))
+    assert first.stdout == second.stdout
     assert sum(table(first).values()) == 20
-    assert "Sample: 20 lines, drawn at random" in first.out
+    assert "Sample: 20 lines, drawn at random" in first.stdout
     verified(world, 3, ill, verify_sample=10_000)
 
-    repaired = world.run("verify", repair=True)
+    repaired = world.run(command="verify", repair=True)
     assert repaired.status == 3, repaired.detail
-    assert "Repaired: 7 missing statements sent again." in repaired.out
+    assert "Repaired: 7 missing statements sent again." in repaired.stdout
     assert {one["id"] for one in lrs.statements()} == set(held)
     [other] = [one for one in lrs.statements() if one["id"] == altered["id"]]
     assert other["verb"] == {"id": "http://example.org/other"}
     verified(world, 3, {"found": MADE - 1, "missing": 0, "different": 1}, repair=True)
     # It is a job like any other afterwards, and keeps no copy of the lines.
-    assert world.run().out.startswith("Nothing new")
+    assert world.run().stdout.startswith("Nothing new")
     assert not list(world.folder.rglob("missing.jsonl"))
 
 
-def test_in_an_lrs_by_the_book(world: World, scripted_lrs: ScriptedLrs) -> None:
+def test_in_an_lrs_by_the_book(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     """One whose times are times of storing: each statement is asked for by its id. What was rejected is not missed."""
     write(world, Mix(good=60, unknown_user=2))
     world.to_lrs({"url": scripted_lrs.url})
@@ -143,13 +144,13 @@ def test_in_an_lrs_by_the_book(world: World, scripted_lrs: ScriptedLrs) -> None:
     verified(world, 3, {"found": 57, "voided": 1, "missing": 1, "dead letters": 1})
     assert all(request.method == "GET" for request in scripted_lrs.requests[asked:])
     scripted_lrs.refused = {}
-    repaired = world.run("verify", repair=True)
+    repaired = world.run(command="verify", repair=True)
     assert repaired.status == 0, repaired.detail
     assert lost in scripted_lrs.statements
     assert refused not in scripted_lrs.statements
 
 
-def test_one_lrs_away_and_one_that_may_not_be_read(world: World, scripted_lrs: ScriptedLrs, lrs: Lrs) -> None:
+def test_one_lrs_away_and_one_that_may_not_be_read(world: ForkedSite, scripted_lrs: ScriptedLrs, lrs: Lrs) -> None:
     write(world, Mix(good=30))
     world.to_lrs(lrs.endpoint, {"url": scripted_lrs.url})
     done(world)
@@ -161,15 +162,15 @@ def test_one_lrs_away_and_one_that_may_not_be_read(world: World, scripted_lrs: S
     ]
     for status, answer, detail in ends:
         scripted_lrs.script = [answer] * 50
-        ran = world.run("verify", lrs_max_wait_secs=1)
+        ran = world.run(command="verify", lrs_max_wait_secs=1)
         tally.add("faults")
         tally.same(status, ran.status, ran.detail)
-        assert "stopped: " in ran.out
-        assert detail in ran.out
-        assert "  found                    30\n" in ran.out
+        assert "stopped: " in ran.stdout
+        assert detail in ran.stdout
+        assert "  found                    30\n" in ran.stdout
 
 
-def test_a_log_that_was_rotated_grown_or_deleted(world: World, scripted_lrs: ScriptedLrs) -> None:
+def test_a_log_that_was_rotated_grown_or_deleted(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     old = write(world, Mix(good=20))
     other = write(world, Mix(good=10), "tracking.log.2", seed=5)
     world.to_lrs({"url": scripted_lrs.url})
@@ -181,11 +182,11 @@ def test_a_log_that_was_rotated_grown_or_deleted(world: World, scripted_lrs: Scr
     verified(world, 0, {"found": 30, "missing": 0})
     other.unlink()
     less = verified(world, 0, {"found": 20, "missing": 0})
-    assert "not verified: tracking.log.2: not in the source any more" in less.out
-    assert "All statements that could be verified were found." in less.out
+    assert "not verified: tracking.log.2: not in the source any more" in less.stdout
+    assert "All statements that could be verified were found." in less.stdout
 
 
-def test_in_files(world: World) -> None:
+def test_in_files(world: ForkedSite) -> None:
     write(world, MIX)
     world.settings |= {"batch_size": 20, "output_max_bytes": 150_000}
     done(world)
@@ -203,9 +204,9 @@ def test_in_files(world: World) -> None:
     path.write_bytes(b"".join(lines[:7] + lines[8:]) + lines[0])
     bad = verified(world, 3, {"found": MADE + 13, "missing": 1, "different": 1, "surplus": 1})
     assert named(bad).keys() == {removed["id"], changed["id"]}
-    assert "Lost and damaged" not in bad.out
+    assert "Lost and damaged" not in bad.stdout
 
-    assert world.run("verify", repair=True).status == 3
+    assert world.run(command="verify", repair=True).status == 3
     [new] = set(world.outputs_on_disk()) - set(before)
     assert [json.loads(line) for line in new.read_bytes().splitlines()] == [removed]
     verified(world, 3, {"found": MADE + 14, "missing": 0, "different": 1, "surplus": 1})
@@ -213,7 +214,7 @@ def test_in_files(world: World) -> None:
 
 
 @pytest.mark.parametrize("where", ["local", "nanio"])
-def test_lost_and_damaged_batches(world: World, nanio_bucket: Bucket, where: str) -> None:
+def test_lost_and_damaged_batches(world: ForkedSite, nanio_bucket: Bucket, where: str) -> None:
     """Caliper, whose envelopes say when they were made: that does not count."""
     write(world, MIX, names=CALIPER_GOOD_NAMES)
     world.settings |= {"transformer_type": "caliper", "output_layout": "batches", "output_compression": "gzip"}
@@ -230,20 +231,20 @@ def test_lost_and_damaged_batches(world: World, nanio_bucket: Bucket, where: str
         first_key, second_key, *_ = [key for key in nanio_bucket.keys("destination/") if key.endswith(".gz")]
         nanio_bucket.store.client().delete_object(Bucket=nanio_bucket.name, Key=first_key)
         nanio_bucket.put(second_key, nanio_bucket.get(second_key)[:-200])
-    bad = world.run("verify")
+    bad = world.run(command="verify")
     tally.same(3, bad.status, bad.detail)
-    assert "  lost: " in bad.out
-    assert "  damaged after " in bad.out
-    assert "To write lost and damaged files again, with everything else: --restart." in bad.out
+    assert "  lost: " in bad.stdout
+    assert "  damaged after " in bad.stdout
+    assert "To write lost and damaged files again, with everything else: --restart." in bad.stdout
     lost = table(bad)["missing"]
     assert lost > 18
-    repaired = world.run("verify", repair=True)
-    assert f"Repaired: {lost} missing statements sent again." in repaired.out, repaired.detail
+    repaired = world.run(command="verify", repair=True)
+    assert f"Repaired: {lost} missing statements sent again." in repaired.stdout, repaired.detail
     # The files are as they were: what was in them is in another one now.
     verified(world, 3, {"found": MADE, "missing": 0})
 
 
-def test_the_filters_of_the_job_are_those_of_its_verification(world: World, scripted_lrs: ScriptedLrs) -> None:
+def test_the_filters_of_the_job_are_those_of_its_verification(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     write(world, Mix(good=40))
     world.to_lrs({"url": scripted_lrs.url})
     world.settings["event"] = ["play_video", "edx.video.*"]
@@ -254,7 +255,7 @@ def test_the_filters_of_the_job_are_those_of_its_verification(world: World, scri
     verified(world, 0, {"found": some, "missing": 0}, verify_sample=1000)
 
 
-def test_after_a_restart_only_what_was_made_since_counts(world: World) -> None:
+def test_after_a_restart_only_what_was_made_since_counts(world: ForkedSite) -> None:
     write(world, Mix(good=10))
     world.settings["output_layout"] = "batches"
     done(world)
@@ -265,20 +266,20 @@ def test_after_a_restart_only_what_was_made_since_counts(world: World) -> None:
     verified(world, 3, {"found": 0, "missing": 10})
 
 
-def test_an_unfinished_run_is_verified_as_far_as_it_came(world: World) -> None:
+def test_an_unfinished_run_is_verified_as_far_as_it_came(world: ForkedSite) -> None:
     write(world, Mix(good=60))
     assert world.run(steps={"label": "entry write: after", "number": 4}).status == -9
     ran = verified(world, 0, {"found": 24, "missing": 0})
     part = next(path for path in world.outputs_on_disk() if ".parts-" in str(path))
     part.unlink()
     verified(world, 3, {"found": 18, "missing": 6})
-    refused = world.run("verify", repair=True)
+    refused = world.run(command="verify", repair=True)
     tally.same(1, refused.status, refused.detail)
-    assert "run it again without --repair first" in refused.err
+    assert "run it again without --repair first" in refused.stderr
     assert "Traceback" not in ran.detail + refused.detail
 
 
-def test_a_killed_repair_is_taken_up(new_world: Callable[[str], World], new_lrs: Callable[[], Lrs]) -> None:
+def test_a_killed_repair_is_taken_up(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs]) -> None:
     for number, label in enumerate(
         ["save plan: after", "POST statements: sent", "entry write: after", "finish plan: before"]
     ):
@@ -287,10 +288,10 @@ def test_a_killed_repair_is_taken_up(new_world: Callable[[str], World], new_lrs:
         world.to_lrs(lrs.endpoint)
         done(world)
         lrs.lose([one["id"] for one in lrs.statements()][::3])
-        killed = world.run("verify", repair=True, steps={"label": label, "number": 1})
+        killed = world.run(command="verify", repair=True, steps={"label": label, "number": 1})
         tally.add("kills")
         tally.same(-9, killed.status, f"not killed at {label}: {killed.detail}")
-        again = world.run("verify", repair=True)
+        again = world.run(command="verify", repair=True)
         tally.same(0, again.status, f"{label}: {again.detail}")
         tally.same(30, lrs.count(), label)
         assert not list(world.folder.rglob("missing.jsonl"))
@@ -304,27 +305,27 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_can_not_be_verified_is_said(world: World, scripted_lrs: ScriptedLrs, name: str) -> None:
+def test_what_can_not_be_verified_is_said(world: ForkedSite, scripted_lrs: ScriptedLrs, name: str) -> None:
     more, detail = REFUSALS[name]
     write(world, Mix(good=3))
     world.to_lrs({"url": scripted_lrs.url})
-    ran = world.run("verify", **more)
-    tally.same((1, ""), (ran.status, ran.out), ran.detail)
-    assert detail in ran.err
-    assert len(ran.err.splitlines()) == 1
+    ran = world.run(command="verify", **more)
+    tally.same((1, ""), (ran.status, ran.stdout), ran.detail)
+    assert detail in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
     assert scripted_lrs.requests == []
 
 
-def test_caliper_without_stable_ids_can_not_be_verified(world: World) -> None:
-    ran = world.run("verify", transformer_type="caliper", caliper_stable_ids=False)
+def test_caliper_without_stable_ids_can_not_be_verified(world: ForkedSite) -> None:
+    ran = world.run(command="verify", transformer_type="caliper", caliper_stable_ids=False)
     tally.same(1, ran.status, ran.detail)
-    assert "CALIPER_STABLE_IDS" in ran.err
+    assert "CALIPER_STABLE_IDS" in ran.stderr
 
 
 def test_lines_that_could_not_be_transformed_then_are_not_missed_now(
-    demo_lms: DemoLms, tmp_path: Path, scripted_lrs: ScriptedLrs
+    demo_lms: DemoLms, new_world: Callable[..., ForkedSite], scripted_lrs: ScriptedLrs
 ) -> None:
-    world = World(tmp_path / "world", demo_lms)
+    world = new_world("world", demo_lms)
     write(world, Mix(good=5, unknown_user=2), users=6)
     world.to_lrs({"url": scripted_lrs.url})
     done(world)

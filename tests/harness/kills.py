@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import tally
-from tests.harness.world import World, check_sums
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 
@@ -16,7 +17,7 @@ def write_logs(folder: Path) -> None:
     write_log(folder / "tracking.log-20260101.gz", Mix(good=8, page_view=4, type_error=1), seed=4)
 
 
-def steps_of(world: World, named: Iterable[str], **more: Any) -> list[str]:
+def steps_of(world: ForkedSite, named: Iterable[str], **more: Any) -> list[str]:
     """Run undisturbed; gives the labels of all the steps passed."""
     trace = world.folder / "trace"
     ran = world.run(steps={"trace": str(trace)}, **more)

@@ -16,8 +16,8 @@ import requests
 from botocore.exceptions import ClientError
 
 from tests.harness import process
+from tests.harness.demo_lms import DemoLms
 from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
-from tests.harness.job import DemoLms
 from tests.harness.object_store import Bucket, ObjectStore
 from tests.harness.ralph import Lrs
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness.job import DemoLms, local, run_job
+from tests.harness.demo_lms import DemoLms
+from tests.harness.forked_site import ForkedSite
 from tests.harness.tutor_cli import Tutor
-from tutor_transform_logs.demo.log_writer import Mix, write_log
+from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.reports import newest_report
 
 
@@ -21,16 +22,12 @@ from tutor_transform_logs.reports import newest_report
 def ledger(demo_lms_template: DemoLms, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger that the job itself has made, in two runs."""
     folder = tmp_path_factory.mktemp("job")
-    (folder / "logs").mkdir()
-    lms = demo_lms_template.copy_to(folder / "lms.sqlite3")
+    site = ForkedSite(folder, demo_lms_template.copy_to(folder / "lms.sqlite3"))
     for number in (1, 2):
-        write_log(folder / "logs" / f"tracking.log.{number}", Mix(good=3 * number, broken=1), seed=number)
-        roles = {"source": "logs", "destination": "out", "ledger": "ledger"}
-        config = {key: value for role, name in roles.items() for key, value in local(role, folder / name).items()}
-        (folder / "out").mkdir(exist_ok=True)
-        done = run_job(config, lms, folder=folder)
+        site.log(Mix(good=3 * number, broken=1), name=f"tracking.log.{number}", seed=number)
+        done = site.run(site.source(), site.to_files())
         assert done.status == 0, done.stderr
-    return folder / "ledger"
+    return site.ledger
 
 
 def place(ledger: Path, tutor: Tutor, *below: str) -> Path:

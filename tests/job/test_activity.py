@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.job import newest
-from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import (
     MOST_DAYS,
@@ -143,7 +143,7 @@ def test_what_it_has_not_written_it_does_not_read(path: tuple[str, ...], value: 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_counts_its_events_once_whoever_did_them(site: Site, workers: int) -> None:
+def test_a_run_counts_its_events_once_whoever_did_them(site: ForkedSite, workers: int) -> None:
     log = site.log(Mix(good=700, page_view=300, unknown_user=20, type_error=5, broken=3))
     run = site.run(site.source(), site.to_files(), batch_size=50, segment_bytes=64 * 1024, workers=workers)
     assert run.status == 0, run.stderr

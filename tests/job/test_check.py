@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.harness.demo_lms import DemoLms
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs
-from tests.harness.job import DemoLms, JobRun, local
+from tests.harness.job import JobRun, local
 from tests.harness.object_store import Bucket
 from tests.harness.process import free_port
 from tests.harness.ralph import Lrs
-from tests.harness.runs import Site
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix
 from tutor_transform_logs.lms_job.check.check import Check
 from tutor_transform_logs.lms_job.config.schema import load
@@ -65,7 +66,7 @@ def has(texts: list[str], *detail: str) -> bool:
     return any(all(word in text for word in detail) for text in texts)
 
 
-def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: Site, lrs: Lrs) -> None:
+def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: ForkedSite, lrs: Lrs) -> None:
     """Half of the users have no external id yet, which a run makes."""
     log = site.log(MIX, users=50)
     mariadb_lms.add_router(lrs.url, auth_scheme="Basic", username=lrs.username, password=lrs.password)
@@ -97,7 +98,7 @@ def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: Site, l
     assert has(again["ok"], "done before")
 
 
-def test_every_problem_is_told_and_none_hides_another(site: Site, lrs: Lrs) -> None:
+def test_every_problem_is_told_and_none_hides_another(site: ForkedSite, lrs: Lrs) -> None:
     site.log(MIX)
     wrong = {**lrs.endpoint, "password": "wr0ng-password"}
     down = {"url": f"http://127.0.0.1:{free_port()}/xAPI"}
@@ -118,7 +119,7 @@ def test_every_problem_is_told_and_none_hides_another(site: Site, lrs: Lrs) -> N
     assert "wr0ng-password" not in run.stdout + run.stderr
 
 
-def test_a_destination_and_a_ledger_in_an_object_store(site: Site, nanio_bucket: Bucket) -> None:
+def test_a_destination_and_a_ledger_in_an_object_store(site: ForkedSite, nanio_bucket: Bucket) -> None:
     nanio_bucket.put("logs/tracking.log.gz", gzip.compress(site.log(MIX).path.read_bytes()))
     source = nanio_bucket.settings("source", prefix="logs/")
     good = nanio_bucket.settings("destination", prefix="out/")
@@ -141,7 +142,7 @@ def test_a_destination_and_a_ledger_in_an_object_store(site: Site, nanio_bucket:
     assert nanio_bucket.keys() == ["logs/tracking.log.gz"]
 
 
-def test_of_caliper_is_told_what_can_be_known(site: Site, caliper_sink: CaliperSink) -> None:
+def test_of_caliper_is_told_what_can_be_known(site: ForkedSite, caliper_sink: CaliperSink) -> None:
     site.log(MIX, names=CALIPER_GOOD_NAMES)
     config = {"transformer_type": "caliper", "lrs_endpoints": [{"url": caliper_sink.url}]}
     found = findings(site.run(site.source(), config, command="check"))
@@ -150,7 +151,7 @@ def test_of_caliper_is_told_what_can_be_known(site: Site, caliper_sink: CaliperS
     assert caliper_sink.requests == []
 
 
-def test_what_is_left_of_a_run_that_stopped(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=40), name="tracking.log.0", start=START - timedelta(days=1))
     site.log(Mix(good=100), name="tracking.log.1")
     scripted_lrs.script = [None] * 8 + [Answer(503)]
@@ -197,7 +198,7 @@ def test_what_an_lrs_may_answer(
     assert said.startswith(f"PROBLEM {scripted_lrs.url} {detail}")
 
 
-def test_filters_are_rehearsed_and_odd_objects_are_told(site: Site) -> None:
+def test_filters_are_rehearsed_and_odd_objects_are_told(site: ForkedSite) -> None:
     site.log(MIX)
     packed = gzip.compress(b'{"name": "/", "event": {}, "time": "2026-01-01T00:00:00Z"}\n' * 100)
     for day in range(1, 29):
@@ -216,7 +217,7 @@ def test_filters_are_rehearsed_and_odd_objects_are_told(site: Site) -> None:
     assert many.status == 0
 
 
-def test_hints_where_no_line_makes_a_statement(site: Site) -> None:
+def test_hints_where_no_line_makes_a_statement(site: ForkedSite) -> None:
     log = site.log(Mix(unknown_user=20, page_view=5))
     strangers = findings(site.run(site.source(), site.to_files(), command="check"))
     assert has(strangers["note"], "Most events are of users that this LMS does not know")
@@ -225,7 +226,7 @@ def test_hints_where_no_line_makes_a_statement(site: Site) -> None:
     assert has(others["note"], "None of these lines makes a statement: these are not tracking logs")
 
 
-def test_a_database_that_is_away_or_lacks_erbs_tables(site: Site, mariadb_lms: DemoLms, lrs: Lrs) -> None:
+def test_a_database_that_is_away_or_lacks_erbs_tables(site: ForkedSite, mariadb_lms: DemoLms, lrs: Lrs) -> None:
     site.log(MIX)
     drop = "import django; django.setup(); from django.db import connection as c; " \
         "c.cursor().execute('DROP TABLE event_routing_backends_routerconfiguration')"  # fmt: skip
@@ -243,7 +244,7 @@ def test_a_database_that_is_away_or_lacks_erbs_tables(site: Site, mariadb_lms: D
     assert has(found["note"], "No line was tried")
 
 
-def test_without_event_routing_backends(site: Site, lrs: Lrs) -> None:
+def test_without_event_routing_backends(site: ForkedSite, lrs: Lrs) -> None:
     """The module is hidden from the import system here; the e2e tests have an image that lacks it."""
     site.log(MIX)
     config = {**site.source(), **local("ledger", site.folder / "ledger"), "lrs_endpoints": [lrs.endpoint]}
@@ -280,7 +281,7 @@ def test_a_directory_that_the_jobs_user_cannot_write_to(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("columns", [60, 80])
-def test_it_fits_the_terminal(site: Site, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_fits_the_terminal(site: ForkedSite, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     site.log(MIX)
     (site.logs / "tracking.log-20260101.gz").write_bytes(gzip.compress(b"x\n" * 10))
@@ -290,7 +291,7 @@ def test_it_fits_the_terminal(site: Site, columns: int, monkeypatch: pytest.Monk
     assert [line for line in detail if len(line) > columns] == []
 
 
-def test_programs_get_the_findings_as_json(site: Site) -> None:
+def test_programs_get_the_findings_as_json(site: ForkedSite) -> None:
     site.log(MIX)
     config: dict[str, Any] = {"log_format": "json", "quiet": True, "destination_container": "nowhere"}
     run = site.run(site.source(), site.to_files(), config, command="check")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.harness.runs import Site
+from tests.harness.forked_site import ForkedSite
 from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("lms")
 MIX = Mix(good=30, page_view=20, unknown_user=1, broken=1)
 
 
-def test_a_run_shows_its_progress_and_not_its_statements(site: Site) -> None:
+def test_a_run_shows_its_progress_and_not_its_statements(site: ForkedSite) -> None:
     log = site.log(MIX)
     status, seen = run_on_a_terminal(site)
     assert status == 0, seen
@@ -30,7 +30,7 @@ def test_a_run_shows_its_progress_and_not_its_statements(site: Site) -> None:
 
 
 @pytest.mark.parametrize("option", ["log_statements", "dry_run"])
-def test_statements_are_shown_where_they_are_asked_for(site: Site, option: str) -> None:
+def test_statements_are_shown_where_they_are_asked_for(site: ForkedSite, option: str) -> None:
     log = site.log(MIX)
     status, seen = run_on_a_terminal(site, **{option: True})
     assert status == 0, seen

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tests.harness import pages
 from tests.harness.browser import Browser, Page
-from tests.harness.job import REPOSITORY, newest
-from tests.harness.runs import Site
+from tests.harness.demo_lms import REPOSITORY
+from tests.harness.forked_site import ForkedSite
+from tests.harness.job import newest
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
@@ -204,7 +205,7 @@ def embedded(text: str) -> Iterator[str]:
     return (word for word in ("learner00", "@example.com", "203.0.113.", "course-v1:", "Mozilla") if word in text)
 
 
-def test_a_run_leaves_its_page_beside_its_result(site: Site, browser: Browser) -> None:
+def test_a_run_leaves_its_page_beside_its_result(site: ForkedSite, browser: Browser) -> None:
     log = site.log(Mix(good=40, page_view=20, unknown_user=3, type_error=2, broken=2))
     run = site.run(site.source(), site.to_files())
     assert run.status == 0, run.stderr
@@ -229,7 +230,7 @@ def test_a_run_leaves_its_page_beside_its_result(site: Site, browser: Browser) -
     assert list(embedded(text)) == []
 
 
-def test_a_report_made_again_still_has_its_examples(site: Site) -> None:
+def test_a_report_made_again_still_has_its_examples(site: ForkedSite) -> None:
     site.log(Mix(good=5, unknown_user=3))
     first = site.run(site.source(), site.to_files())
     assert first.ledger is not None

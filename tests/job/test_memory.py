@@ -9,25 +9,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.job import local, start_job
-from tests.harness.runs import Site
+from tests.harness.forked_site import ForkedSite
 from tutor_transform_logs.demo.log_writer import Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
 
 
-def peak_memory(site: Site, folder: Path) -> int:
+def peak_memory(site: ForkedSite, folder: Path) -> int:
     """The most resident memory that a run on ``site``'s log takes, in bytes."""
-    folder.mkdir()
-    for name in ("out", "ledger"):
-        (folder / name).mkdir()
-    config = {
-        **site.source(),
-        **local("destination", folder / "out"),
-        **local("ledger", folder / "ledger"),
-        "batch_size": 50,
-    }
-    process = start_job(config, site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False), folder=folder)
+    empty = ForkedSite(folder, site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False))
+    process = empty.start(site.source(), empty.to_files(), batch_size=50)
     peak = 0
     watched = psutil.Process(process.pid)
     while process.poll() is None:
@@ -42,7 +33,7 @@ def peak_memory(site: Site, folder: Path) -> int:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_ten_times_the_log_takes_no_more_memory(site: Site, suffix: str, tmp_path: Path) -> None:
+def test_ten_times_the_log_takes_no_more_memory(site: ForkedSite, suffix: str, tmp_path: Path) -> None:
     peaks = []
     for times in (1, 10):
         shutil.rmtree(site.logs)

@@ -6,8 +6,9 @@ import gzip
 
 import pytest
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs, start_scripted_lrs
-from tests.harness.runs import Site, erbs_ids
+from tests.harness.runs import erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("lms")
 
 @pytest.mark.parametrize("since", ["nothing", "appended", "rotated and compressed"])
 def test_a_new_lrs_gets_the_backlog_and_the_other_one_only_what_is_new(
-    site: Site, scripted_lrs: ScriptedLrs, since: str
+    site: ForkedSite, scripted_lrs: ScriptedLrs, since: str
 ) -> None:
     log = site.log(Mix(good=40, broken=2))
     whole = (site.logs / "tracking.log").read_bytes()

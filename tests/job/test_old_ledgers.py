@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.runs import Site, statements
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import statements
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
 from tutor_transform_logs.lms_job.ledger.versions import upgraded
@@ -24,7 +25,7 @@ EVENTS = 10 + 60
 DEAD_LETTERS = 4 + 3 + 2
 
 
-def moved_to(site: Site) -> None:
+def moved_to(site: ForkedSite) -> None:
     """Put the fixture where ``site`` is: a job's key follows from the place of its source."""
     config = {**site.source(), **site.to_files()}
     key = job_key(job_identity(load(config)))
@@ -35,16 +36,16 @@ def moved_to(site: Site) -> None:
 
 
 @pytest.fixture
-def old(site: Site) -> Site:
+def old(site: ForkedSite) -> ForkedSite:
     moved_to(site)
     return site
 
 
-def ids(site: Site) -> list[str]:
+def ids(site: ForkedSite) -> list[str]:
     return sorted(row["id"] for name, text in site.output().items() if "_xapi" in name for row in statements(text))
 
 
-def test_an_unfinished_plan_is_resumed(old: Site) -> None:
+def test_an_unfinished_plan_is_resumed(old: ForkedSite) -> None:
     run = old.run(old.source(), old.to_files(), batch_size=5)
     assert run.status == 0, run.stderr
     assert "Resuming plan 0002" in run.stderr
@@ -56,7 +57,7 @@ def test_an_unfinished_plan_is_resumed(old: Site) -> None:
     assert "Nothing new" in again.stdout
 
 
-def test_old_dead_letters_are_redelivered(old: Site) -> None:
+def test_old_dead_letters_are_redelivered(old: ForkedSite) -> None:
     assert old.run(old.source(), old.to_files(), batch_size=5).status == 0
     found = {path: path.read_text() for path in old.folder.glob("ledger/*/*/dead-letters.jsonl")}
     assert len([line for text in found.values() for line in text.splitlines()]) == DEAD_LETTERS
@@ -68,7 +69,7 @@ def test_old_dead_letters_are_redelivered(old: Site) -> None:
     assert all(letter["detail"] and "words" not in letter for letter in letters)
 
 
-def test_a_later_version_is_refused(old: Site) -> None:
+def test_a_later_version_is_refused(old: ForkedSite) -> None:
     [plan] = old.folder.glob("ledger/*/plan.json")
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "version": 3}))
     run = old.run(old.source(), old.to_files())
@@ -76,7 +77,7 @@ def test_a_later_version_is_refused(old: Site) -> None:
     assert "version 3, and this release reads up to 2" in run.stderr
 
 
-def test_the_notes_of_an_old_plan_keep_their_effect(old: Site) -> None:
+def test_the_notes_of_an_old_plan_keep_their_effect(old: ForkedSite) -> None:
     [path] = old.folder.glob("ledger/*/plan.json")
     plan = json.loads(path.read_text())
     texts = (

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
-from tests.harness.job import JobRun, local, start_job
+from tests.harness.job import JobRun, local
 from tests.harness.object_store import Bucket
-from tests.harness.runs import Site
 from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
@@ -115,11 +115,11 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def run(site: Site, **more: Any) -> JobRun:
+def run(site: ForkedSite, **more: Any) -> JobRun:
     return site.run(site.source(), site.to_files(), **more)
 
 
-def test_quiet_says_the_result_and_no_more(site: Site) -> None:
+def test_quiet_says_the_result_and_no_more(site: ForkedSite) -> None:
     site.log(MIX)
     done = run(site, quiet=True)
     assert done.status == 0
@@ -131,7 +131,7 @@ def test_quiet_says_the_result_and_no_more(site: Site) -> None:
     assert "nothing" in line
 
 
-def test_a_quiet_rehearsal_only_counts(site: Site) -> None:
+def test_a_quiet_rehearsal_only_counts(site: ForkedSite) -> None:
     log = site.log(MIX)
     done = run(site, quiet=True, dry_run=True)
     assert done.stderr == ""
@@ -139,7 +139,7 @@ def test_a_quiet_rehearsal_only_counts(site: Site) -> None:
     assert re.search(rf"\n  stored +{log.xapi.statements}\n", done.stdout)
 
 
-def test_nothing_is_said_twice(site: Site) -> None:
+def test_nothing_is_said_twice(site: ForkedSite) -> None:
     site.log(MIX)
     done = run(site, lms=site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False))
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -148,7 +148,7 @@ def test_nothing_is_said_twice(site: Site) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_to_a_program_every_line_is_json(site: Site, scripted_lrs: ScriptedLrs, workers: int) -> None:
+def test_to_a_program_every_line_is_json(site: ForkedSite, scripted_lrs: ScriptedLrs, workers: int) -> None:
     site.log(Mix(good=400, broken=1))
     scripted_lrs.script = [None, Answer(503, {"detail": "busy"})]
     endpoint = {"url": scripted_lrs.url, "username": "u", "password": "p"}
@@ -185,7 +185,7 @@ def test_to_a_program_every_line_is_json(site: Site, scripted_lrs: ScriptedLrs, 
     assert [one["event"] for one in again] == ["nothing_new"]
 
 
-def test_an_error_is_json_too(site: Site) -> None:
+def test_an_error_is_json_too(site: ForkedSite) -> None:
     failed = run(site, log_format="json", quiet=True, source_prefix="nothing")
     assert failed.status == 1
     assert failed.stdout == ""
@@ -196,7 +196,7 @@ def test_an_error_is_json_too(site: Site) -> None:
 
 @pytest.mark.usefixtures("lms")
 @pytest.mark.parametrize("columns", [60, 80])
-def test_each_worker_has_a_line_on_a_terminal(site: Site, columns: int) -> None:
+def test_each_worker_has_a_line_on_a_terminal(site: ForkedSite, columns: int) -> None:
     site.log(Mix(good=600, page_view=400), name=f"tracking.log-{'long' * 30}")
     status, seen = run_on_a_terminal(site, columns=columns, workers=2, segment_bytes=64 * 1024)
     assert status == 0, seen
@@ -219,7 +219,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_status_says_how_far_it_is_and_who_is_at_it(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=400))
     scripted_lrs.script = [*[None] * 6, Answer(hang_secs=60)]
     config = {
@@ -234,7 +234,7 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: Site, scripted_lrs: Sc
     assert before.stdout.startswith("This job has not run yet ")
 
     # Nobody reads what it says.
-    process = start_job({**config, "quiet": True}, site.lms, folder=site.folder)
+    process = site.start(config, quiet=True)
     wait_until(lambda: len(scripted_lrs.requests) == 7)
     running = site.run(config, command="status")
     assert running.status == 0, running.stderr
@@ -277,7 +277,7 @@ def test_status_names_the_files_of_a_finished_job_as_its_run_does(site: Site) ->
     assert run(site, command="status").stdout == "Plan 0001, finished. The last run found nothing new.\n"
 
 
-def test_status_changes_nothing_and_needs_the_ledger_alone(site: Site) -> None:
+def test_status_changes_nothing_and_needs_the_ledger_alone(site: ForkedSite) -> None:
     """No source, no destination, no ledger yet; later, a ledger that can't be written."""
     elsewhere = {**local("source", site.folder / "gone"), **local("destination", site.folder / "gone, too")}
     done = site.run(elsewhere, command="status")

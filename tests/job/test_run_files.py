@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix, write_log
 
@@ -29,7 +30,7 @@ def single_files(output: dict[str, bytes]) -> list[str]:
     return names
 
 
-def test_local_to_local_with_all_that_the_samples_have(site: Site) -> None:
+def test_local_to_local_with_all_that_the_samples_have(site: ForkedSite) -> None:
     samples.write(site.logs)
     (site.logs / "other.log").write_bytes(b"not of this job\n")
     run = site.run(site.source(), site.to_files("2026/xapi"))
@@ -64,7 +65,7 @@ def test_local_to_local_with_all_that_the_samples_have(site: Site) -> None:
     assert again.stdout.startswith("Nothing new")
 
 
-def test_caliper_to_gzipped_batches(site: Site) -> None:
+def test_caliper_to_gzipped_batches(site: ForkedSite) -> None:
     log = site.log(SMALL, names=CALIPER_GOOD_NAMES)
     config: dict[str, Any] = {"transformer_type": "caliper", "output_layout": "batches", "output_compression": "gzip"}
     run = site.run(site.source(), site.to_files("c"), config, batch_size=10)
@@ -83,7 +84,7 @@ def test_caliper_to_gzipped_batches(site: Site) -> None:
     assert all(one["data"][0]["@context"] for one in envelopes)
 
 
-def test_a_single_gzipped_output_rolls_at_its_limit(site: Site) -> None:
+def test_a_single_gzipped_output_rolls_at_its_limit(site: ForkedSite) -> None:
     log = site.log(SMALL)
     config = {"output_compression": "gzip", "output_max_bytes": 3000, "batch_size": 5}
     run = site.run(site.source(), site.to_files(), config, strict=True)
@@ -102,7 +103,7 @@ def test_a_single_gzipped_output_rolls_at_its_limit(site: Site) -> None:
     assert result["reasons"] == {"erb_error": 3, "unknown_user": 2, "no_json": 4}
 
 
-def test_two_outputs_in_one_second_have_two_names(site: Site) -> None:
+def test_two_outputs_in_one_second_have_two_names(site: ForkedSite) -> None:
     """As two jobs, so that neither waits for the other."""
     site.log(Mix(good=3), name="tracking.log")
     site.log(Mix(good=3), name="tracking.log.1", seed=1)
@@ -115,7 +116,7 @@ def test_two_outputs_in_one_second_have_two_names(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["xapi", "caliper"])
-def test_a_dry_run_logs_every_statement_and_writes_nothing(site: Site, kind: str) -> None:
+def test_a_dry_run_logs_every_statement_and_writes_nothing(site: ForkedSite, kind: str) -> None:
     log = site.log(SMALL, names=CALIPER_GOOD_NAMES)
     # ERB's toggles for the loggers are off: a dry run is asked for to see the statements.
     lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False, CALIPER_EVENT_LOGGING_ENABLED=False)
@@ -131,7 +132,7 @@ def test_a_dry_run_logs_every_statement_and_writes_nothing(site: Site, kind: str
     assert site.output() == {}
 
 
-def test_the_loggers_are_silent_where_erbs_toggle_is_off(site: Site) -> None:
+def test_the_loggers_are_silent_where_erbs_toggle_is_off(site: ForkedSite) -> None:
     site.log(Mix(good=5))
     lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False)
     run = site.run(site.source(), site.to_files(), lms=lms)
@@ -139,7 +140,7 @@ def test_the_loggers_are_silent_where_erbs_toggle_is_off(site: Site) -> None:
     assert '{"id"' not in run.stderr
 
 
-def test_settings_without_erbs_backend_use_the_recommended_one(site: Site) -> None:
+def test_settings_without_erbs_backend_use_the_recommended_one(site: ForkedSite) -> None:
     log = site.log(SMALL)
     backends = {"logger": {"ENGINE": "eventtracking.backends.logger.LoggerBackend", "OPTIONS": {"name": "tracking"}}}
     lms = site.lms.with_settings(EVENT_TRACKING_BACKENDS=backends, XAPI_EVENTS_ENABLED=False)
@@ -151,7 +152,7 @@ def test_settings_without_erbs_backend_use_the_recommended_one(site: Site) -> No
     assert {one["id"] for one in statements(site.output()[name])} == erbs_ids(log.path.read_bytes().splitlines())
 
 
-def test_odd_things_in_the_source_are_no_trouble(site: Site, tmp_path: Path) -> None:
+def test_odd_things_in_the_source_are_no_trouble(site: ForkedSite, tmp_path: Path) -> None:
     log = site.log(Mix(good=6))
     line = log.path.read_bytes().splitlines(keepends=True)
     secret = tmp_path / "secret.log"
@@ -186,7 +187,7 @@ def test_odd_things_in_the_source_are_no_trouble(site: Site, tmp_path: Path) -> 
     assert not any(name.startswith("Traceback") for name in run.stderr.splitlines())
 
 
-def test_the_manifest_names_every_source_on_one_line(site: Site) -> None:
+def test_the_manifest_names_every_source_on_one_line(site: ForkedSite) -> None:
     """Over two runs: the second reads what the first wrote."""
     odd = ["a\rb", "a\vb", "a\x85b", "a\u2028b", "a\nb", "a\\nb", "\x1b[31mred", "a\udcffb", "plain - 1 bytes"]
     names = [f"tracking.log-{name}" for name in odd]
@@ -207,7 +208,7 @@ def test_the_manifest_names_every_source_on_one_line(site: Site) -> None:
     assert sorted(map(read_back, whole.split(b"\n")[:-1])) == sorted([*names, "tracking.log"])
 
 
-def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: ForkedSite, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "tracking.log").write_bytes(b"{}\n")
     (site.logs / "link").symlink_to(tmp_path / "elsewhere")
@@ -229,7 +230,7 @@ def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: Site, tmp_p
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_is_missing_is_said_in_one_line_before_anything_is_done(
-    site: Site, change: dict[str, Any], detail: list[str]
+    site: ForkedSite, change: dict[str, Any], detail: list[str]
 ) -> None:
     site.log(Mix(good=2))
     run = site.run(site.source(), site.to_files(), change)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.object_store import Bucket
-from tests.harness.runs import Site, assert_refused, erbs_ids, statements
+from tests.harness.runs import assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo.log_writer import START, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -21,7 +22,7 @@ MIX = Mix(good=120, page_view=60, unknown_user=4, type_error=4, broken=3, blank=
 DAY = timedelta(days=1)
 
 
-def written(site: Site) -> set[str]:
+def written(site: ForkedSite) -> set[str]:
     """The ids of the statements in the output."""
     files = [content for name, content in site.output().items() if name != "manifest.log"]
     return {one["id"] for content in files for one in statements(content)}
@@ -45,7 +46,7 @@ def loaded(line: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
-def test_a_range_of_time_is_replayed_to_the_line(site: Site, fast_path: bool) -> None:
+def test_a_range_of_time_is_replayed_to_the_line(site: ForkedSite, fast_path: bool) -> None:
     log = site.log(MIX)
     lines = log.path.read_bytes().splitlines()
     times = sorted(loaded(line)["time"] for line in lines if loaded(line))
@@ -64,7 +65,7 @@ def test_a_range_of_time_is_replayed_to_the_line(site: Site, fast_path: bool) ->
     assert counts["filtered"] + counts["transformed"] + counts["untransformable"] == 128
 
 
-def test_names_courses_and_organisations_choose_events(site: Site) -> None:
+def test_names_courses_and_organisations_choose_events(site: ForkedSite) -> None:
     log = site.log(MIX)
     events = [(line, loaded(line)) for line in log.path.read_bytes().splitlines()]
     course = next(event["context"]["course_id"] for _, event in events if event.get("name") == "play_video")
@@ -82,14 +83,14 @@ def test_names_courses_and_organisations_choose_events(site: Site) -> None:
     assert lines_of(run)["unknown_event"] == 60
 
 
-def test_a_slip_in_an_events_name_is_told(site: Site) -> None:
+def test_a_slip_in_an_events_name_is_told(site: ForkedSite) -> None:
     site.log(Mix(good=5))
     run = site.run(site.source(), site.to_files(), event=["paly_video", "pause_video"])
     assert "event: xapi transforms no event named paly_video." in run.stderr
     assert "named pause_video" not in run.stderr
 
 
-def test_a_filtered_job_resumes_and_retries_and_is_another_job(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_a_filtered_job_resumes_and_retries_and_is_another_job(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     log = site.log(MIX)
     lines = log.path.read_bytes().splitlines()
     until = sorted(loaded(line)["time"] for line in lines if loaded(line))[100]
@@ -125,7 +126,7 @@ def test_a_filtered_job_resumes_and_retries_and_is_another_job(site: Site, scrip
     assert len(list((site.folder / "ledger").iterdir())) == 2
 
 
-def test_files_chooses_objects_by_their_whole_name(site: Site, nanio_bucket: Bucket) -> None:
+def test_files_chooses_objects_by_their_whole_name(site: ForkedSite, nanio_bucket: Bucket) -> None:
     logs = {}
     for number, name in enumerate(("logs/tracking.log", "logs/a/tracking.log-1.gz", "logs/b/tracking.log-1.gz")):
         log = site.log(Mix(good=4), name=name.rpartition("/")[2], start=START + number * DAY)
@@ -142,7 +143,7 @@ def test_files_chooses_objects_by_their_whole_name(site: Site, nanio_bucket: Buc
     assert_refused(none, "files: tracking* matches none of the 3 objects", "such as logs/a/tracking.log-1.gz")
 
 
-def test_logs_that_their_names_put_out_of_range_are_not_opened(site: Site) -> None:
+def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite) -> None:
     day = datetime(2026, 1, 31, tzinfo=timezone.utc)
     for number in (-30, -20, -9, 9):
         broken = gzip.compress(str(number).encode() * 1000)[:-5]
@@ -169,7 +170,7 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: Site) -> No
     assert lines_of(whole)["transformed"] == 0
 
 
-def test_many_logs_that_are_passed_over_do_not_hide_those_that_are_read(site: Site) -> None:
+def test_many_logs_that_are_passed_over_do_not_hide_those_that_are_read(site: ForkedSite) -> None:
     for day in range(1, 29):
         (site.logs / f"tracking.log-202601{day:02d}").write_bytes(b"x\n")
     site.log(Mix(good=3))
@@ -179,7 +180,7 @@ def test_many_logs_that_are_passed_over_do_not_hide_those_that_are_read(site: Si
     assert table[-1] == "... and 9 more objects: all are in the result file"
 
 
-def test_nothing_at_all_in_range_is_said(site: Site) -> None:
+def test_nothing_at_all_in_range_is_said(site: ForkedSite) -> None:
     for day in ("20260101", "20260102"):
         site.log(Mix(good=2), name=f"tracking.log-{day}")
     run = site.run(site.source(), site.to_files(), since="2026-06", trust_file_dates=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
 from tests.harness.ralph import PASSWORD, Lrs
-from tests.harness.runs import Site, assert_accounted, assert_refused, erbs_ids
+from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("lms")
 MIX = Mix(good=60, page_view=40, unknown_user=2, type_error=2, broken=3, copies=4)
 
 
-def ids_in(site: Site) -> set[str]:
+def ids_in(site: ForkedSite) -> set[str]:
     return erbs_ids(site.logs.joinpath("tracking.log").read_bytes().splitlines())
 
 
@@ -31,7 +32,7 @@ def by_url(result: dict[str, Any], url: str) -> dict[str, Any]:
     return dict(one)
 
 
-def test_local_to_lrs_through_the_settings(site: Site, lrs: Lrs) -> None:
+def test_local_to_lrs_through_the_settings(site: ForkedSite, lrs: Lrs) -> None:
     log = site.log(MIX)
     run = site.run(site.source(), to_lrs(lrs), batch_size=20)
     result = assert_accounted(run, log.xapi)
@@ -51,7 +52,7 @@ def test_local_to_lrs_through_the_settings(site: Site, lrs: Lrs) -> None:
 
 
 def test_every_enabled_router_gets_what_is_for_it(
-    site: Site, new_lrs: Callable[[], Lrs], scripted_lrs: ScriptedLrs
+    site: ForkedSite, new_lrs: Callable[[], Lrs], scripted_lrs: ScriptedLrs
 ) -> None:
     """Basic and Bearer, all and some, as it is and overridden; one that is disabled, one of the other type."""
     log = site.log(MIX)
@@ -88,7 +89,7 @@ def test_every_enabled_router_gets_what_is_for_it(
     assert sorted(one["not_routed"] > 0 for one in by_name.values()) == [False, True, True]
 
 
-def test_overrides_and_bearer_reach_the_lrs(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_overrides_and_bearer_reach_the_lrs(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=5))
     scripted_lrs.authorization = "Bearer the-token"
     overrides = {"version": "1.0.1", "context": {"platform": "ours"}}
@@ -104,7 +105,7 @@ def test_overrides_and_bearer_reach_the_lrs(site: Site, scripted_lrs: ScriptedLr
     assert request.headers["x-experience-api-version"].startswith("1.0.")
 
 
-def test_lrs_urls_limit_the_routers(site: Site, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
+def test_lrs_urls_limit_the_routers(site: ForkedSite, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=5))
     site.lms.add_router(lrs.url, auth_scheme="Basic", username=lrs.username, password=lrs.password)
     site.lms.add_router(scripted_lrs.url)
@@ -116,7 +117,7 @@ def test_lrs_urls_limit_the_routers(site: Site, lrs: Lrs, scripted_lrs: Scripted
     assert_refused(other, "lrs_urls: http://lrs.example.org/xAPI is not the URL of an enabled router", lrs.url)
 
 
-def test_two_accounts_at_one_url_both_get_everything(site: Site, new_lrs: Callable[[], Lrs]) -> None:
+def test_two_accounts_at_one_url_both_get_everything(site: ForkedSite, new_lrs: Callable[[], Lrs]) -> None:
     log = site.log(MIX)
     one, other = new_lrs(), new_lrs()
     run = site.run(site.source(), to_lrs(one, other))
@@ -125,7 +126,7 @@ def test_two_accounts_at_one_url_both_get_everything(site: Site, new_lrs: Callab
     assert set(one.ids()) == set(other.ids()) == ids_in(site)
 
 
-def test_one_lrs_that_refuses_holds_back_no_other(site: Site, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
+def test_one_lrs_that_refuses_holds_back_no_other(site: ForkedSite, lrs: Lrs, scripted_lrs: ScriptedLrs) -> None:
     site.log(MIX)
     scripted_lrs.authorization = basic("u", "the-right-one")
     endpoints = [{"url": scripted_lrs.url, "username": "u", "password": "a-wrong-one"}, lrs.endpoint]
@@ -144,7 +145,7 @@ def test_one_lrs_that_refuses_holds_back_no_other(site: Site, lrs: Lrs, scripted
     assert by_url(run.result, lrs.url)["duplicates"] == 4
 
 
-def test_a_wrong_password_is_said_and_nothing_is_stored(site: Site, lrs: Lrs) -> None:
+def test_a_wrong_password_is_said_and_nothing_is_stored(site: ForkedSite, lrs: Lrs) -> None:
     site.log(Mix(good=5))
     run = site.run(site.source(), lrs_endpoints=[{**lrs.endpoint, "password": "not-this-one"}])
     assert run.status == 1
@@ -155,7 +156,7 @@ def test_a_wrong_password_is_said_and_nothing_is_stored(site: Site, lrs: Lrs) ->
 
 
 @pytest.mark.parametrize("routers", [False, True], ids=["settings", "router"])
-def test_caliper_envelopes_reach_their_store(site: Site, caliper_sink: CaliperSink, routers: bool) -> None:
+def test_caliper_envelopes_reach_their_store(site: ForkedSite, caliper_sink: CaliperSink, routers: bool) -> None:
     log = site.log(MIX, names=CALIPER_GOOD_NAMES)
     caliper_sink.authorization = basic("u", "p") if routers else "Bearer the-token"
     endpoints = [] if routers else [{"url": caliper_sink.url, "bearer": "the-token"}]
@@ -179,7 +180,7 @@ def test_caliper_envelopes_reach_their_store(site: Site, caliper_sink: CaliperSi
     assert routers == all(request.headers.get("x-of-ours") == "yes" for request in caliper_sink.requests)
 
 
-def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: Site, lrs: Lrs) -> None:
+def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: ForkedSite, lrs: Lrs) -> None:
     """Another statement is there under the id of one; strict or not, that is a rejection."""
     log = site.log(Mix(good=60))
     assert site.run(site.source(), to_lrs(lrs)).status == 0
@@ -198,7 +199,7 @@ def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: Site, lrs: Lrs) ->
     assert all("200.5" in letter["line"] for letter in letters)
 
 
-def test_two_statements_with_one_id_in_a_batch_are_a_conflict(site: Site, lrs: Lrs) -> None:
+def test_two_statements_with_one_id_in_a_batch_are_a_conflict(site: ForkedSite, lrs: Lrs) -> None:
     """Neither is lost unseen: the first is stored, the other one becomes a dead letter."""
     log = site.log(Mix(good=10), names=["play_video"])
     lines = log.path.read_bytes().splitlines(keepends=True)
@@ -215,7 +216,7 @@ def test_two_statements_with_one_id_in_a_batch_are_a_conflict(site: Site, lrs: L
     assert set(lrs.ids()) == erbs_ids(lines)
 
 
-def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=64))
     ids = sorted(ids_in(site))
     scripted_lrs.refused = {ids[5]: 422, ids[40]: 400}
@@ -231,7 +232,7 @@ def test_what_the_lrs_refuses_alone_becomes_one_dead_letter(site: Site, scripted
     assert destination["stored"] + destination["duplicates"] == 62
 
 
-def test_the_acceptance_case(site: Site, lrs: Lrs) -> None:
+def test_the_acceptance_case(site: ForkedSite, lrs: Lrs) -> None:
     """10,000 good lines, 3 broken, 5 of unknown users and 2 on which ERB raises TypeError."""
     log = site.log(Mix(good=10_000, broken=3, unknown_user=5, type_error=2))
     run = site.run(site.source(), to_lrs(lrs))
@@ -250,7 +251,7 @@ def test_the_acceptance_case(site: Site, lrs: Lrs) -> None:
     assert_accounted(strict, log.xapi, status=3)
 
 
-def test_strict_makes_a_whole_run_end_with_3(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_strict_makes_a_whole_run_end_with_3(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     log = site.log(Mix(good=30, broken=1))
     run = site.run(site.source(), lrs_endpoints=[{"url": scripted_lrs.url}], strict=True)
     assert_accounted(run, log.xapi, status=3)

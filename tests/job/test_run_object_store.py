@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.runs import SINGLE_NAME, Site, assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -23,20 +24,20 @@ pytestmark = pytest.mark.usefixtures("lms")
 MIX = Mix(good=40, page_view=30, unknown_user=2, type_error=2, broken=3)
 
 
-def upload(site: Site, bucket: Bucket, key: str, mix: Mix = MIX, **more: Any) -> BigLog:
+def upload(site: ForkedSite, bucket: Bucket, key: str, mix: Mix = MIX, **more: Any) -> BigLog:
     log = site.log(mix, name=f"upload{''.join(key.rpartition('.')[1:]) if key.endswith('.gz') else ''}", **more)
     bucket.put(key, log.path)
     return log
 
 
-def assert_no_secret(run: JobRun, site: Site) -> None:
+def assert_no_secret(run: JobRun, site: ForkedSite) -> None:
     """Neither in what the run said nor in what it keeps."""
     kept = b"".join(path.read_bytes() for path in site.folder.glob("ledger/**/*") if path.is_file())
     for text in (run.stdout, run.stderr, json.dumps(run.result), kept.decode()):
         assert SECRET_KEY not in text
 
 
-def test_minio_to_lrs(site: Site, nanio_bucket: Bucket, lrs: Lrs) -> None:
+def test_minio_to_lrs(site: ForkedSite, nanio_bucket: Bucket, lrs: Lrs) -> None:
     log = upload(site, nanio_bucket, "logs/tracking.log")
     nanio_bucket.put("other/tracking.log", b"not of this job\n")
     run = site.run(nanio_bucket.settings("source", prefix="/logs/tracking"), lrs_endpoints=[lrs.endpoint])
@@ -48,7 +49,7 @@ def test_minio_to_lrs(site: Site, nanio_bucket: Bucket, lrs: Lrs) -> None:
     assert again.stdout.startswith("Nothing new")
 
 
-def test_minio_to_minio_with_the_ledger_there_too(site: Site, nanio_bucket: Bucket) -> None:
+def test_minio_to_minio_with_the_ledger_there_too(site: ForkedSite, nanio_bucket: Bucket) -> None:
     """The document's own example: source and destination are prefixes of one bucket."""
     one = upload(site, nanio_bucket, "tracking_logs/tracking.log-1.gz")
     other = upload(site, nanio_bucket, "tracking_logs/a b/träcking+log", seed=1)
@@ -84,7 +85,7 @@ def test_minio_to_minio_with_the_ledger_there_too(site: Site, nanio_bucket: Buck
     assert nanio_bucket.keys() == before
 
 
-def test_s3_to_local_past_a_thousand_objects(site: Site, moto_bucket: Bucket) -> None:
+def test_s3_to_local_past_a_thousand_objects(site: ForkedSite, moto_bucket: Bucket) -> None:
     """A listing comes in pages of 1,000; what is read lies on both."""
     client = moto_bucket.store.client()
     for number in range(1010):
@@ -104,7 +105,7 @@ def test_s3_to_local_past_a_thousand_objects(site: Site, moto_bucket: Bucket) ->
 
 
 def test_s3_without_a_key_asks_the_machine_for_credentials(
-    site: Site, nanio_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    site: ForkedSite, nanio_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = upload(site, nanio_bucket, "tracking.log")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", nanio_bucket.store.access_key)
@@ -126,7 +127,7 @@ def test_s3_without_a_key_asks_the_machine_for_credentials(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_store_that_says_no_is_told_in_one_line(
-    site: Site, nanio_bucket: Bucket, change: dict[str, Any], detail: list[str]
+    site: ForkedSite, nanio_bucket: Bucket, change: dict[str, Any], detail: list[str]
 ) -> None:
     nanio_bucket.put("logs/tracking.log", b"{}\n")
     config = nanio_bucket.settings("source", prefix="logs") | nanio_bucket.settings("destination", prefix="out")
@@ -187,7 +188,9 @@ def cutting(upstream: int, cuts: list[int]) -> Iterator[CuttingProxy]:
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
-def test_a_stream_that_breaks_is_taken_up_where_it_broke(site: Site, nanio_bucket: Bucket, compressed: bool) -> None:
+def test_a_stream_that_breaks_is_taken_up_where_it_broke(
+    site: ForkedSite, nanio_bucket: Bucket, compressed: bool
+) -> None:
     """Every one of the first connections breaks long before libcloud has the 5 MiB that it waits for."""
     mix = Mix(good=80, page_view=16_000 if compressed else 1500)
     log = upload(site, nanio_bucket, "tracking.log.gz" if compressed else "tracking.log", mix)

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from tests.harness.job import JobRun, local, run_job
-from tests.harness.runs import Site, statements
+from tests.harness.forked_site import ForkedSite
+from tests.harness.job import JobRun
+from tests.harness.runs import statements
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, segments_of_share
@@ -46,12 +47,12 @@ def test_a_thousand_objects_and_64_pods(seed: int, some_compressed: bool) -> Non
     assert max(loads) <= max(1.2 * mean, allowed)
 
 
-def phase(site: Site, name: str, *arguments: str) -> JobRun:
-    config = {**site.source(), **site.to_files(), **local("ledger", site.folder / "ledger"), "batch_size": 200}
-    return run_job(config, site.lms, folder=site.folder, command=name, arguments=arguments)
+def phase(site: ForkedSite, name: str, *arguments: str) -> JobRun:
+    config = {**site.source(), **site.to_files(), "batch_size": 200}
+    return site.run(config, command=name, arguments=arguments)
 
 
-def test_the_phases_one_by_one_do_what_a_run_does(site: Site) -> None:
+def test_the_phases_one_by_one_do_what_a_run_does(site: ForkedSite) -> None:
     log = site.log(Mix(good=3000, page_view=3000, broken=3))
     assert log.path.stat().st_size > 4_000_000
     planned = phase(site, "plan", "--share", "0/2")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.cluster import Cluster
 from tests.harness.cluster_site import TUTOR, Site
-from tests.harness.job import DemoLms
+from tests.harness.demo_lms import DemoLms
 from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import PASSWORD, Lrs
