@@ -283,7 +283,7 @@ def test_status_changes_nothing_and_needs_the_ledger_alone(site: ForkedSite) -> 
     done = site.run(elsewhere, command="status")
     assert (done.status, done.stderr) == (0, "")
     assert done.stdout.startswith("This job has not run yet ")
-    assert sorted(path.name for path in site.folder.iterdir() if path.is_dir()) == ["logs", "out"]
+    assert sorted(path.name for path in site.folder.iterdir() if path.is_dir()) == ["jobs", "logs", "out"]
 
     site.log(MIX)
     assert run(site).status == 0
