@@ -263,7 +263,7 @@ def test_status_says_how_far_it_is_and_who_is_at_it(site: ForkedSite, scripted_l
     assert finished.stdout.endswith(f"\nResult: {ledger}/result.json\nReport: {ledger}/report.html\n")
 
 
-def test_status_names_the_files_of_a_finished_job_as_its_run_does(site: Site) -> None:
+def test_status_names_the_files_of_a_finished_job_as_its_run_does(site: ForkedSite) -> None:
     site.log(MIX)
     done = run(site)
     files = done.stdout[done.stdout.index("\ndead letters ") :]
