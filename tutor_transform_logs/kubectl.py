@@ -68,7 +68,8 @@ class Pod:
             # Kubernetes gives the end of the log instead. If the job was killed, its last line says nothing of that,
             # and may be personal data.
             lines = [line for line in text.splitlines() if line.strip()] if status in tuple(ExitStatus) else []
-            why = lines[-1] if lines else f"{ended.get('reason') or 'Error'}, status {status}"
+            reason = str(ended.get("reason") or "Error")
+            why = lines[-1] if lines else reason if status is None else f"{reason}, status {status}"
             told = PhaseOutcome(status if status is not None else ExitStatus.FAILED, message=why)
         return cls(
             name=item["metadata"]["name"],

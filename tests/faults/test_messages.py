@@ -103,7 +103,10 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
     ("the file's JSON is not an object; allowed: one JSON object", []),
     ("the file is not JSON (...); allowed: one JSON object", "test_a_file_that_is_no_config_is_said"),
     ("... can't be read (...); allowed: a JSON file", "test_a_file_that_is_no_config_is_said"),
-    ("... is no share; allowed: I/N, two whole numbers with I below N", "test_a_share_that_is_none_is_said"),
+    (
+        "... does not name a share; allowed: I/N, share I of N counted from 0, such as 0/2 and 1/2 for two processes",
+        "test_a_share_that_is_none_is_said",
+    ),
     ("the value is not text; allowed: text", {"source_host": ["minio"]}),
     ("... is neither true nor false; allowed: true or false", {"strict": "perhaps"}),
     ("... can't be used; allowed: a number, 0 or more", {"sleep_between_batches_secs": -1}),
@@ -393,7 +396,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Writing ": too_long,
     "leads out of": through_a_link,
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
-    "The ledger ... is of version": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
+    "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
     "There is no plan": lambda s: s.run("work"),
     "... is missing": lost_part,
     "A dead-letters file": lambda s: bad_letters(s, "run", retry_failed=True),
@@ -496,7 +499,7 @@ def test_a_file_that_is_no_config_is_said(world: ForkedSite) -> None:
 def test_a_share_that_is_none_is_said(world: ForkedSite) -> None:
     (world.folder / "config.json").write_text("{}")
     said = world.lms.run_python  # an LMS is needed to come so far
-    with pytest.raises(RuntimeError, match=r"Config: --share: 3/2 is no share; allowed: I/N"):
+    with pytest.raises(RuntimeError, match=r"Config: --share: 3/2 does not name a share; allowed: I/N"):
         said("-m", "tutor_transform_logs.lms_job", "work", "--share", "3/2", "--config", f"{world.folder}/config.json")
 
 

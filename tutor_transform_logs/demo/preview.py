@@ -118,7 +118,7 @@ def _windows(lines: Iterator[Line], most: int) -> Iterator[list[Line]]:
 
 
 def main() -> int:
-    """PreviewedFile the files and print what is in them."""
+    """Preview the files and print what is in them."""
     parser = argparse.ArgumentParser(prog="tutor_transform_logs.demo.preview")
     parser.add_argument("files", nargs="+")
     parser.add_argument("--type", choices=["xapi", "caliper"], default="xapi")
@@ -150,7 +150,7 @@ def main() -> int:
                 with Path(name).open("rb") as file:
                     previewer.read(name, os.fstat(file.fileno()).st_size, file)
         except OSError as error:
-            print(f"{name} can't be read: {error.strerror}.", file=sys.stderr)
+            print(f"{name} can't be read: {error.strerror or error}.", file=sys.stderr)
             return 1
     if options.format == "json":
         print(json.dumps(previewer.preview.to_json(), indent=2))

@@ -1,4 +1,4 @@
-"""``python -m tutor_transform_logs.lms_job PHASE --config FILE``: README.rst describes the config file."""
+"""``python -m tutor_transform_logs.lms_job PHASE --config FILE``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from .util.errors import ExitStatus, JobError
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interrupted, Interruptions
 
-PHASES = ("run", "plan", "work", "report", "status", "verify", "check")
+PHASES = {
+    "run": "plan, work and report in one process",
+    "plan": "list the source, find what is new, and write the plan to the ledger",
+    "work": "process what is left of the plan",
+    "report": "add everything up, join the output, and write the result",
+    "status": "print how far the job is; change nothing",
+    "verify": "check that the destinations hold what was delivered",
+    "check": "check that everything is ready, and estimate the work; change nothing",
+}
+CONFIG_FILE_PAGE = (
+    "https://github.com/tutor-contrib/tutor-contrib-transform-logs/blob/main/docs/reference/config-file.rst"
+)
 # module -> the distribution that brings it
 NEEDED = {"event_routing_backends": "edx-event-routing-backends", "eventtracking": "event-tracking"}
 NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
@@ -79,13 +90,19 @@ def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, shar
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tutor_transform_logs.lms_job", description=__doc__)
-    parser.add_argument("phase", choices=PHASES, help="run is plan, work and report in one process")
+    phases = "\n".join(f"  {phase:<8}{meaning}" for phase, meaning in PHASES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tutor_transform_logs.lms_job",
+        description=f"Run the job, or one of its phases, in a Django project such as the LMS.\n\nphases:\n{phases}",
+        epilog=f"The config file is described in\n{CONFIG_FILE_PAGE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("phase", choices=PHASES, metavar="PHASE", help="one of the phases above")
     parser.add_argument(
         "--share",
         metavar="I/N",
         default="0/1",
-        help="work: do only the I-th of N shares, counted from 0 (default: 0/1); plan: cut the work for N shares",
+        help="work: process share I of N, counted from 0 (default: 0/1); plan: cut the work for N shares",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="the job's config file (JSON); - for stdin")
     return parser
@@ -94,7 +111,11 @@ def _parser() -> argparse.ArgumentParser:
 def _share(text: str) -> tuple[int, int]:
     index, _, of = text.partition("/")
     if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
-        raise ConfigError("--share", f"{text} is no share", "I/N, two whole numbers with I below N")
+        raise ConfigError(
+            "--share",
+            f"{text} does not name a share",
+            "I/N, share I of N counted from 0, such as 0/2 and 1/2 for two processes",
+        )
     return int(index), int(of)
 
 

@@ -256,8 +256,8 @@ class Ledger:
             return make(upgraded(values))
         except UnknownVersion as error:
             raise LedgerError(
-                f"The ledger {self.where(name)} is of version {error.version}, and this release reads up to {VERSION}: "
-                "finish the job with the release that started it, or start over with --restart."
+                f"The ledger {self.where(name)} has the format {error.version}, and this release of the plugin reads "
+                f"formats up to {VERSION}: upgrade the plugin and run the command again."
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._unreadable(name, error) from None

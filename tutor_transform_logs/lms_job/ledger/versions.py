@@ -17,22 +17,24 @@ Values = dict[str, Any]
 def upgraded(values: Values) -> Values:
     """The values of a ledger object in the present form. ``values`` are as read, with their ``version``.
 
-    Raises ``ValueError`` for a version that this release does not know, ``KeyError``, ``TypeError`` or
-    ``AttributeError`` for what no version has written.
+    Raises :class:`UnknownVersion` for one of a later release, ``ValueError``, ``KeyError``, ``TypeError`` or
+    ``AttributeError`` for what no release has written.
     """
     version = values.pop("version", None)
     while version != VERSION:
-        if version not in UPGRADES:
+        if not isinstance(version, int) or (version < VERSION and version not in UPGRADES):
+            raise ValueError("it names no version")
+        if version > VERSION:
             raise UnknownVersion(version)
         values = UPGRADES[version](values)
         version += 1
     return values
 
 
-class UnknownVersion(ValueError):
-    """The ledger is of a version that this release can't read."""
+class UnknownVersion(Exception):
+    """A later release wrote the ledger, and this one can't read it."""
 
-    def __init__(self, version: object) -> None:
+    def __init__(self, version: int) -> None:
         super().__init__(version)
         self.version = version
 
