@@ -89,8 +89,9 @@ class ReplayCommand(click.Command):
             return super().invoke(ctx)
         except TutorError as error:
             status = status_of_job(error)
-            if status == ExitStatus.FAILED and ctx.params["check"]:
-                # The check has told all that there is to tell.
+            verified = ctx.params["verify"] or ctx.params["repair"]
+            if (status == ExitStatus.FAILED and ctx.params["check"]) or (status == ExitStatus.REJECTED and verified):
+                # What was found is printed, with what to do about it.
                 ctx.exit(status)
             if status not in TOLD_STATUSES:
                 raise
@@ -271,8 +272,18 @@ def transform_logs() -> None:
     """Commands of the transform_logs plugin. The replay itself: tutor local do transform-tracking-logs --help"""
 
 
+type_option = click.option(
+    "--type",
+    "type_",
+    type=click.Choice(TRANSFORMER_TYPES),
+    default="xapi",
+    show_default=True,
+    help="Type of the statements.",
+)
+
+
 @transform_logs.command()
-@click.option("--type", "type_", type=click.Choice(TRANSFORMER_TYPES), default="xapi", show_default=True)
+@type_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -284,7 +295,7 @@ def transform_logs() -> None:
 def demo(ctx: click.Context, type_: str, output: Path) -> None:
     """Replay sample logs without Open edX, Docker or an LRS.
 
-    Runs the same job as `do transform-tracking-logs`, on an embedded LMS with sample users and courses.
+    Runs the same job as tutor local do transform-tracking-logs, on an embedded LMS with sample users and courses.
     """
     try:
         from tutor_transform_logs.demo.runner import run_demo
@@ -298,7 +309,7 @@ def demo(ctx: click.Context, type_: str, output: Path) -> None:
 
 @transform_logs.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--type", "type_", type=click.Choice(TRANSFORMER_TYPES), default="xapi", show_default=True)
+@type_option
 @click.option(
     "--lines",
     type=click.IntRange(min=0),
@@ -307,14 +318,21 @@ def demo(ctx: click.Context, type_: str, output: Path) -> None:
     help="Maximum number of lines to read; 0 reads all.",
 )
 @click.option("--statements", is_flag=True, help="Print the first statement of each type whole.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the output: text for people, json for programs.",
+)
 @click.pass_context
 def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, statements: bool, format_: str) -> None:
     """Show what tracking logs hold, without Open edX.
 
-    Counts by event name, what is made into statements and what is not and why, and the first statement of each type.
-    A FILE may be compressed (gzip, bzip2, xz), a directory, or - for standard input. Users and courses are not looked
-    up: each that an event names is taken to be there. Nothing is sent, and nothing is written.
+    Counts the events by name, and shows which of them are made into statements, which are not and why, and the first
+    statement of each type. A FILE may be compressed (gzip, bzip2, xz), a directory, or - for standard input. Users and
+    courses are not looked up: those that an event names are assumed to exist. Nothing is sent, and nothing is written.
     """
     # Six parameters: the command's options.
     from tutor_transform_logs.demo.previewer import run_preview
@@ -323,13 +341,13 @@ def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, 
 
 
 @transform_logs.command()
-@click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
+@click.option("--open", "open_", is_flag=True, help="Open the report in the browser.")
 @click.pass_obj
 def report(context: Any, open_: bool) -> None:
     """Find the newest report of this site's runs.
 
-    A page for the browser: statements by day, what failed and why, how fast it went. It is in Tutor's data directory,
-    unless TRANSFORM_LOGS_LEDGER_PROVIDER says otherwise.
+    A report is a page for the browser: statements by day, what failed and why, how fast it went. It is in the ledger,
+    which is in Tutor's data directory unless TRANSFORM_LOGS_LEDGER_PROVIDER is set.
     """
     site = tutor_config.load(context.root)
     values = job_config.with_site_defaults(job_config.from_settings(site), site)

@@ -13,10 +13,13 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.harness.doc_commands import commands, missing
-from tutor_transform_logs.lms_job.__main__ import PHASES
+from tutor_transform_logs.commands import transform_logs, transform_tracking_logs
+from tutor_transform_logs.lms_job.__main__ import CONFIG_FILE_PAGE, PHASES
+from tutor_transform_logs.lms_job.__main__ import _parser as job_parser
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
@@ -74,6 +77,24 @@ def test_every_field_of_the_result_is_explained() -> None:
             if isinstance(key, ast.Constant)}  # fmt: skip
     named = set(re.findall(r"``(\w+)``", page("reference/result")))
     assert keys | set(LINE_NAMES) | set(STATEMENT_NAMES) <= named, "docs/reference/result.rst lacks fields"
+
+
+def test_the_jobs_help_names_the_page_of_the_config_file() -> None:
+    pyproject = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^Source = "(.+)"$', pyproject, re.MULTILINE)
+    assert found
+    assert f"{found[1]}/blob/main/docs/reference/config-file.rst" == CONFIG_FILE_PAGE
+    shown = job_parser().format_help()
+    assert CONFIG_FILE_PAGE in shown
+    assert all(re.search(rf"^  {phase} +\w", shown, re.MULTILINE) for phase in PHASES)
+    assert "`" not in shown
+
+
+@pytest.mark.parametrize("command", [transform_tracking_logs, transform_logs, *transform_logs.commands.values()])
+def test_every_option_has_a_help_text_and_none_has_markup(command: click.Command) -> None:
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert all(option.help for option in options)
+    assert "`" not in "".join([command.help or "", command.epilog or "", *(str(option.help) for option in options)])
 
 
 def test_phases_and_flags_of_the_job_without_tutor_are_explained() -> None:
