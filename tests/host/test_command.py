@@ -181,6 +181,12 @@ def test_it_ends_with_the_jobs_own_status(each_tutor: Tutor, status: int, detail
     assert "Traceback" not in done.output
 
 
+def test_after_a_verification_nothing_is_said_of_rejected_statements(tutor: Tutor) -> None:
+    done = tutor.replay("--verify", JOB_STATUS="3")
+    assert done.status == 3, done.output
+    assert "rejected" not in done.output
+
+
 def test_any_other_failure_is_tutors_to_report(tutor: Tutor) -> None:
     done = tutor.replay(JOB_STATUS="2")
     assert done.status == 1

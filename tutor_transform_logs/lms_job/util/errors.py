@@ -48,8 +48,8 @@ class ExitStatus(IntEnum):
     )
     REJECTED = (
         3,
-        "done, but not everything was accepted",
-        "The report lists what was rejected or could not be read.",
+        "done, but some statements were rejected, or some logs could not be read",
+        "What was rejected is in the dead letters: fix the cause and run the command again with --retry-failed.",
         "The destination rejected some statements, an object could not be read to its end, or there are dead letters "
         "and TRANSFORM_LOGS_STRICT is on.",
     )
