@@ -46,7 +46,7 @@ def bench_lrs(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, 
 
 
 def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
-    """Lines that are all passed over, also without what it takes to start a program that does nothing.
+    """Lines that are all skipped, also without what it takes to start a program that does nothing.
 
     Twenty times as many as elsewhere, which are 3 GB: of fewer, it is the start of the programs that would be measured.
     """

@@ -149,7 +149,7 @@ def summed_up(made: dict[str, list[Measured]], lines: int) -> dict[str, Any]:
 def ratio(slow: Sequence[Measured], quick: Sequence[Measured], *, without: float = 0.0) -> dict[str, float]:
     """How many times as long ``slow`` takes: of the medians, and the least and the most of single turns.
 
-    ``without``: seconds that are taken off both (what a program takes to do nothing).
+    ``without``: seconds that are subtracted from both (what a program takes to do nothing).
     """
     turns = [(a.secs - without) / max(b.secs - without, 1e-3) for a, b in zip(slow, quick, strict=True)]
     return {

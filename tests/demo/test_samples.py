@@ -46,7 +46,7 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def outcome_in_erb(kind: Kind, line: bytes) -> tuple[ExpectedOutcome, list[dict[str, Any]]]:
-    """What ERB does with a line of a log, in our words for it."""
+    """What ERB does with a line of a log, as the log writers name it."""
     if not line:
         return ExpectedOutcome("blank"), []
     event = parse_json_event(line.decode(errors="replace"))

@@ -142,7 +142,7 @@ def first_line(text: str) -> str:
 
 
 def explains(entry: str, text: str, texts: Set[str]) -> bool:
-    """Can the two be one message's text, ``...`` in either standing for anything?
+    """Can the two be one message's text, where ``...`` in either matches anything?
 
     An entry that is another of ``texts`` to the letter explains that one alone.
     """

@@ -42,7 +42,7 @@ def tutor_with_aspects() -> Path:
 
 @pytest.fixture(scope="session")
 def clickhouse(docker: Docker, images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image with a ``clickhouse`` client that prints what it is asked: ClickHouse itself can't be had here."""
+    """An image with a ``clickhouse`` client that prints what it is asked: ClickHouse itself is not available here."""
     client = tmp_path_factory.mktemp("clickhouse") / "clickhouse"
     client.write_text('#!/bin/sh\ncase "$*" in *multiquery*) sed "s/^/asked ClickHouse: /" ;; esac\n')
     client.chmod(0o755)

@@ -1,7 +1,7 @@
 """``docs/walkthrough.rst``, command by command: each is run as it stands there, and prints what the page says.
 
-In a home of its own, so that ``tutor`` uses its usual folders. What can't be had here is put in place of what the page
-has, and nothing else is:
+In a home of its own, so that ``tutor`` uses its usual folders. What is not available here is replaced, and nothing
+else is:
 
 * this plugin comes from this checkout, not from PyPI;
 * ``tutor local launch`` would pull and build images that there is no registry for: it leaves a site of ``new_site``;

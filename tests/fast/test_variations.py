@@ -1,6 +1,6 @@
 """Statements equal to ERB's own, for random variations of all event types.
 
-``TRANSFORM_LOGS_VARIATIONS=100000 make test PYTEST=tests/fast/test_variations.py`` tries so many.
+``TRANSFORM_LOGS_VARIATIONS=100000 make test PYTEST=tests/fast/test_variations.py`` tries 100,000.
 """
 
 from __future__ import annotations

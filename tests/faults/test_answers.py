@@ -50,7 +50,7 @@ def as_date() -> dict[str, str]:
 TRANSIENT: dict[str, Callable[[], list[Answer | None]]] = {
     "500 after storing": lambda: [Answer(500, store=True)],
     "503 twice": lambda: [None, Answer(503), Answer(503)],
-    "502 and no words": lambda: [Answer(502)],
+    "502 without text": lambda: [Answer(502)],
     "429 with seconds": lambda: [Answer(429, headers=in_seconds())],
     "429 with a date": lambda: [None, Answer(429, headers=as_date())],
     "408": lambda: [Answer(408)],

@@ -59,8 +59,8 @@ def test_damage_is_said_and_nothing_starts_over(world: ForkedSite, damage: str) 
     assert str(path) in ran.detail
     after = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
     tally.same(before, after, f"{damage}: what is in the output")
-    anew = world.run(restart=True)
-    tally.same(0, anew.status, anew.detail)
+    restarted = world.run(restart=True)
+    tally.same(0, restarted.status, restarted.detail)
     check_sums(world.result())
 
 

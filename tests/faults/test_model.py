@@ -52,7 +52,7 @@ class Echo:
 
 
 class Box:
-    """Keeps what it is given. Out of reach after ``room`` batches."""
+    """Keeps what it is given. Unavailable after ``room`` batches."""
 
     id = "box"
     name = "box"

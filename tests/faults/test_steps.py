@@ -139,7 +139,7 @@ def test_retry(new_world: NewWorld, scripted_lrs: ScriptedLrs) -> None:
     """Killed while it sends dead letters again: each arrives once, and none stays behind as a dead letter."""
 
     def with_dead_letters(name: str) -> ForkedSite:
-        """A job whose LRS refused three statements, mended since; then one that goes to files."""
+        """A job whose LRS refused three statements, fixed since; then one that goes to files."""
         world = new_world(name)
         write_log(world.logs / "tracking.log", Mix(good=20), seed=5)
         world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})

@@ -32,7 +32,7 @@ _FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
-    # Nobody listens there: whatever is not on the disk can't be had.
+    # Nobody listens there: whatever is not on the disk is unavailable.
     "--proxy-server=127.0.0.1:9",
 )
 

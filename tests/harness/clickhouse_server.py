@@ -35,7 +35,7 @@ TABLE = r"(?:[`\"]?(\w+)[`\"]?\.)?[`\"]?(\w+)[`\"]?"
 CODE = re.compile(r"Code: (\d+)")
 
 
-class Refused(Exception):
+class QueryRefused(Exception):
     """An error of ClickHouse."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -56,7 +56,7 @@ class Engine:
         self.requests: list[dict[str, Any]] = []
 
     def query(self, sql: bytes, database: str = "default", settings: dict[str, str] | None = None) -> bytes:
-        """The answer, in the format that the query names. Raises :class:`Refused`."""
+        """The answer, in the format that the query names. Raises :class:`QueryRefused`."""
         settings = settings or {}
         with self._lock:
             try:
@@ -68,24 +68,24 @@ class Engine:
             except RuntimeError as error:
                 text = str(error)
                 found = CODE.search(text)
-                raise Refused(int(found[1]) if found else 1001, _message(text)) from None
+                raise QueryRefused(int(found[1]) if found else 1001, _message(text)) from None
             finally:
                 for name in settings:
                     self._session.query(f"SET {name} = DEFAULT")
 
-    def let_in(self, user: str, password: str) -> dict[str, Any]:
-        """The user's entry. Raises :class:`Refused`."""
+    def authenticate(self, user: str, password: str) -> dict[str, Any]:
+        """The user's entry. Raises :class:`QueryRefused`."""
         entry = self._users.get(user)
         if entry is None or entry["password"] != password:
             text = (
                 f"{user}: Authentication failed: password is incorrect, or there is no user with such name. "
                 "(AUTHENTICATION_FAILED)"
             )
-            raise Refused(516, text)
+            raise QueryRefused(516, text)
         return dict(entry)
 
     def check_grants(self, user: str, entry: dict[str, Any], sql: str, database: str) -> None:
-        """Raises :class:`Refused` for a privilege that the user lacks; ``*`` is a user who may do everything."""
+        """Raises :class:`QueryRefused` for a privilege that the user lacks; ``*`` is a user who may do everything."""
         if "*" in entry["grants"]:
             return
         head = sql[:400_000]
@@ -101,14 +101,14 @@ class Engine:
                     f"{user}: Not enough privileges. To execute this query, it's necessary to have the grant "
                     f"{privilege} ON {of}.{table}. (ACCESS_DENIED)"
                 )
-                raise Refused(497, text)
+                raise QueryRefused(497, text)
 
     def begin(self, query_id: str) -> None:
-        """Raises :class:`Refused` if a query of this id is running."""
+        """Raises :class:`QueryRefused` if a query of this id is running."""
         with self._state:
             if query_id and query_id in self._running:
                 text = f"Query with id = {query_id} is already running. (QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING)"
-                raise Refused(216, text)
+                raise QueryRefused(216, text)
             self._running.add(query_id)
 
     def end(self, query_id: str) -> None:
@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = b""
             if fault.get("kind") != "answer_only":
                 user, password = self._credentials()
-                entry = self.engine.let_in(user, password)
+                entry = self.engine.authenticate(user, password)
                 database = params.get("database", "default")
                 self.engine.check_grants(user, entry, sql.decode(), database)
                 settings = {name: value for name, value in params.items() if name not in NO_SETTINGS}
@@ -197,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
                 else:
                     answer = self.engine.query(sql, database, settings)
             status, headers = 200, {}
-        except Refused as error:
+        except QueryRefused as error:
             status, headers = STATUSES.get(error.code, 500), {"X-ClickHouse-Exception-Code": str(error.code)}
             answer = str(error).encode() + b"\n"
         finally:

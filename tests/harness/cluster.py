@@ -1,4 +1,4 @@
-"""A stand-in for a Kubernetes cluster, for the real ``tutor`` and the real job: none can be had in a test.
+"""A stand-in for a Kubernetes cluster, for the real ``tutor`` and the real job: none is available in a test.
 
 It answers the one question that Tutor asks the API server (which Jobs are there), takes the calls of ``kubectl`` that
 Tutor and the command make, and runs Jobs as the Job controller does, with indices, replacements, backoffLimit and

@@ -89,7 +89,7 @@ def assert_parity(way: Way, raw: bytes) -> int:
             has = name not in (events.WITHOUT_XAPI_TRANSFORMER | events.WITHOUT_CALIPER_TRANSFORMER)
             assert raised.value.reason == (dead_letters.NO_STATEMENT if has else dead_letters.NO_TRANSFORMER)
         else:
-            # With ERB's own words, so that the reader of a dead letter can find them.
+            # With ERB's own text, so that the reader of a dead letter can find them.
             assert detail in raised.value.detail
         return 0
     if not all(is_json(one) for one in theirs):

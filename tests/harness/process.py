@@ -20,7 +20,7 @@ _STOP_SECS = 10
 
 
 class ServiceError(RuntimeError):
-    """A real service could not be had. Tests fail on it: they never skip."""
+    """A real service is not available. Tests fail on it: they never skip."""
 
 
 def free_port() -> int:

@@ -88,7 +88,7 @@ class Ralph:
     mongo_uri: str
 
     def account(self, number: int) -> Lrs:
-        """LRS ``number`` of those it has. :raises IndexError: there are not so many."""
+        """LRS ``number`` of those it has. :raises IndexError: it has fewer."""
         if not 0 <= number < _ACCOUNTS:
             raise IndexError(f"the test Ralph has {_ACCOUNTS} accounts; asked for number {number}")
         name = _account_name(number)

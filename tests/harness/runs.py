@@ -75,7 +75,7 @@ def check_sums(result: Mapping[str, Any]) -> None:
     for destination in result["destinations"]:
         got = destination["stored"] + destination["duplicates"] + destination["rejected"]
         tally.same(destination["made"], got, f"statements do not add up: {destination}")
-    tally.same([], result["accounting_errors"], "the job itself found differences")
+    tally.same([], result["accounting_errors"], "the job itself found errors")
 
 
 def assert_refused(run: JobRun, *detail: str, secrets: Iterable[str] = ()) -> None:

@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 def venv(name: str, requirements: Sequence[str]) -> Path:
     """The ``bin`` folder of a virtual environment with these packages, made if there is none yet.
 
-    It is made anew when the requirements or the Python change.
+    It is made again when the requirements or the Python change.
 
     :raises ServiceError: pip failed.
     """

@@ -434,7 +434,7 @@ def test_check_starts_the_rehearsal_with_the_runs_own_options(tutor: Tutor) -> N
     assert done.status == 0, done.output
     assert "tasks/run.sh check /openedx/transform-logs/config/" in done.job["argv"][-1]
     assert done.config["since"] == "2026-01-31"
-    # The problems are in the job's own words; Tutor's are about docker's command line.
+    # The problems are in the job's own text; Tutor's are about docker's command line.
     failed = tutor.replay("--check", JOB_STATUS="1")
     assert failed.status == 1
     assert "Command failed" not in failed.output

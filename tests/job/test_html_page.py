@@ -201,7 +201,7 @@ def test_it_has_headings_captions_and_names(browser: Browser, big_page: Path) ->
 
 
 def embedded(text: str) -> Iterator[str]:
-    """Words that only a person's data has: of the log writer's users and places."""
+    """Text that only a person's data has: of the log writer's users and places."""
     return (word for word in ("learner00", "@example.com", "203.0.113.", "course-v1:", "Mozilla") if word in text)
 
 

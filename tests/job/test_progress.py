@@ -300,16 +300,16 @@ def test_status_changes_nothing_and_needs_the_ledger_alone(site: ForkedSite) -> 
     assert not site.out.exists()
 
 
-def test_the_holder_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) -> None:
+def test_the_owner_of_a_lock_in_an_object_store_is_known(nanio_bucket: Bucket) -> None:
     from tutor_transform_logs.lms_job.config.schema import load
     from tutor_transform_logs.lms_job.storage.factory import open_storage
 
     storage = open_storage(load({**nanio_bucket.settings("source"), "source_provider": "MINIO"}).source, 5.0)
     assert current_owner(storage, "job", local=False) is None
     with remote_lock(storage, "job/lock.json"):
-        holder = current_owner(storage, "job", local=False)
-        assert holder is not None
-        assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heartbeat 0 s ago", str(holder))
+        owner = current_owner(storage, "job", local=False)
+        assert owner is not None
+        assert re.fullmatch(r"pid \d+ on .+, for 0 s, last heartbeat 0 s ago", str(owner))
     assert current_owner(storage, "job", local=False) is None
 
 

@@ -44,8 +44,8 @@ def test_local_to_lrs_through_the_settings(site: ForkedSite, lrs: Lrs) -> None:
     assert set(found) == ids_in(site)
     again = site.run(site.source(), to_lrs(lrs), batch_size=20)
     assert again.stdout.startswith("Nothing new")
-    anew = site.run(site.source(), to_lrs(lrs), restart=True)
-    result = assert_accounted(anew, log.xapi)
+    restarted = site.run(site.source(), to_lrs(lrs), restart=True)
+    result = assert_accounted(restarted, log.xapi)
     assert by_url(result, lrs.url)["duplicates"] == log.xapi.statements
     assert set(lrs.ids()) == set(found)
     assert PASSWORD not in run.stdout + run.stderr + json.dumps(result)

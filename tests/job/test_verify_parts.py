@@ -116,8 +116,8 @@ class Lines:
 def sample(count: int, of: int, name: str = "a", digest: str = "d") -> list[int]:
     lines = Lines(of)
     segment = Segment(0, 1, name, 0, len(lines.content), len(lines.content))
-    recall = ExpectedStatements(lines, lines, 10**6, [DeliveredRange(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
-    return [json.loads(line.line.raw)["event"]["n"] for line in recall.sample(count)]
+    expected = ExpectedStatements(lines, lines, 10**6, [DeliveredRange(segment, {}, digest)], lambda counts: None)  # type: ignore[arg-type]  # stands in
+    return [json.loads(line.line.raw)["event"]["n"] for line in expected.sample(count)]
 
 
 def test_a_sample_is_the_same_every_time_whatever_the_log_is_called() -> None:

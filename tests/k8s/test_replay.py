@@ -45,7 +45,7 @@ def wait_for(condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
 
 
 def at_work(site: Site, pods: int = 1) -> Job | None:
-    """The work's Job, once so many of its pods have begun to deliver."""
+    """The work's Job, once this many of its ``pods`` have begun to deliver."""
     jobs = [job for job in site.cluster.jobs if job.phase == "work" and not job.condition]
     begun = {key for key in site.bucket.keys("transform-logs/") if "/lock-" in key}
     delivered = site.lrs.count() or site.bucket.keys("out/")

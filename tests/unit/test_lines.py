@@ -26,7 +26,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def until_broken(chunks: list[bytes], name: str) -> tuple[bytes, str]:
-    """What is unpacked before the break, and what is said of it; no words if there is none."""
+    """What is unpacked before the break, and what is said of it; no text if there is none."""
     got = b""
     try:
         for piece in decompressed(chunks, name):

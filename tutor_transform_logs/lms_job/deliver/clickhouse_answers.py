@@ -32,7 +32,7 @@ class Answer:
 # https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 UNPARSABLE = frozenset({6, 25, 26, 27, 38, 41, 53, 69, 72, 117, 131, 321, 376, 469, 691})
 # Something is full, busy, being restarted or not in step with its replicas.
-PASSING = {
+TRANSIENT_CODES = {
     3: "the connection to ClickHouse was cut",
     33: "the connection to ClickHouse was cut",
     159: "the query took longer than ClickHouse allows (max_execution_time)",
@@ -84,8 +84,8 @@ def classify(status: int, code_header: str, text: str) -> Answer:
     detail = _clean(text) or f"Code: {code}"
     if code == TOO_MANY_PARTS and "single INSERT block" in text:
         return Answer(Verdict.SPLIT, detail)
-    if code in PASSING:
-        return Answer(Verdict.RETRY, f"{PASSING[code]} ({detail})")
+    if code in TRANSIENT_CODES:
+        return Answer(Verdict.RETRY, f"{TRANSIENT_CODES[code]} ({detail})")
     if code == TOO_MUCH_MEMORY:
         return Answer(Verdict.SMALLER, f"the query needs more memory than ClickHouse allows ({detail})")
     if code in UNPARSABLE:

@@ -32,17 +32,17 @@ class ConsoleState:
     quiet: bool = False
 
 
-_way = ConsoleState()
+_state = ConsoleState()
 
 
 def set_up(log_format: str, quiet: bool) -> None:
     """``quiet``: only results and errors from now on."""
-    _way.log_format, _way.quiet = log_format, quiet
+    _state.log_format, _state.quiet = log_format, quiet
 
 
 def has_terminal() -> bool:
-    """May progress be drawn, for a person who is looking?"""
-    return _way.log_format == TEXT and not _way.quiet and sys.stderr.isatty()
+    """May progress be drawn, for a person at a terminal?"""
+    return _state.log_format == TEXT and not _state.quiet and sys.stderr.isatty()
 
 
 def columns() -> int | None:
@@ -52,7 +52,7 @@ def columns() -> int | None:
 
 def say(message: str, event: str = "message", level: str = INFO, fields: Fields | None = None) -> None:
     """What is going on. ``event`` and ``fields`` are for programs."""
-    if not _way.quiet or level == ERROR:
+    if not _state.quiet or level == ERROR:
         _write(sys.stderr, message, event, level, {"message": message, **(fields or {})})
 
 
@@ -67,7 +67,7 @@ def result(text: str, event: str, level: str = INFO, fields: Fields | None = Non
 
 
 def _write(stream: IO[str], text: str, event: str, level: str, fields: Fields) -> None:
-    if _way.log_format == JSON:
+    if _state.log_format == JSON:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = json.dumps({"time": now, "level": level, "event": event, **fields})
     print(text, file=stream, flush=True)

@@ -74,8 +74,8 @@ class ExternalId(_Stamped):
             logger.info("no external ids: there is no type %s", type_name)
             return None
         wanted = {user.id for user in users}
-        found = {one.user_id: one for one in cls.objects.filter(user_id__in=wanted, external_id_type=kind)}
+        found = {row.user_id: row for row in cls.objects.filter(user_id__in=wanted, external_id_type=kind)}
         made = cls.objects.bulk_create(
             [cls(user_id=user_id, external_id_type=kind) for user_id in sorted(wanted - found.keys())]
         )
-        return found | {one.user_id: one for one in made}
+        return found | {row.user_id: row for row in made}
