@@ -29,9 +29,15 @@ def test_a_run_shows_its_progress_and_not_its_statements(site: ForkedSite) -> No
     assert all(len(line) <= 80 for line in table if "/" not in line)
 
 
-@pytest.mark.parametrize("option", ["log_statements", "dry_run"])
-def test_statements_are_shown_where_they_are_asked_for(site: ForkedSite, option: str) -> None:
+def test_a_dry_run_shows_a_sample(site: ForkedSite) -> None:
+    site.log(MIX)
+    status, seen = run_on_a_terminal(site, dry_run=True)
+    assert status == 0, seen
+    assert seen.count('"version": "1.0.3"') == 3
+
+
+def test_statements_are_shown_where_they_are_asked_for(site: ForkedSite) -> None:
     log = site.log(MIX)
-    status, seen = run_on_a_terminal(site, **{option: True})
+    status, seen = run_on_a_terminal(site, log_statements=True)
     assert status == 0, seen
     assert seen.count('"version": "1.0.3"') == log.xapi.statements

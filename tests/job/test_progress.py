@@ -141,7 +141,7 @@ def test_a_quiet_rehearsal_only_counts(site: ForkedSite) -> None:
 
 def test_nothing_is_said_twice(site: ForkedSite) -> None:
     site.log(MIX)
-    done = run(site, lms=site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False))
+    done = run(site)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     assert len(said) == len(set(said))
     assert done.stdout.startswith("object ")
@@ -152,8 +152,6 @@ def test_to_a_program_every_line_is_json(site: ForkedSite, scripted_lrs: Scripte
     site.log(Mix(good=400, broken=1))
     scripted_lrs.script = [None, Answer(503, {"detail": "busy"})]
     endpoint = {"url": scripted_lrs.url, "username": "u", "password": "p"}
-    # The LMS's own log of statements is another matter.
-    lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False)
     done = site.run(
         site.source(),
         {"destination_provider": "LRS", "lrs_endpoints": [endpoint]},
@@ -161,7 +159,6 @@ def test_to_a_program_every_line_is_json(site: ForkedSite, scripted_lrs: Scripte
         workers=workers,
         batch_size=50,
         segment_bytes=64 * 1024,
-        lms=lms,
     )
     assert done.status == 0, done.stderr
     said = lines_of(done.stderr)

@@ -49,9 +49,6 @@ def test_local_to_local_with_all_that_the_samples_have(site: ForkedSite) -> None
     assert {one["name"]: one["lines"] for one in result["objects"]} == {
         log: len(lines()) for log, lines in samples.FILES.items()
     }
-    # Off a terminal the statements flow to the logger too, as ERB's toggle says.
-    logged = [json.loads(line)["id"] for line in run.stderr.splitlines() if line.startswith('{"id"')]
-    assert logged == [one["id"] for one in written]
     # Each dead letter says where its line is.
     for letter in run.dead_letters():
         line = samples.FILES[letter["object"]]()[letter["line_number"] - 1].data
@@ -116,11 +113,12 @@ def test_two_outputs_in_one_second_have_two_names(site: ForkedSite) -> None:
 
 
 @pytest.mark.parametrize("kind", ["xapi", "caliper"])
-def test_a_dry_run_logs_every_statement_and_writes_nothing(site: ForkedSite, kind: str) -> None:
+def test_a_dry_run_to_the_logger_logs_every_statement_and_writes_nothing(site: ForkedSite, kind: str) -> None:
     log = site.log(SMALL, names=CALIPER_GOOD_NAMES)
-    # ERB's toggles for the loggers are off: a dry run is asked for to see the statements.
+    # ERB's toggles for the loggers are off: the user asked to see the statements.
     lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False, CALIPER_EVENT_LOGGING_ENABLED=False)
-    run = site.run(site.source(), site.to_files("x"), dry_run=True, transformer_type=kind, lms=lms)
+    files, options = site.to_files("x"), {"dry_run": True, "log_statements": True}
+    run = site.run(site.source(), files, options, transformer_type=kind, lms=lms)
     assert_accounted(run, log.expected("xapi" if kind == "xapi" else "caliper"))
     logged = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
     assert len(logged) == (log.xapi if kind == "xapi" else log.caliper).statements
@@ -132,12 +130,25 @@ def test_a_dry_run_logs_every_statement_and_writes_nothing(site: ForkedSite, kin
     assert site.output() == {}
 
 
-def test_the_loggers_are_silent_where_erbs_toggle_is_off(site: ForkedSite) -> None:
-    site.log(Mix(good=5))
-    lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False)
-    run = site.run(site.source(), site.to_files(), lms=lms)
-    assert run.status == 0
-    assert '{"id"' not in run.stderr
+@pytest.mark.parametrize("kind", ["xapi", "caliper"])
+def test_a_dry_run_prints_a_sample_and_writes_nothing(site: ForkedSite, kind: str) -> None:
+    log = site.log(SMALL, names=CALIPER_GOOD_NAMES)
+    run = site.run(site.source(), site.to_files("x"), dry_run=True, transformer_type=kind)
+    assert_accounted(run, log.expected("xapi" if kind == "xapi" else "caliper"))
+    sample, separator, table = run.stdout.partition("\n\nobject ")
+    assert separator
+    title, *lines = sample.splitlines()
+    assert title == "Sample of the statements:"
+    # Up to three types of events, each with the first statement that it makes.
+    names, shown = [line.strip() for line in lines[::2]], [json.loads(line) for line in lines[1::2]]
+    assert set(names) <= set(CALIPER_GOOD_NAMES)
+    assert len(names) == len(set(names)) == len(shown) == 3
+    if kind == "xapi":
+        assert {one["id"] for one in shown} <= erbs_ids(log.path.read_bytes().splitlines())
+    assert "statements to no destination (dry run)" in table
+    assert run.stdout.endswith("Dry run. Nothing was delivered.\n")
+    assert '{"' not in run.stderr
+    assert site.output() == {}
 
 
 def test_settings_without_erbs_backend_use_the_recommended_one(site: ForkedSite) -> None:

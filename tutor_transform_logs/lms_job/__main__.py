@@ -6,14 +6,14 @@ import argparse
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from .config.schema import JobConfig, read
 from .config.settings import LRS
 from .config.validators import ConfigError
-from .util import console, phase_outcome
+from .deliver.loggers import NAMES
+from .util import console, lms_logging, phase_outcome
 from .util.errors import ExitStatus, JobError
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interrupted, Interruptions
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except JobError as error:
         outcome = _fail(error.status, str(error))
     except Exception as error:
-        traceback.print_exc()
+        console.tell_traceback()
         outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
         outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
@@ -147,8 +147,16 @@ def _set_up_django(config: JobConfig) -> None:
             "tutor local do init --limit=transform_logs"
         )
     import django
+    from django.conf import settings
+    from django.utils.log import configure_logging
 
     try:
+        exempt = tuple(NAMES.values()) if config.log_statements else ()
+        lms_logging.take_over(exempt)
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+        lms_logging.take_over(exempt)
+        # Otherwise setup() would do it a second time, and undo this.
+        settings.LOGGING_CONFIG = None
         django.setup()
     except Exception as error:
         # Whatever the settings and the applications in them raise.

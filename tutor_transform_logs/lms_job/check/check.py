@@ -15,7 +15,7 @@ from django.db import connections, router
 from ..config.schema import JobConfig, StorageConfig
 from ..config.validators import ConfigError
 from ..deliver.files import Files
-from ..deliver.loggers import Loggers
+from ..deliver.loggers import DryRun
 from ..deliver.lrs import Lrs
 from ..deliver.routers import open_endpoints
 from ..ledger.ledger import Ledger, job_identity, job_key
@@ -143,8 +143,9 @@ class Check:
         """Check where the statements go. Routers are in the database."""
         config = self._config
         if config.dry_run:
-            self._findings.ok("dry run: statements go to the logger only")
-            self._destinations = [Loggers(config.transformer_type)]
+            dry_run = DryRun(config.transformer_type, config.log_statements)
+            self._findings.ok(f"statements go to {dry_run.name}")
+            self._destinations = [dry_run]
         elif config.destination is not None:
             self._check_files(config.destination)
         elif has_database or config.lrs_endpoints:

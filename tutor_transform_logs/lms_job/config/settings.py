@@ -166,8 +166,13 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
 
 SETTINGS: tuple[Setting, ...] = (
     _choice("transformer_type", "Run", "Type of the statements: xapi or caliper.", "xapi", TRANSFORMER_TYPES),
-    _flag("dry_run", "Run", "Transform, and write the statements to the loggers, but deliver nothing."),
-    _flag("log_statements", "Run", "Print what the statement loggers write, even on a terminal."),
+    _flag("dry_run", "Run", "Transform and count everything, print a sample of the statements, deliver nothing."),
+    _flag(
+        "log_statements",
+        "Run",
+        "Write every statement to the LMS's log, too: the loggers xapi_tracking and caliper_tracking pass them on to "
+        "the handlers of the root logger, which are the console and all.log.",
+    ),
     _choice(
         "log_format",
         "Run",

@@ -1,4 +1,4 @@
-"""The loggers ``xapi_tracking`` and ``caliper_tracking``: every run writes to them, a dry run to nothing else."""
+"""The loggers ``xapi_tracking`` and ``caliper_tracking``; and a dry run, which sends statements nowhere else."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ class StatementLogger:
         return made.statement.body.decode("ascii")
 
 
-class Loggers:
-    """The destination of a dry run: what is logged counts as stored, and nothing is sent."""
+class DryRun:
+    """The destination of a dry run: what is made counts as stored, and nothing is sent."""
 
     id = "loggers"
 
-    def __init__(self, transformer_type: str) -> None:
-        self.name = f"logger {NAMES[transformer_type]} (dry run)"
+    def __init__(self, transformer_type: str, log_statements: bool) -> None:
+        where = f"logger {NAMES[transformer_type]}" if log_statements else "no destination"
+        self.name = f"{where} (dry run)"
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body
@@ -71,33 +72,26 @@ class Loggers:
         return Outcome(stored=len(outgoing))
 
 
-def open_logger(
-    transformer_type: str, toggled_on: bool, dry_run: bool, wanted_on_console: bool, quiet: bool
-) -> StatementLogger:
+def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, log_statements: bool) -> StatementLogger:
     """Set up the logger of the type for this run.
 
-    ``toggled_on``: the state of ERB's own switch. A dry run logs every statement, whatever this switch and the LMS's
-    logging settings say. ``wanted_on_console``: the user asked to see the statements. Otherwise a run that is not dry
-    hides them on terminals; ``quiet`` hides them in dry runs, too, and also on standard streams that are redirected.
+    ``toggled_on``: the state of ERB's own switch. With ``log_statements``, every statement is logged whatever this
+    switch says, and reaches all handlers that the LMS's logging leads to. Otherwise it reaches the handlers of this
+    logger alone; in a dry run none, since there may be a store behind them.
     """
     logger = logging.getLogger(NAMES[transformer_type])
-    if dry_run:
-        if not logger.isEnabledFor(logging.INFO):
-            logger.setLevel(logging.INFO)
-        if not logger.hasHandlers():
-            logger.addHandler(logging.StreamHandler(sys.stdout))
-    if not wanted_on_console and (quiet or not dry_run):
-        _mute_console(logger, terminals_only=not quiet)
-    return StatementLogger(transformer_type, toggled_on or dry_run)
+    if not log_statements:
+        logger.propagate = False
+        return StatementLogger(transformer_type, toggled_on and not dry_run and bool(logger.handlers))
+    if not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.INFO)
+    if not any(handler.level <= logging.INFO for handler in _handlers_reached(logger)):
+        logger.addHandler(logging.StreamHandler(sys.stdout))
+    return StatementLogger(transformer_type, True)
 
 
-def _mute_console(logger: logging.Logger, terminals_only: bool) -> None:
-    """Keep this logger's records away from handlers that write to a terminal or, on request, a standard stream."""
+def _handlers_reached(logger: logging.Logger) -> Iterator[logging.Handler]:
     current: logging.Logger | None = logger
     while current is not None:
-        for handler in current.handlers:
-            stream: Any = getattr(handler, "stream", None)
-            on_console = stream in (sys.stdout, sys.stderr) and not terminals_only
-            if on_console or (stream is not None and hasattr(stream, "isatty") and stream.isatty()):
-                handler.addFilter(lambda record: record.name != logger.name)
+        yield from current.handlers
         current = current.parent if current.propagate else None

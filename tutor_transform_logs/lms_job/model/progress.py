@@ -52,9 +52,19 @@ class Message:
 
 
 @dataclass(frozen=True)
+class StatementSampled:
+    """A statement that a dry run may show, and the name of its event."""
+
+    event: str
+    statement: str
+
+
+@dataclass(frozen=True)
 class WorkerEnded:
     """A worker has nothing more to do."""
 
 
-ProgressEvent = BytesSkipped | SegmentStarted | BytesRead | BatchDone | Resting | Waiting | Message | WorkerEnded
+ProgressEvent = (
+    BytesSkipped | SegmentStarted | BytesRead | BatchDone | Resting | Waiting | Message | StatementSampled | WorkerEnded
+)
 Emit = Callable[[ProgressEvent], None]

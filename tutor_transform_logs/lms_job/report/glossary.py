@@ -15,6 +15,8 @@ OUTCOMES = (
     ("unparsable", "dead letters: no event could be read"),
     ("untransformable", "dead letters: ERB makes no statement of them"),
 )
+# With and without log_statements.
+DRY_RUN = {True: "Statements went to the logger only.", False: "Nothing was delivered."}
 REASON_MEANINGS = {
     "not_utf8": "the line is not UTF-8",
     "no_json": "the line has no JSON object",
@@ -38,7 +40,7 @@ REASON_MEANINGS = {
 def headline(result: Result, config: JobConfig) -> str:
     """How it ended, in one sentence."""
     detail = _headline(result)
-    return f"Dry run. {detail} Statements went to the logger only." if config.dry_run else detail
+    return f"Dry run. {detail} {DRY_RUN[config.log_statements]}" if config.dry_run else detail
 
 
 def _headline(result: Result) -> str:

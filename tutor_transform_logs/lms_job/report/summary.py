@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size
-from .glossary import OUTCOMES
+from .glossary import DRY_RUN, OUTCOMES
 from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
 
 MAX_OBJECTS = 20
@@ -167,4 +167,4 @@ def _end(config: JobConfig, result: Result, resume: str) -> Iterator[str]:
             yield printable(result.aborted)
         yield resume
     if config.dry_run:
-        yield "Dry run: statements went to the logger only."
+        yield f"Dry run. {DRY_RUN[config.log_statements]}"

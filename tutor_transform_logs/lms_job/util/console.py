@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -59,6 +60,11 @@ def say(message: str, event: str = "message", level: str = INFO, fields: Fields 
 def error(message: str, status: int) -> None:
     """What ends the run."""
     say(message, "error", ERROR, {"status": status})
+
+
+def tell_traceback() -> None:
+    """Where the exception that is being handled came from."""
+    say(traceback.format_exc().rstrip(), "traceback", ERROR)
 
 
 def result(text: str, event: str, level: str = INFO, fields: Fields | None = None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..config.schema import JobConfig
 from ..deliver.files import Files
-from ..deliver.loggers import Loggers
+from ..deliver.loggers import DryRun
 from ..deliver.routers import open_endpoints
 from ..ledger.ledger import Ledger, job_identity, job_key
 from ..model.delivery import Destination, KnownDestination, NamedDestination
@@ -93,7 +93,7 @@ def describe_destinations(config: JobConfig, ledger: Ledger, plan: Plan) -> list
 
 def _destinations(config: JobConfig, output: OutputFormat, store: Storage | None) -> tuple[Destination, ...]:
     if config.dry_run:
-        return (Loggers(config.transformer_type),)
+        return (DryRun(config.transformer_type, config.log_statements),)
     if store is None:
         return tuple(open_endpoints(config))
     return (_files(config, store, output, job_key(job_identity(config))),)

@@ -21,6 +21,7 @@ from django.db import connections
 from ..model.plan import Segment
 from ..model.progress import Message, ProgressEvent, WorkerEnded
 from ..model.work_outcome import WorkOutcome
+from ..util import console
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted
 
@@ -209,9 +210,7 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
     except (BrokenPipeError, EOFError):
         status = 1  # the parent is gone
     except BaseException as error:
-        import traceback
-
-        traceback.print_exc()
+        console.tell_traceback()
         with contextlib.suppress(OSError):
             channel.send(
                 WorkAborted(JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))

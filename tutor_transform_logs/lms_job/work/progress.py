@@ -16,6 +16,7 @@ from ..model.progress import (
     ProgressEvent,
     Resting,
     SegmentStarted,
+    StatementSampled,
     WorkerEnded,
 )
 from ..storage.base import Readable
@@ -24,6 +25,7 @@ from ..util.backoff import Waiting
 from ..util.formatting import duration, of, printable
 from .eta import Eta
 from .progress_printers import LinePrinter, Printer, TerminalPrinter
+from .statement_sample import StatementSample
 
 # The same trouble, of all workers together, is reported once in this time.
 REPEAT_SECS = 30.0
@@ -128,6 +130,7 @@ class Progress:
 
     def __init__(self, total_bytes: int, workers: int = 1) -> None:
         now = time.monotonic()
+        self.sample = StatementSample()
         self._state = ProgressState(total_bytes, now, dict.fromkeys(range(workers), STARTING))
         self._printer: Printer
         if console.has_terminal():
@@ -136,6 +139,9 @@ class Progress:
             self._printer = LinePrinter(self._state)
 
     def emit(self, event: ProgressEvent, worker: int = 0) -> None:
+        if isinstance(event, StatementSampled):
+            self.sample.add(event)
+            return
         now = time.monotonic()
         self._state.apply(event, worker, now)
         if isinstance(event, Message):

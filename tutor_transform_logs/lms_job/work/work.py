@@ -55,6 +55,8 @@ def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: t
     finally:
         progress.close()
         console.show_log(console.say, console.tell_wait)
+        if not config.quiet:
+            progress.sample.print()
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,7 @@ def _show_log(emit: Emit) -> None:
 
 
 def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger:
-    return open_logger(
-        config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements, config.quiet
-    )
+    return open_logger(config.transformer_type, transformer.logging_enabled, config.dry_run, config.log_statements)
 
 
 def _throttle(config: JobConfig, shares: int) -> Throttle:

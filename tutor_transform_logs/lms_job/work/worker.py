@@ -33,6 +33,7 @@ from .lookahead import look_ahead
 from .parse import ParsedLine, parse_letters, parse_lines
 from .prefetch import Prefetcher
 from .progress import watched
+from .statement_sample import StatementSample
 from .throttle import Throttle
 
 # Shorter rests are not reported.
@@ -73,6 +74,7 @@ class Worker:
         self._filters = Filters.of(config)
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
+        self._sample = StatementSample()
         self._began = 0.0
         """When the current batch was asked for (monotonic clock)."""
 
@@ -156,6 +158,9 @@ class Worker:
             if batch.gone and not last_try:
                 return False
             self._context.statement_logger.write(batch.made)
+            if self._config.dry_run:
+                for sampled in self._sample.choose(batch.made):
+                    emit(sampled)
             emit(BatchDone(self._deliver_to_all(segment, entries, batch)))
             if not entries:
                 break
