@@ -65,6 +65,16 @@ def test_the_samples_are_counted_as_the_job_counts_them(
     ]
 
 
+@pytest.mark.parametrize("columns", [40, 50, 80])
+def test_it_fits_the_terminal(
+    columns: int, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    samples.write(tmp_path)
+    lines = shown(capfd, tmp_path).splitlines()
+    assert [line for line in lines if len(line) > columns and str(tmp_path) not in line] == []
+
+
 def test_strangers_and_their_courses_are_let_in(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "odd-name.txt"
     log.write_bytes(bz2.compress(STRANGERS + b"".join(PAGE_VIEW % number for number in range(300))))

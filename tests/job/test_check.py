@@ -280,7 +280,7 @@ def test_a_directory_that_the_jobs_user_cannot_write_to(monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [40, 60, 80])
 def test_it_fits_the_terminal(site: ForkedSite, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     site.log(MIX)

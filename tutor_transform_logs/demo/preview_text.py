@@ -23,26 +23,31 @@ def format_preview(preview: Preview, width: int, whole: bool) -> Iterator[str]:
     types = in_order(preview.types.values())
     known = [row for row in types if row.known]
     skipped = [row for row in types if not row.known]
-    name_width = max(20, width - 24)
+    lines_width, made_width = (11, 11) if width >= 48 else (7, 10)
+    name_width = max(20, width - lines_width - made_width - 2)
     yield ""
     if known:
-        yield f"{f'events made into {KINDS[preview.type]}':<{name_width}} {'lines':>11} {'statements':>11}"
+        title = _cut(f"events made into {KINDS[preview.type]}", name_width)
+        yield f"{title:<{name_width}} {'lines':>{lines_width}} {'statements':>{made_width}}"
         for row in known:
-            yield from _known(row, name_width, width, whole)
+            numbers = f"{row.lines:>{lines_width},} {row.statements:>{made_width},}"
+            yield f"{_cut(row.name, name_width):<{name_width}} {numbers}"
+            yield from _known(row, width, whole)
     else:
         yield f"None of the events is of a type that is made into {KINDS[preview.type]}."
     if skipped:
         yield ""
-        yield f"{'events skipped':<{name_width}} {'lines':>11}"
+        yield f"{'events skipped':<{name_width}} {'lines':>{lines_width}}"
         for row in skipped:
-            yield f"{_cut(row.name, name_width):<{name_width}} {row.lines:>11,}"
+            yield f"{_cut(row.name, name_width):<{name_width}} {row.lines:>{lines_width},}"
     if preview.unparsable or preview.blank:
         yield ""
-        yield f"{'no events':<{name_width}} {'lines':>11}"
+        yield f"{'no events':<{name_width}} {'lines':>{lines_width}}"
         if preview.blank:
-            yield f"{'empty lines':<{name_width}} {preview.blank:>11,}"
+            yield f"{'empty lines':<{name_width}} {preview.blank:>{lines_width},}"
         for reason, lines in preview.unparsable.most_common():
-            yield f"{_cut(f'{reason}: {MEANINGS.get(reason, reason)}', name_width):<{name_width}} {lines:>11,}"
+            meaning = _cut(f"{reason}: {MEANINGS.get(reason, reason)}", name_width)
+            yield f"{meaning:<{name_width}} {lines:>{lines_width},}"
     yield ""
     yield from (textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False) for note in _notes(preview))
 
@@ -57,8 +62,8 @@ def _file(file: PreviewedFile) -> str:
     return f"{printable(file.name)}: {', '.join(parts)}{problem}"
 
 
-def _known(row: EventType, name_width: int, width: int, whole: bool) -> Iterator[str]:
-    yield f"{_cut(row.name, name_width):<{name_width}} {row.lines:>11,} {row.statements:>11,}"
+def _known(row: EventType, width: int, whole: bool) -> Iterator[str]:
+    """What is below an event's name: why lines failed, and the first statement."""
     for reason, lines in row.failed.most_common():
         yield _cut(f"    {lines:,} failed, {reason}: {MEANINGS.get(reason, reason)}", width)
         if reason == "erb_error":
