@@ -1,4 +1,4 @@
-"""What is different about the job's config on Kubernetes: where the ledger may lie, and what LOCAL means there."""
+"""What is different about the job's config on Kubernetes: where the ledger can be, and what LOCAL means there."""
 
 from __future__ import annotations
 

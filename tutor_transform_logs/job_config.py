@@ -1,4 +1,4 @@
-"""From settings and a command's options to the job's config: what the user gave, else what the site has, checked."""
+"""Turns settings and a command's options into the job's config: the user's values, or else the site's, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write big tracking logs quickly, for tests and benchmarks, and say what should become of them.
+"""Writes big tracking logs quickly, for tests and benchmarks, and counts the expected outcomes of their lines.
 
 An event is built and dumped once per event type and course, and a line is that text with the user and the time put in.
 """

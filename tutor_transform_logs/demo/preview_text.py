@@ -1,4 +1,4 @@
-"""A preview as a person reads it."""
+"""A preview as text for people."""
 
 from __future__ import annotations
 

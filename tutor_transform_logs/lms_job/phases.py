@@ -1,4 +1,4 @@
-"""The phases of the job: the whole of it on one page.
+"""The phases of the job, all in one place.
 
     PLAN    what of the source is new, cut into segments        plan/
     WORK    each segment's statements to every destination      work/

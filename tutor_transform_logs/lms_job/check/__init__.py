@@ -1,1 +1,1 @@
-"""CHECK: look before a run whether it can work."""
+"""CHECK: find out whether a run can start."""

@@ -1,1 +1,1 @@
-"""Where statements go: an LRS, files, loggers."""
+"""Where statements go: an LRS, ClickHouse, files, loggers."""

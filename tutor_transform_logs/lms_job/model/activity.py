@@ -18,7 +18,7 @@ from .counts import whole_number
 
 Key = TypeVar("Key", int, str)
 
-# An entry is written with every batch, and so has to stay small. The types are those of a white list, a few dozen.
+# An entry is written with every batch, and so has to stay small. The types are those of an allow list, a few dozen.
 MOST_TYPES = 300
 MOST_DAYS = 400
 MOST_SPANS = 120

@@ -1,4 +1,4 @@
-"""Dates in the names of logs, and which logs have no events of a range of time (``trust_file_dates``).
+"""Dates in the names of logs, and which logs have no events in a time range (``trust_file_dates``).
 
 The rule, for names as logrotate's ``dateext`` makes them (``tracking.log-20260101.gz``, ``-2026-01-01``,
 ``-20260101-1767225600``, ``-1767225600``): the date is that of the rotation, so the log holds what was written since

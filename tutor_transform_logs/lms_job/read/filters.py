@@ -1,4 +1,4 @@
-"""Which events and which objects a run replays: part of what the job is, and so of its key."""
+"""Which events and which objects a run replays. They are part of the job's identity, and so of its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules out lines whose event is of no type that is transformed, by their bytes, without parsing JSON.
+"""Finds the lines whose type of event is not transformed. It compares bytes, and parses no JSON.
 
 Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
 ``event_source`` one of its last) is decided by its name alone: ``json.dumps``, by which trackers write, gives no key

@@ -1,4 +1,4 @@
-"""What of a log line may be shown to anybody: its structure and the event's name, but no values.
+"""Which parts of a log line anybody may see: its structure and the event's name, but no values.
 
 By default everything is masked. Keys that tracking logs are known to have are shown, others are not: an object may
 have user names for its keys. The dead letters themselves hold the whole lines, for those who may see them.

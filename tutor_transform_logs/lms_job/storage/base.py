@@ -1,4 +1,4 @@
-"""The interface of local directories and object stores; the rest of the job uses nothing else of them."""
+"""The interface to local directories and object stores. The rest of the job does not know which of them it uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events into statements, by ERB's own router: its white lists, its transformers, its envelope.
+"""Events into statements, by ERB's own router: its allow lists, its transformers, its envelope.
 
 Here is how ERB's router and eventtracking's engine are set up and called, and what their exceptions mean. Two other
 places know ERB's internals: ``fast_path/`` replaces parts of it, and ``deliver/routers`` reads its router

@@ -1,4 +1,4 @@
-"""How many workers a container has room for."""
+"""How many workers to start."""
 
 from __future__ import annotations
 

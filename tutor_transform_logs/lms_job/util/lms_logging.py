@@ -1,8 +1,8 @@
-"""The LMS's logging while the job runs: the standard streams and the LMS's log file are not for it.
+"""The LMS's logging while the job runs: it does not use the standard streams and the LMS's log file.
 
 Tutor gives the LMS's root logger two handlers, the console (standard error) and the file ``all.log``, so what any
-library logs at INFO would be among the job's messages. In the job's process these handlers take nothing, except from
-loggers that the user asked for. Warnings become messages of the job.
+library logs at INFO would be among the job's messages. In the job's process, these handlers ignore all loggers except
+those that the user asked for. Warnings become messages of the job.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run at once, but not between a delivery and the ledger entry that remembers it.
+"""SIGTERM and SIGINT end a run at once, but not between a delivery and the ledger entry that records it.
 
 Unless the ledger does not answer: then the run leaves without that entry, and the next one delivers the batch again.
 """

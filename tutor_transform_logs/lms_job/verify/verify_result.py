@@ -1,4 +1,4 @@
-"""What VERIFY finds at each destination: how many of the expected statements, and which ones are not there."""
+"""What VERIFY finds at each destination: how many of the expected statements are there, and which are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the rest will take, from how fast it went lately."""
+"""Estimates how long the rest will take, from the recent speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job with everything open that its phases need: source, ledger and destinations."""
+"""Opens what the phases of a job need: source, ledger and destinations."""
 
 from __future__ import annotations
 
