@@ -26,7 +26,7 @@ from tutor_transform_logs.lms_job.config.settings import (
     Setting,
 )
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
-from tutor_transform_logs.manifests import REPLAY
+from tutor_transform_logs.manifests import RUN
 from tutor_transform_logs.settings import SETTINGS
 
 SERVICE = manifests.NAME
@@ -196,7 +196,7 @@ def transform_tracking_logs_job(
     for role, text in (("source", source_config), ("destination", destination_config)):
         if text is not None:
             values.update(job_config.from_erb(role, text))
-    phase = "status" if status else "verify" if verify or options["repair"] else REPLAY
+    phase = "status" if status else "verify" if verify or options["repair"] else RUN
     phase = "check" if check else phase
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
@@ -213,7 +213,7 @@ def transform_tracking_logs_job(
         kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
     else:
         yield compose_task(click_context, values, image, phase)
-    if deduplicate and phase == REPLAY:
+    if deduplicate and phase == RUN:
         yield from deduplication()
 
 

@@ -9,14 +9,14 @@ from tutor.types import Config
 
 from tutor_transform_logs.lms_job.config.settings import PREFIX
 
-NAME = "transform-logs"
+IMAGE_NAME = "transform-logs"
 BUILD = "transform_logs/build"
 TAG = "{{ DOCKER_REGISTRY }}openedx-transform-logs:{{ TRANSFORM_LOGS_VERSION }}"
 
 
 def add_to_build(images: list[Any], config: Config) -> list[Any]:
     """Filter of Tutor's IMAGES_BUILD."""
-    return [*images, (NAME, os.path.join("plugins", BUILD, NAME), _set_image(config) or TAG, ())]
+    return [*images, (IMAGE_NAME, os.path.join("plugins", BUILD, IMAGE_NAME), _set_image(config) or TAG, ())]
 
 
 def add_to_share(images: list[tuple[str, str]], config: Config) -> list[tuple[str, str]]:
@@ -26,7 +26,7 @@ def add_to_share(images: list[tuple[str, str]], config: Config) -> list[tuple[st
     pull all`` would fail there.
     """
     tag = _set_image(config)
-    return [*images, (NAME, tag)] if tag else images
+    return [*images, (IMAGE_NAME, tag)] if tag else images
 
 
 def _set_image(config: Config) -> str:

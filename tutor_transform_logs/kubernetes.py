@@ -80,7 +80,7 @@ class Replay:
         if phase != "status":
             self._wait_for_turn()
         try:
-            status = self._replay() if phase == manifests.REPLAY else self._single(phase).status
+            status = self._replay() if phase == manifests.RUN else self._single(phase).status
         except (KeyboardInterrupt, click.Abort):
             fmt.echo_alert(self._how_to_go_on())
             raise

@@ -14,7 +14,7 @@ from tutor_transform_logs import cluster_config, job_config, rendering
 
 NAME = "transform-logs"
 # All phases of a replay in one pod. "status", "verify" and "check" are phases of their own.
-REPLAY = "run"
+RUN = "run"
 NAME_LABEL = "app.kubernetes.io/name"
 # Each Job and its pods have this label. Its value is the phase.
 PHASE_LABEL = "transform-logs/phase"

@@ -19,7 +19,7 @@ from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix, write_log
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, LOG_START, Mix, write_log
 
 GOOD = 240
 COPIES = 4
@@ -74,7 +74,7 @@ def spread(log: Path) -> str:
 
     def later(found: re.Match[str]) -> str:
         moment = datetime.fromisoformat(found[0])
-        return (START + 100 * (moment - START)).isoformat(timespec="microseconds")
+        return (LOG_START + 100 * (moment - LOG_START)).isoformat(timespec="microseconds")
 
     log.write_text(re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", later, log.read_text()))
     return log.read_text()

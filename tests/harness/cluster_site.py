@@ -12,7 +12,7 @@ from typing import Any
 from tests.harness.cluster import Cluster
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tutor_transform_logs.demo.log_writer import START, Mix, write_log
+from tutor_transform_logs.demo.log_writer import LOG_START, Mix, write_log
 
 TUTOR = Path(sys.executable).with_name("tutor")
 
@@ -87,7 +87,7 @@ class Site:
     def log(self, number: int, good: int = 12) -> None:
         """Put a log into the bucket, of people whom every LMS knows; no two have a statement in common."""
         path = self.root.parent / f"tracking.log-{number}"
-        start = START + timedelta(days=number)
+        start = LOG_START + timedelta(days=number)
         write_log(path, Mix(good=good, page_view=10, broken=1), seed=number, users=6, start=start)
         self.bucket.put(f"logs/{path.name}", path)
 

@@ -21,7 +21,7 @@ from tests.harness.job import JobRun, local
 from tests.harness.object_store import Bucket
 from tests.harness.process import free_port
 from tests.harness.ralph import Lrs
-from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, START, Mix
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, LOG_START, Mix
 from tutor_transform_logs.lms_job.check.check import Check
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.lock import local_lock
@@ -152,7 +152,7 @@ def test_of_caliper_is_told_what_can_be_known(site: ForkedSite, caliper_sink: Ca
 
 
 def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
-    site.log(Mix(good=40), name="tracking.log.0", start=START - timedelta(days=1))
+    site.log(Mix(good=40), name="tracking.log.0", start=LOG_START - timedelta(days=1))
     site.log(Mix(good=100), name="tracking.log.1")
     scripted_lrs.script = [None] * 8 + [Answer(503)]
     config = {**site.source(), "lrs_endpoints": [{"url": scripted_lrs.url}], "batch_size": 10, "lrs_max_wait_secs": 0}

@@ -24,7 +24,7 @@ from tutor_transform_logs.lms_job.deliver import clickhouse as delivery
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
 from tutor_transform_logs.lms_job.deliver.clickhouse_answers import Verdict, classify
 from tutor_transform_logs.lms_job.deliver.clickhouse_rows import (
-    Key,
+    RowKey,
     group_rows,
     lookup_sql,
     make_row,
@@ -388,7 +388,7 @@ def test_a_row_has_the_moment_in_utc_to_the_microsecond(when: datetime, hours: i
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50), st.integers(1, 10**5))
 def test_ranges_cover_all_times_and_no_long_gap(times: list[int], gap: int) -> None:
-    keys = [Key(time, "") for time in sorted(times)]
+    keys = [RowKey(time, "") for time in sorted(times)]
     ranges = time_ranges(keys, gap)
     assert all(any(first <= key.micros <= last for first, last in ranges) for key in keys)
     assert all(after[0] - before[1] > gap for before, after in pairwise(ranges))
@@ -396,12 +396,12 @@ def test_ranges_cover_all_times_and_no_long_gap(times: list[int], gap: int) -> N
 
 
 def test_a_look_up_stays_within_the_length_of_a_query() -> None:
-    keys = [Key(number * 10**12, str(uuid.uuid4())) for number in range(delivery.LOOKUP_IDS)]
+    keys = [RowKey(number * 10**12, str(uuid.uuid4())) for number in range(delivery.LOOKUP_IDS)]
     assert len(lookup_sql("openedx.xapi_events_all", keys)) <= 262_144
 
 
 def test_an_answer_to_a_look_up_is_read_or_refused() -> None:
-    assert parse_lookup(b"event_id\tmicros\nabc\t12\n") == {Key(12, "abc")}
+    assert parse_lookup(b"event_id\tmicros\nabc\t12\n") == {RowKey(12, "abc")}
     assert parse_lookup(b"event_id\tmicros\n") == set()
     for content in (b"", b"<html>", b"event_id\tmicros\nabc", b"\xff"):
         with pytest.raises(ValueError, match=r"\w"):

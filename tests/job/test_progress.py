@@ -20,7 +20,7 @@ from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
 from tutor_transform_logs.lms_job.model.counts import Counts
-from tutor_transform_logs.lms_job.model.progress import BatchDone, BytesRead, Resting, SegmentStarted
+from tutor_transform_logs.lms_job.model.progress_events import BatchDone, BytesRead, Resting, SegmentStarted
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.backoff import Waiting
 from tutor_transform_logs.lms_job.util.formatting import of
@@ -72,9 +72,9 @@ def test_a_part_of_a_size_names_its_unit_once() -> None:
 
 @pytest.fixture
 def plain_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    console.set_up(console.TEXT, quiet=False)
+    console.set_up(console.TEXT_FORMAT, quiet=False)
     yield
-    console.set_up(console.TEXT, quiet=False)
+    console.set_up(console.TEXT_FORMAT, quiet=False)
 
 
 @pytest.mark.usefixtures("plain_console")

@@ -14,7 +14,7 @@ from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.object_store import Bucket
 from tests.harness.runs import assert_refused, erbs_ids, statements
-from tutor_transform_logs.demo.log_writer import START, Mix
+from tutor_transform_logs.demo.log_writer import LOG_START, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -129,7 +129,7 @@ def test_a_filtered_job_resumes_and_retries_and_is_another_job(site: ForkedSite,
 def test_files_chooses_objects_by_their_whole_name(site: ForkedSite, nanio_bucket: Bucket) -> None:
     logs = {}
     for number, name in enumerate(("logs/tracking.log", "logs/a/tracking.log-1.gz", "logs/b/tracking.log-1.gz")):
-        log = site.log(Mix(good=4), name=name.rpartition("/")[2], start=START + number * DAY)
+        log = site.log(Mix(good=4), name=name.rpartition("/")[2], start=LOG_START + number * DAY)
         logs[name] = log
         nanio_bucket.put(name, log.path)
     source = nanio_bucket.settings("source", prefix="logs/")

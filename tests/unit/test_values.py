@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tutor_transform_logs.lms_job.deliver.files import group_parts
 from tutor_transform_logs.lms_job.deliver.lrs import retry_after
 from tutor_transform_logs.lms_job.model import counts, dead_letters
-from tutor_transform_logs.lms_job.model.counts import LINE_OUTCOMES, NUMBERS, STATEMENT_OUTCOMES, Counts, total
+from tutor_transform_logs.lms_job.model.counts import LINE_OUTCOMES, NUMBER_FIELDS, STATEMENT_OUTCOMES, Counts, total
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.util.backoff import LONGEST_DELAY, delays
 from tutor_transform_logs.lms_job.util.formatting import duration, printable, size
@@ -21,7 +21,7 @@ from tutor_transform_logs.lms_job.util.formatting import duration, printable, si
 SMALL = st.integers(0, 1000)
 COUNTS = st.builds(
     Counts,
-    **dict.fromkeys(NUMBERS, SMALL),
+    **dict.fromkeys(NUMBER_FIELDS, SMALL),
     reasons=st.dictionaries(st.sampled_from(["unknown_user", "conflict", "bad_json"]), SMALL),
 )
 
@@ -30,7 +30,7 @@ COUNTS = st.builds(
 def test_a_total_is_the_sum_of_every_number(parts: list[Counts]) -> None:
     before = [part.to_json() for part in parts]
     whole = total(parts)
-    for name in NUMBERS:
+    for name in NUMBER_FIELDS:
         assert getattr(whole, name) == sum(getattr(part, name) for part in parts)
     assert whole.dead_letters == sum(part.dead_letters for part in parts)
     assert [part.to_json() for part in parts] == before
@@ -40,7 +40,9 @@ def test_a_total_is_the_sum_of_every_number(parts: list[Counts]) -> None:
 def test_since_takes_off_what_add_has_added(old: Counts, more: Counts) -> None:
     new = total([old, more])
     gained = new.since(old)
-    assert {name: getattr(gained, name) for name in NUMBERS} == {name: getattr(more, name) for name in NUMBERS}
+    assert {name: getattr(gained, name) for name in NUMBER_FIELDS} == {
+        name: getattr(more, name) for name in NUMBER_FIELDS
+    }
     assert {reason: n for reason, n in gained.reasons.items() if n} == {r: n for r, n in more.reasons.items() if n}
 
 
@@ -49,7 +51,7 @@ def test_counts_come_back_from_json(one: Counts) -> None:
     assert Counts.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", NUMBER_FIELDS)
 @pytest.mark.parametrize("value", [-1, 1.5, "1", True, None])
 def test_counts_that_nobody_wrote_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match="is not a count"):
@@ -92,7 +94,7 @@ def test_every_number_that_is_off_by_one_is_a_difference(name: str, by: int) -> 
 
 
 def test_every_number_of_counts_is_in_one_of_the_sums() -> None:
-    assert set(counts.NUMBERS) == {"lines", "made", "not_routed", *LINE_OUTCOMES, *STATEMENT_OUTCOMES}
+    assert set(counts.NUMBER_FIELDS) == {"lines", "made", "not_routed", *LINE_OUTCOMES, *STATEMENT_OUTCOMES}
 
 
 WORDS = st.text(st.characters(), max_size=30)

@@ -25,7 +25,7 @@ from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Expected, ExpectedOutcome, Kind
 from tutor_transform_logs.demo.scene import LoggedEvent, Scene
 
-START = datetime(2026, 2, 1, tzinfo=timezone.utc)
+LOG_START = datetime(2026, 2, 1, tzinfo=timezone.utc)
 GOOD_NAMES = tuple(sorted(events.BUILDERS.keys() - events.WITHOUT_XAPI_TRANSFORMER))
 """The event types of which ERB makes an xAPI statement."""
 CALIPER_GOOD_NAMES = tuple(sorted(events.CALIPER_NAMES - events.WITHOUT_CALIPER_TRANSFORMER))
@@ -227,7 +227,7 @@ def write_log(
     users: int = 50,
     courses: int = 5,
     names: Iterable[str] = GOOD_NAMES,
-    start: datetime = START,
+    start: datetime = LOG_START,
 ) -> BigLog:
     """Write a log of these lines in random order (the same for the same arguments).
 

@@ -23,7 +23,7 @@ LineOutcome = Literal[
 ]
 Kind = Literal["xapi", "caliper"]
 
-UNTRANSFORMABLE: tuple[LineOutcome, ...] = (
+UNTRANSFORMABLE_OUTCOMES: tuple[LineOutcome, ...] = (
     "unknown_user",
     "unknown_course",
     "type_error",
@@ -56,7 +56,7 @@ class Expected:
     @property
     def untransformable(self) -> int:
         """Lines of known events on which ERB raises."""
-        return sum(self.outcomes.get(outcome, 0) for outcome in UNTRANSFORMABLE)
+        return sum(self.outcomes.get(outcome, 0) for outcome in UNTRANSFORMABLE_OUTCOMES)
 
     def count(self, outcome: LineOutcome) -> int:
         """The lines with this outcome."""

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..util.console import LOG_FORMATS
-from ..util.console import TEXT as TEXT_FORMAT
+from ..util.console import LOG_FORMATS, TEXT_FORMAT
 from ..util.cpus import AUTO_WORKERS
 from . import validators
 from .validators import Validator

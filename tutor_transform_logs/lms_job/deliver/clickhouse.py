@@ -34,7 +34,7 @@ from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from .clickhouse_answers import URL, Answer, Verdict, classify
-from .clickhouse_rows import Key, Row, group_rows, lookup_sql, make_row, parse_lookup
+from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup
 from .lrs import innermost_cause, retry_after
 
 CONNECT_TIMEOUT = 10.0
@@ -100,7 +100,7 @@ class ClickHouse:
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
-        rows: dict[Key, Row] = {}
+        rows: dict[RowKey, Row] = {}
         for statement in outgoing:
             try:
                 row = make_row(statement)
@@ -124,7 +124,7 @@ class ClickHouse:
 
         def attempt() -> None:
             try:
-                self.find([Key(0, "00000000-0000-0000-0000-000000000000")], query_id)
+                self.find([RowKey(0, "00000000-0000-0000-0000-000000000000")], query_id)
                 # Needs the privileges of an insert, and inserts nothing. (Names are quoted.)
                 table_sql = self.table.sql
                 sql = f"INSERT INTO {table_sql} ({COLUMNS}) SELECT {COLUMNS} FROM {table_sql} WHERE 0"  # noqa: S608
@@ -153,9 +153,9 @@ class ClickHouse:
 
         return retrying(attempt, self.max_wait_secs)
 
-    def find(self, keys: Sequence[Key], query_id: str) -> set[Key]:
+    def find(self, keys: Sequence[RowKey], query_id: str) -> set[RowKey]:
         """Those of sorted ``keys`` that the table has. Raises :class:`QueryFailed`."""
-        found: set[Key] = set()
+        found: set[RowKey] = set()
         for first in range(0, len(keys), LOOKUP_IDS):
             sql = lookup_sql(self.table.sql, keys[first : first + LOOKUP_IDS])
             content = self._ask({"query_id": query_id, **LOOKUP_SETTINGS}, sql.encode())

@@ -25,7 +25,7 @@ MICROS_A_DAY = timedelta(days=1) // timedelta(microseconds=1)
 MAX_GAP = MICROS_A_DAY
 
 
-class Key(NamedTuple):
+class RowKey(NamedTuple):
     """What tells rows of the table apart, in the order of the table's index."""
 
     micros: int
@@ -37,7 +37,7 @@ class Key(NamedTuple):
 class Row(NamedTuple):
     """A statement as the table has it."""
 
-    key: Key
+    key: RowKey
     json: bytes
     """One line of the format JSONEachRow, without its line end."""
     statement: OutgoingStatement
@@ -71,7 +71,7 @@ def make_row(statement: OutgoingStatement) -> Row:
     # With its "Z": the server's own time zone must not matter.
     shown = when.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
     line = f'{{"event_id":"{event_id}","emission_time":"{shown}","event":{json.dumps(text)}}}'
-    return Row(Key((when - EPOCH) // timedelta(microseconds=1), event_id), line.encode("ascii"), statement)
+    return Row(RowKey((when - EPOCH) // timedelta(microseconds=1), event_id), line.encode("ascii"), statement)
 
 
 def group_rows(rows: Iterable[Row], max_months: int, max_bytes: int) -> Iterator[list[Row]]:
@@ -95,7 +95,7 @@ def group_rows(rows: Iterable[Row], max_months: int, max_bytes: int) -> Iterator
         yield group
 
 
-def time_ranges(keys: Sequence[Key], max_gap: int = MAX_GAP) -> list[tuple[int, int]]:
+def time_ranges(keys: Sequence[RowKey], max_gap: int = MAX_GAP) -> list[tuple[int, int]]:
     """The times of sorted ``keys`` as closed ranges of microseconds, with no gap longer than ``max_gap`` in a range."""
     ranges: list[tuple[int, int]] = []
     for key in keys:
@@ -106,14 +106,14 @@ def time_ranges(keys: Sequence[Key], max_gap: int = MAX_GAP) -> list[tuple[int, 
     return ranges
 
 
-def lookup_sql(table: str, keys: Sequence[Key]) -> str:
+def lookup_sql(table: str, keys: Sequence[RowKey]) -> str:
     """The query for those of sorted ``keys`` that ``table`` has."""
     columns = "event_id, toUnixTimestamp64Micro(emission_time) AS micros"
     # Names are quoted, and the rest is numbers and UUIDs.
     return f"SELECT DISTINCT {columns} FROM {table} WHERE {key_condition(keys)} FORMAT TabSeparatedWithNames"  # noqa: S608
 
 
-def key_condition(keys: Sequence[Key]) -> str:
+def key_condition(keys: Sequence[RowKey]) -> str:
     """What selects the rows of sorted ``keys``: by time, which is the table's index, and by id."""
     times = " OR ".join(
         f"emission_time BETWEEN fromUnixTimestamp64Micro({first}) AND fromUnixTimestamp64Micro({last})"
@@ -123,7 +123,7 @@ def key_condition(keys: Sequence[Key]) -> str:
     return f"({times}) AND event_id IN ({ids})"
 
 
-def parse_lookup(content: bytes) -> set[Key]:
+def parse_lookup(content: bytes) -> set[RowKey]:
     """The answer to :func:`lookup_sql`. Raises ``ValueError`` if it is anything else."""
     header, *lines = content.decode("utf-8").splitlines() or [""]
     if header != "event_id\tmicros":
@@ -131,5 +131,5 @@ def parse_lookup(content: bytes) -> set[Key]:
     found = set()
     for line in lines:
         event_id, micros = line.split("\t")
-        found.add(Key(int(micros), event_id))
+        found.add(RowKey(int(micros), event_id))
     return found

@@ -30,7 +30,7 @@ class Counts:
     """How many dead letters there are for each reason."""
 
     def add(self, other: Counts) -> None:
-        for name in NUMBERS:
+        for name in NUMBER_FIELDS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for reason, count in other.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
@@ -38,7 +38,7 @@ class Counts:
     def since(self, old: Counts) -> Counts:
         """What was counted after ``old``."""
         new = Counts()
-        for name in NUMBERS:
+        for name in NUMBER_FIELDS:
             setattr(new, name, getattr(self, name) - getattr(old, name))
         new.reasons = {reason: count - old.reasons.get(reason, 0) for reason, count in self.reasons.items()}
         return new
@@ -64,13 +64,13 @@ class Counts:
         return wrong
 
     def to_json(self) -> dict[str, object]:
-        return {**{name: getattr(self, name) for name in NUMBERS}, "reasons": dict(sorted(self.reasons.items()))}
+        return {**{name: getattr(self, name) for name in NUMBER_FIELDS}, "reasons": dict(sorted(self.reasons.items()))}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Counts:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
         counts = cls()
-        for name in NUMBERS:
+        for name in NUMBER_FIELDS:
             setattr(counts, name, whole_number(values[name]))
         reasons = values["reasons"]
         if not isinstance(reasons, Mapping):
@@ -79,7 +79,7 @@ class Counts:
         return counts
 
 
-NUMBERS = tuple(entry.name for entry in fields(Counts) if entry.name != "reasons")
+NUMBER_FIELDS = tuple(entry.name for entry in fields(Counts) if entry.name != "reasons")
 
 
 def whole_number(value: object) -> int:

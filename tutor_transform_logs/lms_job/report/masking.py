@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 MASK = "…"
-TEXT, NUMBER, TRUTH = "‹text›", "‹number›", "‹true or false›"
+ANY_TEXT, ANY_NUMBER, ANY_TRUTH = "‹text›", "‹number›", "‹true or false›"
 MOST_CHARACTERS = 600
 MOST_WORDS = 300
 DEEPEST = 12
@@ -81,9 +81,9 @@ def _rendered(value: Any, event: str, deepest: int) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return TRUTH
+        return ANY_TRUTH
     if isinstance(value, (int, float)):
-        return NUMBER
+        return ANY_NUMBER
     if isinstance(value, str):
         return _rendered_text(value, event, deepest)
     if deepest == 0:
@@ -108,7 +108,7 @@ def _rendered_text(value: str, event: str, deepest: int) -> str:
     inner = _parsed(value) if value.lstrip()[:1] in ("{", "[") and deepest else None
     if isinstance(inner, (dict, list)):
         return f"‹text with› {_rendered(inner, event, deepest - 1)}"
-    return TEXT
+    return ANY_TEXT
 
 
 def _shape(text: str) -> str:

@@ -17,8 +17,8 @@ from typing import IO
 
 from .backoff import Waiting
 
-TEXT, JSON = "text", "json"
-LOG_FORMATS = (TEXT, JSON)
+TEXT_FORMAT, JSON_FORMAT = "text", "json"
+LOG_FORMATS = (TEXT_FORMAT, JSON_FORMAT)
 INFO, WARNING, ERROR = "info", "warning", "error"
 LOGGER = "tutor_transform_logs"
 
@@ -29,7 +29,7 @@ Fields = Mapping[str, object]
 
 @dataclass
 class ConsoleState:
-    log_format: str = TEXT
+    log_format: str = TEXT_FORMAT
     quiet: bool = False
 
 
@@ -43,7 +43,7 @@ def set_up(log_format: str, quiet: bool) -> None:
 
 def has_terminal() -> bool:
     """May progress be drawn, for a person at a terminal?"""
-    return _state.log_format == TEXT and not _state.quiet and sys.stderr.isatty()
+    return _state.log_format == TEXT_FORMAT and not _state.quiet and sys.stderr.isatty()
 
 
 def columns() -> int | None:
@@ -73,7 +73,7 @@ def result(text: str, event: str, level: str = INFO, fields: Fields | None = Non
 
 
 def _write(stream: IO[str], text: str, event: str, level: str, fields: Fields) -> None:
-    if _state.log_format == JSON:
+    if _state.log_format == JSON_FORMAT:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = json.dumps({"time": now, "level": level, "event": event, **fields})
     print(text, file=stream, flush=True)

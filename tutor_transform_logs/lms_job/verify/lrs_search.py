@@ -15,7 +15,7 @@ from ..util.errors import JobError, PermanentError
 from .equivalence import comparable, instant
 from .search import Held
 
-Fields = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 # The most statements that Ralph returns in one page.
 PAGE_SIZE = 100
@@ -47,14 +47,14 @@ class LrsSearch:
         found = self.find({statement: fields.get("timestamp") for statement, fields in sent})
         return [self._held(statement, fields, found.get(statement)) for statement, fields in sent]
 
-    def _held(self, statement: str, fields: Fields, found: Fields | None) -> Held:
+    def _held(self, statement: str, fields: JsonObject, found: JsonObject | None) -> Held:
         if found is not None:
             return Held.SAME if comparable(found) == comparable(fields) else Held.DIFFERENT
         return Held.VOIDED if self.is_voided(statement) else Held.NOTHING
 
-    def find(self, wanted: Mapping[str, object]) -> dict[str, Fields]:
+    def find(self, wanted: Mapping[str, object]) -> dict[str, JsonObject]:
         """Those of ``wanted`` (ids in lower case -> timestamps) that the LRS has, by id."""
-        found: dict[str, Fields] = {}
+        found: dict[str, JsonObject] = {}
         if self._page_tries_left and len(wanted) >= MIN_FOR_PAGES:
             asked = self.requests
             found = self._in_pages(wanted)
@@ -72,9 +72,9 @@ class LrsSearch:
             return False
         return self._by_id("voidedStatementId", statement_id) is not None
 
-    def _in_pages(self, wanted: Mapping[str, object]) -> dict[str, Fields]:
+    def _in_pages(self, wanted: Mapping[str, object]) -> dict[str, JsonObject]:
         """Those found in pages. Raises nothing: all others are requested by id afterwards."""
-        found: dict[str, Fields] = {}
+        found: dict[str, JsonObject] = {}
         times = sorted(moment for moment in map(instant, wanted.values()) if moment is not None)
         if not times:
             return found
@@ -98,7 +98,7 @@ class LrsSearch:
             self._page_tries_left = 1
         return found
 
-    def _by_id(self, parameter: str, statement_id: str) -> Fields | None:
+    def _by_id(self, parameter: str, statement_id: str) -> JsonObject | None:
         answer = self._answer({parameter: statement_id})
         statements = list(_statements(answer))
         if parameter == "voidedStatementId" and "statements" in answer:
@@ -108,13 +108,13 @@ class LrsSearch:
             (statement for statement in statements if str(statement.get("id", "")).lower() == statement_id), None
         )
 
-    def _answer(self, query: Mapping[str, str], patient: bool = True) -> Fields:
+    def _answer(self, query: Mapping[str, str], patient: bool = True) -> JsonObject:
         self.requests += 1
         response = self._lrs.get(query, patient)
         return {} if response.status_code == 404 else _json(self._lrs.name, response)
 
 
-def _json(name: str, response: requests.Response) -> Fields:
+def _json(name: str, response: requests.Response) -> JsonObject:
     answer: Any
     try:
         answer = response.json()
@@ -129,7 +129,7 @@ def _json(name: str, response: requests.Response) -> Fields:
     return answer
 
 
-def _statements(answer: Fields) -> Iterator[Fields]:
+def _statements(answer: JsonObject) -> Iterator[JsonObject]:
     """The statements of an answer: a page (Ralph returns one even for a single id), or a single statement."""
     statements = answer.get("statements", [answer])
     if isinstance(statements, list):

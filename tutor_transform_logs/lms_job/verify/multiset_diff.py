@@ -19,7 +19,7 @@ from typing import IO, Any
 from ..model.records import statement_id
 from .equivalence import canonical
 
-FILES = 256
+FILE_COUNT = 256
 _RECORD = struct.Struct(">QQq")
 _IS_FOUND = -1
 
@@ -46,7 +46,8 @@ class MultisetDiff:
     def __enter__(self) -> MultisetDiff:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-verify-"))
         self._files = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(FILES)
+            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384))
+            for number in range(FILE_COUNT)
         ]
         return self
 
@@ -65,7 +66,7 @@ class MultisetDiff:
 
     def _write(self, fields: Mapping[str, Any], number: int) -> None:
         statement_hash = hashed(statement_id(fields).lower())
-        self._files[statement_hash % FILES].write(_RECORD.pack(statement_hash, _hash(canonical(fields)), number))
+        self._files[statement_hash % FILE_COUNT].write(_RECORD.pack(statement_hash, _hash(canonical(fields)), number))
 
     def compare(self, counts: DiffCounts) -> Iterator[tuple[int, int, bool]]:
         """Add to ``counts``; yields those that were not found: number, :func:`hashed` id, was another one found."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..deliver.clickhouse import ClickHouse
-from ..deliver.clickhouse_rows import Key, Row, key_condition, make_row
+from ..deliver.clickhouse_rows import Row, RowKey, key_condition, make_row
 from ..model.delivery import OutgoingStatement
 from .equivalence import comparable
 from .search import Held
@@ -43,9 +43,9 @@ class TableSearch:
             for row, equal in zip(rows, same, strict=True)
         ]
 
-    def _contents(self, column: str, keys: Sequence[Key]) -> Mapping[Key, list[str]]:
+    def _contents(self, column: str, keys: Sequence[RowKey]) -> Mapping[RowKey, list[str]]:
         """``column`` of the table's rows with one of the sorted ``keys``."""
-        contents: dict[Key, list[str]] = defaultdict(list)
+        contents: dict[RowKey, list[str]] = defaultdict(list)
         if not keys:
             return contents
         self.requests += 1
@@ -54,7 +54,7 @@ class TableSearch:
         sql = f"SELECT {KEY}, {column} FROM {table} WHERE {key_condition(keys)}"  # noqa: S608
         wanted = set(keys)
         for event_id, micros, content in self._clickhouse.rows(sql, "event_id\tmicros\tcontent"):
-            key = Key(int(micros), event_id)
+            key = RowKey(int(micros), event_id)
             if key in wanted:
                 contents[key].append(content)
         return contents

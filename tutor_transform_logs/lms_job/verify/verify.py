@@ -13,7 +13,7 @@ from ..deliver.clickhouse import ClickHouse
 from ..deliver.lrs import Lrs
 from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
-from ..model.progress import BatchDone, Message
+from ..model.progress_events import BatchDone, Message
 from ..plan.discovery import identify_objects
 from ..plan.planner import select_objects
 from ..read.filters import Filters
@@ -31,7 +31,7 @@ from .multiset_diff import DiffCounts, MultisetDiff, hashed
 from .output_files import OutputFiles
 from .search import Held, Search
 from .table_search import TableSearch
-from .verify_result import DIFFERENT, MISSING, Mismatch, MissingLines, VerifyResult, describe_results, exit_status
+from .verify_result import DIFFERENT, MISSING, Mismatch, MissingLines, VerifyResult, describe_results, verify_status
 
 # How many statements an LRS is searched for at a time.
 SEARCH_SIZE = 1000
@@ -265,4 +265,4 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing
     finally:
         progress.close()
     notes = [*(f"{name}: not in the source any more" for name in gone), *expected.problems]
-    return exit_status(results), describe_results(results, config.verify_sample, drawn, notes, config.repair)
+    return verify_status(results), describe_results(results, config.verify_sample, drawn, notes, config.repair)

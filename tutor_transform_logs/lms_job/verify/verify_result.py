@@ -89,7 +89,7 @@ class VerifyResult:
             missing.add(mismatch, self.name)
 
 
-def exit_status(results: Iterable[VerifyResult]) -> int:
+def verify_status(results: Iterable[VerifyResult]) -> int:
     """0: all found; 3: some are missing or different; 4: a destination is unavailable; 1: one refuses to answer."""
     statuses = {ExitStatus.DONE}
     for result in results:

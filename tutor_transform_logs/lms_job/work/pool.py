@@ -19,7 +19,7 @@ from typing import Any
 from django.db import connections
 
 from ..model.plan import Segment
-from ..model.progress import Message, ProgressEvent, WorkerEnded
+from ..model.progress_events import Message, ProgressEvent, WorkerEnded
 from ..model.work_outcome import WorkOutcome
 from ..util import console
 from ..util.errors import JobError, Unavailable

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..model.counts import Counts
-from ..model.progress import (
+from ..model.progress_events import (
     BatchDone,
     BytesRead,
     BytesSkipped,

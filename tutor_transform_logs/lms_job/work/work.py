@@ -9,7 +9,7 @@ from functools import partial
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger, open_logger
 from ..model.plan import Plan, segments_of_share
-from ..model.progress import Emit, Message
+from ..model.progress_events import Emit, Message
 from ..model.work_outcome import WorkOutcome
 from ..transform.factory import open_transformer
 from ..transform.transformer import Transformer

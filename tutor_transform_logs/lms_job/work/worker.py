@@ -17,7 +17,7 @@ from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Plan, Segment
-from ..model.progress import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
+from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
