@@ -75,9 +75,9 @@ class DryRun:
 def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, log_statements: bool) -> StatementLogger:
     """Set up the logger of the type for this run.
 
-    ``toggled_on``: the state of ERB's own switch. With ``log_statements``, every statement is logged whatever this
-    switch says, and reaches all handlers that the LMS's logging leads to. Otherwise it reaches the handlers of this
-    logger alone; in a dry run none, since there may be a store behind them.
+    ``toggled_on``: the state of ERB's own switch. With ``log_statements``, every statement is logged, whatever this
+    switch says, and reaches all handlers that the LMS has set up. Otherwise, statements reach only the handlers that are
+    attached to this logger itself. In a dry run, they reach none, because a handler may forward them to a store.
     """
     logger = logging.getLogger(NAMES[transformer_type])
     if not log_statements:

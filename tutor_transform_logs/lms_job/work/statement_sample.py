@@ -14,21 +14,21 @@ MAX_STATEMENTS = 3
 
 
 class StatementSample:
-    """Each worker chooses its own, and their parent chooses from those."""
+    """The first statement of each of the first types. Each worker has its own sample; the parent merges them."""
 
     def __init__(self) -> None:
         self._statements: dict[str, str] = {}
         """Name of the event -> the statement's JSON."""
 
     def add(self, sampled: StatementSampled) -> bool:
-        """Keep this one if it is of a new type and there is room for it. Was it kept?"""
+        """Keep a statement if its type of event is new and the sample is not full. Returns whether it was kept."""
         if sampled.event in self._statements or len(self._statements) == MAX_STATEMENTS:
             return False
         self._statements[sampled.event] = sampled.statement
         return True
 
     def choose(self, made: Iterable[SourcedStatement]) -> Iterator[StatementSampled]:
-        """Those of the statements of a batch that are kept."""
+        """Keep statements of a batch, and return those that were kept."""
         for sourced in made:
             if len(self._statements) == MAX_STATEMENTS:
                 return
@@ -37,7 +37,7 @@ class StatementSample:
                 yield sampled
 
     def print(self) -> None:
-        """As a result of the run; nothing if there are no statements."""
+        """Print the sample as part of the result. Prints nothing if there are no statements."""
         if self._statements:
             lines = ["Sample of the statements:"]
             for event, statement in self._statements.items():
