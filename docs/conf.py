@@ -1,4 +1,4 @@
-"""How Sphinx makes the documentation. Nothing is fetched from anywhere: no inventories of other projects, no fonts."""
+"""Sphinx's configuration. A build downloads nothing: no inventories of other projects, no fonts."""
 
 from __future__ import annotations
 

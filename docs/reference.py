@@ -1,7 +1,7 @@
-"""The lists that the documentation takes from the code, so that they can't drift.
+"""Lists in the documentation that are generated from the code, so that they are always up to date.
 
-``python docs/reference.py`` rewrites those in README.rst, ``python docs/reference.py --check`` only says whether they
-are right. The pages below docs/ have theirs made by ``directives``, at every build.
+``python docs/reference.py`` writes those of README.rst. ``python docs/reference.py --check`` only checks them. Those of
+the pages in docs/ are generated at every build, by ``directives``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OF_OPTIONS = {str(option.name): option for _, option in OPTIONS}
 
 
 def groups() -> dict[str, list[Setting]]:
-    """The settings by the title that they stand under."""
+    """The settings, grouped by the title above them."""
     groups: dict[str, list[Setting]] = {}
     for setting in SETTINGS:
         groups.setdefault(setting.group, []).append(setting)
@@ -43,7 +43,7 @@ def groups() -> dict[str, list[Setting]]:
 
 
 def own_options() -> Iterator[click.Option]:
-    """The options of the replay that stand for no setting."""
+    """The options of the replay that are not those of a setting."""
     return (option for _, option in OPTIONS if option.name not in OF_SETTINGS)
 
 
@@ -53,12 +53,12 @@ def help_of(option: click.Option) -> tuple[str, str] | None:
 
 
 def plain(text: str) -> str:
-    """A help text, in which ``*`` is a star, as reST."""
+    """A help text as reST, with each ``*`` escaped."""
     return re.sub(r"([\\*`|]|_(?=\W|$))", r"\\\1", text)
 
 
 def readme_settings() -> Iterator[str]:
-    """The settings that most sites look at first, with default and meaning: an item each."""
+    """The settings that most sites look at first, as list items with default and meaning."""
     for key in IN_README:
         setting = BY_NAME[f"{PREFIX}{key.upper()}"]
         secret = " *May hold a secret, so it has no option.*" if setting.secret else ""
@@ -67,7 +67,7 @@ def readme_settings() -> Iterator[str]:
 
 
 def readme_options() -> Iterator[str]:
-    """The options that stand for no setting: an item each."""
+    """The options that are not those of a setting, as list items."""
     for option in own_options():
         record = help_of(option)
         if record is not None:
@@ -112,7 +112,7 @@ def status_entries() -> Iterator[str]:
 
 
 def readme_statuses() -> Iterator[str]:
-    """The exit statuses in a word or two each."""
+    """The exit statuses, each with a short meaning, as list items."""
     for status in ExitStatus:
         yield f"* {status}: {' '.join(filter(None, (f'{status.summary}.', status.next_step)))}"
     yield ""

@@ -76,8 +76,8 @@ def open_logger(transformer_type: str, toggled_on: bool, dry_run: bool, log_stat
     """Set up the logger of the type for this run.
 
     ``toggled_on``: the state of ERB's own switch. With ``log_statements``, every statement is logged, whatever this
-    switch says, and reaches all handlers that the LMS has set up. Otherwise, statements reach only the handlers that are
-    attached to this logger itself. In a dry run, they reach none, because a handler may forward them to a store.
+    switch says, and reaches all handlers that the LMS has set up. Otherwise, statements reach only the handlers of this
+    logger itself. In a dry run, they reach none, because a handler may forward them to a store.
     """
     logger = logging.getLogger(NAMES[transformer_type])
     if not log_statements:
