@@ -98,16 +98,18 @@ def test_dry_run(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     site.log("tracking.log", samples.content("tracking.log"))
     expected = samples.expected("xapi", "tracking.log")
 
-    printed = site.replay("--dry-run")
-
     # Aspects' rules for Vector, among others', know statements in the container's log by this form.
-    logged = re.findall(r"^.* \[xapi_tracking\] [^{}]* (\{.*\})$", printed, re.MULTILINE)
+    form = re.compile(r"^.* \[xapi_tracking\] [^{}]* (\{.*\})$", re.MULTILINE)
+    printed = site.replay("--dry-run")
+    assert not form.search(printed)
+    assert printed.count('"version": "1.0.3"') == 3
+    logged = form.findall(site.replay("--dry-run", "--log-statements"))
     assert len(logged) == expected.statements
     assert all(json.loads(text)["id"] for text in logged)
     assert lrs.count() == 0
     site.replay()
     assert lrs.count() == expected.distinct_statements
-    found(f"{len(logged)} statements in the container's log and 0 in Ralph; {lrs.count()} after a true run")
+    found(f"{len(logged)} statements in the container's log if asked for, 0 in Ralph; {lrs.count()} after a true run")
 
 
 def test_killed_and_run_again(new_site: MakeSite, lrs: Lrs, docker: Docker, found: Say) -> None:
