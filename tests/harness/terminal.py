@@ -12,12 +12,17 @@ from typing import Any
 from tests.harness.forked_site import ForkedSite
 
 
-def run_on_a_terminal(site: ForkedSite, columns: int = 80, **config: Any) -> tuple[int, str]:
+def run_on_a_terminal(site: ForkedSite, columns: int = 80, command: str = "run", **config: Any) -> tuple[int, str]:
     """Run the job with a terminal of its own; gives its exit status and all that came to the terminal."""
     mine, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = site.start(
-        site.source(), site.to_files(), config, environment={"COLUMNS": str(columns)}, terminal=os.ttyname(its)
+        site.source(),
+        site.to_files(),
+        config,
+        command=command,
+        environment={"COLUMNS": str(columns)},
+        terminal=os.ttyname(its),
     )
     os.close(its)
     seen = b""

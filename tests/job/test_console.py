@@ -29,6 +29,17 @@ def test_a_run_shows_its_progress_and_not_its_statements(site: ForkedSite) -> No
     assert all(len(line) <= 80 for line in table if "/" not in line)
 
 
+def test_status_and_verify_fit_a_narrow_terminal(site: ForkedSite) -> None:
+    site.log(MIX)
+    assert run_on_a_terminal(site, 40)[0] == 0
+    next(site.out.glob("*_xapi.log")).write_bytes(b"")
+    for command, begins, status in (("status", "Plan 0001", 0), ("verify", "statements expected", 3)):
+        ended, seen = run_on_a_terminal(site, 40, command)
+        assert ended == status, seen
+        shown = seen[seen.rindex(begins) :].splitlines()
+        assert [line for line in shown if len(line) > 40 and "/" not in line] == []
+
+
 def test_a_dry_run_shows_a_sample(site: ForkedSite) -> None:
     site.log(MIX)
     status, seen = run_on_a_terminal(site, dry_run=True)

@@ -128,7 +128,8 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         job = job.with_output_of(current)
         missing = MissingLines(lines if config.repair else None)
         found, text = verify_delivered(job, current, open_transformer(config), missing)
-        console.result(text, "verified")
+        width = console.columns()
+        console.result("\n".join(wrapped(line, width, "    ") for line in text.splitlines()), "verified")
         if not config.repair or not missing.count:
             return PhaseOutcome(found)
         console.say(f"Repairing: {count(missing.count, 'statement')} to send again.")
