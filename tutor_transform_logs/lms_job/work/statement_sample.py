@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from ..model.delivery import SourcedStatement
-from ..model.progress import StatementSampled
+from ..model.progress_events import StatementSampled
 from ..util import console
 from ..util.formatting import printable
 
