@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.harness import clickhouse_messages
 from tests.harness.doc_commands import commands, missing
 from tutor_transform_logs.commands import transform_logs, transform_tracking_logs
 from tutor_transform_logs.lms_job.__main__ import CONFIG_FILE_PAGE, PHASES
@@ -114,8 +115,10 @@ def templates() -> Iterator[tuple[str, str]]:
                 text = "".join(_texts(call.args[0]))
                 if call.func.id == "TransientError":
                     text += ". Run again to resume."  # when no try has succeeded: see util/backoff.py
-                if text.strip(". "):
+                if text.strip(".: "):
                     yield text, f"{path.relative_to(PACKAGE)}:{call.lineno}"
+    for text in clickhouse_messages.MESSAGES:
+        yield text, f"clickhouse_answers.py: {text}"
 
 
 def _texts(node: ast.expr) -> Iterator[str]:

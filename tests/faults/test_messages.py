@@ -16,11 +16,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness import clickhouse_messages
+from tests.harness.clickhouse import Fault
 from tests.harness.demo_lms import REPOSITORY, DemoLms
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
@@ -29,6 +32,7 @@ from tests.harness.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.config.validators import ConfigError
+from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.storage.base import write_all
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
@@ -62,8 +66,9 @@ def sites(*bases: str) -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.name == "backoff.py":
             continue  # makes an Unavailable of a TransientError, with a text that is completed below
-        if path.name.startswith("clickhouse"):
-            continue  # no setting leads there yet: tests/job/test_clickhouse.py
+        if path.name == "clickhouse.py" and bases == ("JobError",):
+            yield from ((text, "lms_job/deliver/clickhouse_answers.py") for text in clickhouse_messages.MESSAGES)
+            continue
         if path.name == "check.py":
             continue  # what it finds is told and ends nothing: tests/job/test_check.py
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -98,6 +103,7 @@ NEXT_STEP = re.compile(
 
 # What is said of a value in the job's config, behind "Config: KEY: ", and a config that shows it.
 # A text instead: only the job itself can tell, and the test of this name shows it.
+TO_CLICKHOUSE: dict[str, object] = {"destination_provider": "CLICKHOUSE"}
 CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
     ("there is no such key; allowed: names of settings in lower case, without TRANSFORM_LOGS_", {"sauce_prefix": "x"}),
     ("the file's JSON is not an object; allowed: one JSON object", []),
@@ -133,7 +139,20 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         {"lrs_endpoints": [{"url": "http://l", "bearer": "x", "username": "y"}]},
     ),
     ("0 would wait for ever; allowed: a number above 0", {"lrs_timeout_secs": 0}),
-    ('"LRS" is a destination only; allowed: LOCAL, S3, MINIO, ...', {"source_provider": "LRS"}),
+    ('"..." is a destination only; allowed: LOCAL, S3, MINIO, ...', {"source_provider": "CLICKHOUSE"}),
+    (
+        "the URL has a query or a fragment; allowed: a URL that ends with the port or a path",
+        {"clickhouse_url": "http://c:8123/?user=u"},
+    ),
+    ("not set, but clickhouse_... is; allowed: ...", TO_CLICKHOUSE | {"clickhouse_database": "openedx"}),
+    (
+        "not set; allowed: the name of the database that the table is in",
+        TO_CLICKHOUSE | {"clickhouse_url": "http://c:8123"},
+    ),
+    (
+        "ClickHouse has a table for xAPI statements only; allowed: ...",
+        TO_CLICKHOUSE | {"transformer_type": "caliper"},
+    ),
     ('... leads out of the container; allowed: no ".." in it', {"source_prefix": "../x"}),
     ("not set, and ... needs one; allowed: ...", {"source_provider": "S3"}),
     ("the value is no absolute path, as ... needs it; allowed: ...", {"source_key": "logs"}),
@@ -360,6 +379,23 @@ def stopped_at_once(stage: Stage) -> str:
     return stage.run("verify")
 
 
+def with_password_in_url(stage: Stage) -> str:
+    lms: DemoLms = stage.request.getfixturevalue("demo_lms")
+    backend = {"url": "http://ch_cms:secret@clickhouse:8123", "xapi_database": "openedx"}
+    said = stage.in_lms(
+        lms.with_settings(EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG=backend), destination_provider="CLICKHOUSE"
+    )
+    assert "secret" not in said
+    return said
+
+
+def clickhouse_answers(stage: Stage, fault: Fault) -> str:
+    """What is said if ClickHouse answers so; tests/job/test_clickhouse.py has whole runs."""
+    answer = Answer(fault.status, fault.text, fault.headers, no_answer=fault.kind == "no_answer")
+    stage.lrs.script = [answer] * 2
+    return text_of(ClickHouse(Table(stage.lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20).probe)
+
+
 NO_AWS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -403,11 +439,14 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "nothing to retry": lambda s: s.run(retry_failed=True),
     "without --retry-failed": lambda s: (s.stopped(), s.run(retry_failed=True))[1],
     "There is no enabled router": router,
+    "TRANSFORM_LOGS_CLICKHOUSE_URL is not set": lambda s: s.run(destination_provider="CLICKHOUSE"),
+    "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
+    **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
     "The configurations of the router": lambda s: router(s, configurations=[1]),
     "not a valid regular expression": lambda s: router(s, configurations={"match_params": {"name": "("}}),
     "... refuses the credentials (": lambda s: (s.to_lrs(Answer(401)), s.run())[1],
-    "redirects to": lambda s: (s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})), s.run())[1],
+    "... redirects to": lambda s: (s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})), s.run())[1],
     "... answers ......:": lambda s: (s.to_lrs(Answer(404)), s.run())[1],
     "list of ids": lambda s: (s.to_lrs(Answer(200, "<html>")), s.run())[1],
     "... can't be used (...): check": lambda s: (s.to_lrs(url="http://.example.org/xAPI"), s.run())[1],
@@ -436,7 +475,9 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
 
 
 def of(part: str) -> str:
-    """The one message that begins so, or else the one that has it."""
+    """The message itself, or else the one message that begins so, or that has it."""
+    if part in JOB:
+        return part
     begins = [text for text in JOB if text.startswith(part)]
     [found] = begins or [text for text in JOB if part in text]
     return found

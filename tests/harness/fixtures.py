@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import browser as browsers
-from tests.harness import http_sinks, mariadb, object_store, ralph
+from tests.harness import clickhouse, http_sinks, mariadb, object_store, ralph
 from tests.harness.demo_lms import REPOSITORY, DemoLms
 
 _numbers = itertools.count()
@@ -41,6 +41,20 @@ def new_lrs(ralph_server: ralph.Ralph) -> Callable[[], ralph.Lrs]:
 def lrs(new_lrs: Callable[[], ralph.Lrs]) -> ralph.Lrs:
     """An empty LRS."""
     return new_lrs()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouse.ClickHouse]:
+    """A running ClickHouse."""
+    with clickhouse.start(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server
+
+
+@pytest.fixture
+def aspects_clickhouse(clickhouse_server: clickhouse.ClickHouse) -> clickhouse.ClickHouse:
+    """A ClickHouse with the empty tables of Aspects."""
+    clickhouse_server.clear()
+    return clickhouse_server
 
 
 @pytest.fixture(scope="session")

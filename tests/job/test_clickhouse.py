@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -58,18 +58,11 @@ def sums(outcome: Outcome) -> tuple[int, int, int]:
     return outcome.stored, outcome.duplicates, len(outcome.rejected)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouse.ClickHouse]:
-    with clickhouse.start(tmp_path_factory.mktemp("clickhouse")) as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: clickhouse.ClickHouse, monkeypatch: pytest.MonkeyPatch) -> clickhouse.ClickHouse:
+def server(aspects_clickhouse: clickhouse.ClickHouse, monkeypatch: pytest.MonkeyPatch) -> clickhouse.ClickHouse:
     delays = backoff.delays
     monkeypatch.setattr(backoff, "delays", lambda max_wait_secs: delays(max_wait_secs, first=0.02))
-    running.clear()
-    return running
+    return aspects_clickhouse
 
 
 def destination(

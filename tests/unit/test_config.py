@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.config import settings
-from tutor_transform_logs.lms_job.config.schema import JobConfig, StorageConfig, load, read
+from tutor_transform_logs.lms_job.config.schema import ClickHouseConfig, JobConfig, StorageConfig, load, read
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError, Endpoint
 from tutor_transform_logs.lms_job.read.filters import Filters
@@ -98,6 +98,11 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "retry_failed": ([3], "true or false"),
     "repair": (["all"], "true or false"),
     "verify_sample": ([-1, 0.5, "some", True], "a whole number, at least 0"),
+    "clickhouse_url": ([1, True, "clickhouse:8123", "ftp://c", "http://u:p@c:8123", "http://c:8123/?user=u"], "a URL"),
+    "clickhouse_username": ([True, []], "text"),
+    "clickhouse_password": ([True, {}], "text"),
+    "clickhouse_database": ([True, []], "text"),
+    "clickhouse_table": ([True, []], "text"),
     "source_provider": ([True, [], {}], "text"),
     "source_key": ([True, [], "relative/path"], ""),
     "source_secret": ([True, ["x"], {"x": 1}, 1e5], "text"),
@@ -141,8 +146,9 @@ def test_an_empty_config_is_the_stock_site() -> None:
 
 def test_the_typed_fields_are_the_tables_rows() -> None:
     """``JobConfig``, ``StorageConfig`` and ``Filters`` give the values types; the table says which there are."""
-    assert {field.name for field in fields(JobConfig)} == RUN_KEYS | set(settings.ROLES)
+    assert {field.name for field in fields(JobConfig)} == RUN_KEYS | {*settings.ROLES, "clickhouse"}
     assert {field.name for field in fields(StorageConfig)} == set(settings.STORAGE_KEYS)
+    assert {field.name for field in fields(ClickHouseConfig)} == set(settings.CLICKHOUSE_KEYS)
     filters = {setting.key for setting in settings.RUN_SETTINGS if setting.group == "Filters"}
     assert {field.name for field in fields(Filters)} == filters - {"trust_file_dates"}
 
@@ -153,7 +159,8 @@ def test_null_is_the_default_of_every_key() -> None:
 
 def test_every_key_is_tested_here() -> None:
     assert set(DEFAULTS) == RUN_KEYS
-    assert set(BAD) == RUN_KEYS | {f"source_{name}" for name in settings.STORAGE_KEYS}
+    clickhouse = {f"clickhouse_{name}" for name in settings.CLICKHOUSE_KEYS}
+    assert set(BAD) == RUN_KEYS | clickhouse | {f"source_{name}" for name in settings.STORAGE_KEYS}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, (values, _) in BAD.items() for value in values])
@@ -239,10 +246,44 @@ def test_a_local_destination_needs_a_container() -> None:
         load({"destination_provider": "LOCAL"})
 
 
+@pytest.mark.parametrize("provider", ["LRS", "clickhouse"])
 @pytest.mark.parametrize("role", ["source", "ledger"])
-def test_the_lrs_is_a_destination_only(role: str) -> None:
-    with pytest.raises(ConfigError, match=f'^{role}_provider: "LRS" is a destination only'):
-        load({f"{role}_provider": "LRS"})
+def test_what_is_no_storage_is_a_destination_only(role: str, provider: str) -> None:
+    with pytest.raises(ConfigError, match=f'^{role}_provider: "{provider.upper()}" is a destination only'):
+        load({f"{role}_provider": provider})
+
+
+CLICKHOUSE = {"destination_provider": "clickhouse", "clickhouse_url": "http://c:8123", "clickhouse_database": "openedx"}
+
+
+def test_clickhouse_is_a_destination_with_large_batches() -> None:
+    made = load({**CLICKHOUSE, "clickhouse_username": "u", "clickhouse_password": "p"})
+    assert made.destination is None
+    assert made.clickhouse == ClickHouseConfig("http://c:8123", "u", "p", "openedx", "xapi_events_all")
+    assert (made.batch_size, made.batch_max_bytes) == (10_000, 32 * 1024**2)
+    assert load({**CLICKHOUSE, "batch_size": 50}).batch_size == 50
+
+
+def test_clickhouse_without_a_url_is_that_of_the_lms() -> None:
+    made = load({"destination_provider": "CLICKHOUSE"})
+    assert made.clickhouse == ClickHouseConfig("", "", "", "", "xapi_events_all")
+    # Another destination needs no ClickHouse, whatever is left in the settings.
+    assert load({"clickhouse_username": "u"}).clickhouse is None
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"transformer_type": "caliper"}, "transformer_type"),
+        ({"clickhouse_database": ""}, "clickhouse_database"),
+        ({"clickhouse_url": ""}, "clickhouse_url"),
+        ({"clickhouse_url": None, "clickhouse_database": "", "clickhouse_password": "p"}, "clickhouse_url"),
+    ],
+)
+def test_what_clickhouse_can_not_do_is_refused(more: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load({**CLICKHOUSE, **more})
+    assert raised.value.key == key
 
 
 def test_an_endpoint_has_one_way_in() -> None:
@@ -265,7 +306,9 @@ SECRET = "SENTINEL-7f3a"
 SECRET_KEYS = [
     *(f"{role}_{name}" for role in settings.ROLES for name in ("key", "secret", "token", "options")),
     "lrs_endpoints",
+    "clickhouse_password",
 ]
+BY_STORAGE = [key for key in SECRET_KEYS if key.split("_")[0] in settings.ROLES]
 SHAPES: list[Any] = [
     SECRET,
     [SECRET],
@@ -288,7 +331,7 @@ SHAPES: list[Any] = [
 def test_no_message_repeats_a_secret(key: str, shape: Any) -> None:
     raws: list[dict[str, Any]] = [{key: shape}]
     raws.append({key: shape, "batch_size": 0})
-    raws.append({key: shape, key.replace(key.split("_")[-1], "provider"): "S3"} if key != "lrs_endpoints" else {})
+    raws.append({key: shape, f"{key.split('_')[0]}_provider": "S3"} if key in BY_STORAGE else {})
     for raw in raws:
         # The whole config may end in a traceback or a log.
         made = loaded_or_refused(raw)

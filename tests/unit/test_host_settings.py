@@ -49,7 +49,7 @@ def test_what_the_shell_offers_is_what_the_job_allows(key: str) -> None:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
 def test_a_setting_has_an_option_unless_it_may_hold_a_secret(setting: Setting) -> None:
     options = {name for _, option in commands.OPTIONS for name in option.opts}
-    may_hold_a_secret = setting.key.endswith(("_secret", "_token", "_options", "_endpoints"))
+    may_hold_a_secret = setting.key.endswith(("_secret", "_password", "_token", "_options", "_endpoints"))
     assert setting.secret == may_hold_a_secret
     assert (setting.option in options) == (setting.scope != job.MANIFESTS and not setting.secret)
     assert setting.meaning.endswith(".")
@@ -59,7 +59,7 @@ def test_a_setting_has_an_option_unless_it_may_hold_a_secret(setting: Setting) -
 @pytest.mark.parametrize(
     ("key", "shown"),
     [
-        ("batch_max_bytes", "8388608, 8 MiB"),
+        ("max_line_bytes", "16777216, 16 MiB"),
         ("lrs_timeout_secs", "60"),
         ("dry_run", "false"),
         ("docker_image", "the LMS image"),

@@ -14,10 +14,12 @@ from django.db import connections, router
 
 from ..config.schema import JobConfig, StorageConfig
 from ..config.validators import ConfigError
+from ..deliver.clickhouse import ClickHouse
 from ..deliver.files import Files
 from ..deliver.loggers import DryRun
 from ..deliver.lrs import Lrs
 from ..deliver.routers import open_endpoints
+from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger, job_identity, job_key
 from ..ledger.lock import check_unlocked
 from ..model.delivery import Destination
@@ -148,6 +150,11 @@ class Check:
             self._destinations = [dry_run]
         elif config.destination is not None:
             self._check_files(config.destination)
+        elif config.clickhouse is not None:
+            with self._reporting("ClickHouse can't be used"):
+                table = open_table(config, config.clickhouse)
+                self._destinations = [table]
+                self._ask(table)
         elif has_database or config.lrs_endpoints:
             with self._reporting("The LMS's routers can't be read"):
                 endpoints = open_endpoints(config)
@@ -155,7 +162,7 @@ class Check:
                 for endpoint in endpoints:
                     self._ask(endpoint)
 
-    def _ask(self, endpoint: Lrs) -> None:
+    def _ask(self, endpoint: Lrs | ClickHouse) -> None:
         with self._reporting(endpoint.name):
             try:
                 self._findings.ok(f"{endpoint.name} {endpoint.probe()}")

@@ -17,7 +17,17 @@ from typing import Any
 
 from ..util import iso_times
 from . import validators
-from .settings import BY_KEY, LOCAL, LRS, RUN_SETTINGS, STORAGE_KEYS, TEXT
+from .settings import (
+    BY_KEY,
+    CLICKHOUSE,
+    CLICKHOUSE_KEYS,
+    LOCAL,
+    LRS,
+    RAW_XAPI_TABLE,
+    RUN_SETTINGS,
+    STORAGE_KEYS,
+    TEXT,
+)
 from .validators import ConfigError, Endpoint
 
 # What a stock Tutor site has: the LMS's data directory at /openedx/data, its tracking log in logs/tracking.log.
@@ -25,6 +35,11 @@ LOCAL_KEY = "/openedx/data"
 LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
 LOCAL_PREFIXES = {"source": "tracking.log"}
 DEFAULT_PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
+NO_STORAGE = (LRS, CLICKHOUSE)
+"""Destinations that are no storage of files."""
+DEFAULT_BATCH = {"batch_size": 1000, "batch_max_bytes": 8 * 1024**2}
+# An insert of many rows costs ClickHouse little more than one of few, and each insert makes a part to be merged.
+DEFAULT_CLICKHOUSE_BATCH = {"batch_size": 10_000, "batch_max_bytes": 32 * 1024**2}
 
 
 @dataclass(frozen=True)
@@ -65,12 +80,29 @@ class StorageConfig:
 
 
 @dataclass(frozen=True)
+class ClickHouseConfig:
+    """A table of ClickHouse and the user that writes to it; without ``url``, the LMS settings say where it is."""
+
+    url: str
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    database: str
+    table: str
+
+    def identity(self) -> dict[str, object]:
+        """What says which table this is, without a secret: part of the job key, and safe to print."""
+        return {"provider": CLICKHOUSE, "url": self.url, "database": self.database, "table": self.table}
+
+
+@dataclass(frozen=True)
 class JobConfig:
     """All that a run needs to know: a field for each row of the table. Sizes are in bytes, times in seconds."""
 
     source: StorageConfig
     destination: StorageConfig | None
-    """``None``: the destination is the LRS."""
+    """``None``: the destination is ClickHouse or the LRS."""
+    clickhouse: ClickHouseConfig | None
+    """``None``: the destination is another."""
     ledger: StorageConfig
     transformer_type: str
     lrs_endpoints: tuple[Endpoint, ...] = field(repr=False)
@@ -127,7 +159,7 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         raise ConfigError(
             f"{role}_prefix", f"{validators.shown(values['prefix'])} leads out of the container", 'no ".." in it'
         )
-    if not values["container"] and provider != LRS:
+    if not values["container"] and provider not in NO_STORAGE:
         what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
         raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)
     return StorageConfig(**values)
@@ -141,6 +173,21 @@ def _check_local(role: str, key: str, container: str) -> None:
     if "/" in container or container in (".", ".."):
         allowed = "the name of one directory in the key; what lies below it goes in the prefix"
         raise ConfigError(f"{role}_container", f"{validators.shown(container)} is not one directory's name", allowed)
+
+
+def _clickhouse(raw: Mapping[str, Any]) -> ClickHouseConfig:
+    values = {name: BY_KEY[f"clickhouse_{name}"].value(raw.get(f"clickhouse_{name}")) for name in CLICKHOUSE_KEYS}
+    return ClickHouseConfig(**{**values, "table": values["table"] or RAW_XAPI_TABLE})
+
+
+def _check_complete(config: ClickHouseConfig) -> None:
+    """All of it, or nothing but the table. Raises :class:`ConfigError`."""
+    given = {"username": config.username, "password": config.password, "database": config.database}
+    for name in (name for name, value in given.items() if value and not config.url):
+        allowed = "the URL of ClickHouse's HTTP interface"
+        raise ConfigError("clickhouse_url", f"not set, but clickhouse_{name} is", allowed)
+    if config.url and not config.database:
+        raise ConfigError("clickhouse_database", "not set", "the name of the database that the table is in")
 
 
 def overlaps(written: StorageConfig, read: StorageConfig) -> bool:
@@ -170,9 +217,21 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
     ledger = _storage(raw, "ledger")
     values = {setting.key: setting.value(raw.get(setting.key)) for setting in RUN_SETTINGS}
     for role, storage in (("source", source), ("ledger", ledger)):
-        if storage.provider == LRS:
-            raise ConfigError(f"{role}_provider", '"LRS" is a destination only', "LOCAL, S3, MINIO, ...")
-    if destination.provider != LRS and overlaps(destination, source):
+        if storage.provider in NO_STORAGE:
+            raise ConfigError(
+                f"{role}_provider", f'"{storage.provider}" is a destination only', "LOCAL, S3, MINIO, ..."
+            )
+    to_files = destination.provider not in NO_STORAGE
+    to_clickhouse = destination.provider == CLICKHOUSE
+    table = _clickhouse(raw)
+    if to_clickhouse:
+        _check_complete(table)
+        if values["transformer_type"] != "xapi":
+            allowed = "xapi, or another destination_provider"
+            raise ConfigError("transformer_type", "ClickHouse has a table for xAPI statements only", allowed)
+    for key, default in (DEFAULT_CLICKHOUSE_BATCH if to_clickhouse else DEFAULT_BATCH).items():
+        values[key] = default if values[key] is None else values[key]
+    if to_files and overlaps(destination, source):
         problem = f"{destination} is in the source ({source}): what is written would be read again"
         raise ConfigError("destination_prefix", problem, "another container or prefix than the source's")
     if overlaps(ledger, source):
@@ -186,7 +245,8 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
         raise ConfigError("until", problem, "a time after since; a date counts whole")
     return JobConfig(
         source=source,
-        destination=None if destination.provider == LRS else destination,
+        destination=destination if to_files else None,
+        clickhouse=table if to_clickhouse else None,
         ledger=ledger,
         **values,
     )

@@ -40,8 +40,11 @@ MANIFESTS = "manifests"
 
 LOCAL = "LOCAL"
 LRS = "LRS"
+CLICKHOUSE = "CLICKHOUSE"
 ROLES = ("source", "destination", "ledger")
 TRANSFORMER_TYPES = ("xapi", "caliper")
+RAW_XAPI_TABLE = "xapi_events_all"
+"""The table that Aspects stores xAPI statements in, unless its settings say otherwise."""
 OUTPUT_LAYOUTS = ("single", "batches")
 OUTPUT_COMPRESSIONS = ("none", "gzip")
 
@@ -127,6 +130,10 @@ def _whole(key: str, group: str, meaning: str, default: int, least: int) -> Sett
     return Setting(key, group, NUMBER, meaning, validators.whole(least), default)
 
 
+def _of_a_batch(name: str, meaning: str, least: int, default_text: str) -> Setting:
+    return Setting(f"batch_{name}", "Performance", NUMBER, meaning, validators.whole(least), None, default_text)
+
+
 def _seconds(key: str, group: str, meaning: str, default: float) -> Setting:
     return Setting(key, group, NUMBER, meaning, validators.number, default)
 
@@ -146,7 +153,7 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     text = validators.text
     local_key = "LOCAL: an absolute path inside the container, such as /openedx/data; otherwise the access key ID."
     aws_key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
-    providers = (LRS, *STORAGE_PROVIDERS) if role == "destination" else STORAGE_PROVIDERS
+    providers = (LRS, CLICKHOUSE, *STORAGE_PROVIDERS) if role == "destination" else STORAGE_PROVIDERS
     yield row("provider", TEXT, provider, text, offered=providers)
     yield row("key", TEXT, local_key, text, aws_key)
     yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
@@ -161,6 +168,20 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     yield row("token", TEXT, "Session token.", text, secret=True)
     options = "Further keyword arguments for the libcloud driver, as an object."
     yield row("options", MAPPING, options, validators.mapping, secret=True)
+
+
+def _clickhouse() -> Iterator[Setting]:
+    """The settings of the destination CLICKHOUSE."""
+
+    def row(name: str, meaning: str, default_text: str, check: Validator = validators.text, **more: Any) -> Setting:
+        return Setting(f"clickhouse_{name}", "ClickHouse", TEXT, meaning, check, "", default_text, **more)
+
+    url = "URL of ClickHouse's HTTP interface, such as https://clickhouse.example.org:8443."
+    yield row("url", url, "Aspects' server", validators.server_url)
+    yield row("username", "User with the privileges INSERT and SELECT on the table.", "Aspects' user for the database")
+    yield row("password", "Password of the user.", "that of Aspects' user", secret=True)
+    yield row("database", "Database that the table is in.", "ASPECTS_XAPI_DATABASE")
+    yield row("table", "Table of the xAPI statements.", f"ASPECTS_RAW_XAPI_TABLE, else {RAW_XAPI_TABLE}")
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -241,11 +262,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *_storage(
         "destination",
-        "Where the statements go: LRS, or for files LOCAL, S3, MINIO or another libcloud provider.",
+        "Where the statements go: LRS, CLICKHOUSE, or for files LOCAL, S3, MINIO or another libcloud provider.",
         "It must exist.",
         "Write below this prefix.",
-        {"provider": "LRS"},
+        {"provider": "CLICKHOUSE where Aspects writes to ClickHouse with Vector, else LRS"},
     ),
+    *_clickhouse(),
     Setting(
         "lrs_endpoints",
         "LRS",
@@ -270,7 +292,7 @@ SETTINGS: tuple[Setting, ...] = (
     _seconds(
         "lrs_max_wait_secs",
         "LRS",
-        "Seconds to keep retrying an LRS or object store that is unavailable before the run stops.",
+        "Seconds to keep retrying an LRS, ClickHouse or object store that is unavailable before the run stops.",
         600.0,
     ),
     _flag("caliper_stable_ids", "Statements", "Give a log line the same Caliper ID in every run.", True),
@@ -284,8 +306,8 @@ SETTINGS: tuple[Setting, ...] = (
         16 * 1024**2,
         1024,
     ),
-    _whole("batch_size", "Performance", "Maximum number of events in a batch.", 1000, 1),
-    _whole("batch_max_bytes", "Performance", "Maximum size of a batch.", 8 * 1024**2, 1024),
+    _of_a_batch("size", "Maximum number of events in a batch.", 1, "1000; CLICKHOUSE: 10000"),
+    _of_a_batch("max_bytes", "Maximum size of a batch.", 1024, "8388608, 8 MiB; CLICKHOUSE: 33554432, 32 MiB"),
     _seconds("sleep_between_batches_secs", "Performance", "Seconds to pause after each batch.", 0.0),
     Setting(
         "workers",
@@ -344,6 +366,8 @@ SETTINGS: tuple[Setting, ...] = (
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 STORAGE_KEYS = tuple(key.removeprefix("source_") for key in BY_KEY if key.startswith("source_"))
-_OF_A_STORAGE = {f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS}
-RUN_SETTINGS = tuple(setting for setting in SETTINGS if setting.key not in _OF_A_STORAGE)
+CLICKHOUSE_KEYS = tuple(key.removeprefix("clickhouse_") for key in BY_KEY if key.startswith("clickhouse_"))
+_OF_A_DESTINATION = {f"{role}_{name}" for role in ROLES for name in STORAGE_KEYS}
+_OF_A_DESTINATION |= {f"clickhouse_{name}" for name in CLICKHOUSE_KEYS}
+RUN_SETTINGS = tuple(setting for setting in SETTINGS if setting.key not in _OF_A_DESTINATION)
 """Those that are a field of ``JobConfig`` by themselves."""

@@ -165,6 +165,16 @@ def url(key: str, value: Any) -> str:
     return value
 
 
+def server_url(key: str, value: Any) -> str:
+    """A URL without a query, or nothing. ClickHouse would take a user name and a password from the query."""
+    if value == "":
+        return ""
+    checked = url(key, value)
+    if urlsplit(checked).query or urlsplit(checked).fragment:
+        raise ConfigError(key, "the URL has a query or a fragment", "a URL that ends with the port or a path")
+    return checked
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """An LRS named in the settings: the URL of its xAPI (or Caliper) resource and Basic or Bearer credentials."""

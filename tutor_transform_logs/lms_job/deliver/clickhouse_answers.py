@@ -65,6 +65,7 @@ SETTINGS_PROFILE = (
     "Give the user a settings profile that is not read-only, or set TRANSFORM_LOGS_CLICKHOUSE_USERNAME to another."
 )
 URL = "Check TRANSFORM_LOGS_CLICKHOUSE_URL (the HTTP interface, port 8123, or 8443 with TLS)."
+UNKNOWN = "See ClickHouse's log, fix the cause and run the command again."
 REFUSED = {
     **dict.fromkeys((192, 193, 194, 516), CREDENTIALS),
     **dict.fromkeys((16, 47, 60, 81), SCHEMA),
@@ -91,7 +92,7 @@ def classify(status: int, code_header: str, text: str) -> Answer:
     if code in UNPARSABLE:
         return Answer(Verdict.ROW, detail)
     if code in REFUSED or status < 500:
-        return Answer(Verdict.STOP, detail, REFUSED.get(code, "See ClickHouse's log."))
+        return Answer(Verdict.STOP, detail, REFUSED.get(code, UNKNOWN))
     return Answer(Verdict.RETRY, detail)
 
 

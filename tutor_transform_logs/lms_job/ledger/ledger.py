@@ -30,9 +30,10 @@ class LedgerError(JobError):
 
 def job_identity(config: JobConfig) -> dict[str, object]:
     """What makes two runs the same job. No secret, and nothing that may change between runs of one job."""
+    destination = config.destination or config.clickhouse
     identity: dict[str, object] = {
         "source": config.source.identity(),
-        "destination": config.destination.identity() if config.destination else "LRS",
+        "destination": destination.identity() if destination else "LRS",
         "transformer_type": config.transformer_type,
         "dry_run": config.dry_run,
     }

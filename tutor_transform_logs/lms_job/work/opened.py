@@ -8,6 +8,7 @@ from ..config.schema import JobConfig
 from ..deliver.files import Files
 from ..deliver.loggers import DryRun
 from ..deliver.routers import open_endpoints
+from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger, job_identity, job_key
 from ..model.delivery import Destination, KnownDestination, NamedDestination
 from ..model.plan import OutputFormat, Plan
@@ -94,6 +95,8 @@ def describe_destinations(config: JobConfig, ledger: Ledger, plan: Plan) -> list
 def _destinations(config: JobConfig, output: OutputFormat, store: Storage | None) -> tuple[Destination, ...]:
     if config.dry_run:
         return (DryRun(config.transformer_type, config.log_statements),)
+    if config.clickhouse is not None:
+        return (open_table(config, config.clickhouse),)
     if store is None:
         return tuple(open_endpoints(config))
     return (_files(config, store, output, job_key(job_identity(config))),)
