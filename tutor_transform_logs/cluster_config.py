@@ -8,7 +8,8 @@ from typing import Any
 from tutor.types import Config
 
 from tutor_transform_logs.job_config import SettingError, provider_of
-from tutor_transform_logs.lms_job.config.settings import LOCAL, LRS, MANIFESTS, PREFIX, ROLES, TEXT
+from tutor_transform_logs.lms_job.config.schema import NO_STORAGE
+from tutor_transform_logs.lms_job.config.settings import LOCAL, MANIFESTS, PREFIX, ROLES, TEXT
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.settings import SETTINGS
 from tutor_transform_logs.yaml_values import from_tutor
@@ -31,7 +32,7 @@ def with_cluster_defaults(values: Mapping[str, Any], site: Config) -> dict[str, 
     if values.get("ledger_provider"):
         return dict(values)
     for role in ("destination", "source"):
-        if provider_of(values, role) not in (LRS, LOCAL):
+        if provider_of(values, role) not in (*NO_STORAGE, LOCAL):
             return _ledger_beside(values, role)
     return dict(values)
 

@@ -15,7 +15,7 @@ from tutor import fmt, plugins
 from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs import cluster_config, job_config, kubernetes, manifests, rendering, reports
+from tutor_transform_logs import aspects, cluster_config, job_config, kubernetes, manifests, rendering, reports
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
     FLAG,
@@ -40,8 +40,9 @@ ERB_OPTIONS = "As event-routing-backends and Aspects spell it"
 
 HELP = f"""Replay tracking logs: transform them to xAPI or Caliper and deliver them.
 
-With nothing set, it reads the LMS's own tracking log and sends xAPI to every learning record store that the LMS is
-configured for. Run it again to replay what is new or was not finished.
+With nothing set, it reads the LMS's own tracking log and sends xAPI to where the site has its statements: Aspects'
+ClickHouse, or every learning record store that the LMS is configured for. Run it again to replay what is new or was not
+finished.
 
 \b
   tutor local do transform-tracking-logs --check
@@ -200,16 +201,19 @@ def transform_tracking_logs_job(
     phase = "check" if check else phase
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
-    values = job_config.with_site_defaults(values, site)
+    given_values, values = values, job_config.with_site_defaults(values, site)
     on_kubernetes = isinstance(context, K8sContext)
     if on_kubernetes:
         if image:
             raise TutorError(f"--docker-image: on Kubernetes it is in the manifests. {SET_IMAGE}")
         values = cluster_config.with_cluster_defaults(values, site)
-    job_config.check(values)
+    checked = job_config.check(values)
     rendering.check_rendered(context.root)
     if on_kubernetes:
         cluster_config.check(values, site)
+    if phase in (REPLAY, "check") and not (checked.dry_run or checked.quiet):
+        fmt.echo_info(aspects.describe_destination(given_values, checked, site))
+    if on_kubernetes:
         kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
     else:
         yield compose_task(click_context, values, image, phase)

@@ -10,9 +10,11 @@ from typing import Any
 from tutor.exceptions import TutorError
 from tutor.types import Config
 
+from tutor_transform_logs import aspects
 from tutor_transform_logs.lms_job.config import schema as job
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
+    CLICKHOUSE,
     JOB,
     LRS,
     MANIFESTS,
@@ -71,13 +73,13 @@ def from_erb(role: str, text: str) -> dict[str, Any]:
 
 
 def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any]:
-    """``values``, and for each object store what the site already has where the user said nothing.
+    """``values``, and for Aspects' ClickHouse and each object store what the site has where the user said nothing.
 
     An access key goes with its secret, and a host with its port and scheme: they come from one place, never mixed.
     """
-    result = dict(values)
+    result = {**values, **aspects.destination(values, site)}
     for role in ROLES:
-        provider = provider_of(values, role)
+        provider = provider_of(result, role)
         offers = _site_store(provider, site)
         own_key = values.get(f"{role}_key")
         if own_key is not None and own_key != offers.get("key"):
@@ -134,12 +136,12 @@ def check(values: Mapping[str, Any]) -> job.JobConfig:
 
 
 def _check_provider(role: str, provider: str) -> None:
-    known = (*STORAGE_PROVIDERS, LRS) if role == "destination" else STORAGE_PROVIDERS
-    if provider in known or provider == LRS:  # the job's own check says that LRS is a destination
+    known = (*STORAGE_PROVIDERS, *job.NO_STORAGE) if role == "destination" else STORAGE_PROVIDERS
+    if provider in known or provider in job.NO_STORAGE:  # the job's own check says that these are destinations only
         return
     near = difflib.get_close_matches(provider, known, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    some = "LRS, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
+    some = f"{LRS}, {CLICKHOUSE}, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
     raise SettingError(
         f"{_called(f'{role}_provider')}: {shown(provider)} is not known{hint}; "
         f"allowed: {some} or another storage provider of Apache Libcloud"

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from .config.schema import JobConfig
+from .deliver import dashboards
 from .ledger.ledger import job_identity
 from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
@@ -49,7 +50,7 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     job = _open(config)
     with job_lock(config, job.ledger):
         first, resumed = _plan(job, 1, console.say)
-        _say_filters(config)
+        _say_notices(job)
         if not first.segments:
             return _nothing_to_do(job, first)
         outcome = do_segments(job.with_output_of(first), first, interruptions)
@@ -68,7 +69,7 @@ def plan(config: JobConfig, shares: int) -> PhaseOutcome:
     job = _open(config)
     with job_lock(config, job.ledger):
         made, resumed = _plan(job, shares, console.result)
-        _say_filters(config)
+        _say_notices(job)
         return PhaseOutcome(ExitStatus.DONE, resumed=resumed) if made.segments else _nothing_to_do(job, made)
 
 
@@ -210,7 +211,9 @@ def _report(
     return result.status
 
 
-def _say_filters(config: JobConfig) -> None:
-    filters = Filters.of(config)
+def _say_notices(job: OpenJob) -> None:
+    filters = Filters.of(job.config)
     if filters is not TAKE_ALL:
         console.say(printable(f"Replaying only: {filters}."))
+    for notice in dashboards.notices(job.destinations):
+        console.say(notice, "notice", console.WARNING)

@@ -14,6 +14,7 @@ from django.db import connections, router
 
 from ..config.schema import JobConfig, StorageConfig
 from ..config.validators import ConfigError
+from ..deliver import dashboards
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.files import Files
 from ..deliver.loggers import DryRun
@@ -161,6 +162,9 @@ class Check:
                 self._destinations = endpoints
                 for endpoint in endpoints:
                     self._ask(endpoint)
+        if has_database:
+            for notice in dashboards.notices(self._destinations):
+                self._findings.note(notice)
 
     def _ask(self, endpoint: Lrs | ClickHouse) -> None:
         with self._reporting(endpoint.name):

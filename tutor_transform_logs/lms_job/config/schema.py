@@ -227,7 +227,7 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
     if to_clickhouse:
         _check_complete(table)
         if values["transformer_type"] != "xapi":
-            allowed = "xapi, or another destination_provider"
+            allowed = "xapi; or set destination_provider to LRS or to a provider of files"
             raise ConfigError("transformer_type", "ClickHouse has a table for xAPI statements only", allowed)
     for key, default in (DEFAULT_CLICKHOUSE_BATCH if to_clickhouse else DEFAULT_BATCH).items():
         values[key] = default if values[key] is None else values[key]

@@ -265,7 +265,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the statements go: LRS, CLICKHOUSE, or for files LOCAL, S3, MINIO or another libcloud provider.",
         "It must exist.",
         "Write below this prefix.",
-        {"provider": "CLICKHOUSE where Aspects writes to ClickHouse with Vector, else LRS"},
+        {"provider": "CLICKHOUSE where ASPECTS_XAPI_SOURCE is vector, else LRS"},
     ),
     *_clickhouse(),
     Setting(

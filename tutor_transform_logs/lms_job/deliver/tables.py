@@ -26,9 +26,17 @@ def _of_settings(settings: ClickHouseConfig) -> Table:
     return Table(settings.url, settings.database, settings.table, settings.username, settings.password)
 
 
-def _of_lms(table: str) -> Table:
+def lms_backend() -> Mapping[str, Any] | None:
+    """Aspects' ClickHouse as the LMS settings have it, with ``url`` and ``xapi_database``; ``None`` without Aspects."""
     backend: Any = getattr(importlib.import_module("django.conf").settings, LMS_SETTING, None)
     if not isinstance(backend, Mapping) or not backend.get("url") or not backend.get("xapi_database"):
+        return None
+    return backend
+
+
+def _of_lms(table: str) -> Table:
+    backend = lms_backend()
+    if backend is None:
         raise PermanentError(
             "TRANSFORM_LOGS_CLICKHOUSE_URL is not set, and the LMS settings have no "
             "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG with a url and an xapi_database. "

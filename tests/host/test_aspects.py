@@ -1,0 +1,123 @@
+"""The real ``tutor`` with the real Aspects enabled: a stock site needs no setting, and statements go where it has them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.harness import aspects
+from tests.harness.tutor_cli import Tutor, tutor_environ
+
+TO_CLICKHOUSE = "Destination: table openedx.xapi_events_all in ClickHouse at http://clickhouse:8123"
+
+
+@pytest.fixture(scope="module")
+def saved_site(recorder: Path, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Tutor:
+    """Both plugins enabled, nothing set."""
+    folder = tmp_path_factory.mktemp("aspects")
+    made = Tutor(aspects.executables(), folder / "saved", tutor_environ(recorder, folder, installed))
+    made.root.mkdir()
+    made.must("plugins", "enable", "aspects", "transform_logs")
+    made.must("config", "save")
+    return made
+
+
+@pytest.fixture
+def stock_site(saved_site: Tutor, tmp_path: Path) -> Tutor:
+    """A copy of it for one test."""
+    shutil.copytree(saved_site.root, tmp_path / "root")
+    return Tutor(saved_site.bin, tmp_path / "root", saved_site.environ)
+
+
+def secret(site: Tutor, name: str) -> str:
+    return str(yaml.safe_load((site.root / "config.yml").read_text())[name])
+
+
+def clickhouse_values(config: dict[str, Any]) -> dict[str, Any]:
+    names = ("destination_provider", "clickhouse_url", "clickhouse_database", "clickhouse_table", "clickhouse_username")
+    return {name: config.get(name) for name in names}
+
+
+def test_a_stock_site_writes_to_the_table_that_vector_fills(stock_site: Tutor) -> None:
+    done = stock_site.replay()
+    assert done.status == 0, done.output
+    assert clickhouse_values(done.config) == {
+        "destination_provider": "CLICKHOUSE",
+        "clickhouse_url": "http://clickhouse:8123",
+        "clickhouse_database": "openedx",
+        "clickhouse_table": "xapi_events_all",
+        "clickhouse_username": "ch_vector",
+    }
+    password = secret(stock_site, "ASPECTS_CLICKHOUSE_VECTOR_PASSWORD")
+    assert done.config["clickhouse_password"] == password
+    assert not [text for text in (done.output, *done.job["argv"], *done.job["environ"].values()) if password in text]
+    assert f"{TO_CLICKHOUSE} (ASPECTS_XAPI_SOURCE is vector)" in " ".join(done.output.split())
+
+
+def test_a_check_says_where_a_run_would_write_and_other_commands_do_not(stock_site: Tutor) -> None:
+    assert TO_CLICKHOUSE in stock_site.replay("--check").output
+    for option in ("--status", "--quiet", "--dry-run"):
+        assert "Destination: " not in stock_site.replay(option).output
+
+
+def test_a_site_with_ralph_sends_to_the_routers(stock_site: Tutor) -> None:
+    stock_site.save(ASPECTS_XAPI_SOURCE="ralph", RUN_RALPH="true")
+    done = stock_site.replay()
+    assert not any(clickhouse_values(done.config).values())
+    assert "Destination: the LRSs of the LMS's routers (ASPECTS_XAPI_SOURCE is ralph)" in done.output
+    told = stock_site.replay("--destination-provider", "CLICKHOUSE").config
+    assert (told["clickhouse_database"], told["clickhouse_username"]) == ("xapi", "ch_lrs")
+    assert told["clickhouse_password"] == secret(stock_site, "ASPECTS_CLICKHOUSE_LRS_PASSWORD")
+
+
+def test_another_clickhouse_works_with_aspects_settings(stock_site: Tutor) -> None:
+    stock_site.save(RUN_CLICKHOUSE="false", CLICKHOUSE_HOST="ch.example.org", CLICKHOUSE_SECURE_CONNECTION="true")
+    assert stock_site.replay().config["clickhouse_url"] == "https://ch.example.org:8443"
+
+
+def test_a_clickhouse_of_ones_own_gets_none_of_aspects_credentials(stock_site: Tutor) -> None:
+    stock_site.save(TRANSFORM_LOGS_CLICKHOUSE_URL="https://ch.example.org", TRANSFORM_LOGS_CLICKHOUSE_DATABASE="mine")
+    config = stock_site.replay().config
+    assert config["clickhouse_url"] == "https://ch.example.org"
+    assert config["clickhouse_database"] == "mine"
+    assert "clickhouse_username" not in config
+    assert "clickhouse_password" not in config
+
+
+@pytest.mark.parametrize(
+    ("settings", "detail"),
+    [
+        ({"TRANSFORM_LOGS_TRANSFORMER_TYPE": "caliper"}, "ClickHouse has a table for xAPI statements only"),
+        ({"TRANSFORM_LOGS_CLICKHOUSE_URL": "http://u:hush@c:8123"}, "the URL holds a user name or password"),
+        ({"TRANSFORM_LOGS_CLICKHOUSE_URL": "http://c:8123/?password=hush"}, "the URL has a query or a fragment"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_a_container_starts(
+    stock_site: Tutor, settings: dict[str, str], detail: str
+) -> None:
+    stock_site.save(**settings)
+    error = stock_site.replay().error
+    assert detail in error
+    assert "hush" not in error
+
+
+def depends_on(site: Tutor) -> set[str]:
+    services = site.compose(
+        "local/docker-compose.yml", "local/docker-compose.prod.yml", "local/docker-compose.jobs.yml"
+    )
+    needed = set(services["transform-logs-job"]["depends_on"])
+    assert needed <= set(services)
+    return needed
+
+
+def test_the_job_starts_the_services_that_it_sends_to(stock_site: Tutor) -> None:
+    assert depends_on(stock_site) == {"permissions", "mysql", "mongodb", "meilisearch", "clickhouse"}
+    stock_site.save(RUN_RALPH="true", RUN_CLICKHOUSE="false")
+    assert depends_on(stock_site) == {"permissions", "mysql", "mongodb", "meilisearch", "ralph"}
+    stock_site.must("plugins", "disable", "aspects")
+    stock_site.must("config", "save")
+    assert depends_on(stock_site) == {"permissions", "mysql", "mongodb", "meilisearch"}
