@@ -1,4 +1,4 @@
-"""The real ``tutor`` with the real Aspects enabled: a stock site needs no setting, and statements go where it has them."""
+"""The real ``tutor`` with the real Aspects enabled: a stock site needs no setting."""
 
 from __future__ import annotations
 
