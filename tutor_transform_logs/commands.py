@@ -211,7 +211,7 @@ def transform_tracking_logs_job(
     rendering.check_rendered(context.root)
     if on_kubernetes:
         cluster_config.check(values, site)
-    if phase in (REPLAY, "check") and not (checked.dry_run or checked.quiet):
+    if phase in (RUN, "check") and not (checked.dry_run or checked.quiet):
         fmt.echo_info(aspects.describe_destination(given_values, checked, site))
     if on_kubernetes:
         kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
