@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import tally
+from tests.harness.faulty_store import faulty
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.object_store import Bucket
@@ -36,6 +38,21 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "an empty plan": ("plan.json", lambda content: b""),
     "a plan of another version": ("plan.json", lambda content: content.replace(b'"version": 2', b'"version": 99')),
     "an entry of rubbish": ("0001/000001.files.json", lambda content: b"\0" * len(content)),
+    "a plan that is nested too deeply": ("plan.json", lambda content: b"[" * 200_000),
+    "a plan with a number that is text": (
+        "plan.json",
+        lambda content: content.replace(b'"number": 1', b'"number": "x"'),
+    ),
+    "a segment that starts at a text": ("plan.json", lambda content: content.replace(b'"start": 0', b'"start": "x"')),
+    "an entry that is nested too deeply": ("0001/000001.files.json", lambda content: b'{"counts": ' * 200_000),
+    "an entry at a text": (
+        "0001/000001.files.json",
+        lambda content: re.sub(rb'"position": \d+', b'"position": "x"', content),
+    ),
+    "an entry that is done by a number": (
+        "0001/000001.files.json",
+        lambda content: content.replace(b'"done": false', b'"done": 0'),
+    ),
     "an entry without its counts": ("0001/000001.files.json", lambda content: b'{"version": 1, "position": 5}'),
     "an entry with other counts": (
         "0001/000001.files.json",
@@ -49,13 +66,19 @@ def test_damage_is_said_and_nothing_starts_over(world: ForkedSite, damage: str) 
     stop_midway(world)
     name, change = DAMAGES[damage]
     path = job_of(world) / name
-    path.write_bytes(change(path.read_bytes()))
+    content = change(path.read_bytes())
+    assert content != path.read_bytes()
+    path.write_bytes(content)
+    status = world.run(command="status")
+    tally.same(1, status.status, f"{damage}: {status.detail}")
+    assert str(path) in status.stderr
+    assert "Traceback" not in status.detail
     before = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
     ran = world.run()
     tally.add("faults")
     tally.same(1, ran.status, f"{damage}: {ran.detail}")
     assert "Traceback" not in ran.detail
-    assert "--restart" in ran.detail
+    assert ("upgrade the plugin" if "version" in damage else "--restart") in ran.detail
     assert str(path) in ran.detail
     after = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
     tally.same(before, after, f"{damage}: what is in the output")
@@ -161,11 +184,141 @@ def test_an_object_that_is_gone_or_another_is_accounted_for(world: ForkedSite) -
     assert verbs.count("paused") == 7
 
 
-def test_status_changes_nothing(world: ForkedSite) -> None:
+def everything(world: ForkedSite) -> dict[Path, tuple[int, bytes]]:
+    """All files and folders of the ledger and the output, with the times of their last changes."""
+    folders = (world.folder / "ledger", world.folder / "out")
+    paths = [path for folder in folders if folder.exists() for path in (folder, *folder.rglob("*"))]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+@pytest.mark.parametrize("command", ["status", "check", "verify"])
+@pytest.mark.parametrize("state", ["finished", "stopped", "without a lock", "never run"])
+def test_what_only_looks_changes_nothing(world: ForkedSite, command: str, state: str) -> None:
+    if state == "never run":
+        world.settings["ledger_container"] = "not-yet"
+        write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    else:
+        stop_midway(world)
+        if state != "stopped":
+            assert world.run().status == 0
+        if state == "without a lock":
+            (job_of(world) / "lock").unlink()
+    before = everything(world)
+    ran = world.run(command=command)
+    tally.add("faults")
+    tally.same(1 if (command, state) == ("verify", "never run") else 0, ran.status, ran.detail)
+    tally.same(before, everything(world), f"the ledger and the output after {command}")
+    assert not (world.folder / "not-yet").exists()
+
+
+def test_a_dry_run_changes_nothing_of_the_job(world: ForkedSite) -> None:
+    """It has a ledger of its own."""
     stop_midway(world)
-    files = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
-    ran = world.run(command="status")
+    job = job_of(world)
+    before = everything(world)
+    tally.same(0, world.run(dry_run=True).status, "the dry run")
+    after = everything(world)
+    assert {path for path in after.keys() - before.keys() if path.is_relative_to(job)} == set()
+    tally.same({**before, job.parent: after[job.parent]}, {path: after[path] for path in before}, "the job")
+
+
+@pytest.mark.parametrize("where", ["local", "nanio"])
+def test_verify_is_refused_while_a_run_lives_and_changes_nothing(
+    world: ForkedSite, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, where: str
+) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
+    if where == "nanio":
+        world.in_bucket(nanio_bucket, "ledger")
+    first = world.start(sleep_between_batches_secs=60)
+    while not scripted_lrs.requests or "running" not in world.run(command="status").stdout:
+        assert not first.ended(0.05)
+    before = everything(world)
+    ran = world.run(command="verify")
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert f"running already (pid {first.pid} on " in ran.detail
+    tally.same(before, everything(world), "the ledger after verify")
+    first.kill()
+    if where == "nanio":
+        objects = in_ledger(nanio_bucket)
+        assert "found" in world.run(command="verify").stdout
+        tally.same(objects, in_ledger(nanio_bucket), "the ledger after verify")
+
+
+def test_verify_says_that_a_run_was_active_meanwhile(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
+    assert world.run().status == 0
+    scripted_lrs.statements.popitem()
+    sent = len(scripted_lrs.requests)
+    note = "Another run of this job was active meanwhile."
+    alone = world.run(command="verify")
+    tally.same(3, alone.status, alone.detail)
+    assert note not in alone.detail
+    searches = len(scripted_lrs.requests) - sent
+    # The pause that the settings ask for comes after the last search, too.
+    verify = world.start(command="verify", sleep_between_batches_secs=8)
+    while len(scripted_lrs.requests) < sent + 2 * searches:
+        assert not verify.ended(0.02)
+    write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
+    tally.same(0, world.run().status, "the run meanwhile")
+    assert verify.poll() is None
+    ran = verify.wait()
+    tally.add("faults")
+    tally.same(3, ran.status, ran.detail)
+    assert note in ran.detail
+
+
+def in_ledger(bucket: Bucket) -> dict[str, bytes]:
+    return {key: bucket.get(key) for key in bucket.keys("ledger/")}
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_parts_that_are_lost_before_they_are_joined_are_not_a_finished_file(world: ForkedSite, left: int) -> None:
+    """The names of the files and of their parts are saved already, so the parts are expected."""
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    assert world.run(steps={"label": "joining write: after", "number": 1}).status == -9
+    parts = sorted((world.folder / "out").rglob(".parts-*/*"))
+    assert len(parts) == 5
+    for part in parts[left:]:
+        part.unlink()
+    ran = world.run()
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert f"{parts[left]} is missing: start over with --restart." in ran.detail
+    tally.same(parts[:left], sorted((world.folder / "out").rglob(".parts-*/*")), "parts that are left")
+    again = world.run(restart=True)
+    tally.same(0, again.status, again.detail)
+    [output] = (world.folder / "out").glob("*_xapi*.log")
+    tally.same(30, len(output.read_bytes().splitlines()), "statements")
+
+
+def test_parts_that_are_gone_because_their_file_is_written_are_not_lost(world: ForkedSite) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    assert world.run(steps={"label": "part delete: after", "number": 2}).status == -9
+    ran = world.run()
     tally.same(0, ran.status, ran.detail)
-    assert "NOT finished" in ran.stdout
-    after = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file() and "jobs" not in path.parts}
-    tally.same(files, after, "files after status")
+    tally.same(30, len(world.output_lines()), "statements")
+    tally.same([], world.left_over(), "files that no finished job leaves behind")
+
+
+def test_a_plan_that_a_store_does_not_let_read_is_not_a_new_job(world: ForkedSite, nanio_bucket: Bucket) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    world.in_bucket(nanio_bucket, "ledger")
+    assert world.run().status == 0
+    denied = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    def fault(_: int, line: str) -> bytes | None:
+        return denied if line.startswith(("GET", "HEAD")) and "plan.json" in line else None
+
+    with faulty(nanio_bucket, fault) as (bucket, proxy):
+        world.settings |= bucket.settings("ledger", prefix="ledger/")
+        for command in ("run", "status", "verify"):
+            ran = world.run(command=command)
+            tally.add("faults")
+            tally.same(1, ran.status, f"{command}: {ran.detail}")
+            assert "refuses the credentials" in ran.detail
+            assert "Traceback" not in ran.detail
+        assert proxy.faults
+    tally.same(30, len(world.output_lines()), "statements")

@@ -131,6 +131,12 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         found, text = verify_delivered(job, current, open_transformer(config), missing)
         width = console.columns()
         console.result("\n".join(wrapped(line, width, "    ") for line in text.splitlines()), "verified")
+        if not config.repair and found != ExitStatus.DONE and _has_changed(job, current):
+            console.say(
+                "Another run of this job was active meanwhile. What differs may be what it was delivering: "
+                "verify again when no run is active.",
+                level=console.WARNING,
+            )
         if not config.repair or not missing.count:
             return PhaseOutcome(found)
         console.say(f"Repairing: {count(missing.count, 'statement')} to send again.")
@@ -150,6 +156,12 @@ def _verify_lock(job: OpenJob) -> contextlib.AbstractContextManager[None]:
         return job_lock(job.config, job.ledger)
     check_unlocked(job.ledger.storage, job.config.ledger.is_local, job.ledger.directory)
     return contextlib.nullcontext()
+
+
+def _has_changed(job: OpenJob, before: Plan) -> bool:
+    """Is a run of this job active, or has one changed the plan that was ``before`` the current one?"""
+    owner = current_owner(job.ledger.storage, job.ledger.directory, job.config.ledger.is_local)
+    return owner is not None or job.ledger.load_plan() != before
 
 
 def _plan(job: OpenJob, shares: int, tell: Callable[..., None]) -> tuple[Plan, bool]:

@@ -216,7 +216,7 @@ class Ledger:
         """What :meth:`save_result` wrote; empty if it was deleted or damaged since: no work depends on it."""
         try:
             result = json.loads(read_all(self.storage, join_name(self.directory, plan.name, names.RESULT)))
-        except (ObjectGone, ValueError):
+        except (ObjectGone, ValueError, RecursionError):
             return {}
         return result if isinstance(result, dict) else {}
 

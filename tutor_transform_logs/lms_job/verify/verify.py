@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -199,7 +200,7 @@ class SearchVerifier:
         finally:
             self._result.requests = self._search.requests
             self._result.surplus = self._search.surplus
-        self._verifier.throttle.after_batch(len(waiting), True)
+        time.sleep(self._verifier.throttle.after_batch(len(waiting), True))
 
     def _compare(self, waiting: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:
         held = self._search.held([statement for _, statement in waiting])
