@@ -26,7 +26,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-_workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-")
+# Temporary files of the tests and of all they start: what a killed job leaves there goes with it. Pytest's own folders
+# stay, to be looked at.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+_workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-", ignore_cleanup_errors=True)
+Path(_workspace.name).chmod(0o755)  # users in containers have files of their own in it
+os.environ["TMPDIR"] = tempfile.tempdir = _workspace.name
 
 
 def pytest_collect_file(file_path: Path) -> None:
@@ -36,7 +41,7 @@ def pytest_collect_file(file_path: Path) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Take the database of this process away."""
+    """Take the database of this process away, and the temporary files."""
     _workspace.cleanup()
 
 

@@ -18,8 +18,9 @@ from tests.e2e import images as images_module
 from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
-from tests.e2e.site import MakeSite, Site
+from tests.e2e.site import DockerSite, MakeSite
 from tests.harness import mariadb
+from tests.harness.tutor_site import TUTOR
 
 
 @pytest.fixture
@@ -71,9 +72,8 @@ def site_settings(docker: Docker, images: Images, scratch: Path) -> dict[str, An
         "MYSQL_HOST": "127.0.0.1",
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": "1",
-        # Not those of a Tutor that may be in use here.
-        "LOCAL_PROJECT_NAME": "transform_logs_e2e",
-        "DEV_PROJECT_NAME": "transform_logs_e2e_dev",
+        "LOCAL_PROJECT_NAME": site_module.PROJECT,
+        "DEV_PROJECT_NAME": site_module.DEV_PROJECT,
     }
 
 
@@ -146,15 +146,15 @@ def new_site(
 
     ``erb_tables=False``: as if no LMS with ERB had ever been there.
     """
-    made: list[Site] = []
+    made: list[DockerSite] = []
 
     def make(
         *,
         plugins: tuple[str, ...] = ("transform_logs",),
         erb_tables: bool = True,
-        tutor_program: Path = site_module.TUTOR,
+        tutor_program: Path = TUTOR,
         **settings: Any,
-    ) -> Site:
+    ) -> DockerSite:
         folder = scratch / f"{request.node.name[:40]}-{len(made)}"
         usual = {**site_settings, "DOCKER_IMAGE_OPENEDX": lms_image, "DOCKER_IMAGE_OPENEDX_DEV": lms_image}
         database = _database(mariadb_server, copy_of=populated)

@@ -78,7 +78,7 @@ def test_aspects_command_line_runs_this_job(
     services = yaml.safe_load(override.read_text())
     services["services"]["clickhouse-job"] = {"network_mode": "host"}
     override.write_text(json.dumps(services))
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
 
     printed = site.replay(*DOCUMENTED, "--deduplicate")
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.e2e import site as sites
 from tests.e2e.docker import Docker
-from tests.e2e.site import MakeSite, wait_for
+from tests.e2e.site import MakeSite
 from tests.harness.object_store import Bucket
+from tests.harness.process import wait_for
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
 
@@ -23,15 +24,15 @@ Say = Callable[[str], None]
 EXPECTED = samples.expected("xapi")
 
 
-def _place_all_logs(site: sites.Site) -> None:
+def _place_all_logs(site: sites.DockerSite) -> None:
     for path in samples.write(site.folder / "samples"):
-        site.log(path.name, path.read_bytes())
+        site.place(path.name, path.read_bytes())
 
 
 def test_own_log_to_the_lms_routers_with_nothing_set(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     site = new_site()
     sites.add_router(site, lrs.url, auth_scheme="Basic", username=lrs.username, password=lrs.password)
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
     expected = samples.expected("xapi", "tracking.log")
     # As on first use: Docker has made the folder, for root.
     os.chown(site.data, 0, 0)
@@ -54,7 +55,7 @@ def test_rotated_logs_gz_among_them_to_an_endpoint_of_the_settings(new_site: Mak
 
     ids = lrs.ids()
     assert len(ids) == len(set(ids)) == EXPECTED.distinct_statements
-    assert {one["name"] for one in site.result()["objects"]} == set(samples.FILES)
+    assert {obj["name"] for obj in site.result()["objects"]} == set(samples.FILES)
     found(f"Ralph has {len(ids)} statements of {', '.join(samples.FILES)}")
 
 
@@ -89,13 +90,13 @@ def test_minio_to_minio(new_site: MakeSite, nanio_bucket: Bucket, found: Say) ->
     assert sorted(names) == sorted([statements, "transformed_logs/2026-06-02/manifest.log"])
     made = [json.loads(line) for line in nanio_bucket.get(statements).splitlines()]
     assert len(made) == EXPECTED.statements
-    assert len({one["id"] for one in made}) == EXPECTED.distinct_statements
+    assert len({statement["id"] for statement in made}) == EXPECTED.distinct_statements
     found(f"the bucket has {len(made)} statements in {statements}, and manifest.log")
 
 
 def test_dry_run(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     site = new_site(TRANSFORM_LOGS_LRS_ENDPOINTS=[lrs.endpoint])
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
     expected = samples.expected("xapi", "tracking.log")
 
     # Aspects' rules for Vector, among others', know statements in the container's log by this form.
@@ -135,7 +136,7 @@ def test_killed_and_run_again(new_site: MakeSite, lrs: Lrs, docker: Docker, foun
 def test_wrong_password(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     wrong = "not-the-passw0rd"
     site = new_site(TRANSFORM_LOGS_LRS_ENDPOINTS=[{**lrs.endpoint, "password": wrong}])
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
 
     printed = site.replay(status=1)
 
@@ -197,7 +198,7 @@ def test_full_destination_volume(new_site: MakeSite, small_volume: Callable[[Pat
 
 def test_development_mode(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     site = new_site(TRANSFORM_LOGS_LRS_ENDPOINTS=[lrs.endpoint])
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
 
     site.replay(mode="dev")
 

@@ -12,8 +12,9 @@ import pytest
 
 from tests.e2e import site as sites
 from tests.e2e.docker import Docker
-from tests.e2e.site import MakeSite, wait_for
+from tests.e2e.site import MakeSite
 from tests.harness.object_store import Bucket
+from tests.harness.process import wait_for
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
 
@@ -37,7 +38,7 @@ def _assert_nowhere(secrets: list[str], places: dict[str, str]) -> None:
         assert [secret for secret in secrets if secret in text] == [], f"a secret is in {place}"
 
 
-def _left_behind(site: sites.Site) -> dict[str, str]:
+def _left_behind(site: sites.DockerSite) -> dict[str, str]:
     """Ledger, result, dead letters, output: all that the job wrote."""
     return {str(path): path.read_text(errors="replace") for path in site.data.rglob("*") if path.is_file()}
 
@@ -49,7 +50,7 @@ def test_secrets_are_not_to_be_seen(new_site: MakeSite, lrs: Lrs, docker: Docker
         TRANSFORM_LOGS_SOURCE_SECRET=SECRET,
         TRANSFORM_LOGS_BATCH_SIZE="5",
     )
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
     secrets = [SECRET, endpoint["password"]]
 
     process = site.start_replay("--sleep-between-batches-secs", "0.3")
@@ -105,7 +106,7 @@ def test_the_config_is_the_owners_even_with_an_open_umask(new_site: MakeSite, lr
     old = os.umask(0)
     try:
         site = new_site(TRANSFORM_LOGS_LRS_ENDPOINTS=[lrs.endpoint])
-        site.log("tracking.log", samples.content("tracking.log"))
+        site.place("tracking.log", samples.content("tracking.log"))
         site.replay()
     finally:
         os.umask(old)

@@ -24,7 +24,7 @@ import pytest
 from tests.e2e import images as image_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import Images
-from tests.e2e.site import MakeSite, Site
+from tests.e2e.site import DockerSite, MakeSite
 from tests.harness.doc_commands import REPOSITORY, commands, missing
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
@@ -77,12 +77,12 @@ def _checkout(folder: Path) -> Path:
     return folder
 
 
-def _launch(site: Site, root: Path) -> None:
+def _launch(site: DockerSite, root: Path) -> None:
     """What ``tutor local launch`` leaves: a configured site, its database, the LMS's folders."""
     shutil.copy(site.root / "config.yml", root)
     for override in (site.root / "env" / "local").glob("*.override.yml"):
         shutil.copy(override, root / "env" / "local")
-    site.log("made", b"").unlink()
+    site.place("made", b"").unlink()
     shutil.copytree(site.data, root / "data" / "lms", dirs_exist_ok=True)
     shutil.chown(root / "data" / "lms" / "logs", 1000, 1000)
 

@@ -28,7 +28,7 @@ def test_job_says_what_is_missing_and_its_commands_mend_it(
     new_site: MakeSite, lrs: Lrs, docker: Docker, images: Images, found: Say
 ) -> None:
     site = new_site(DOCKER_IMAGE_OPENEDX=images.lms_without_erb, erb_tables=False)
-    site.log("tracking.log", samples.content("tracking.log"))
+    site.place("tracking.log", samples.content("tracking.log"))
 
     printed = site.replay(status=1)
 

@@ -62,12 +62,16 @@ class Browser:
 
     def wait_for(self, event: str, session: str) -> None:
         """Wait until this event of a page has come."""
-        while not any(one.get("method") == event and one.get("sessionId") == session for one in self._events):
+        while not self.events(event, session):
             self._events.append(self._next())
 
     def events(self, event: str, session: str) -> list[dict[str, Any]]:
         """What has come so far."""
-        return [one["params"] for one in self._events if one.get("method") == event and one.get("sessionId") == session]
+        return [
+            event_["params"]
+            for event_ in self._events
+            if event_.get("method") == event and event_.get("sessionId") == session
+        ]
 
     def _next(self) -> dict[str, Any]:
         deadline = time.monotonic() + _ANSWER_SECS
@@ -112,11 +116,11 @@ class Page:
 
     def requests(self) -> list[str]:
         """Every URL that was asked for, the page's own first."""
-        return [one["request"]["url"] for one in self.browser.events("Network.requestWillBeSent", self.session)]
+        return [event["request"]["url"] for event in self.browser.events("Network.requestWillBeSent", self.session)]
 
     def complaints(self) -> list[str]:
         """What the browser has to say of the page: errors, what its policy forbids."""
-        return [one["entry"]["text"] for one in self.browser.events("Log.entryAdded", self.session)]
+        return [event["entry"]["text"] for event in self.browser.events("Log.entryAdded", self.session)]
 
     def screenshot(self, path: Path) -> Path:
         """The whole page as a picture."""

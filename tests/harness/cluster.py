@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes_validate
 import yaml
 
-from tests.harness.sandbox import Image, Sandbox
+from tests.harness.sandbox import Image, NotFound, Sandbox
 
 JOB_NAME = "batch.kubernetes.io/job-name"
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -129,9 +129,27 @@ class Cluster:
         """Every call of kubectl: its arguments and standard input."""
         self.on_start: Callable[[Job, Pod], None] = lambda _job, _pod: None
         """Called as a pod starts, in a thread of its own: what happens to pods in a scenario."""
+        self._errors: list[Exception] = []
         self._lock = threading.RLock()
         self._numbers = iter(range(1, 1_000_000))
         self._closed = threading.Event()
+
+    def check(self) -> None:
+        """Raise what went wrong in a thread of its own: a pod that could not be started, a call it does not know."""
+        if self._errors:
+            error = self._errors[0]
+            raise AssertionError(f"the stand-in for a cluster failed: {type(error).__name__}: {error}") from error
+
+    def _fail(self, error: Exception) -> None:
+        """Keep an error for :meth:`check`, and end all Jobs, so that whoever waits for them does not wait in vain."""
+        if self._closed.is_set():
+            return
+        with self._lock:
+            self._errors.append(error)
+            for job in self.jobs:
+                job.condition = job.condition or "Failed"
+                for pod in job.running():
+                    threading.Thread(target=pod.sandbox.kill, args=(signal.SIGKILL,), daemon=True).start()
 
     # The API server and kubectl
 
@@ -170,6 +188,7 @@ class Cluster:
                     for pod in job.running():
                         pod.sandbox.kill(signal.SIGKILL)
                 server.shutdown()
+        self.check()
 
     def _environment(self, url: str) -> dict[str, str]:
         programs = self.folder / "bin"
@@ -207,8 +226,11 @@ class Cluster:
         self.calls.append(call)
         try:
             out = self._do(call["argv"], call["stdin"])
-        except LookupError as error:
+        except NotFound as error:
             return {"status": 1, "out": "", "err": f"Error from server (NotFound): {error}\n"}
+        except Exception as error:
+            self._fail(error)
+            return {"status": 1, "out": "", "err": f"{type(error).__name__}: {error}\n"}
         return {"status": 0, "out": out, "err": ""}
 
     def _do(self, argv: list[str], stdin: str) -> str:
@@ -229,9 +251,10 @@ class Cluster:
                 case ["get", "secret", name]:
                     return "\n".join(self.objects.get(("Secret", name), {}).get("data", {}))
                 case ["patch", "secret", name]:
-                    data = self.objects["Secret", name]["data"]
+                    data = self.objects.get(("Secret", name), {}).get("data", {})
                     for step in json.loads(options["--patch"]):
-                        del data[step["path"].removeprefix("/data/")]
+                        if data.pop(step["path"].removeprefix("/data/"), None) is None:
+                            raise NotFound(f"{name}: {step['path']}")
                     return "patched\n"
                 case ["logs", name]:
                     [pod] = [pod for job in self.jobs for pod in job.pods if pod.name == name]
@@ -249,34 +272,31 @@ class Cluster:
             documents = json.loads(stdin)["items"]
         elif "--kustomize" in argv:
             selector = argv[argv.index("--selector") + 1]
-            labelled = [
-                (one["metadata"].get("labels", {}), one)
-                for one in kustomized(Path(argv[argv.index("--kustomize") + 1]))
-            ]
-            documents = [one for labels, one in labelled if _matches(labels, selector)]
+            made = kustomized(Path(argv[argv.index("--kustomize") + 1]))
+            documents = [document for document in made if _matches(document["metadata"].get("labels", {}), selector)]
         else:
             documents = [yaml.safe_load(Path(argv[argv.index("-f") + 1]).read_text())]
-        for one in documents:
-            kubernetes_validate.validate(one, KUBERNETES, strict=True)
-            name = one["metadata"]["name"]
-            assert one["metadata"]["namespace"] == "openedx"
-            if one["kind"] == "Job":
-                self._start(one)
-            elif one["kind"] == "Secret" and ("Secret", name) in self.objects:
+        for document in documents:
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+            name = document["metadata"]["name"]
+            assert document["metadata"]["namespace"] == "openedx"
+            if document["kind"] == "Job":
+                self._start(document)
+            elif document["kind"] == "Secret" and ("Secret", name) in self.objects:
                 # Server-side: each manager has its own keys.
                 assert "--server-side" in argv
-                self.objects["Secret", name]["data"] |= one["data"]
+                self.objects["Secret", name]["data"] |= document["data"]
             else:
-                assert one["kind"] in ("ConfigMap", "Secret")
-                self.objects[one["kind"], name] = stored(one)
+                assert document["kind"] in ("ConfigMap", "Secret")
+                self.objects[document["kind"], name] = stored(document)
         return "applied\n"
 
     def apply_as_tutor_start(self, env: Path) -> None:
         """What ``tutor k8s start`` applies of the plugin's."""
-        for one in kustomized(env):
-            if one["kind"] in ("ConfigMap", "Secret", "CronJob"):
-                kubernetes_validate.validate(one, KUBERNETES, strict=True)
-                self.objects[one["kind"], one["metadata"]["name"]] = stored(one)
+        for document in kustomized(env):
+            if document["kind"] in ("ConfigMap", "Secret", "CronJob"):
+                kubernetes_validate.validate(document, KUBERNETES, strict=True)
+                self.objects[document["kind"], document["metadata"]["name"]] = stored(document)
 
     def run_cron_job(self, name: str) -> Job:
         """What the CronJob controller does when the time has come."""
@@ -315,8 +335,13 @@ class Cluster:
         threading.Thread(target=self._run_pod, args=(job, pod), daemon=True).start()
 
     def _run_pod(self, job: Job, pod: Pod) -> None:
-        pod.sandbox.start(lambda kind, name: self.objects.get((kind, name)), self._closed)
-        threading.Thread(target=self.on_start, args=(job, pod), daemon=True).start()
+        try:
+            pod.sandbox.start(lambda kind, name: self.objects.get((kind, name)), self._closed)
+        except Exception as error:
+            pod.status = 1
+            self._fail(error)
+            return
+        threading.Thread(target=self._disturb, args=(job, pod), daemon=True).start()
         status = pod.sandbox.wait()
         with self._lock:
             pod.status = status
@@ -325,6 +350,12 @@ class Cluster:
             with self._lock:
                 if not job.condition and not job.deleted:
                     self._start_pod(job, pod.index)
+
+    def _disturb(self, job: Job, pod: Pod) -> None:
+        try:
+            self.on_start(job, pod)
+        except Exception as error:
+            self._fail(error)
 
     def _ended(self, job: Job, pod: Pod, status: int) -> bool:
         """Account for a pod that has ended; is another to be started in its place?"""
@@ -358,22 +389,22 @@ class Cluster:
         return [job for job in self.jobs if job.phase == phase][number]
 
 
-def stored(one: dict[str, Any]) -> dict[str, Any]:
+def stored(document: dict[str, Any]) -> dict[str, Any]:
     """An object as the API server keeps it: what a Secret has as text, it has as data."""
-    texts = one.get("stringData", {})
+    texts = document.get("stringData", {})
     data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-    return {**one, "data": {**one.get("data", {}), **data}} if texts else one
+    return {**document, "data": {**document.get("data", {}), **data}} if texts else document
 
 
 def kustomized(env: Path) -> list[dict[str, Any]]:
     """All objects that Tutor's environment makes."""
     done = subprocess.run([KUBECTL, "kustomize", env], capture_output=True, text=True, check=True)
-    return [one for one in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if one]
+    return [document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document]
 
 
 def _action(policy: dict[str, Any], pod: Pod, status: int) -> str:
     for rule in policy["rules"]:
-        if any(one["type"] == "DisruptionTarget" for one in rule["onPodConditions"]) and pod.evicted:
+        if any(condition["type"] == "DisruptionTarget" for condition in rule["onPodConditions"]) and pod.evicted:
             return str(rule["action"])
         if status in rule.get("onExitCodes", {}).get("values", ()):
             return str(rule["action"])

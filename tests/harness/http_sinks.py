@@ -191,9 +191,9 @@ class ScriptedLrs:
             return Answer(413, {"detail": "Request Entity Too Large"})
         batch = request.json()
         ids = [statement["id"] for statement in batch]
-        for one in ids:
-            if one in self.refused:
-                return Answer(self.refused[one], {"detail": f"statement {one} is not welcome"})
+        for id_ in ids:
+            if id_ in self.refused:
+                return Answer(self.refused[id_], {"detail": f"statement {id_} is not welcome"})
         if len(set(ids)) < len(ids):
             return Answer(400, {"detail": "Duplicate statement IDs in the list of statements"})
         if any(self.statements.get(statement["id"], statement) != statement for statement in batch):

@@ -27,8 +27,8 @@ def job_config(**values: Any) -> JobConfig:
 def result(objects: Sequence[ObjectResult], activity: Activity, **values: Any) -> Result:
     """A result of these objects, to one destination that has got everything."""
     counts = Counts()
-    for one in objects:
-        counts.add(one.counts)
+    for obj in objects:
+        counts.add(obj.counts)
     plan = Plan(1, BEGUN, (), (), (), OutputFormat.of(job_config()))
     destination = DestinationResult("lrs-0", "https://lrs.example.com/xAPI/statements", counts, done=True)
     made = Result(plan, "3f2a9c41d0be", counts, activity, [destination], list(objects), [], [], reported=BEGUN + 9000)

@@ -33,9 +33,9 @@ class Way:
 
 def white_list(kind: Kind) -> set[str]:
     [processor] = [
-        one
-        for one in get_tracker().backends["event_transformer"].backends[kind].processors
-        if hasattr(one, "whitelist")
+        processor
+        for processor in get_tracker().backends["event_transformer"].backends[kind].processors
+        if hasattr(processor, "whitelist")
     ]
     return set(processor.whitelist)
 
@@ -92,7 +92,7 @@ def assert_parity(way: Way, raw: bytes) -> int:
             # With ERB's own text, so that the reader of a dead letter can find them.
             assert detail in raised.value.detail
         return 0
-    if not all(is_json(one) for one in theirs):
+    if not all(is_json(statement) for statement in theirs):
         # ERB would send a number that JSON does not have (1.8e306 as a per cent is Infinity): no LRS could read it.
         with pytest.raises(Untransformable) as raised:
             way.transformer.statements(event, raw)
@@ -101,7 +101,9 @@ def assert_parity(way: Way, raw: bytes) -> int:
     mine = way.transformer.statements(event, raw)
     # This is the event in which match_params are looked up: ERB has taken fields out of it.
     assert event.fields == erbs_event
-    assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
+    assert [comparable(way.kind, fields) for fields in fields_of(mine)] == [
+        comparable(way.kind, fields) for fields in theirs
+    ]
     for statement, their in zip(mine, theirs, strict=True):
         assert json.loads(statement.body) == json.loads(json.dumps(statement.fields))
         assert statement.body.count(b"\n") == 0
@@ -117,6 +119,6 @@ def assert_parity(way: Way, raw: bytes) -> int:
 
 def forget() -> None:
     """Empty ERB's caches: it would answer from them and ask the database nothing."""
-    for one in vars(helpers).values():
-        if hasattr(one, "cache_clear"):
-            one.cache_clear()
+    for helper in vars(helpers).values():
+        if hasattr(helper, "cache_clear"):
+            helper.cache_clear()

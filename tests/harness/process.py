@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECS = 0.05
@@ -24,10 +26,16 @@ class ServiceError(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on now, for servers that can't choose one themselves.
+
+    It is none of those that the kernel gives to whoever asks for any: no connection takes it before the server does.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first, 32_768))
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers_http(url: str) -> bool:
@@ -46,6 +54,15 @@ def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
         return True
     return False
+
+
+def wait_for(condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
+    """Ask until the answer is true, and give it."""
+    deadline = time.monotonic() + timeout_secs
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"still not so after {timeout_secs:g} s"
+        time.sleep(_POLL_SECS)
+    return answer
 
 
 def _die_with_parent() -> None:

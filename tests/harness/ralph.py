@@ -69,11 +69,11 @@ class Lrs:
         with pymongo.MongoClient[dict[str, Any]](self._mongo_uri) as client:
             client[_DATABASE][self._collection].delete_many({"_source.id": {"$in": list(ids)}})
 
-    def alter(self, one: str, **fields: Any) -> None:
+    def alter(self, id_: str, **fields: Any) -> None:
         """Change a statement in the store, which no LRS would do."""
         with pymongo.MongoClient[dict[str, Any]](self._mongo_uri) as client:
             changes = {f"_source.{name}": value for name, value in fields.items()}
-            client[_DATABASE][self._collection].update_one({"_source.id": one}, {"$set": changes})
+            client[_DATABASE][self._collection].update_one({"_source.id": id_}, {"$set": changes})
 
     def count(self) -> int:
         """How many statements there are."""

@@ -26,6 +26,10 @@ PYTHON = "/openedx/venv"
 Find = Callable[[str, str], dict[str, Any] | None]
 
 
+class NotFound(Exception):
+    """The cluster has no object of this name."""
+
+
 @dataclass(frozen=True)
 class Image:
     """What is in the image: folders by their path in it, and its environment."""
@@ -60,12 +64,16 @@ class Sandbox:
         self._termination_log.chmod(0o666)
 
     def start(self, find: Find, closed: threading.Event) -> None:
-        """Start it, once the ConfigMaps and Secrets are there that it can't do without."""
+        """Start it, once the ConfigMaps and Secrets are there that it can't do without.
+
+        It is not forked from the zygote: a pod has a root file system and a user of its own, from which it has to load
+        the LMS and the job itself, and a fork would have those of the host.
+        """
         mounts = None
         while mounts is None and not closed.is_set():
             try:
                 mounts = self._mounts(find)
-            except LookupError:
+            except NotFound:
                 time.sleep(0.05)
         context = {**self._spec["securityContext"], **self._container["securityContext"]}
         assert context["capabilities"] == {"drop": ["ALL"]}
@@ -113,16 +121,16 @@ class Sandbox:
 
     def _own_environ(self) -> dict[str, str]:
         values = {}
-        for one in self._container["env"]:
-            if "value" in one:
-                values[one["name"]] = one["value"]
+        for variable in self._container["env"]:
+            if "value" in variable:
+                values[variable["name"]] = variable["value"]
             else:
-                path = one["valueFrom"]["fieldRef"]["fieldPath"]
-                values[one["name"]] = self._labels[path.removeprefix("metadata.labels['").removesuffix("']")]
+                path = variable["valueFrom"]["fieldRef"]["fieldPath"]
+                values[variable["name"]] = self._labels[path.removeprefix("metadata.labels['").removesuffix("']")]
         return values
 
     def _mounts(self, find: Find) -> list[tuple[str, Path, bool]]:
-        """Where, what and whether it may be written to. Raises ``LookupError`` for what is not there yet."""
+        """Where, what and whether it may be written to. Raises ``NotFound`` for what is not there yet."""
         volumes = {volume["name"]: volume for volume in self._spec["volumes"]}
         found = []
         for mount in self._container["volumeMounts"]:
@@ -145,7 +153,7 @@ class Sandbox:
             wanted = volume["secret"]
             secret = find("Secret", wanted["secretName"])
             if secret is None and not wanted["optional"]:
-                raise LookupError(wanted["secretName"])
+                raise NotFound(wanted["secretName"])
             data = (secret or {}).get("data", {})
             files = {key: base64.b64decode(value).decode() for key, value in data.items()}
             _write(folder, files, wanted["defaultMode"], group)
@@ -153,7 +161,7 @@ class Sandbox:
         for source in volume.get("projected", {}).get("sources", [volume]):
             config_map = find("ConfigMap", source["configMap"]["name"])
             if config_map is None:
-                raise LookupError(source["configMap"]["name"])
+                raise NotFound(source["configMap"]["name"])
             items = source["configMap"].get("items")
             paths = {item["key"]: item["path"] for item in items} if items else {key: key for key in config_map["data"]}
             _write(folder, {path: config_map["data"][key] for key, path in paths.items()}, 0o644, group)

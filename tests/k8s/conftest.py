@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from tests.harness.cluster import Cluster
-from tests.harness.cluster_site import TUTOR, Site
+from tests.harness.cluster_site import ClusterSite
 from tests.harness.demo_lms import DemoLms
 from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import PASSWORD, Lrs
 from tests.harness.sandbox import PYTHON, Image
 from tests.harness.tutor_cli import TUTORS, tutor_bin
+from tests.harness.tutor_site import TUTOR
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO_LMS = REPOSITORY / "tutor_transform_logs" / "demo" / "lms"
@@ -122,19 +123,19 @@ def tutor_environ(folder: Path, plugin: Path | None = None) -> dict[str, str]:
 @contextlib.contextmanager
 def a_site(
     folder: Path, image: Image, environ: dict[str, str], tutor: Path, bucket: Bucket, lrs: Lrs
-) -> Iterator[Site]:
+) -> Iterator[ClusterSite]:
     """A site on a fresh cluster; ``environ`` says where its root is."""
     cluster = Cluster(folder / "cluster", image)
     with cluster.serve() as of_cluster:
         path = of_cluster.pop("CLUSTER_PATH") + os.pathsep + environ["PATH"]
-        root = Path(environ["TUTOR_ROOT"])
-        site = Site(root, {**environ, **of_cluster, "PATH": path}, cluster, bucket, lrs, tutor)
+        environ = {**environ, **of_cluster, "PATH": path}
+        site = ClusterSite(folder, environ, tutor, cluster=cluster, bucket=bucket, lrs=lrs)
         yield site
         assert_no_secret(site)
 
 
 @pytest.fixture
-def site(saved_root: Path, image: Image, tmp_path: Path, nanio_bucket: Bucket, lrs: Lrs) -> Iterator[Site]:
+def site(saved_root: Path, image: Image, tmp_path: Path, nanio_bucket: Bucket, lrs: Lrs) -> Iterator[ClusterSite]:
     """A fresh site."""
     shutil.copytree(saved_root, tmp_path / "tutor")
     with a_site(tmp_path, image, tutor_environ(tmp_path / "tutor"), TUTOR, nanio_bucket, lrs) as made:
@@ -144,7 +145,7 @@ def site(saved_root: Path, image: Image, tmp_path: Path, nanio_bucket: Bucket, l
 @pytest.fixture
 def old_site(
     image: Image, tmp_path: Path, lms_database: dict[str, Any], nanio_bucket: Bucket, lrs: Lrs, installed: Path
-) -> Iterator[Site]:
+) -> Iterator[ClusterSite]:
     """A fresh site with the oldest Tutor, whose way to start a Job is another."""
     tutor = tutor_bin(TUTORS[0]) / "tutor"
     make_root(tmp_path / "tutor", lms_database, tutor, installed)
@@ -152,9 +153,9 @@ def old_site(
         yield made
 
 
-def assert_no_secret(site: Site) -> None:
+def assert_no_secret(site: ClusterSite) -> None:
     """In no argument, no Job, no pod's environment or log, and on no terminal; and none is left when a run is over."""
-    places = [site.printed(), *(" ".join(call["argv"]) for call in site.cluster.calls)]
+    places = [*site.printed, *(" ".join(call["argv"]) for call in site.cluster.calls)]
     for job in site.cluster.jobs:
         places += [json.dumps(job.manifest), *(pod.sandbox.log() for pod in job.pods)]
     places += [json.dumps(one) for (kind, _), one in site.cluster.objects.items() if kind != "Secret"]

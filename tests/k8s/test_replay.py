@@ -7,14 +7,14 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.harness.cluster import Job, Pod
-from tests.harness.cluster_site import Site
+from tests.harness.cluster_site import ClusterSite
 from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.process import wait_for
 from tests.harness.ralph import PASSWORD
 from tests.harness.runs import erbs_ids, statements
 
@@ -24,27 +24,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lms")]
 SLOWLY = {"TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS": 0.05}
 
 
-def expected(site: Site) -> set[str]:
+def expected(site: ClusterSite) -> set[str]:
     """The ids of the statements that ERB makes of the logs in the bucket."""
     lines = [line for key in site.bucket.keys("logs/") for line in site.bucket.get(key).splitlines()]
     return erbs_ids(lines)
 
 
-def assert_all_there(site: Site) -> None:
+def assert_all_there(site: ClusterSite) -> None:
     assert set(site.statements()) == expected(site)
     secret = site.cluster.objects["Secret", "transform-logs-run"]
     assert secret["data"] == {}, "the run's config is still in the cluster"
 
 
-def wait_for(condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
-    deadline = time.monotonic() + timeout_secs
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return answer
-
-
-def at_work(site: Site, pods: int = 1) -> Job | None:
+def at_work(site: ClusterSite, pods: int = 1) -> Job | None:
     """The work's Job, once this many of its ``pods`` have begun to deliver."""
     jobs = [job for job in site.cluster.jobs if job.phase == "work" and not job.condition]
     begun = {key for key in site.bucket.keys("transform-logs/") if "/lock-" in key}
@@ -56,11 +48,11 @@ made: dict[int, dict[str, Any]] = {}
 
 
 @pytest.mark.parametrize("pods", [1, 8])
-def test_any_number_of_pods_makes_the_same(site: Site, pods: int) -> None:
+def test_any_number_of_pods_makes_the_same(site: ClusterSite, pods: int) -> None:
     for number in range(16):
-        site.log(number)
+        site.log_of_day(number)
     site.save(**site.settings(pods))
-    output = site.replay().must()
+    output = site.replay()
     assert "Every line and every statement is accounted for." in output
     follow = (
         "kubectl logs --namespace=openedx --selector=transform-logs/phase=work --follow --prefix --max-log-requests="
@@ -74,20 +66,20 @@ def test_any_number_of_pods_makes_the_same(site: Site, pods: int) -> None:
     assert [len(job.pods) for job in site.cluster.jobs if job.phase != "work"] == [1, 1]
     if pods > 1:
         return
-    assert "Nothing new in 16 objects" in site.replay().must()
+    assert "Nothing new in 16 objects" in site.replay()
     assert [job.phase for job in site.cluster.jobs] == ["plan", "work", "report", "plan"]
 
 
-def test_the_oldest_tutor(old_site: Site) -> None:
+def test_the_oldest_tutor(old_site: ClusterSite) -> None:
     for number in range(2):
-        old_site.log(number)
+        old_site.log_of_day(number)
     old_site.save(**old_site.settings(2))
-    assert "Every line and every statement is accounted for." in old_site.replay().must()
+    assert "Every line and every statement is accounted for." in old_site.replay()
     assert_all_there(old_site)
     assert [job.phase for job in old_site.cluster.jobs] == ["plan", "work", "report"]
 
 
-def test_a_pod_that_is_killed_at_a_random_moment(site: Site) -> None:
+def test_a_pod_that_is_killed_at_a_random_moment(site: ClusterSite) -> None:
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
     dice = random.Random(seed)
@@ -100,14 +92,14 @@ def test_a_pod_that_is_killed_at_a_random_moment(site: Site) -> None:
             pod.sandbox.kill(signal.SIGKILL)
 
     for number in range(16):
-        site.log(number)
+        site.log_of_day(number)
     site.cluster.on_start = kill
     site.save(**site.settings(8), TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0.03)
-    site.replay().must()
+    site.replay()
     assert_all_there(site)
 
 
-def test_an_index_that_fails_for_good(site: Site) -> None:
+def test_an_index_that_fails_for_good(site: ClusterSite) -> None:
     """Tutor calls that a success, where any other pod succeeded. It is not one."""
 
     def kill(job: Job, pod: Pod) -> None:
@@ -116,13 +108,13 @@ def test_an_index_that_fails_for_good(site: Site) -> None:
             pod.sandbox.kill(signal.SIGKILL)
 
     for number in range(2):
-        site.log(number)
+        site.log_of_day(number)
     # The one that is killed must still be there when another has succeeded: the largest logs go to the first indices.
-    site.log(2, good=150)
-    site.log(3, good=150)
+    site.log_of_day(2, good=150)
+    site.log_of_day(3, good=150)
     site.cluster.on_start = kill
     site.save(**site.settings(3), **SLOWLY)
-    output = site.replay().must(4)
+    output = site.replay(status=4)
     work = site.cluster.job("work")
     assert work.condition == "Failed"
     assert work.succeeded
@@ -133,14 +125,14 @@ def test_an_index_that_fails_for_good(site: Site) -> None:
 
     site.cluster.on_start = lambda _job, _pod: None
     site.save(TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0)
-    assert "Resuming plan 0001" in site.replay().must()
+    assert "Resuming plan 0001" in site.replay()
     assert set(site.statements()) == expected(site)
 
 
-def test_a_pod_that_is_evicted(site: Site) -> None:
+def test_a_pod_that_is_evicted(site: ClusterSite) -> None:
     """This time to files, which are to be joined as if nothing had been."""
     for number in range(4):
-        site.log(number, good=40)
+        site.log_of_day(number, good=40)
     site.save(**site.settings(2, site.bucket.settings("destination", prefix="out")), **SLOWLY)
     process = site.start_replay()
     job = wait_for(lambda: at_work(site, pods=2))
@@ -157,19 +149,18 @@ def test_a_pod_that_is_evicted(site: Site) -> None:
     assert set(ids) == expected(site)
 
 
-def test_settings_that_change_between_two_runs(site: Site) -> None:
+def test_settings_that_change_between_two_runs(site: ClusterSite) -> None:
     for number in range(4):
-        site.log(number)
-    settings = site.settings(2)
-    wrong = {"TRANSFORM_LOGS_LRS_ENDPOINTS": settings["TRANSFORM_LOGS_LRS_ENDPOINTS"].replace("lrs-", "nobody-")}
-    site.save(**{**settings, **wrong})
-    output = site.replay().must(1)
+        site.log_of_day(number)
+    wrong = {"TRANSFORM_LOGS_LRS_ENDPOINTS": [{**site.lrs.endpoint, "username": "nobody"}]}
+    site.save(**{**site.settings(2), **wrong})
+    output = site.replay(status=1)
     assert "2 failed (number 0, 1): " in output
     assert "refuses the credentials (401)" in output
     assert site.statements() == {}
     # Another LMS's settings, another number of pods: other ConfigMaps, which nobody but the command applies.
     site.save(**site.settings(3), CONTACT_EMAIL="someone@else.test")
-    site.replay().must()
+    site.replay()
     assert_all_there(site)
     assert len(site.cluster.job("work").pods) == 3
     used = [json.dumps(site.cluster.job("work", number).manifest) for number in (0, 1)]
@@ -178,14 +169,14 @@ def test_settings_that_change_between_two_runs(site: Site) -> None:
     assert all(any(name in one for one in used) for name in names)
 
 
-def test_a_job_that_is_started_twice(site: Site) -> None:
+def test_a_job_that_is_started_twice(site: ClusterSite) -> None:
     for number in range(4):
-        site.log(number, good=40)
+        site.log_of_day(number, good=40)
     site.save(**site.settings(2), **SLOWLY)
     first = site.start_replay()
     job = wait_for(lambda: at_work(site, pods=2))
     second = site.start_replay()
-    said = site.replay("--status").must()
+    said = site.replay("--status")
     assert f"{job.name} is running: of 2 pods, 0 have ended." in said
     done = [site.finish(first), site.finish(second)]
     assert "Every line and every statement is accounted for." in done[0].must()
@@ -194,11 +185,11 @@ def test_a_job_that_is_started_twice(site: Site) -> None:
     assert_all_there(site)
 
 
-def test_ctrl_c_ends_the_command_and_not_the_work(site: Site, scripted_lrs: ScriptedLrs) -> None:
+def test_ctrl_c_ends_the_command_and_not_the_work(site: ClusterSite, scripted_lrs: ScriptedLrs) -> None:
     for number in range(4):
-        site.log(number)
-    endpoint = json.dumps({"url": scripted_lrs.url, "username": "u", "password": PASSWORD})
-    site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": f"[{endpoint}]"})
+        site.log_of_day(number)
+    endpoint = {"url": scripted_lrs.url, "username": "u", "password": PASSWORD}
+    site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": [endpoint]})
     # The work can't end before the LRS answers.
     scripted_lrs.gate.clear()
     process = site.start_replay()
@@ -211,14 +202,14 @@ def test_ctrl_c_ends_the_command_and_not_the_work(site: Site, scripted_lrs: Scri
     assert "kubectl delete jobs --namespace=openedx --selector=transform-logs/phase" in done.output
     assert not job.condition
     scripted_lrs.gate.set()
-    site.replay().must()
+    site.replay()
     assert job.condition == "Complete"
     assert set(scripted_lrs.statements) == expected(site)
 
 
-def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: Site) -> None:
+def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: ClusterSite) -> None:
     for number in range(4):
-        site.log(number, good=40)
+        site.log_of_day(number, good=40)
     site.save(**site.settings(2), **SLOWLY, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="30 2 * * *")
     site.cluster.apply_as_tutor_start(site.root / "env")
     process = site.start_replay()
@@ -229,23 +220,23 @@ def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: Sit
     assert meanwhile.condition == "Failed"
     assert "This job is running already" in meanwhile.pods[0].sandbox.log()
     assert_all_there(site)
-    site.log(4)
+    site.log_of_day(4)
     by_night = site.cluster.run_cron_job("transform-logs")
     wait_for(lambda: by_night.condition)
     assert by_night.condition == "Complete", by_night.pods[0].sandbox.log()
     assert_all_there(site)
 
 
-def test_init_makes_erbs_tables(site: Site) -> None:
+def test_init_makes_erbs_tables(site: ClusterSite) -> None:
     site.cluster.apply_as_tutor_start(site.root / "env")
-    site.finish(site.start("k8s", "do", "init", "--limit=transform_logs")).must()
+    site.tutor("k8s", "do", "init", "--limit=transform_logs")
     [job] = site.cluster.jobs
     assert (job.phase, job.condition) == ("init", "Complete"), job.pods[0].sandbox.log()
     assert "event_routing_backends" in job.pods[0].sandbox.log()
 
 
-def test_local_is_refused_where_there_is_no_volume(site: Site) -> None:
-    output = site.replay().must(1)
+def test_local_is_refused_where_there_is_no_volume(site: ClusterSite) -> None:
+    output = site.replay(status=1)
     [error] = [line for line in output.splitlines() if line.startswith("Error: ")]
     assert "TRANSFORM_LOGS_SOURCE_PROVIDER: on Kubernetes LOCAL is" in error
     assert "TRANSFORM_LOGS_K8S_DATA_CLAIM" in error
