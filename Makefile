@@ -6,6 +6,8 @@ SHELL := bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+# The other Python of today's LMS images, if it is here: 3.12 (event-routing-backends 10) beside 3.11 (9.3).
+OTHER_VENV := .venv-other
 DEMO_OUTPUT ?= demo-output
 DEMO_TYPE ?= xapi
 # What to test, and how: make test PYTEST="tests/demo -k samples"
@@ -38,6 +40,19 @@ demo: $(VENV)/installed-demo ## Run the job on the sample logs, into ./demo-outp
 .PHONY: test
 test: $(VENV)/installed-dev debian-packages ## Run all tests, against real servers that they start
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST)
+	@# Who names tests means those.
+	@$(if $(findstring tests/,$(PYTEST)),,$(MAKE) --no-print-directory test-other)
+
+.PHONY: test-other
+test-other: $(VENV)/installed-dev debian-packages ## Run tests/fast and tests/job under the other Python: 3.12 beside 3.11
+	@other=$$(tests/harness/other-python $(BIN)/python); \
+	if [[ -z "$$other" ]]; then \
+		echo "tests/fast and tests/job ran under $$($(BIN)/python --version) only: neither PATH nor pyenv has the other Python"; \
+	else \
+		$(MAKE) --no-print-directory $(OTHER_VENV)/installed OTHER_PYTHON="$$other"; \
+		TRANSFORM_LOGS_SERVERS_PYTHON="$(abspath $(BIN)/python)" $(OTHER_VENV)/bin/python -m pytest \
+			--numprocesses=$(WORKERS) --dist=loadfile tests/fast tests/job $(PYTEST); \
+	fi
 
 .PHONY: test-fast
 test-fast: $(VENV)/installed-dev ## Run the tests that need no real server, in less than a minute
@@ -65,7 +80,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	$(BIN)/mypy --strict --exclude /migrations/
 	$(BIN)/python docs/reference.py --check
 	@$(MAKE) --no-print-directory docs
-	$(BIN)/shellcheck .ci/run tests/harness/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
+	$(BIN)/shellcheck .ci/run $(addprefix tests/harness/,install-debian-packages other-python) tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \
@@ -100,7 +115,7 @@ format: $(VENV)/installed-dev ## Put the code into the project's form
 
 .PHONY: clean
 clean: ## Remove all that make has made here (servers for tests stay in ~/.cache/tutor-transform-logs)
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
+	rm -rf $(VENV) $(OTHER_VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: debian-packages
@@ -113,6 +128,12 @@ $(BIN)/python:
 	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
 	@"$(PYTHON)" -m venv --clear $(VENV) \
 		|| { echo "Could not make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(OTHER_VENV)/installed: setup.py pyproject.toml
+	@echo "installing the plugin and what tests/fast and tests/job need into $(OTHER_VENV), with $$("$(OTHER_PYTHON)" --version)"
+	@"$(OTHER_PYTHON)" -m venv --clear $(OTHER_VENV)
+	@$(OTHER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	@touch $@
 
 $(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
 	@echo "installing the plugin and what the demo needs into $(VENV) (about a minute)"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the fault suite tried, and which real services the tests ran against."""
+    """Say what the fault suite tried, under which Python and ERB, and which real services the tests ran against."""
     if line := tally.summary():
         terminalreporter.write_line(line)
     used = used_services()
+    erb = importlib.metadata.version("edx-event-routing-backends")
+    terminalreporter.write_line(f"ran under Python {platform.python_version()} with event-routing-backends {erb}")
     terminalreporter.write_line(f"real services used: {', '.join(used) if used else 'none'}")
 
 

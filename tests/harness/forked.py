@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tests.harness.demo_lms import REPOSITORY, DemoLms
@@ -47,5 +48,6 @@ def zygote_of(lms: DemoLms) -> Zygote:
     """The one with this LMS's settings; its first job starts it."""
     key = json.dumps(lms.settings, sort_keys=True)
     if key not in _zygotes:
-        _zygotes[key] = Zygote(lms.environment())
+        # With SQLite, also if this job has MariaDB: one without databases takes those that the zygote was loaded with.
+        _zygotes[key] = Zygote(replace(lms, databases=None).environment())
     return _zygotes[key]

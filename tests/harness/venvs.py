@@ -22,6 +22,11 @@ def cache_folder() -> Path:
     return folder
 
 
+def _python() -> str:
+    """The Python of such environments: this one, unless the tests run a second time under another."""
+    return str(Path(os.environ.get("TRANSFORM_LOGS_SERVERS_PYTHON") or sys.executable).resolve())
+
+
 def venv(name: str, requirements: Sequence[str]) -> Path:
     """The ``bin`` folder of a virtual environment with these packages, made if there is none yet.
 
@@ -29,14 +34,15 @@ def venv(name: str, requirements: Sequence[str]) -> Path:
 
     :raises ServiceError: pip failed.
     """
-    recipe = "\n".join([sys.version, sys.executable, *requirements])
+    python = _python()
+    recipe = "\n".join([python, *requirements])
     folder = cache_folder() / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     complete = folder / "complete"
     with (cache_folder() / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            subprocess.run([python, "-m", "venv", str(folder)], check=True)
             pip: list[str | Path] = [
                 folder / "bin/python",
                 "-m",

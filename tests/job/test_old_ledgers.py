@@ -74,7 +74,7 @@ def test_a_later_version_is_refused(old: ForkedSite) -> None:
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "version": 3}))
     run = old.run(old.source(), old.to_files())
     assert run.status == 1
-    assert "version 3, and this release reads up to 2" in run.stderr
+    assert "has the format 3, and this release of the plugin reads formats up to 2" in run.stderr
 
 
 def test_the_notes_of_an_old_plan_keep_their_effect(old: ForkedSite) -> None:
