@@ -177,3 +177,36 @@ def test_the_sizes_are_of_all_kinds_of_functions_and_parameters() -> None:
         "f: ['a', 'b', 'c', 'e', 'd', 'f'], without a reason",
         "over 400 lines",
     ]
+
+
+# Names with several definitions that mean the same: the reason.
+SAME_MEANING = {
+    "CONNECT_TIMEOUT": "how long to wait for a connection, for each kind of server",
+    "SETTINGS": "those of the job, and on the host these with its own",
+    **dict.fromkeys(("Key", "T", "Value"), "type variables"),
+}
+
+
+def constants_and_classes(path: Path) -> Iterator[str]:
+    """The names without an underscore that a module defines for constants, classes and types."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        else:
+            continue
+        yield from (name for name in names if name[0].isupper())
+
+
+def test_a_name_means_one_thing() -> None:
+    # The demo's LMS has the modules and names of the real one.
+    paths = [path for path in FOLDER.parent.rglob("*.py") if FOLDER.parent / "demo/lms" not in path.parents]
+    modules: dict[str, list[str]] = {}
+    for path in paths:
+        for name in set(constants_and_classes(path)):
+            modules.setdefault(name, []).append(path_in_repository(path))
+    several = {name: sorted(found) for name, found in modules.items() if len(found) > 1}
+    assert {name: found for name, found in several.items() if name not in SAME_MEANING} == {}
+    assert several.keys() == SAME_MEANING.keys()
