@@ -68,6 +68,7 @@ def test_aspects_command_line_runs_this_job(
         TRANSFORM_LOGS_LRS_ENDPOINTS=[lrs.endpoint],
         RUN_CLICKHOUSE=False,
         RUN_SUPERSET=False,
+        ASPECTS_XAPI_SOURCE="ralph",
         RUN_RALPH=False,
         RUN_VECTOR=False,
         DOCKER_IMAGE_CLICKHOUSE=clickhouse,
