@@ -131,6 +131,34 @@ def test_an_output_file_that_can_not_be_read_is_not_lost(world: ForkedSite) -> N
     tally.same(30, len(world.output_lines()), "statements")
 
 
+def test_parts_that_can_not_be_listed_are_not_lost(world: ForkedSite) -> None:
+    stopped(world)
+    [parts] = (world.folder / "out").glob(".parts-*")
+    parts.chmod(0o300)  # files in it can be written, but not listed
+    ran = world.run(unprivileged=True)
+    parts.chmod(0o755)
+    tally.add("faults")
+    tally.same(1, ran.status, ran.detail)
+    assert f"{parts} can't be opened by the job's user" in ran.detail
+    tally.same(0, world.run().status, "the run that can list them")
+    tally.same(30, len(world.output_lines()), "statements")
+
+
+def test_dead_letters_of_an_older_plan_that_can_not_be_listed_are_not_gone(world: ForkedSite) -> None:
+    job = finished(world)
+    write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
+    tally.same(0, world.run().status, "a second plan")
+    assert_refused(world, job / "0001", "run", retry_failed=True)
+    assert_refused(world, job / "0001", "verify")
+
+
+def test_a_folder_of_the_source_that_can_not_be_listed_is_left_out(world: ForkedSite) -> None:
+    (world.logs / "lost+found").mkdir(mode=0)
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    tally.same(0, world.run(unprivileged=True).status, "the run")
+    tally.same(30, len(world.output_lines()), "statements")
+
+
 @pytest.mark.parametrize("command", ["run", "status", "verify"])
 def test_a_directory_is_no_plan(world: ForkedSite, command: str) -> None:
     job = finished(world)

@@ -75,12 +75,16 @@ class LocalStorage:
         top = self.root / prefix.rpartition("/")[0]
         if not self._inside(top):
             return
-        for directory, _, files in os.walk(top):
+        for directory, folders, files in os.walk(top, onerror=self._on_unlisted):
             below = os.path.relpath(directory, self.root)
-            for file in files:
-                name = file if below == "." else f"{below}/{file}"
-                if name.startswith(prefix):
-                    yield name
+            start = "" if below == "." else f"{below}/"
+            folders[:] = [folder for folder in folders if f"{start}{folder}/".startswith(prefix)]
+            yield from (name for name in (f"{start}{file}" for file in files) if name.startswith(prefix))
+
+    def _on_unlisted(self, error: OSError) -> None:
+        """What can't be listed must not count as empty: the ledger's objects, or parts of the output, may be there."""
+        if not isinstance(error, FileNotFoundError):
+            raise_unreadable(Path(error.filename), error)
 
     def _inside(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self.root.resolve())
@@ -143,7 +147,13 @@ class LocalStorage:
 
 
 class LocalSource(LocalStorage):
-    """A directory with logs: one that can't be read is reported, and the run goes on with the others."""
+    """A directory with logs: one that can't be read is reported, and the run goes on with the others.
+
+    Folders in it that can't be read are left out: a volume may have a ``lost+found``.
+    """
+
+    def _on_unlisted(self, error: OSError) -> None:
+        pass
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         try:
