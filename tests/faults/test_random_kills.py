@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 import pytest
 
 from tests.harness import tally
+from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import Process
 from tests.harness.object_store import Bucket
@@ -102,3 +103,21 @@ def test_lrs(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs])
         ids.append(sorted(one["id"] for one in lrs.statements()))
     tally.same(ids[0], ids[1], "the ids in Ralph")
     assert len(ids[1]) == len(set(ids[1]))
+
+
+def test_clickhouse(new_world: Callable[[str], ForkedSite], aspects_clickhouse: ClickHouse) -> None:
+    ids = []
+    for name in ("reference", "killed"):
+        aspects_clickhouse.clear()
+        world = new_world(name)
+        write_logs(world)
+        world.settings |= aspects_clickhouse.destination()
+        if name == "reference":
+            secs = timed(world)
+        else:
+            run_with_kills(world, secs)
+            check_sums(world.result())
+        ids.append(aspects_clickhouse.ids())
+    tally.same(ids[0], ids[1], "the ids in the table")
+    assert len(ids[1]) == len(set(ids[1]))
+    tally.same(len(ids[1]), aspects_clickhouse.daily_sum(), "what a view has counted")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness import tally
+from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.kills import chosen, steps_of, write_logs
@@ -48,6 +49,14 @@ FILES = [
 ]
 BATCHES = ["batch file write: half", "batch file rename: before", "entry rename: before", "finish plan: before"]
 LRS = ["batch: before", "POST statements: half", "POST statements: sent", "deliver: after", "entry rename: before"]
+CLICKHOUSE = [
+    "batch: before",
+    "POST look-up: sent",
+    "POST insert: half",
+    "POST insert: sent",
+    "deliver: after",
+    "entry rename: before",
+]
 NANIO = [
     "source read: after",
     "PUT part: half",
@@ -114,6 +123,29 @@ def test_lrs(new_world: NewWorld, new_lrs: Callable[[], Lrs]) -> None:
         tally.same(expected, world.outcome(), f"killed at {label} {occurrence}")
         check_sums(world.result())
         tally.same(ids, sorted(lrs.ids()), f"what Ralph holds after a kill at {label} {occurrence}")
+
+
+def test_clickhouse(new_world: NewWorld, aspects_clickhouse: ClickHouse) -> None:
+    """The table has the ids of an undisturbed run, each once, and so has a view that counts every row for good."""
+
+    def in_clickhouse(name: str) -> ForkedSite:
+        aspects_clickhouse.clear()
+        world = new_world(name)
+        write_logs(world.logs)
+        world.settings |= aspects_clickhouse.destination()
+        return world
+
+    reference = in_clickhouse("reference")
+    labels = steps_of(reference, CLICKHOUSE)
+    expected, ids = reference.outcome(), aspects_clickhouse.ids()
+    assert len(ids) == 21
+    for number, (label, occurrence) in enumerate(chosen(labels, CLICKHOUSE)):
+        world = in_clickhouse(f"killed-{number}")
+        kill_and_run_again(world, label, occurrence)
+        tally.same(expected, world.outcome(), f"killed at {label} {occurrence}")
+        check_sums(world.result())
+        tally.same(ids, aspects_clickhouse.ids(), f"what the table has after a kill at {label} {occurrence}")
+        tally.same(len(ids), aspects_clickhouse.daily_sum(), f"what a view has after a kill at {label} {occurrence}")
 
 
 def test_object_store(new_world: NewWorld, nanio: ObjectStore, nanio_bucket: Bucket) -> None:

@@ -82,6 +82,16 @@ class ClickHouse:
         """Of one of Aspects' users."""
         return str(self.users[user]["password"])
 
+    def destination(self, *, user: str = "ch_vector", database: str = "openedx") -> dict[str, Any]:
+        """The settings that make its table the job's destination."""
+        return {
+            "destination_provider": "CLICKHOUSE",
+            "clickhouse_url": self.url,
+            "clickhouse_username": user,
+            "clickhouse_password": self.password(user),
+            "clickhouse_database": database,
+        }
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         (self.folder / "users.json").write_text(json.dumps(self.users))
@@ -113,6 +123,14 @@ class ClickHouse:
     def count(self, table: str = "openedx.xapi_events_all") -> int:
         """Rows, without ``FINAL``: a row that is there twice counts twice."""
         return int(self.query(f"SELECT count() FROM {table}")[0][0])
+
+    def ids(self, table: str = "openedx.xapi_events_all") -> list[str]:
+        """The ids of all rows, sorted; an id that is there twice is in it twice."""
+        return sorted(event_id for [event_id] in self.query(f"SELECT event_id FROM {table}"))
+
+    def daily_sum(self) -> int:
+        """What a SummingMergeTree has counted: rows that were inserted twice count for good."""
+        return int(self.query("SELECT sum(events) FROM openedx.events_per_day")[0][0])
 
     def set_faults(self, *faults: Fault) -> None:
         """What goes wrong from now on; the list of requests begins here."""

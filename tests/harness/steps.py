@@ -31,6 +31,8 @@ _KINDS = (
     (r"-\d{4}-\d{6}-\d{6}\.log", "batch file"),
     (r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)", "output"),
     (r"statements", "statements"),
+    (r"\?query_id=.*&query=INSERT", "insert"),
+    (r"\?query_id=", "look-up"),
 )
 
 
@@ -79,7 +81,7 @@ class _Watch:
 
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
-    from tutor_transform_logs.lms_job.deliver import files, lrs
+    from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs
     from tutor_transform_logs.lms_job.ledger import entries, ledger
     from tutor_transform_logs.lms_job.storage import cloud, local
     from tutor_transform_logs.lms_job.work import worker
@@ -89,7 +91,7 @@ def watch(spec: dict[str, Any]) -> None:
         _wrap_storage(storage, watch)
     _around(ledger.Ledger, "save_plan", watch, lambda plan: "finish plan" if plan.finished else "save plan")
     _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
-    for destination in (files.Files, lrs.Lrs):
+    for destination in (files.Files, lrs.Lrs, clickhouse.ClickHouse):
         _around(destination, "deliver", watch, lambda *_: "deliver")
     _wrap_rename(watch)
     _wrap_http(watch)
@@ -155,8 +157,10 @@ def _wrap_http(watch: _Watch) -> None:
         head = bytes(data[:400]) if isinstance(data, (bytes, bytearray, memoryview)) else b""
         method, _, rest = head.partition(b" ")
         if method.isupper() and b" HTTP/1." in head:
-            path = rest.partition(b" ")[0].decode("latin-1").partition("?")[0]
-            self.step = f"{method.decode()} {kind_of(path)}"
+            target = rest.partition(b" ")[0].decode("latin-1")
+            path = target.partition("?")[0]
+            # ClickHouse has one path for all queries.
+            self.step = f"{method.decode()} {kind_of(target if path == '/' else path)}"
             send(self, data)
         elif head and getattr(self, "step", ""):
             send(self, data[: len(data) // 2])

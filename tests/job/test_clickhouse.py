@@ -85,10 +85,6 @@ def stored(server: clickhouse.ClickHouse, table: str = "openedx.xapi_events_all"
     )
 
 
-def daily_sum(server: clickhouse.ClickHouse) -> int:
-    return int(server.query("SELECT sum(events) FROM openedx.events_per_day")[0][0])
-
-
 def inserts(server: clickhouse.ClickHouse) -> int:
     return sum(request["sql"].startswith("INSERT") for request in server.requests())
 
@@ -117,7 +113,7 @@ def test_what_the_table_has_is_not_inserted_again(server: clickhouse.ClickHouse)
     server.set_faults()
     assert sums(destination(server).deliver("a", both)) == (0, 4000, 0)
     assert inserts(server) == 0
-    assert (server.count(), daily_sum(server)) == (4000, 4000)
+    assert (server.count(), server.daily_sum()) == (4000, 4000)
 
 
 def test_a_live_row_of_vector_is_known_again(server: clickhouse.ClickHouse) -> None:
@@ -186,7 +182,7 @@ def test_a_row_that_a_constraint_refuses_is_found_by_halving(server: clickhouse.
     assert sums(outcome) == (39, 0, 1)
     assert outcome.rejected[0].statement is batch[13]
     assert "Constraint" in outcome.rejected[0].detail
-    assert (server.count(), daily_sum(server)) == (39, 39)
+    assert (server.count(), server.daily_sum()) == (39, 39)
 
 
 # What breaks on the way
@@ -220,7 +216,7 @@ def test_no_row_is_lost_and_none_is_stored_twice(server: clickhouse.ClickHouse, 
     batch = statements(60)
     server.set_faults(*[replace(fault, times=1) for _ in range(times)])
     assert sums(destination(server).deliver("batch", batch)) == (60, 0, 0)
-    assert (server.count(), daily_sum(server)) == (60, 60)
+    assert (server.count(), server.daily_sum()) == (60, 60)
 
 
 def test_an_insert_that_runs_on_is_waited_for(server: clickhouse.ClickHouse) -> None:
@@ -259,7 +255,7 @@ def test_a_server_that_is_restarted_is_waited_for(server: clickhouse.ClickHouse)
 def test_workers_that_have_the_same_rows_store_them_once(server: clickhouse.ClickHouse) -> None:
     with ProcessPoolExecutor(4, get_context("spawn")) as pool:
         outcomes = list(pool.map(deliver_in_a_process, [(server.url, server.password("ch_vector"))] * 4))
-    assert (server.count(), daily_sum(server)) == (2000, 2000)
+    assert (server.count(), server.daily_sum()) == (2000, 2000)
     assert sum(outcome[0] for outcome in outcomes) == 2000
     assert sum(outcome[1] for outcome in outcomes) == 6000
 

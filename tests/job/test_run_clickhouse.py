@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -13,17 +12,6 @@ from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
 
 MIX = Mix(good=120, page_view=40, unknown_user=2, type_error=2, broken=3, copies=4)
-DAILY_SUM = "SELECT sum(events) FROM openedx.events_per_day"
-
-
-def to_clickhouse(server: ClickHouse, *, user: str = "ch_vector", database: str = "openedx") -> dict[str, Any]:
-    return {
-        "destination_provider": "CLICKHOUSE",
-        "clickhouse_url": server.url,
-        "clickhouse_username": user,
-        "clickhouse_password": server.password(user),
-        "clickhouse_database": database,
-    }
 
 
 def assert_secret(password: str, site: ForkedSite, *texts: str) -> None:
@@ -39,22 +27,21 @@ def assert_secret(password: str, site: ForkedSite, *texts: str) -> None:
 def test_a_run_fills_the_table_once(site: ForkedSite, aspects_clickhouse: ClickHouse, workers: int) -> None:
     server = aspects_clickhouse
     log = site.log(MIX)
-    target = {**to_clickhouse(server), "workers": workers, "segment_bytes": 2**16}
+    target = {**server.destination(), "workers": workers, "segment_bytes": 2**16}
 
     run = site.run(site.source(), target)
     result = assert_accounted(run, log.xapi)
     [totals] = result["destinations"]
     assert (totals["stored"], totals["duplicates"]) == (log.xapi.distinct_statements, 4)
     lines = site.logs.joinpath("tracking.log").read_bytes().splitlines()
-    rows = server.query("SELECT event_id FROM openedx.xapi_events_all")
-    assert {event_id for [event_id] in rows} == erbs_ids(lines)
-    assert len(rows) == int(server.query(DAILY_SUM)[0][0]) == log.xapi.distinct_statements
+    assert server.ids() == sorted(erbs_ids(lines))
+    assert server.count() == server.daily_sum() == log.xapi.distinct_statements
     assert_secret(server.password("ch_vector"), site, run.stdout, run.stderr, json.dumps(result))
 
     assert site.run(site.source(), target).stdout.startswith("Nothing new")
     again = assert_accounted(site.run(site.source(), target, restart=True), log.xapi)
     assert again["destinations"][0]["duplicates"] == log.xapi.statements
-    assert server.count() == int(server.query(DAILY_SUM)[0][0]) == log.xapi.distinct_statements
+    assert server.count() == server.daily_sum() == log.xapi.distinct_statements
 
 
 @pytest.mark.parametrize(("user", "database"), [("ch_vector", "openedx"), ("ch_lrs", "xapi")])
@@ -62,7 +49,7 @@ def test_each_of_aspects_users_writes_to_its_own_database(
     site: ForkedSite, aspects_clickhouse: ClickHouse, user: str, database: str
 ) -> None:
     log = site.log(MIX)
-    target = to_clickhouse(aspects_clickhouse, user=user, database=database)
+    target = aspects_clickhouse.destination(user=user, database=database)
     check = site.run(site.source(), target, command="check")
     assert check.status == 0, check.stdout + check.stderr
     assert "answers, and this user may read and write the table" in " ".join(check.stdout.split())
@@ -76,7 +63,7 @@ def test_a_user_that_may_not_write_is_told_what_is_missing(
     site: ForkedSite, aspects_clickhouse: ClickHouse, user: str, database: str
 ) -> None:
     site.log(MIX)
-    target = to_clickhouse(aspects_clickhouse, user=user, database=database)
+    target = aspects_clickhouse.destination(user=user, database=database)
     detail = "Give the user INSERT and SELECT on this table"
     check = site.run(site.source(), target, command="check")
     assert check.status == 1
@@ -107,7 +94,7 @@ def test_without_settings_it_is_the_table_of_the_lms(site: ForkedSite, aspects_c
 
 def test_what_is_missing_in_the_table_is_found_and_repaired(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     log = site.log(MIX)
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     assert_accounted(site.run(site.source(), target), log.xapi)
     assert site.run(site.source(), target, command="verify").status == 0
     aspects_clickhouse.query("ALTER TABLE openedx.xapi_events_all DELETE WHERE 1 SETTINGS mutations_sync = 2")
@@ -122,6 +109,6 @@ def test_what_is_missing_in_the_table_is_found_and_repaired(site: ForkedSite, as
 def test_a_dry_run_stores_nothing(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     site.log(MIX)
     aspects_clickhouse.set_faults()
-    run = site.run(site.source(), to_clickhouse(aspects_clickhouse), dry_run=True)
+    run = site.run(site.source(), aspects_clickhouse.destination(), dry_run=True)
     assert run.status == 0, run.stdout + run.stderr
     assert not aspects_clickhouse.requests()
