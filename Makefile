@@ -45,7 +45,7 @@ test: $(VENV)/installed-dev debian-packages ## Run all tests, against real serve
 
 .PHONY: test-other
 test-other: $(VENV)/installed-dev debian-packages ## Run tests/fast and tests/job under the other Python: 3.12 beside 3.11
-	@other=$$(tests/harness/other-python $(BIN)/python); \
+	@other=$$($(BIN)/python -m tests.harness.pythons); \
 	if [[ -z "$$other" ]]; then \
 		echo "tests/fast and tests/job ran under $$($(BIN)/python --version) only: neither PATH nor pyenv has the other Python"; \
 	else \
@@ -80,7 +80,7 @@ lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the d
 	$(BIN)/mypy --strict --exclude /migrations/
 	$(BIN)/python docs/reference.py --check
 	@$(MAKE) --no-print-directory docs
-	$(BIN)/shellcheck .ci/run $(addprefix tests/harness/,install-debian-packages other-python) tests/e2e/install-docker tests/e2e/docker-buildx
+	$(BIN)/shellcheck .ci/run tests/harness/install-debian-packages tests/e2e/install-docker tests/e2e/docker-buildx
 	@# The job's script as Tutor renders it.
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	export TUTOR_ROOT="$$folder/root" TUTOR_PLUGINS_ROOT="$$folder/plugins"; \

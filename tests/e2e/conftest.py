@@ -19,8 +19,13 @@ from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
 from tests.e2e.site import DockerSite, MakeSite
-from tests.harness import mariadb
+from tests.harness import mariadb, registry
 from tests.harness.tutor_site import TUTOR
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The scenarios run on the Python of today's Open edX, and some a second time on that of the one before."""
+    parser.addoption("--lms-python", default="3.12", help="the Python of the LMS image; 3.11 has an older ERB")
 
 
 @pytest.fixture
@@ -47,7 +52,9 @@ def images(docker: Docker, request: pytest.FixtureRequest) -> Images:
     """The images that sites are made of."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        return images_module.ensure(docker)
+        made = images_module.ensure(docker, request.config.getoption("--lms-python"))
+    registry.register(f"an LMS image with Python {made.python}")
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Images without a registry: a Debian of debootstrap's, and on it an LMS as edx-platform's looks from outside.
+"""Images without a registry: a Debian of debootstrap's, on it a Python, and an LMS as edx-platform's from outside.
 
 What takes long is kept: images in the Docker daemon, wheels in the cache folder, both named after what goes in.
 """
@@ -22,6 +22,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.e2e.docker import Docker, key_of
+from tests.harness import pythons
 from tests.harness.process import ServiceError
 from tests.harness.venvs import cache_folder
 
@@ -30,6 +31,10 @@ REPOSITORY = HERE.parents[1]
 DEMO_LMS = REPOSITORY / "tutor_transform_logs" / "demo" / "lms"
 NAME = "transform-logs-e2e"
 PACKAGES = ("python3", "python3-venv")
+# Of what a Python of this machine has, what no program in a container needs.
+NOT_COPIED = ("test", "idlelib", "tkinter", "turtledemo", "site-packages/*", "config-*", "lib-dynload/_tkinter*")
+# Part of every Debian, and to be the image's own.
+LIBC = re.compile(r"/(?:libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux[-\w]*)\.so")
 # What the images that this plugin builds take from the package index, and what pip would rather have.
 NEEDED = ("edx-event-routing-backends>=9.3,<11", "apache-libcloud>=3.8,<4")
 TEMPTING = ("Django>=5.2,<6", "django-redis>=7")
@@ -39,21 +44,25 @@ TEMPTING = ("Django>=5.2,<6", "django-redis>=7")
 class Images:
     """The images, by tag, and a folder that is a package index (PEP 503) with all that they may install."""
 
+    python: str
     base: str
     lms_without_erb: str
     index: Path
 
 
-def ensure(docker: Docker) -> Images:
-    """Build what is not there yet."""
-    base = _base(docker)
+def ensure(docker: Docker, version: str) -> Images:
+    """Build what is missing for an LMS on this Python; on Debian's own if this machine does not have it."""
+    debian = _debian(docker)
+    base = _with_python(docker, debian, version)
+    python = docker("run", "--rm", "--network=none", base, "python3", "--version").split()[-1]
     wheels = _wheels(docker, base)
-    lms = _lms(docker, base, wheels)
+    lms = _lms(docker, base, wheels, version)
     for tag in docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{NAME}/*").split():
         # Older ones, whose ingredients have changed since.
-        if tag.split(":")[0] in (f"{NAME}/base", f"{NAME}/lms-without-erb") and tag not in (base, lms):
+        made = {made.split(":")[0]: made for made in (debian, base, lms)}
+        if made.get(tag.split(":")[0], tag) != tag:
             docker("rmi", "--force", tag)
-    return Images(base, lms, wheels / "index")
+    return Images(python, base, lms, wheels / "index")
 
 
 def _say(text: str, begun: float) -> None:
@@ -73,9 +82,9 @@ def _release() -> tuple[str, str]:
     raise ServiceError("apt-get knows no source of this Debian's packages (main)")
 
 
-def _base(docker: Docker) -> str:
+def _debian(docker: Docker) -> str:
     suite, mirror = _release()
-    tag = f"{NAME}/base:{key_of(suite, *PACKAGES)}"
+    tag = f"{NAME}/debian:{key_of(suite, *PACKAGES)}"
     if docker.has_image(tag):
         return tag
     begun = time.monotonic()
@@ -102,6 +111,50 @@ def _base(docker: Docker) -> str:
             )
     _say(f"made a base image ({suite})", begun)
     return tag
+
+
+def _with_python(docker: Docker, debian: str, version: str) -> str:
+    """Debian with the Python of this version that this machine has, where it is not Debian's own."""
+    own = docker("run", "--rm", "--network=none", debian, "python3", "-c", _VERSION).strip()
+    python = pythons.find(version) if own != version else None
+    if python is None:
+        return debian
+    prefix = python.parents[1]
+    tag = f"{NAME}/python-{version}:{key_of(debian, str(prefix), *NOT_COPIED)}"
+    if docker.has_image(tag):
+        return tag
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="python-", dir=cache_folder()) as name:
+        context = Path(name)
+        libraries = _libraries(prefix, version)
+        (context / "lib").mkdir()
+        for library in libraries:
+            shutil.copy(library, context / "lib")
+        left_out = [f"--exclude=lib/python{version}/{pattern}" for pattern in (*NOT_COPIED, "**/__pycache__")]
+        parts = ("bin", f"lib/python{version}")
+        pack = ["tar", f"--directory={prefix}", "--create", f"--file={context / 'python.tar'}", *left_out, *parts]
+        subprocess.run(pack, check=True)
+        steps = f"""FROM {debian}
+            ADD python.tar /usr/local/
+            COPY lib /usr/local/lib/
+            RUN ldconfig && ln -sf python{version} /usr/local/bin/python3 && python3 -m ensurepip --version
+            """
+        (context / "Dockerfile").write_text(steps)
+        docker.build(context, tag)
+    _say(f"made a base image with {python}", begun)
+    return tag
+
+
+_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def _libraries(prefix: Path, version: str) -> set[Path]:
+    """What the Python below ``prefix`` is linked with, but the C library."""
+    modules = (prefix / f"lib/python{version}/lib-dynload").glob("*.so")
+    linked = [prefix / f"bin/python{version}", *(path for path in modules if "_tkinter" not in path.name)]
+    listed = subprocess.run(["ldd", *linked], capture_output=True, text=True, check=True).stdout
+    found = set(re.findall(r"=> (/\S+)", listed))
+    return {Path(path) for path in found if not LIBC.search(path)}
 
 
 def _pip_settings() -> tuple[dict[str, str], list[str]]:
@@ -158,9 +211,9 @@ def _wheels(docker: Docker, base: str) -> Path:
     return folder
 
 
-def _lms(docker: Docker, base: str, wheels: Path) -> str:
+def _lms(docker: Docker, base: str, wheels: Path, version: str) -> str:
     # What changes with each version of the plugin is no part of the image: the job's code is mounted.
-    tag = f"{NAME}/lms-without-erb:{key_of(base, str(wheels), HERE / 'lms', DEMO_LMS)}"
+    tag = f"{NAME}/lms-without-erb-{version}:{key_of(base, str(wheels), HERE / 'lms', DEMO_LMS)}"
     if docker.has_image(tag):
         return tag
     begun = time.monotonic()
@@ -171,7 +224,7 @@ def _lms(docker: Docker, base: str, wheels: Path) -> str:
         shutil.copytree(HERE / "lms", context, ignore=leave, dirs_exist_ok=True)
         shutil.copytree(DEMO_LMS, context / "edx-platform", ignore=leave, dirs_exist_ok=True)
         docker.build(context, tag, f"--build-arg=BASE={base}")
-    _say("made an LMS image without ERB", begun)
+    _say(f"made an LMS image with Python {version} and without ERB", begun)
     return tag
 
 
