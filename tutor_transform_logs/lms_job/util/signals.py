@@ -6,12 +6,15 @@ Unless the ledger does not answer: then the run leaves without that entry, and t
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 # The run has so long to leave by itself (to write its ledger, to report); docker stop waits ten seconds.
 LEAVE_SECS = 7.0
+# Long enough for a finalizer to end.
+AGAIN_SECS = 0.01
 
 
 class Interrupted(BaseException):
@@ -32,12 +35,16 @@ class Interruptions:
     def install(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        sys.unraisablehook = self._on_unraisable
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         # One is enough: a second one, as from a terminal and from docker, would only disturb the leaving.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
+        self._interrupt(name)
+
+    def _interrupt(self, name: str) -> None:
         # Whatever it is that does not answer then: the ledger, the lock, a report of very many segments.
         signal.signal(signal.SIGALRM, lambda *_: self._on_alarm(name))
         signal.setitimer(signal.ITIMER_REAL, LEAVE_SECS)
@@ -49,9 +56,20 @@ class Interruptions:
     def _on_alarm(self, name: str) -> None:
         raise Interrupted(name)
 
+    def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """A signal that arrives in a finalizer raises there, where Python ignores every exception: raise it again."""
+        interrupted = unraisable.exc_value
+        if not isinstance(interrupted, Interrupted):
+            sys.__unraisablehook__(unraisable)
+            return
+        name = interrupted.name
+        signal.signal(signal.SIGALRM, lambda *_: self._interrupt(name))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECS)
+
     def uninstall(self) -> None:
         """The run has ended; nothing is left to be interrupted."""
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = sys.__unraisablehook__
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 

@@ -1,0 +1,61 @@
+"""A signal ends the run wherever it arrives. Each case is a process of its own, since it changes handlers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.harness.demo_lms import REPOSITORY
+
+HEAD = """
+import os, signal, time, weakref
+from tutor_transform_logs.lms_job.util.signals import Interrupted, Interruptions
+
+def send(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(100):
+        pass  # the handler runs here
+
+class Finalized:
+    def __del__(self):
+        send()
+
+class Watched:
+    pass
+
+interruptions = Interruptions()
+interruptions.install()
+"""
+IN_A_FINALIZER = "Finalized()\n"
+IN_A_WEAK_REFERENCE = "watched = Watched(); finalizer = weakref.finalize(watched, send); del watched\n"
+WAIT = "time.sleep(30)\n"
+WHILE_DEFERRED = """
+with interruptions.deferred():
+    time.sleep(0.3)
+    print("the block has ended", flush=True)
+time.sleep(30)
+"""
+
+
+def interrupted(body: str) -> str:
+    """What is printed by ``body``, which is interrupted; it must not take long and must not show a traceback."""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    script = f"{HEAD}\ntry:\n{lines}except Interrupted as error:\n    print(error.name)\n"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert time.monotonic() - began < 6
+    return done.stdout
+
+
+@pytest.mark.parametrize("where", [IN_A_FINALIZER, IN_A_WEAK_REFERENCE], ids=["finalizer", "weak reference"])
+def test_where_python_ignores_exceptions_a_signal_is_not_lost(where: str) -> None:
+    assert interrupted(where + WAIT) == "SIGTERM\n"
+
+
+def test_then_too_a_deferred_block_ends_first() -> None:
+    assert interrupted(IN_A_FINALIZER + WHILE_DEFERRED) == "the block has ended\nSIGTERM\n"
