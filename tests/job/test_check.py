@@ -22,6 +22,7 @@ from tests.harness.job import JobRun, local
 from tests.harness.object_store import Bucket
 from tests.harness.process import free_port
 from tests.harness.ralph import Lrs
+from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, LOG_START, Mix
 from tutor_transform_logs.lms_job.check.check import Check
 from tutor_transform_logs.lms_job.config.schema import load
@@ -282,13 +283,13 @@ def test_a_directory_that_the_jobs_user_cannot_write_to(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
-def test_it_fits_the_terminal(site: ForkedSite, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_it_fits_the_terminal(site: ForkedSite, columns: int) -> None:
     site.log(MIX)
     (site.logs / "tracking.log-20260101.gz").write_bytes(gzip.compress(b"x\n" * 10))
-    run = site.run(site.source(), site.to_files(), command="check")
+    status, seen = run_on_a_terminal(site, columns, "check")
+    assert status == 0, seen
     # Paths and URLs are never broken.
-    detail = [line for line in run.stdout.splitlines() if "/" not in line]
+    detail = [line for line in seen.splitlines() if "/" not in line]
     assert [line for line in detail if len(line) > columns] == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -30,6 +29,7 @@ from ..storage.base import Storage
 from ..storage.factory import open_source, open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
+from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
 from ..util.formatting import count
 from .findings import Findings
@@ -47,7 +47,7 @@ class Check:
 
     def __init__(self, config: JobConfig) -> None:
         self._config = config
-        self._findings = Findings(min(shutil.get_terminal_size().columns, 100))
+        self._findings = Findings(console.columns())
         self._transformer: Transformer | None = None
         self._destinations: Sequence[Destination] = ()
 

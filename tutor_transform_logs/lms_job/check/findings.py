@@ -14,8 +14,11 @@ INDENT = 9
 class Findings:
     """Prints findings with a hanging indent and counts the problems."""
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self, columns: int | None) -> None:
+        """``columns``: the terminal's; ``None``: nothing is wrapped."""
+        self.columns = columns
+        self.width = columns or console.MAX_COLUMNS
+        """What tables should fit into."""
         self.problems = 0
 
     def ok(self, text: str) -> None:
@@ -37,17 +40,20 @@ class Findings:
     def end(self, text: str) -> None:
         """The last line."""
         console.result(
-            "\n" + textwrap.fill(text, self.width), "checked", fields={"message": text, "problems": self.problems}
+            "\n" + "\n".join(self._wrap(text, 0)), "checked", fields={"message": text, "problems": self.problems}
         )
 
     def _say(self, kind: str, text: str) -> None:
         lines: list[str] = []
         for paragraph in text.splitlines():
-            # Paths and URLs are not broken, so that they can be copied.
-            lines += textwrap.wrap(
-                printable(paragraph), self.width - INDENT, break_long_words=False, break_on_hyphens=False
-            )
+            lines += self._wrap(printable(paragraph), INDENT)
         labels = [kind, *[""] * len(lines)]
         shown = "\n".join(f"{label:<{INDENT}}{line}" for label, line in zip(labels, lines, strict=False))
         level = console.ERROR if kind == PROBLEM else console.INFO
         console.result(shown, "finding", level, {"finding": kind.lower(), "message": text})
+
+    def _wrap(self, text: str, indent: int) -> list[str]:
+        if self.columns is None:
+            return [text]
+        # Paths and URLs are not broken, so that they can be copied.
+        return textwrap.wrap(text, self.columns - indent, break_long_words=False, break_on_hyphens=False)

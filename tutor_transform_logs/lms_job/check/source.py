@@ -128,6 +128,8 @@ def _print_objects(
     wide = name_width >= 24
     if not wide:
         name_width = findings.width - TABLE_INDENT - 17
+    if findings.columns is None:
+        name_width = max([name_width, *(len(printable(obj.name)) for obj in shown)])
     rows = [f"{'object':<{name_width}} {'size':>9} {'packed':<6}" + ("  events from to, UTC" if wide else "")]
     unknown = False
     known: list[dict[str, object]] = []
