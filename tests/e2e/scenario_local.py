@@ -101,14 +101,17 @@ def test_dry_run(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
 
     # Aspects' rules for Vector, among others', know statements in the container's log by this form.
     form = re.compile(r"^.* \[xapi_tracking\] [^{}]* (\{.*\})$", re.MULTILINE)
+    all_log = site.data / "logs" / "all.log"
     printed = site.replay("--dry-run")
-    assert not form.search(printed)
+    assert not form.search(printed + all_log.read_text())
     assert printed.count('"version": "1.0.3"') == 3
     logged = form.findall(site.replay("--dry-run", "--log-statements"))
     assert len(logged) == expected.statements
     assert all(json.loads(text)["id"] for text in logged)
+    assert form.findall(all_log.read_text()) == logged
     assert lrs.count() == 0
-    site.replay()
+    all_log.write_text("")
+    assert not form.search(site.replay() + all_log.read_text())
     assert lrs.count() == expected.distinct_statements
     found(f"{len(logged)} statements in the container's log if asked for, 0 in Ralph; {lrs.count()} after a true run")
 
