@@ -34,7 +34,7 @@ from tutor.commands import k8s
 from tutor_transform_logs import kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 50)
 kubernetes.POLL_SECS = 0.1
-kubernetes.QUIET_SECS = 5
+kubernetes.QUIET_SECS = 15
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
 import threading
 import time
 from typing import Any
@@ -30,8 +31,8 @@ def expected(site: ClusterSite) -> set[str]:
     return erbs_ids(lines)
 
 
-def assert_all_there(site: ClusterSite) -> None:
-    assert set(site.statements()) == expected(site)
+def assert_all_there(site: ClusterSite, lrs: ScriptedLrs | None = None) -> None:
+    assert set(lrs.statements if lrs else site.statements()) == expected(site)
     secret = site.cluster.objects["Secret", "transform-logs-run"]
     assert secret["data"] == {}, "the run's config is still in the cluster"
 
@@ -42,6 +43,18 @@ def at_work(site: ClusterSite, pods: int = 1) -> Job | None:
     begun = {key for key in site.bucket.keys("transform-logs/") if "/lock-" in key}
     delivered = site.lrs.count() or site.bucket.keys("out/")
     return jobs[-1] if jobs and len(begun) >= pods and delivered else None
+
+
+def start_held(site: ClusterSite, lrs: ScriptedLrs, **settings: Any) -> tuple[subprocess.Popen[str], Job]:
+    """Start a replay with two pods, whose work can't end before the gate of ``lrs`` opens; gives it and that Job."""
+    for number in range(4):
+        site.log_of_day(number)
+    endpoint = {"url": lrs.url, "username": "u", "password": PASSWORD}
+    site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": [endpoint], **settings})
+    lrs.gate.clear()
+    process = site.start_replay()
+    wait_for(lambda: len(lrs.requests) >= 2)
+    return process, site.cluster.job("work")
 
 
 made: dict[int, dict[str, Any]] = {}
@@ -169,32 +182,23 @@ def test_settings_that_change_between_two_runs(site: ClusterSite) -> None:
     assert all(any(name in one for one in used) for name in names)
 
 
-def test_a_job_that_is_started_twice(site: ClusterSite) -> None:
-    for number in range(4):
-        site.log_of_day(number, good=40)
-    site.save(**site.settings(2), **SLOWLY)
-    first = site.start_replay()
-    job = wait_for(lambda: at_work(site, pods=2))
+def test_a_job_that_is_started_twice(site: ClusterSite, scripted_lrs: ScriptedLrs) -> None:
+    first, job = start_held(site, scripted_lrs)
     second = site.start_replay()
     said = site.replay("--status")
     assert f"{job.name} is running: of 2 pods, 0 have ended." in said
+    assert second.stdout is not None
+    waits = f"Waiting for an earlier run of this command to end: {job.name}"
+    assert any(waits in line for line in second.stdout)
+    scripted_lrs.gate.set()
     done = [site.finish(first), site.finish(second)]
     assert "Every line and every statement is accounted for." in done[0].must()
-    assert f"Waiting for an earlier run of this command to end: {job.name}" in done[1].output
     assert "Nothing new in 4 objects" in done[1].must()
-    assert_all_there(site)
+    assert_all_there(site, scripted_lrs)
 
 
 def test_ctrl_c_ends_the_command_and_not_the_work(site: ClusterSite, scripted_lrs: ScriptedLrs) -> None:
-    for number in range(4):
-        site.log_of_day(number)
-    endpoint = {"url": scripted_lrs.url, "username": "u", "password": PASSWORD}
-    site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": [endpoint]})
-    # The work can't end before the LRS answers.
-    scripted_lrs.gate.clear()
-    process = site.start_replay()
-    wait_for(lambda: scripted_lrs.requests)
-    job = site.cluster.job("work")
+    process, job = start_held(site, scripted_lrs)
     process.send_signal(signal.SIGINT)
     done = site.finish(process)
     assert done.status == 1
@@ -204,27 +208,26 @@ def test_ctrl_c_ends_the_command_and_not_the_work(site: ClusterSite, scripted_lr
     scripted_lrs.gate.set()
     site.replay()
     assert job.condition == "Complete"
-    assert set(scripted_lrs.statements) == expected(site)
+    assert_all_there(site, scripted_lrs)
 
 
-def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(site: ClusterSite) -> None:
-    for number in range(4):
-        site.log_of_day(number, good=40)
-    site.save(**site.settings(2), **SLOWLY, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="30 2 * * *")
+def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(
+    site: ClusterSite, scripted_lrs: ScriptedLrs
+) -> None:
+    process, _ = start_held(site, scripted_lrs, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="30 2 * * *")
     site.cluster.apply_as_tutor_start(site.root / "env")
-    process = site.start_replay()
-    wait_for(lambda: at_work(site, pods=2))
     meanwhile = site.cluster.run_cron_job("transform-logs")
-    site.finish(process).must()
     wait_for(lambda: meanwhile.condition)
+    scripted_lrs.gate.set()
+    site.finish(process).must()
     assert meanwhile.condition == "Failed"
     assert "This job is running already" in meanwhile.pods[0].sandbox.log()
-    assert_all_there(site)
+    assert_all_there(site, scripted_lrs)
     site.log_of_day(4)
     by_night = site.cluster.run_cron_job("transform-logs")
     wait_for(lambda: by_night.condition)
     assert by_night.condition == "Complete", by_night.pods[0].sandbox.log()
-    assert_all_there(site)
+    assert_all_there(site, scripted_lrs)
 
 
 def test_init_makes_erbs_tables(site: ClusterSite) -> None:
