@@ -49,6 +49,8 @@ def kill_somebody(process: Process, dice: random.Random) -> None:
 
 def run_with_kills(world: ForkedSite, undisturbed_secs: float) -> None:
     dice = random.Random(SEED)
+    # So short that the run is not through before all the kills were.
+    longest_secs = max(0.2, 1.5 * undisturbed_secs / KILLS)
     kills = 0
     while True:
         process = world.start()
@@ -56,7 +58,7 @@ def run_with_kills(world: ForkedSite, undisturbed_secs: float) -> None:
             ran = process.wait()
             tally.same(0, ran.status, ran.detail)
             return
-        while kills < KILLS and not process.ended(dice.uniform(0.05, max(0.2, undisturbed_secs / 4))):
+        while kills < KILLS and not process.ended(dice.uniform(0.05, longest_secs)):
             kill_somebody(process, dice)
             kills += 1
         if process.poll() == 0:
