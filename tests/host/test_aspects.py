@@ -10,7 +10,12 @@ import pytest
 import yaml
 
 from tests.harness import aspects
+from tests.harness.clickhouse import ClickHouse
+from tests.harness.demo_lms import DemoLms
+from tests.harness.forked_site import ForkedSite
+from tests.harness.runs import assert_accounted
 from tests.harness.tutor_cli import Tutor, tutor_environ
+from tutor_transform_logs.demo.log_writer import Mix
 
 TO_CLICKHOUSE = "Destination: table openedx.xapi_events_all in ClickHouse at http://clickhouse:8123"
 
@@ -56,6 +61,19 @@ def test_a_stock_site_writes_to_the_table_that_vector_fills(stock_site: Tutor) -
     assert done.config["clickhouse_password"] == password
     assert not [text for text in (done.output, *done.job["argv"], *done.job["environ"].values()) if password in text]
     assert f"{TO_CLICKHOUSE} (ASPECTS_XAPI_SOURCE is vector)" in " ".join(done.output.split())
+
+
+def test_the_config_of_a_stock_site_fills_the_table(
+    stock_site: Tutor, demo_lms: DemoLms, aspects_clickhouse: ClickHouse, tmp_path: Path
+) -> None:
+    """The real job with what Tutor wrote for it; only the server, its passwords and the logs are in other places."""
+    job = ForkedSite(tmp_path / "job", demo_lms)
+    log = job.log(Mix(good=30, page_view=10))
+    config = stock_site.replay().config
+    password = aspects_clickhouse.password(config["clickhouse_username"])
+    here = {"clickhouse_url": aspects_clickhouse.url, "clickhouse_password": password}
+    assert_accounted(job.run(config, here, job.source()), log.xapi)
+    assert aspects_clickhouse.count() == aspects_clickhouse.daily_sum() == log.xapi.distinct_statements
 
 
 def test_a_check_says_where_a_run_would_write_and_other_commands_do_not(stock_site: Tutor) -> None:
