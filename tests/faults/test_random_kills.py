@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -15,12 +16,14 @@ from tests.harness import tally
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import Process
+from tests.harness.kills import write_overlapping_logs
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 KILLS = 50 if tally.LONG else 6
+KILLS_INTO_CLICKHOUSE = 200 if tally.LONG else 50
 LINES = 200_000 if tally.LONG else 6_000
 SEED = 20261124
 # Logs that overlap in time can hold the same statement twice.
@@ -47,25 +50,30 @@ def kill_somebody(process: Process, dice: random.Random) -> None:
     tally.add("kills")
 
 
-def run_with_kills(world: ForkedSite, undisturbed_secs: float) -> None:
-    dice = random.Random(SEED)
-    # So short that the run is not through before all the kills were.
-    longest_secs = max(0.2, 1.5 * undisturbed_secs / KILLS)
+def run_with_kills(world: ForkedSite, longest_secs: float, dice: random.Random, most: int = KILLS) -> int:
+    """Run until status 0, killed up to ``most`` times; returns how often, less if a run gets through before that.
+
+    :param longest_secs: between two kills; the shorter, the more of them hit the beginning of a run.
+    """
     kills = 0
     while True:
         process = world.start()
-        if kills >= KILLS:
+        if kills >= most:
             ran = process.wait()
             tally.same(0, ran.status, ran.detail)
-            return
-        while kills < KILLS and not process.ended(dice.uniform(0.05, longest_secs)):
+            return kills
+        while kills < most and not process.ended(dice.uniform(0.05, longest_secs)):
             kill_somebody(process, dice)
             kills += 1
         if process.poll() == 0:
-            # It was through before all the kills were: what it left is looked at, and a new job killed on.
-            return
+            return kills
         if process.poll() is None:
             process.wait()
+
+
+def so_short_that_all_kills_happen(undisturbed_secs: float) -> float:
+    """The longest time between two of ``KILLS`` with which no run gets through before the last."""
+    return max(0.2, 1.5 * undisturbed_secs / KILLS)
 
 
 def timed(world: ForkedSite) -> float:
@@ -83,7 +91,7 @@ def test_files(new_world: Callable[[str], ForkedSite], nanio_bucket: Bucket, whe
     if where == "nanio":
         world.in_bucket(nanio_bucket, "source", "destination", "ledger")
     secs = timed(reference)
-    run_with_kills(world, secs)
+    run_with_kills(world, so_short_that_all_kills_happen(secs), random.Random(SEED))
     check_sums(world.result())
     world.outcome()
     tally.same(sorted(reference.output_lines()), sorted(world.output_lines()), "the statements in the files")
@@ -99,7 +107,7 @@ def test_lrs(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs])
         if name == "reference":
             secs = timed(world)
         else:
-            run_with_kills(world, secs)
+            run_with_kills(world, so_short_that_all_kills_happen(secs), random.Random(SEED))
             check_sums(world.result())
         # From the store: a page that Ralph gives may repeat what was on the one before.
         ids.append(sorted(one["id"] for one in lrs.statements()))
@@ -108,18 +116,25 @@ def test_lrs(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs])
 
 
 def test_clickhouse(new_world: Callable[[str], ForkedSite], aspects_clickhouse: ClickHouse) -> None:
-    ids = []
-    for name in ("reference", "killed"):
-        aspects_clickhouse.clear()
+    """Jobs with one to three workers are killed fifty times; each ends with the rows of an undisturbed one."""
+    server, dice, kills = aspects_clickhouse, random.Random(SEED), 0
+
+    def in_clickhouse(name: str, workers: int) -> tuple[ForkedSite, int]:
+        server.clear()
         world = new_world(name)
-        write_logs(world)
-        world.settings |= aspects_clickhouse.destination()
-        if name == "reference":
-            secs = timed(world)
-        else:
-            run_with_kills(world, secs)
-            check_sums(world.result())
-        ids.append(aspects_clickhouse.ids())
-    tally.same(ids[0], ids[1], "the ids in the table")
-    assert len(ids[1]) == len(set(ids[1]))
-    tally.same(len(ids[1]), aspects_clickhouse.daily_sum(), "what a view has counted")
+        world.settings |= {**server.destination(), "segment_bytes": 200_000, "batch_size": 40, "workers": workers}
+        mix = Mix(good=LINES // 100, page_view=LINES // 10, unknown_user=2, broken=2)
+        return world, write_overlapping_logs(world.logs, mix)
+
+    reference, count = in_clickhouse("reference", 2)
+    secs = timed(reference)
+    rows = server.rows()
+    assert count == len(rows) == len({row[0] for row in rows})
+    for number in itertools.count():
+        world, _ = in_clickhouse(f"killed-{number}", 1 + number % 3)
+        kills += run_with_kills(world, max(0.2, secs / 4), dice, KILLS_INTO_CLICKHOUSE - kills)
+        check_sums(world.result())
+        tally.same(rows, server.rows(), "the rows in the table")
+        tally.same(count, server.daily_sum(), "what a view has counted")
+        if kills >= KILLS_INTO_CLICKHOUSE:
+            return

@@ -15,7 +15,7 @@ from tests.harness import tally
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import ScriptedLrs
-from tests.harness.kills import chosen, steps_of, write_logs
+from tests.harness.kills import chosen, steps_of, write_logs, write_overlapping_logs
 from tests.harness.object_store import Bucket, ObjectStore
 from tests.harness.ralph import Lrs
 from tests.harness.runs import check_sums
@@ -50,12 +50,22 @@ FILES = [
 BATCHES = ["batch file write: half", "batch file rename: before", "entry rename: before", "finish plan: before"]
 LRS = ["batch: before", "POST statements: half", "POST statements: sent", "deliver: after", "entry rename: before"]
 CLICKHOUSE = [
+    "source read: after",
+    "save plan: after",
     "batch: before",
+    "look-up: before",
     "POST look-up: sent",
+    "look-up: after",
+    "insert: before",
     "POST insert: half",
     "POST insert: sent",
-    "deliver: after",
+    "insert: after",
+    "entry write: half",
     "entry rename: before",
+    "entry write: after",
+    "result write: half",
+    "finish plan: before",
+    "finish plan: after",
 ]
 NANIO = [
     "source read: after",
@@ -126,26 +136,26 @@ def test_lrs(new_world: NewWorld, new_lrs: Callable[[], Lrs]) -> None:
 
 
 def test_clickhouse(new_world: NewWorld, aspects_clickhouse: ClickHouse) -> None:
-    """The table has the ids of an undisturbed run, each once, and so has a view that counts every row for good."""
+    """The table has the rows of an undisturbed run, each once, and so has a view that counts every row for good."""
+    server, mix = aspects_clickhouse, Mix(good=5, page_view=2, unknown_user=1, broken=1)
 
-    def in_clickhouse(name: str) -> ForkedSite:
-        aspects_clickhouse.clear()
+    def in_clickhouse(name: str) -> tuple[ForkedSite, int]:
+        server.clear()
         world = new_world(name)
-        write_logs(world.logs)
-        world.settings |= aspects_clickhouse.destination()
-        return world
+        world.settings |= {**server.destination(), "workers": 1, "batch_size": 4}
+        return world, write_overlapping_logs(world.logs, mix)
 
-    reference = in_clickhouse("reference")
+    reference, count = in_clickhouse("reference")
     labels = steps_of(reference, CLICKHOUSE)
-    expected, ids = reference.outcome(), aspects_clickhouse.ids()
-    assert len(ids) == 21
+    expected, rows = reference.outcome(), server.rows()
+    assert count == len(rows) == len({row[0] for row in rows})
     for number, (label, occurrence) in enumerate(chosen(labels, CLICKHOUSE)):
-        world = in_clickhouse(f"killed-{number}")
+        world, _ = in_clickhouse(f"killed-{number}")
         kill_and_run_again(world, label, occurrence)
         tally.same(expected, world.outcome(), f"killed at {label} {occurrence}")
         check_sums(world.result())
-        tally.same(ids, aspects_clickhouse.ids(), f"what the table has after a kill at {label} {occurrence}")
-        tally.same(len(ids), aspects_clickhouse.daily_sum(), f"what a view has after a kill at {label} {occurrence}")
+        tally.same(rows, server.rows(), f"what the table has after a kill at {label} {occurrence}")
+        tally.same(count, server.daily_sum(), f"what a view has after a kill at {label} {occurrence}")
 
 
 def test_object_store(new_world: NewWorld, nanio: ObjectStore, nanio_bucket: Bucket) -> None:

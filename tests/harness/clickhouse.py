@@ -103,6 +103,8 @@ class ClickHouse:
             log=self.folder / "clickhouse.log",
         )
         self._stack.enter_context(server)
+        # Merging removes rows that are there twice.
+        self.query("SYSTEM STOP MERGES")
         registry.register(f"chDB {VERSION}")
 
     def stop(self) -> None:
@@ -127,6 +129,13 @@ class ClickHouse:
     def ids(self, table: str = "openedx.xapi_events_all") -> list[str]:
         """The ids of all rows, sorted; an id that is there twice is in it twice."""
         return sorted(event_id for [event_id] in self.query(f"SELECT event_id FROM {table}"))
+
+    def rows(self, table: str = "openedx.xapi_events_all") -> list[list[str]]:
+        """All rows: id, microseconds since 1970, event; without ``FINAL``, so a row that is there twice is in it twice.
+
+        Sorted by time and id. Tabs and newlines in events are escaped as ClickHouse escapes them.
+        """
+        return self.query(f"SELECT event_id, toUnixTimestamp64Micro(emission_time), event FROM {table} ORDER BY 2, 1")
 
     def daily_sum(self) -> int:
         """What a SummingMergeTree has counted: rows that were inserted twice count for good."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,33 @@ from tests.harness.forked_site import ForkedSite
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
+OVERLAPPING_DAYS = [
+    datetime(year, month, day, 23, 59, 59, 990_000, tzinfo=timezone.utc)
+    for year, month, day in ((2024, 12, 31), (2025, 11, 30), (2025, 12, 31), (2026, 1, 1), (2026, 2, 3))
+]
+
 
 def write_logs(folder: Path) -> None:
     write_log(folder / "tracking.log", Mix(good=13, page_view=6, unknown_user=1, broken=1, copies=1), seed=3)
     write_log(folder / "tracking.log-20260101.gz", Mix(good=8, page_view=4, type_error=1), seed=4)
+
+
+def write_overlapping_logs(folder: Path, mix: Mix, **more: Any) -> int:
+    """Two logs of days in several months, some of whose lines are in both, byte for byte.
+
+    :param mix: of each of their five days; ``more`` goes to ``write_log``.
+
+    Returns the number of different statements that become of them.
+    """
+    days, statements = [], 0
+    for number, day in enumerate(OVERLAPPING_DAYS):
+        log = write_log(folder / "day", mix, **{"start": day, "seed": number, **more})
+        days.append(log.path.read_bytes())
+        statements += log.xapi.distinct_statements
+        log.path.unlink()
+    (folder / "tracking.log").write_bytes(b"".join(days[:4]))
+    (folder / "tracking.log-rotated").write_bytes(days[4] + days[3] + days[1])
+    return statements
 
 
 def steps_of(world: ForkedSite, named: Iterable[str], **more: Any) -> list[str]:

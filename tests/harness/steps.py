@@ -93,6 +93,8 @@ def watch(spec: dict[str, Any]) -> None:
     _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
     for destination in (files.Files, lrs.Lrs, clickhouse.ClickHouse):
         _around(destination, "deliver", watch, lambda *_: "deliver")
+    _around(clickhouse.ClickHouse, "find", watch, lambda *_: "look-up")
+    _around(clickhouse.ClickHouse, "insert", watch, lambda *_: "insert")
     _wrap_rename(watch)
     _wrap_http(watch)
     if spec.get("broken"):
