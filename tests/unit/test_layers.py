@@ -21,7 +21,7 @@ PUBLISHED = sorted([*FOLDER.parent.rglob("*.py"), *(REPOSITORY / "docs").glob("*
 GIVEN_REASON = re.compile(r"\b(six|seven|eight|nine) parameters: ", re.IGNORECASE)
 LAYERS = (
     "util", "config", "model", "storage", "read", "deliver", "ledger", "fast_path", "transform", "plan", "work",
-    "report", "check", "verify", "phases", "__main__",
+    "report", "check", "gaps", "verify", "phases", "__main__",
 )  # fmt: skip
 IN_THE_IMAGE = {
     "boto3", "botocore", "django", "event_routing_backends", "eventtracking", "libcloud", "psutil", "requests",

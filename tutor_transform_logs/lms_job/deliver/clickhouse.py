@@ -34,7 +34,7 @@ from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from .clickhouse_answers import URL, Answer, Verdict, classify
-from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup
+from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
 from .lrs import innermost_cause, retry_after
 
 CONNECT_TIMEOUT = 10.0
@@ -64,7 +64,7 @@ class Table:
     @property
     def sql(self) -> str:
         """Its name in a query."""
-        return f"{_quoted(self.database)}.{_quoted(self.table)}"
+        return f"{quoted_name(self.database)}.{quoted_name(self.table)}"
 
 
 class QueryFailed(Exception):
@@ -298,9 +298,3 @@ class _Batch:
 def _query_id(*parts: object) -> str:
     """The same for the same batch, also when it is delivered again by another process."""
     return "transform-logs-" + hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
-
-
-def _quoted(name: str) -> str:
-    """An identifier in a query."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"`{escaped}`"

@@ -133,3 +133,15 @@ def parse_lookup(content: bytes) -> set[RowKey]:
         event_id, micros = line.split("\t")
         found.add(RowKey(int(micros), event_id))
     return found
+
+
+def quoted_text(text: str) -> str:
+    """A text in a query."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def quoted_name(name: str) -> str:
+    """An identifier in a query."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"

@@ -32,6 +32,7 @@ from ..util.errors import JobError, TransientError
 TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
 LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
 ENGINE = "event_transformer"
+ERB = "event_routing_backends"
 OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
 
 # ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
@@ -70,12 +71,12 @@ class Transformer:
         self._turn_on_toggles()
         self.router = self._find_router()
         self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
-        registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
-        self._registered = frozenset().union(*(registry.mapping for registry in registries))
+        self._registries = [p.registry for p in self.router.processors if getattr(p, "registry", None) is not None]
+        self._registered = frozenset().union(*(registry.mapping for registry in self._registries))
         self.known_names = self._find_known_names()
         # Every event that ERB can't transform is counted and becomes a dead letter with ERB's text; ERB's own
         # log of it (a traceback each) would bury everything else.
-        logging.getLogger("event_routing_backends").setLevel(logging.CRITICAL)
+        logging.getLogger(ERB).setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
         self._xapi_fast_path: XapiFastPath | None = None
         self.prefilter: Prefilter | None = None
@@ -148,6 +149,17 @@ class Transformer:
         """Ask the database for all that these events need, together. Never raises."""
         if self._lookups is not None:
             self._lookups.look_up([event.fields for event in events if self._has_transformer(event.name)])
+
+    def makes_one(self, name: str) -> bool:
+        """Does ERB make one statement of each event of this type, if any?
+
+        Not of those for which it has a ``OneToManyXApiTransformerMixin``; and what other plugins do is not known.
+        """
+        transformers = [registry.mapping[name] for registry in self._registries if name in registry.mapping]
+        return bool(transformers) and not any(
+            hasattr(transformer, "get_child_transformers") or not transformer.__module__.startswith(f"{ERB}.")
+            for transformer in transformers
+        )
 
     def _has_transformer(self, name: str) -> bool:
         return name in self._registered

@@ -1,0 +1,125 @@
+"""``--gaps``: the logs beside the real engine's table, counted by day."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.harness.clickhouse import ClickHouse
+from tests.harness.job import JobRun
+from tests.harness.runs import Site, assert_accounted, assert_refused
+from tutor_transform_logs.demo.log_writer import START, Mix
+
+MIX = Mix(good=300, page_view=40, unknown_user=3, type_error=2, broken=3, copies=6)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+TABLE = "openedx.xapi_events_all"
+
+
+def to_clickhouse(server: ClickHouse) -> dict[str, Any]:
+    return {
+        "destination_provider": "CLICKHOUSE",
+        "clickhouse_url": server.url,
+        "clickhouse_username": "ch_vector",
+        "clickhouse_password": server.password("ch_vector"),
+        "clickhouse_database": "openedx",
+    }
+
+
+def spread(site: Site) -> None:
+    """Make a day of each ten seconds of the log."""
+
+    def later(found: re.Match[str]) -> str:
+        moment = datetime.fromisoformat(found[0])
+        return (START + 8640 * (moment - START)).isoformat(timespec="microseconds")
+
+    path = site.logs / "tracking.log"
+    path.write_text(TIME.sub(later, path.read_text()))
+
+
+def gaps(site: Site, target: dict[str, Any], **more: Any) -> JobRun:
+    return site.run(site.source(), target, command="gaps", **more)
+
+
+def as_json(site: Site, target: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What ``--log-format json`` prints."""
+    run = gaps(site, target, log_format="json", **more)
+    [line] = [fields for fields in map(json.loads, run.stdout.splitlines()) if fields.get("event") == "gaps"]
+    return dict(line)
+
+
+def rows_by_day(server: ClickHouse) -> dict[str, int]:
+    sql = f"SELECT toString(toDate(emission_time, 'UTC')), count() FROM {TABLE} GROUP BY 1"
+    return {day: int(rows) for day, rows in server.query(sql)}
+
+
+@pytest.mark.usefixtures("lms")
+def test_days_that_are_missing_are_found_and_filled(site: Site, aspects_clickhouse: ClickHouse) -> None:
+    server, target = aspects_clickhouse, to_clickhouse(aspects_clickhouse)
+    log = site.log(MIX)
+    spread(site)
+    assert_accounted(site.run(site.source(), target), log.xapi)
+    whole = rows_by_day(server)
+    assert len(whole) > 10
+    run = gaps(site, target)
+    assert (run.status, run.stdout.splitlines()[-1].split(":")[0]) == (0, "Nothing is missing"), run.stdout
+
+    lost = random.Random(5).sample(sorted(whole), 3)
+    for day in lost:
+        server.query(
+            f"ALTER TABLE {TABLE} DELETE WHERE toDate(emission_time, 'UTC') = '{day}' SETTINGS mutations_sync = 2"
+        )
+    found = as_json(site, target)
+    assert {entry["day"]: entry["logs"] for entry in found["days"]} == whole
+    assert {entry["day"]: entry["missing"] for entry in found["days"] if entry["missing"]} == {
+        day: whole[day] for day in lost
+    }
+    run = gaps(site, target)
+    assert run.status == 3
+    commands = re.findall(r"^  transform-tracking-logs --since (\S+) --until (\S+)$", run.stdout, re.MULTILINE)
+    assert len(commands) == len(found["ranges"])
+    for since, until in commands:
+        assert site.run(site.source(), target, since=since, until=until).status == 0
+    assert rows_by_day(server) == whole
+    assert gaps(site, target).status == 0
+
+
+def test_a_job_that_never_ran_is_compared_too(site: Site, aspects_clickhouse: ClickHouse) -> None:
+    """Vector has delivered all live, once more than once; nothing of the ledger is made."""
+    target = to_clickhouse(aspects_clickhouse)
+    log = site.log(Mix(good=50, copies=5))
+    found = as_json(site, target)
+    assert (found["missing"], len(found["ranges"])) == (log.xapi.distinct_statements, 1)
+    assert not (site.folder / "ledger").exists()
+    assert_accounted(site.run(site.source(), target, ledger_container="other"), log.xapi)
+    aspects_clickhouse.query(f"SYSTEM STOP MERGES {TABLE}")
+    aspects_clickhouse.query(f"INSERT INTO {TABLE} SELECT * FROM {TABLE} LIMIT 10")
+    aspects_clickhouse.query(f"ALTER TABLE {TABLE} DELETE WHERE event_id IN (SELECT event_id FROM {TABLE} LIMIT 1)")
+    found = as_json(site, target)
+    aspects_clickhouse.query(f"SYSTEM START MERGES {TABLE}")
+    assert found["missing"] in (0, 1)
+    assert {entry["table"] for entry in found["days"]} <= {
+        log.xapi.distinct_statements,
+        log.xapi.distinct_statements - 1,
+    }
+
+
+def test_the_range_of_the_comparison_is_that_of_the_filters(site: Site, aspects_clickhouse: ClickHouse) -> None:
+    target = to_clickhouse(aspects_clickhouse)
+    site.log(Mix(good=300))
+    spread(site)
+    days = [entry["day"] for entry in as_json(site, target)["days"]]
+    until = (date.fromisoformat(days[3]) + timedelta(days=1)).isoformat()
+    assert [entry["day"] for entry in as_json(site, target, since=days[2], until=until)["days"]] == days[2:4]
+
+
+def test_what_can_not_be_counted_is_refused(site: Site, aspects_clickhouse: ClickHouse) -> None:
+    site.log(Mix(good=1))
+    assert_refused(gaps(site, site.to_files()), "--gaps counts the rows of a table in ClickHouse", "--verify")
+    target = to_clickhouse(aspects_clickhouse)
+    assert_refused(gaps(site, target, course=["course-v1:a+b+c"]), "leave out --event")
+    assert_refused(gaps(site, target, dry_run=True), "Leave --dry-run out")

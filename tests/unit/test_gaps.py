@@ -1,0 +1,87 @@
+"""The pure parts of GAPS: distinct statements by day, the comparison, and what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutor_transform_logs.lms_job.gaps.distinct import DistinctByDay, number_of
+from tutor_transform_logs.lms_job.gaps.result import Gaps, compare, describe
+
+FIRST = date(2025, 2, 27)
+COUNTS = st.dictionaries(st.integers(0, 40).map(lambda days: FIRST + timedelta(days)), st.integers(0, 5))
+
+
+@settings(max_examples=20)  # it opens 256 files each time
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 3))))
+def test_a_statement_counts_once_a_day(added: list[tuple[int, int]]) -> None:
+    with DistinctByDay() as statements:
+        for number, days in added * 2:
+            statements.add(number, FIRST + timedelta(days))
+        counted = statements.counts()
+    expected = {FIRST + timedelta(days): len({n for n, other in added if other == days}) for _, days in added}
+    assert counted == expected
+
+
+def test_a_number_stands_for_all_its_parts() -> None:
+    assert len({number_of("a", "b"), number_of("ab", ""), number_of("a", None), number_of("\ud800", "b")}) == 4
+
+
+def gaps(in_logs: dict[date, int], in_table: dict[date, int]) -> Gaps:
+    return Gaps("http://clickhouse:8123 openedx.xapi_events_all", compare(in_logs, in_table), 0, 0, ())
+
+
+def days_between(found: Gaps) -> Iterator[date]:
+    for first, after in found.ranges:
+        yield from (first + timedelta(days) for days in range((after - first).days))
+
+
+@given(COUNTS, COUNTS)
+def test_the_ranges_are_the_days_with_something_missing(in_logs: dict[date, int], in_table: dict[date, int]) -> None:
+    found = gaps(in_logs, in_table)
+    assert list(days_between(found)) == sorted(day for day in in_logs if in_logs[day] > in_table.get(day, 0))
+    assert all(after < first for (_, after), (first, _) in zip(found.ranges, found.ranges[1:], strict=False))
+    assert found.missing == sum(max(0, logged - in_table.get(day, 0)) for day, logged in in_logs.items())
+
+
+@given(COUNTS, COUNTS)
+def test_the_table_fits_a_narrow_terminal(in_logs: dict[date, int], in_table: dict[date, int]) -> None:
+    lines = describe(gaps(in_logs, in_table)).splitlines()
+    assert all(len(line) <= 40 for line in lines if line.startswith("2025-"))
+
+
+def test_what_is_missing_is_printed_with_the_commands_that_send_it() -> None:
+    day = timedelta(days=1)
+    in_logs = {FIRST: 1500, FIRST + day: 7, FIRST + 2 * day: 8, FIRST + 9 * day: 4}
+    found = gaps(in_logs, {FIRST: 1000, FIRST + 2 * day: 9})
+    assert describe(found) == (
+        "day (UTC)    in logs  in table   missing\n"
+        "2025-02-27     1,500     1,000       500\n"
+        "2025-02-28         7         0         7\n"
+        "2025-03-08         4         0         4\n"
+        "\n"
+        "More in the table than in these logs on 1 day: it has events of other logs, too.\n"
+        "511 statements missing on 3 of 4 days. To send them:\n"
+        "  transform-tracking-logs --since 2025-02-27 --until 2025-03-01\n"
+        "  transform-tracking-logs --since 2025-03-08 --until 2025-03-09"
+    )
+    assert found.to_json()["ranges"] == [
+        {"since": "2025-02-27", "until": "2025-03-01"},
+        {"since": "2025-03-08", "until": "2025-03-09"},
+    ]
+
+
+def test_nothing_missing_is_said_in_one_line() -> None:
+    found = gaps({FIRST: 2}, {FIRST: 2})
+    assert describe(found).startswith("Nothing is missing: the logs have 2 statements")
+    assert found.ranges == ()
+
+
+def test_of_many_gaps_one_command_covers_all() -> None:
+    text = describe(gaps({FIRST + timedelta(2 * n): 1 for n in range(60)}, {}))
+    assert "... and 20 more days" in text
+    assert text.count("--since") == 1
+    assert "--since 2025-02-27 --until 2025-06-26" in text

@@ -1,0 +1,1 @@
+"""GAPS: what of the logs is missing in the table, counted by day."""

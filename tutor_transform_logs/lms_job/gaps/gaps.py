@@ -1,0 +1,75 @@
+"""GAPS: count the statements of the logs and those of the table by day, and compare. Changes nothing."""
+
+from __future__ import annotations
+
+from ..config.schema import JobConfig
+from ..deliver.clickhouse import ClickHouse
+from ..deliver.tables import open_table
+from ..ledger.ledger import Ledger
+from ..model.delivery import KnownDestination
+from ..model.progress import BatchDone, Message
+from ..plan.planner import next_plan
+from ..read.filters import Filters
+from ..storage.base import Storage
+from ..transform.transformer import Transformer
+from ..util.errors import JobError
+from ..util.formatting import count, size
+from ..work.progress import Progress, watched
+from .distinct import DistinctByDay
+from .result import Gaps, compare
+from .scan import Scan, dead_numbers
+from .table_days import count_rows
+
+
+def open_counted_table(config: JobConfig) -> ClickHouse:
+    """The table whose rows are counted. Raises :class:`~.errors.JobError` if the destination can't be counted."""
+    if config.dry_run:
+        raise JobError("A dry run delivers nothing, so nothing can be missing. Leave --dry-run out.")
+    if config.clickhouse is None:
+        raise JobError(
+            "--gaps counts the rows of a table in ClickHouse. The destination of this job has no cheap way to count "
+            "statements by day: compare all of them with --verify, or a sample with --verify-sample 1000."
+        )
+    if config.event or config.exclude_event or config.course or config.org:
+        raise JobError(
+            "--gaps counts all statements of a day, and the table does not know these filters: leave out --event, "
+            "--exclude-event, --course and --org. --since, --until and --files can stay."
+        )
+    return open_table(config, config.clickhouse)
+
+
+def find_gaps(
+    config: JobConfig, source: Storage, ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer
+) -> Gaps:
+    """Read the whole source, and count. Raises :class:`~.errors.JobError`."""
+    filters = Filters.of(config)
+    plan = next_plan(config, source, None, 0, [clickhouse.id])
+    total = sum(segment.stored_bytes for segment in plan.segments)
+    progress = Progress(total)
+    progress.emit(Message(f"Counting the events of {count(len(plan.objects), 'object')}, {size(total)}."))
+    with DistinctByDay() as statements:
+        scan = Scan(
+            watched(source, progress.emit),
+            transformer,
+            filters,
+            config.max_line_bytes,
+            _dead(ledger, clickhouse, transformer, filters),
+            lambda counts: progress.emit(BatchDone(counts)),
+        )
+        try:
+            found = scan.count(plan.segments, statements)
+        finally:
+            progress.close()
+        in_logs = statements.counts()
+    in_table = count_rows(clickhouse, min(in_logs), max(in_logs), config.since, config.until) if in_logs else {}
+    days = compare(in_logs, in_table)
+    return Gaps(clickhouse.name, days, found.dead.total(), found.undated, tuple(found.problems))
+
+
+def _dead(ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer, filters: Filters) -> set[int]:
+    plan = ledger.load_plan()
+    if plan is None:
+        return set()
+    destinations = [KnownDestination(clickhouse.id, clickhouse.name)]
+    entries = {} if plan.finished else ledger.load_entries(plan, destinations)
+    return dead_numbers(ledger.all_dead_letters(plan, entries), transformer, filters)

@@ -1,0 +1,119 @@
+"""The days on which the table has fewer statements than the logs, for people and for programs. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from ..util.formatting import count, printable
+
+# At most this many days, and this many commands, are printed; the JSON has all.
+MOST_DAYS = 40
+MOST_COMMANDS = 10
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class DayCount:
+    """A day (UTC) and its statements."""
+
+    day: date
+    in_logs: int
+    in_table: int
+
+    @property
+    def missing(self) -> int:
+        """How many more there are in the logs."""
+        return max(0, self.in_logs - self.in_table)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The comparison: every day that the logs have events of."""
+
+    table: str
+    days: tuple[DayCount, ...]
+    dead: int
+    """Events that are dead letters, and so are not expected in the table."""
+    undated: int
+    problems: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        return sum(day.missing for day in self.days)
+
+    @property
+    def ranges(self) -> tuple[tuple[date, date], ...]:
+        """Runs of days with something missing: the first, and the day after the last."""
+        runs: list[tuple[date, date]] = []
+        for day in (entry.day for entry in self.days if entry.missing):
+            if runs and runs[-1][1] == day:
+                runs[-1] = (runs[-1][0], day + ONE_DAY)
+            else:
+                runs.append((day, day + ONE_DAY))
+        return tuple(runs)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "table": self.table,
+            "missing": self.missing,
+            "dead_letters": self.dead,
+            "undated": self.undated,
+            "ranges": [{"since": first.isoformat(), "until": after.isoformat()} for first, after in self.ranges],
+            "days": [
+                {"day": entry.day.isoformat(), "logs": entry.in_logs, "table": entry.in_table, "missing": entry.missing}
+                for entry in self.days
+            ],
+            "not_read": list(self.problems),
+        }
+
+
+def compare(in_logs: Mapping[date, int], in_table: Mapping[date, int]) -> tuple[DayCount, ...]:
+    """Every day of the logs, in order."""
+    return tuple(DayCount(day, logged, in_table.get(day, 0)) for day, logged in sorted(in_logs.items()))
+
+
+def describe(gaps: Gaps) -> str:
+    """The comparison for people, in lines of at most 40 columns where that can be."""
+    return "\n".join([*_table(gaps), *_notes(gaps), *_advice(gaps)])
+
+
+def _table(gaps: Gaps) -> Iterator[str]:
+    short = [entry for entry in gaps.days if entry.missing]
+    if not short:
+        return
+    yield f"{'day (UTC)':<10}{'in logs':>10}{'in table':>10}{'missing':>10}"
+    for entry in short[:MOST_DAYS]:
+        yield f"{entry.day}{entry.in_logs:>10,}{entry.in_table:>10,}{entry.missing:>10,}"
+    if len(short) > MOST_DAYS:
+        yield f"... and {count(len(short) - MOST_DAYS, 'more day')}"
+    yield ""
+
+
+def _notes(gaps: Gaps) -> Iterator[str]:
+    if gaps.dead:
+        yield f"Dead letters of this job, not expected in the table: {count(gaps.dead, 'event')}."
+    if gaps.undated:
+        yield f"Without a time that can be read, so of no day: {count(gaps.undated, 'event')}."
+    more = sum(entry.in_table > entry.in_logs for entry in gaps.days)
+    if more:
+        yield f"More in the table than in these logs on {count(more, 'day')}: it has events of other logs, too."
+    yield from (f"not read: {printable(problem)}" for problem in gaps.problems)
+
+
+def _advice(gaps: Gaps) -> Iterator[str]:
+    if not gaps.missing:
+        statements = count(sum(day.in_logs for day in gaps.days), "statement")
+        yield f"Nothing is missing: the logs have {statements}, and on no day more than {printable(gaps.table)}."
+        return
+    days = sum(1 for entry in gaps.days if entry.missing)
+    yield f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. To send them:"
+    yield from _commands(gaps.ranges)
+
+
+def _commands(ranges: Sequence[tuple[date, date]]) -> Iterator[str]:
+    if len(ranges) > MOST_COMMANDS:
+        yield f"  transform-tracking-logs --since {ranges[0][0]} --until {ranges[-1][1]}"
+        return
+    yield from (f"  transform-tracking-logs --since {first} --until {after}" for first, after in ranges)

@@ -1,0 +1,143 @@
+"""Counts by day the statements that the logs should have become, mostly without making them.
+
+A line that is there twice counts once, as it does in the table. An event is one statement, except where its type may
+make several, or where its transformer is not ERB's: those are transformed, and their statements counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from ..model.activity import NO_DAY, day_of
+from ..model.counts import Counts
+from ..model.dead_letters import DeadLetter
+from ..model.plan import Segment
+from ..model.records import Event, Line, Position, SkippedLines
+from ..read.events import find_nested
+from ..read.filters import Filters
+from ..read.lines import BrokenObject
+from ..read.segment import segment_lines
+from ..storage.base import Readable
+from ..transform.transformer import Transformer, Untransformable
+from ..util.errors import ObjectGone
+from ..work.parse import ParsedLine, parse_line
+from ..work.statements import statements_of
+from .distinct import DistinctByDay, number_of
+
+# How many lines are transformed together.
+TOGETHER = 500
+REPORT_LINES = 10_000
+
+
+@dataclass
+class LogDays:
+    """What a scan has found beside the statements."""
+
+    undated: int = 0
+    """Events whose time can't be read: they are of no day."""
+    dead: Counter[date] = field(default_factory=Counter)
+    """Events that are dead letters of this job already."""
+    problems: dict[str, None] = field(default_factory=dict)
+    """What can't be read, for people, in order, each once."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Reads segments of the source. ``dead``: the numbers of events that are dead letters."""
+
+    source: Readable
+    transformer: Transformer
+    filters: Filters
+    line_bytes: int
+    dead: Collection[int]
+    report: Callable[[Counts], None]
+    """Takes the counts of what was read since the last call."""
+
+    def count(self, segments: Sequence[Segment], statements: DistinctByDay) -> LogDays:
+        """Add to ``statements``. Raises :class:`~.errors.JobError` if the source is unavailable."""
+        found = LogDays()
+        several: list[ParsedLine] = []
+        for parsed in self._events(segments, found):
+            event = parsed.event
+            assert event is not None
+            day = _day(event)
+            if day is None:
+                found.undated += 1
+            elif event_number(event) in self.dead:
+                found.dead[day] += 1
+            elif self.transformer.makes_one(event.name):
+                statements.add(event_number(event), day)
+            else:
+                several.append(parsed)
+                if len(several) >= TOGETHER:
+                    self._count_made(several, statements)
+                    several = []
+        self._count_made(several, statements)
+        return found
+
+    def _count_made(self, several: Sequence[ParsedLine], statements: DistinctByDay) -> None:
+        self.transformer.look_up(parsed.event for parsed in several if parsed.event is not None)
+        for parsed in several:
+            day = _day(parsed.event) if parsed.event else None
+            try:
+                made = statements_of(parsed, self.transformer)
+            except Untransformable:
+                continue
+            for sourced in made:
+                if day is not None:
+                    statements.add(number_of(sourced.statement.id), day)
+
+    def _events(self, segments: Iterable[Segment], found: LogDays) -> Iterator[ParsedLine]:
+        """Lines with an event that is transformed."""
+        read = Counts()
+        for segment in segments:
+            try:
+                for line in self._lines(segment):
+                    read.lines += line.lines if isinstance(line, SkippedLines) else 1
+                    if read.lines >= REPORT_LINES:
+                        self.report(read)
+                        read = Counts()
+                    if isinstance(line, SkippedLines) or line.overlong:
+                        continue
+                    parsed = parse_line(line, None, self.transformer, self.filters)
+                    if parsed.event is not None:
+                        read.transformed += 1
+                        yield parsed
+            except (BrokenObject, ObjectGone) as error:
+                found.problems[f"{segment.object}: {error}"] = None
+        self.report(read)
+
+    def _lines(self, segment: Segment) -> Iterator[Line | SkippedLines]:
+        start = Position(segment.start, 1)
+        return segment_lines(self.source, segment, start, self.line_bytes, self.transformer.prefilter)
+
+
+def dead_numbers(letters: Iterable[DeadLetter], transformer: Transformer, filters: Filters) -> set[int]:
+    """The :func:`event_number` of each event that is a dead letter."""
+    numbers = set()
+    for letter in letters:
+        line = Line(letter.offset, 1, letter.line, letter.raw)
+        event = parse_line(line, None, transformer, filters).event
+        if event is not None and not letter.statement:
+            numbers.add(event_number(event))
+    return numbers
+
+
+def event_number(event: Event) -> int:
+    """Stands for an event as its statement's id does, which ERB makes from verb, actor and time."""
+    context = event.fields.get("context")
+    user = context.get("user_id") if isinstance(context, dict) else None
+    return number_of(event.name, user, event.fields.get("username"), _time(event))
+
+
+def _time(event: Event) -> object:
+    """As ERB's ``XApiTransformer.get_timestamp`` takes it."""
+    return find_nested(event.fields, "timestamp") or find_nested(event.fields, "time")
+
+
+def _day(event: Event) -> date | None:
+    day = day_of(_time(event))
+    return None if day == NO_DAY else date.fromisoformat(day)

@@ -1,0 +1,57 @@
+"""Counts the rows of a table of ClickHouse by day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone
+
+from ..deliver.clickhouse import ClickHouse
+from ..deliver.clickhouse_rows import quoted_text
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def count_rows(
+    clickhouse: ClickHouse, first: date, last: date, since: datetime | None, until: datetime | None
+) -> dict[date, int]:
+    """Day (UTC) -> rows, from ``first`` to ``last``, not before ``since`` and before ``until``.
+
+    A row that is there twice until ClickHouse merges the two counts once, where the engine of the table allows to say
+    so. Each month is a query of its own, so that none runs for long. Raises :class:`~.errors.JobError`.
+    """
+    table = clickhouse.table.sql + (" FINAL" if _merges(clickhouse) else "")
+    days: dict[date, int] = {}
+    for begin, end in _months(first, last):
+        low, high = max(begin, since or begin), min(end, until or end)
+        if low >= high:
+            continue
+        # Names are quoted, and the rest is numbers.
+        sql = (
+            f"SELECT toString(toDate32(emission_time, 'UTC')) AS day, count() AS rows FROM {table} "  # noqa: S608
+            f"WHERE emission_time >= fromUnixTimestamp64Micro({_micros(low)}) "
+            f"AND emission_time < fromUnixTimestamp64Micro({_micros(high)}) GROUP BY day ORDER BY day"
+        )
+        for day, rows in clickhouse.rows(sql, "day\trows"):
+            days[date.fromisoformat(day)] = int(rows)
+    return days
+
+
+def _merges(clickhouse: ClickHouse) -> bool:
+    """Does the table's engine merge rows with the same key?"""
+    database, table = map(quoted_text, (clickhouse.table.database, clickhouse.table.table))
+    # Both are quoted.
+    sql = f"SELECT engine FROM system.tables WHERE database = {database} AND name = {table}"  # noqa: S608
+    return any("ReplacingMergeTree" in engine for [engine] in clickhouse.rows(sql, "engine"))
+
+
+def _months(first: date, last: date) -> Iterator[tuple[datetime, datetime]]:
+    begin = datetime.combine(first, time.min, timezone.utc)
+    end = datetime.combine(last + timedelta(days=1), time.min, timezone.utc)
+    while begin < end:
+        following = (begin.replace(day=1) + timedelta(days=32)).replace(day=1)
+        yield begin, min(following, end)
+        begin = following
+
+
+def _micros(when: datetime) -> int:
+    return (when - EPOCH) // timedelta(microseconds=1)
