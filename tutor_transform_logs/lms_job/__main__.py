@@ -25,6 +25,7 @@ PHASES = {
     "report": "add everything up, join the output, and write the result",
     "status": "print how far the job is; change nothing",
     "verify": "check that the destinations hold what was delivered",
+    "gaps": "count the events of the logs and the rows of the table by day, and compare; change nothing",
     "check": "check that everything is ready, and estimate the work; change nothing",
 }
 CONFIG_FILE_PAGE = (
@@ -86,6 +87,8 @@ def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, shar
         return phases.status(config)
     if phase == "verify":
         return phases.verify(config, interruptions)
+    if phase == "gaps":
+        return phases.gaps(config)
     return phases.run(config, interruptions)
 
 

@@ -5,7 +5,8 @@
     REPORT  the sums, the result, the exit status               report/
 
 :func:`run` is all three in one process. On Kubernetes each phase is a process of its own: :func:`plan`, then
-:func:`work` in several pods, then :func:`report`. :func:`status` and :func:`verify` look back at earlier runs.
+:func:`work` in several pods, then :func:`report`. :func:`status`, :func:`verify` and
+:func:`gaps` look back at earlier runs.
 
 Each function opens what it needs. Those that write hold the job's lock while they run. Each raises
 :class:`~.errors.JobError` for what ends it before its end.
@@ -20,6 +21,8 @@ from dataclasses import asdict
 
 from .config.schema import JobConfig
 from .deliver import dashboards
+from .gaps.gaps import find_gaps, open_counted_table
+from .gaps.result import describe as describe_gaps
 from .ledger.ledger import job_identity
 from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
@@ -32,6 +35,7 @@ from .read.filters import TAKE_ALL, Filters
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
 from .report.summary import SAME_COMMAND, SAME_JOB, last_result, summary, wrapped
+from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
@@ -143,6 +147,18 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         repair = make_repair_plan(job.ledger, current, lines)
         outcome = do_segments(job, repair, interruptions)
         return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found, missing))
+
+
+def gaps(config: JobConfig) -> PhaseOutcome:
+    """Compare the logs with the destination's table by day. Nothing is started and nothing is changed."""
+    clickhouse = open_counted_table(config)
+    read_from(config.database_alias)
+    source = open_storage(config.source, config.lrs_max_wait_secs)
+    source.check()
+    _say_filters(config)
+    found = find_gaps(config, source, open_ledger(config), clickhouse, open_transformer(config))
+    console.result(describe_gaps(found), "gaps", fields=found.to_json())
+    return PhaseOutcome(ExitStatus.REJECTED if found.missing else ExitStatus.DONE)
 
 
 def _open(config: JobConfig, create_ledger: bool = True) -> OpenJob:
