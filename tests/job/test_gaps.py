@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import random
 import re
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.harness.clickhouse import ClickHouse
+from tests.harness.forked_site import ForkedSite as Site
 from tests.harness.job import JobRun
-from tests.harness.runs import Site, assert_accounted, assert_refused
-from tutor_transform_logs.demo.log_writer import START, Mix
+from tests.harness.runs import assert_accounted, assert_refused
+from tutor_transform_logs.demo.log_writer import LOG_START, Mix
 
 MIX = Mix(good=300, page_view=40, unknown_user=3, type_error=2, broken=3, copies=6)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
@@ -34,11 +35,11 @@ def spread(site: Site, days: int = 20) -> None:
     """Stretch the log's events to this many days."""
     text = (site.logs / "tracking.log").read_text()
     last = max(map(datetime.fromisoformat, TIME.findall(text)))
-    factor = timedelta(days=days) / (last - START)
+    factor = timedelta(days=days) / (last - LOG_START)
 
     def later(found: re.Match[str]) -> str:
         moment = datetime.fromisoformat(found[0])
-        return (START + factor * (moment - START)).isoformat(timespec="microseconds")
+        return (LOG_START + factor * (moment - LOG_START)).isoformat(timespec="microseconds")
 
     path = site.logs / "tracking.log"
     path.write_text(TIME.sub(later, path.read_text()))
@@ -113,8 +114,8 @@ def test_the_range_of_the_comparison_is_that_of_the_filters(site: Site, aspects_
     site.log(Mix(good=300))
     spread(site)
     days = [entry["day"] for entry in as_json(site, target)["days"]]
-    until = (date.fromisoformat(days[3]) + timedelta(days=1)).isoformat()
-    assert [entry["day"] for entry in as_json(site, target, since=days[2], until=until)["days"]] == days[2:4]
+    within = as_json(site, target, since=days[2], until=days[3])
+    assert [entry["day"] for entry in within["days"]] == days[2:4]
 
 
 def test_what_can_not_be_counted_is_refused(site: Site, aspects_clickhouse: ClickHouse) -> None:

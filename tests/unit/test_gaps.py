@@ -35,15 +35,17 @@ def gaps(in_logs: dict[date, int], in_table: dict[date, int]) -> Gaps:
 
 
 def days_between(found: Gaps) -> Iterator[date]:
-    for first, after in found.ranges:
-        yield from (first + timedelta(days) for days in range((after - first).days))
+    for first, last in found.ranges:
+        yield from (first + timedelta(days) for days in range((last - first).days + 1))
 
 
 @given(COUNTS, COUNTS)
 def test_the_ranges_are_the_days_with_something_missing(in_logs: dict[date, int], in_table: dict[date, int]) -> None:
     found = gaps(in_logs, in_table)
     assert list(days_between(found)) == sorted(day for day in in_logs if in_logs[day] > in_table.get(day, 0))
-    assert all(after < first for (_, after), (first, _) in zip(found.ranges, found.ranges[1:], strict=False))
+    assert all(
+        last + timedelta(1) < first for (_, last), (first, _) in zip(found.ranges, found.ranges[1:], strict=False)
+    )
     assert found.missing == sum(max(0, logged - in_table.get(day, 0)) for day, logged in in_logs.items())
 
 
@@ -65,12 +67,12 @@ def test_what_is_missing_is_printed_with_the_commands_that_send_it() -> None:
         "\n"
         "More in the table than in these logs on 1 day: it has events of other logs, too.\n"
         "511 statements missing on 3 of 4 days. To send them:\n"
-        "  transform-tracking-logs --since 2025-02-27 --until 2025-03-01\n"
-        "  transform-tracking-logs --since 2025-03-08 --until 2025-03-09"
+        "  transform-tracking-logs --since 2025-02-27 --until 2025-02-28\n"
+        "  transform-tracking-logs --since 2025-03-08 --until 2025-03-08"
     )
     assert found.to_json()["ranges"] == [
-        {"since": "2025-02-27", "until": "2025-03-01"},
-        {"since": "2025-03-08", "until": "2025-03-09"},
+        {"since": "2025-02-27", "until": "2025-02-28"},
+        {"since": "2025-03-08", "until": "2025-03-08"},
     ]
 
 
@@ -84,4 +86,4 @@ def test_of_many_gaps_one_command_covers_all() -> None:
     text = describe(gaps({FIRST + timedelta(2 * n): 1 for n in range(60)}, {}))
     assert "... and 20 more days" in text
     assert text.count("--since") == 1
-    assert "--since 2025-02-27 --until 2025-06-26" in text
+    assert "--since 2025-02-27 --until 2025-06-25" in text

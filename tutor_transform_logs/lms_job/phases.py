@@ -19,8 +19,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 
+from .check.retention import retention_notice
 from .config.schema import JobConfig
 from .deliver import dashboards
+from .deliver.clickhouse import ClickHouse
 from .gaps.gaps import find_gaps, open_counted_table
 from .gaps.result import describe as describe_gaps
 from .ledger.ledger import job_identity
@@ -57,6 +59,8 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         _say_notices(job)
         if not first.segments:
             return _nothing_to_do(job, first)
+        if not resumed:
+            _say_retention(job, first)
         outcome = do_segments(job.with_output_of(first), first, interruptions)
         status = _report(job, first, outcome)
         if not resumed or outcome.errors:
@@ -74,7 +78,11 @@ def plan(config: JobConfig, shares: int) -> PhaseOutcome:
     with job_lock(config, job.ledger):
         made, resumed = _plan(job, shares, console.result)
         _say_notices(job)
-        return PhaseOutcome(ExitStatus.DONE, resumed=resumed) if made.segments else _nothing_to_do(job, made)
+        if not made.segments:
+            return _nothing_to_do(job, made)
+        if not resumed:
+            _say_retention(job, made)
+        return PhaseOutcome(ExitStatus.DONE, resumed=resumed)
 
 
 def work(config: JobConfig, interruptions: Interruptions, share: tuple[int, int]) -> PhaseOutcome:
@@ -239,9 +247,22 @@ def _report(
     return result.status
 
 
-def _say_notices(job: OpenJob) -> None:
-    filters = Filters.of(job.config)
+def _say_filters(config: JobConfig) -> None:
+    filters = Filters.of(config)
     if filters is not TAKE_ALL:
         console.say(printable(f"Replaying only: {filters}."))
+
+
+def _say_notices(job: OpenJob) -> None:
+    _say_filters(job.config)
     for notice in dashboards.notices(job.destinations):
         console.say(notice, "notice", console.WARNING)
+
+
+def _say_retention(job: OpenJob, made: Plan) -> None:
+    """Before a new plan is worked on: how many of its events are too old for the charts of the table."""
+    for destination in job.destinations:
+        if isinstance(destination, ClickHouse):
+            notice = retention_notice(job.config, destination, job.source, made.segments)
+            if notice:
+                console.say(notice, "notice", console.WARNING)

@@ -33,6 +33,7 @@ from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
 from ..util.formatting import count
 from .findings import Findings
+from .retention import describe_facts, read_facts, retention_notice
 from .source import check_source
 
 # A server that does not answer within this time is reported as unavailable; a run would wait much longer.
@@ -71,7 +72,12 @@ class Check:
             source = self._open(config.source, open_source)
             if source is not None:
                 source.check()
-                check_source(findings, config, source, ledger, self._transformer, self._destinations)
+                left = check_source(findings, config, source, ledger, self._transformer, self._destinations)
+                for table in self._destinations:
+                    if isinstance(table, ClickHouse) and left and self._transformer is not None:
+                        notice = retention_notice(config, table, source, left)
+                        if notice:
+                            findings.note(notice)
         return self._end()
 
     def _end(self) -> int:
@@ -155,7 +161,8 @@ class Check:
             with self._reporting("ClickHouse can't be used"):
                 table = open_table(config, config.clickhouse)
                 self._destinations = [table]
-                self._ask(table)
+                if self._ask(table):
+                    self._findings.ok(describe_facts(table.name, read_facts(table)))
         elif has_database or config.lrs_endpoints:
             with self._reporting("The LMS's routers can't be read"):
                 endpoints = open_endpoints(config)
@@ -166,12 +173,16 @@ class Check:
             for notice in dashboards.notices(self._destinations):
                 self._findings.note(notice)
 
-    def _ask(self, endpoint: Lrs | ClickHouse) -> None:
+    def _ask(self, endpoint: Lrs | ClickHouse) -> bool:
+        """Does it answer as it should?"""
+        answered = False
         with self._reporting(endpoint.name):
             try:
                 self._findings.ok(f"{endpoint.name} {endpoint.probe()}")
+                answered = True
             except Unavailable as error:
                 raise JobError(f"{without_resuming(error)} {CHECK_SERVER}") from None
+        return answered
 
     def _check_files(self, destination: StorageConfig) -> None:
         with self._reporting("The destination can't be used"):

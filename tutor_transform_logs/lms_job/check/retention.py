@@ -12,18 +12,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.clickhouse_rows import quoted_text
 from ..model.activity import NO_DAY, day_of
 from ..model.plan import Segment
+from ..model.records import SkippedLines
 from ..read.filters import Filters, event_time
 from ..read.lines import split_lines
 from ..storage.base import Readable
-from ..transform.transformer import Transformer
+from ..transform.factory import make_transformer
 from ..util.errors import JobError
 from ..util.formatting import count
-from ..work.parse import parse_lines
-from .sample import Piece, places, read_place
+from ..work.parse import ParsedLine, parse_lines
+from .sample import places, read_place
 
 # A view's table may have views of its own.
 MAX_LEVELS = 6
@@ -84,9 +86,9 @@ def describe_facts(name: str, facts: TableFacts) -> str:
     return f"{name}: {facts.engine or 'a table of unknown engine'}{rows}{fed}"
 
 
-def describe_retention(table: str, facts: TableFacts, ages: Ages, since: date | None) -> str:
+def describe_retention(table: str, facts: TableFacts, ages: Ages) -> str:
     """What a run does that the charts will not show, and what can be done; ``""`` if there is nothing of the kind."""
-    if facts.kept_from is None or not ages.older or (since is not None and since >= facts.kept_from):
+    if facts.kept_from is None or not ages.older:
         return ""
     share = ages.older / ages.dated
     most = "All" if ages.older == ages.dated else f"About {100 * share:.0f} %" if share >= 0.01 else "Less than 1 %"
@@ -97,34 +99,39 @@ def describe_retention(table: str, facts: TableFacts, ages: Ages, since: date | 
     )
 
 
-def sample_ages(
-    source: Readable,
-    segments: Sequence[Segment],
-    transformer: Transformer,
-    filters: Filters,
-    line_bytes: int,
-    kept_from: date,
-) -> Ages:
-    """The ages of the events in a sample of ``segments``. Raises :class:`~.errors.JobError` if the source fails.
+def retention_notice(config: JobConfig, clickhouse: ClickHouse, source: Readable, segments: Sequence[Segment]) -> str:
+    """:func:`describe_retention` of the events in a sample of ``segments``.
 
-    Six parameters: what a sample is read from and with.
+    ``""`` too if ClickHouse does not say what it keeps: a run delivers all the same. Raises
+    :class:`~.errors.JobError` if the source can't be read.
     """
-    pieces = (read_place(source, place, line_bytes) for place in places(segments))
-    days = _days(pieces, transformer, filters, line_bytes)
+    try:
+        facts = read_facts(clickhouse)
+    except JobError:
+        return ""
+    if facts.kept_from is None:
+        return ""
+    ages = _ages(config, source, segments, facts.kept_from)
+    return describe_retention(f"{clickhouse.table.database}.{clickhouse.table.table}", facts, ages)
+
+
+def _ages(config: JobConfig, source: Readable, segments: Sequence[Segment], kept_from: date) -> Ages:
+    transformer = make_transformer(config)
+    filters, limit = Filters.of(config), config.max_line_bytes
+    days: Counter[str] = Counter()
+    for place in places(segments):
+        content = read_place(source, place, limit).content
+        lines = split_lines((content,), limit=limit, prefilter=transformer.prefilter)
+        days.update(_day(parsed) for parsed in parse_lines(lines, transformer, filters))
+    del days[NO_DAY]
     return Ages(days.total(), sum(events for day, events in days.items() if day < kept_from.isoformat()))
 
 
-def _days(pieces: Iterable[Piece], transformer: Transformer, filters: Filters, line_bytes: int) -> Counter[str]:
-    days: Counter[str] = Counter()
-    for piece in pieces:
-        lines = split_lines((piece.content,), limit=line_bytes, prefilter=transformer.prefilter)
-        for parsed in parse_lines(lines, transformer, filters):
-            event = getattr(parsed, "event", None)
-            if event is not None:
-                when = event_time(event.fields)
-                days[day_of(when.isoformat()) if when else NO_DAY] += 1
-    del days[NO_DAY]
-    return days
+def _day(parsed: ParsedLine | SkippedLines) -> str:
+    if isinstance(parsed, SkippedLines) or parsed.event is None:
+        return NO_DAY
+    when = event_time(parsed.event.fields)
+    return day_of(when.isoformat()) if when else NO_DAY
 
 
 _Facts = tuple[str, str, str, Sequence[tuple[str, str]]]

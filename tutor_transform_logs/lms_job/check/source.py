@@ -64,8 +64,8 @@ def check_source(
     ledger: Ledger | None,
     transformer: Transformer | None,
     destinations: Sequence[Destination],
-) -> None:
-    """Report on the source. Raises :class:`~.errors.JobError` if it can't be read.
+) -> Sequence[Segment]:
+    """Report on the source; returns what is left to do. Raises :class:`~.errors.JobError` if it can't be read.
 
     Six parameters: each is ``None`` or another kind of thing that an earlier check may have failed to open.
     """
@@ -73,7 +73,7 @@ def check_source(
         files = ledger.dead_letter_files()
         what = f"{count(len(files), 'file')} of dead letters, {size(sum(obj.size for obj in files))}"
         findings.ok(f"to deliver again: {what}")
-        return
+        return ()
     found, out_of_range = select_objects(config, source, must_exist=True)
     if len(found) > SLOW_OBJECTS:
         console.say(f"Checking {len(found):,} objects ...")
@@ -96,6 +96,7 @@ def check_source(
         findings.note(f"To do: {size(remaining.bytes)}. No line was tried: event-routing-backends is not available.")
     else:
         _try(findings, config, source, remaining, transformer, destinations)
+    return remaining.segments
 
 
 def _remaining_work(

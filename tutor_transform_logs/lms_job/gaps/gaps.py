@@ -7,7 +7,7 @@ from ..deliver.clickhouse import ClickHouse
 from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger
 from ..model.delivery import KnownDestination
-from ..model.progress import BatchDone, Message
+from ..model.progress_events import BatchDone, Message
 from ..plan.planner import next_plan
 from ..read.filters import Filters
 from ..storage.base import Storage

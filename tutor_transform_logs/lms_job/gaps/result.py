@@ -45,13 +45,13 @@ class Gaps:
 
     @property
     def ranges(self) -> tuple[tuple[date, date], ...]:
-        """Runs of days with something missing: the first, and the day after the last."""
+        """Runs of days with something missing: the first and the last, as ``since`` and ``until`` take them."""
         runs: list[tuple[date, date]] = []
         for day in (entry.day for entry in self.days if entry.missing):
-            if runs and runs[-1][1] == day:
-                runs[-1] = (runs[-1][0], day + ONE_DAY)
+            if runs and runs[-1][1] + ONE_DAY == day:
+                runs[-1] = (runs[-1][0], day)
             else:
-                runs.append((day, day + ONE_DAY))
+                runs.append((day, day))
         return tuple(runs)
 
     def to_json(self) -> dict[str, object]:
@@ -60,7 +60,7 @@ class Gaps:
             "missing": self.missing,
             "dead_letters": self.dead,
             "undated": self.undated,
-            "ranges": [{"since": first.isoformat(), "until": after.isoformat()} for first, after in self.ranges],
+            "ranges": [{"since": first.isoformat(), "until": last.isoformat()} for first, last in self.ranges],
             "days": [
                 {"day": entry.day.isoformat(), "logs": entry.in_logs, "table": entry.in_table, "missing": entry.missing}
                 for entry in self.days
@@ -116,4 +116,4 @@ def _commands(ranges: Sequence[tuple[date, date]]) -> Iterator[str]:
     if len(ranges) > MOST_COMMANDS:
         yield f"  transform-tracking-logs --since {ranges[0][0]} --until {ranges[-1][1]}"
         return
-    yield from (f"  transform-tracking-logs --since {first} --until {after}" for first, after in ranges)
+    yield from (f"  transform-tracking-logs --since {first} --until {last}" for first, last in ranges)

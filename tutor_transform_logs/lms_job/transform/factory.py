@@ -9,11 +9,14 @@ from ..util.formatting import printable
 from .transformer import Transformer
 
 
+def make_transformer(config: JobConfig) -> Transformer:
+    """Raises :class:`~.errors.JobError` where ERB's router can't be made. Prints nothing."""
+    return Transformer(config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path)
+
+
 def open_transformer(config: JobConfig) -> Transformer:
-    """Raises :class:`~.errors.JobError` where ERB's router can't be made."""
-    transformer = Transformer(
-        config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path
-    )
+    """:func:`make_transformer`, and print what the user should know about it."""
+    transformer = make_transformer(config)
     for notice in transformer.notices:
         console.say(notice)
     for pattern in Filters.of(config).idle(transformer.known_names):
