@@ -90,8 +90,8 @@ class ReplayCommand(click.Command):
             return super().invoke(ctx)
         except TutorError as error:
             status = status_of_job(error)
-            verified = ctx.params["verify"] or ctx.params["repair"]
-            if (status == ExitStatus.FAILED and ctx.params["check"]) or (status == ExitStatus.REJECTED and verified):
+            compared = any(ctx.params[name] for name in ("verify", "repair", "gaps"))
+            if (status == ExitStatus.FAILED and ctx.params["check"]) or (status == ExitStatus.REJECTED and compared):
                 # What was found is printed, with what to do about it.
                 ctx.exit(status)
             if status not in TOLD_STATUSES:
@@ -138,6 +138,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
             "verify",
             "Transform delivered logs again, and check that the destination has the statements. Send nothing.",
         ),
+        ("gaps", "With ClickHouse: compare the logs with the table by day, and print what is missing. Send nothing."),
     ):
         yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
     for setting in SETTINGS:
@@ -184,11 +185,12 @@ def transform_tracking_logs_job(
     check: bool,
     status: bool,
     verify: bool,
+    gaps: bool,
     **options: Any,
 ) -> Iterator[tuple[str, str]]:
     """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script).
 
-    Seven parameters: the command's options, those for settings together.
+    Eight parameters: the command's options, those for settings together.
     """
     click_context = click.get_current_context()
     context = click_context.obj
@@ -198,7 +200,7 @@ def transform_tracking_logs_job(
         if text is not None:
             values.update(job_config.from_erb(role, text))
     phase = "status" if status else "verify" if verify or options["repair"] else RUN
-    phase = "check" if check else phase
+    phase = "check" if check else "gaps" if gaps else phase
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
     given_values, values = values, job_config.with_site_defaults(values, site)

@@ -13,7 +13,7 @@ from tutor import config as tutor_config
 from tutor_transform_logs import cluster_config, job_config, rendering
 
 NAME = "transform-logs"
-# All phases of a replay in one pod. "status", "verify" and "check" are phases of their own.
+# All phases of a replay in one pod. "status", "verify", "gaps" and "check" are phases of their own.
 RUN = "run"
 NAME_LABEL = "app.kubernetes.io/name"
 # Each Job and its pods have this label. Its value is the phase.

@@ -71,6 +71,13 @@ def test_verify_and_repair_start_the_phase_that_looks(
     assert {key: done.config[key] for key in expected} == expected
 
 
+def test_gaps_is_a_phase_whose_findings_are_no_error_of_the_command(tutor: Tutor) -> None:
+    done = tutor.replay("--gaps", JOB_STATUS="3")
+    assert "tasks/run.sh gaps /openedx/transform-logs/config/" in done.job["argv"][-1]
+    assert done.status == 3
+    assert "Error" not in done.output
+
+
 def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:
     done = tutor("dev", "do", "transform-tracking-logs")
     assert done.status == 0, done.output

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 OLDEST, NEWEST = 27, int(kubernetes_validate.latest_version().split(".")[1])
-PHASES = ("plan", "work", "report", "status", "verify", "check", "init")
+PHASES = ("plan", "work", "report", "status", "verify", "gaps", "check", "init")
 SECRETS = ("s3cr$t-of-the-source", "hu$h-of-the-lrs")
 # What an object may have beside what kubectl would send: the whole of it, as JSON, in an annotation of this size.
 ANNOTATIONS_BYTES = 262_144

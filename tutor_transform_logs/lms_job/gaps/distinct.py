@@ -11,7 +11,7 @@ from datetime import date
 from types import TracebackType
 from typing import IO
 
-FILES = 256
+HASH_FILES = 256
 _RECORD = struct.Struct(">QI")
 
 
@@ -28,7 +28,7 @@ class DistinctByDay:
     def __enter__(self) -> DistinctByDay:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-gaps-"))
         self._files = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(FILES)
+            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(HASH_FILES)
         ]
         return self
 
@@ -39,7 +39,7 @@ class DistinctByDay:
 
     def add(self, number: int, day: date) -> None:
         """Count the statement of this number, unless it was counted on this day before."""
-        self._files[number % FILES].write(_RECORD.pack(number, day.toordinal()))
+        self._files[number % HASH_FILES].write(_RECORD.pack(number, day.toordinal()))
 
     def counts(self) -> dict[date, int]:
         """Day -> statements."""

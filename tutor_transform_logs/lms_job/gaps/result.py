@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from ..util.formatting import count, printable
 
 # At most this many days, and this many commands, are printed; the JSON has all.
-MOST_DAYS = 40
+SHOWN_DAYS = 40
 MOST_COMMANDS = 10
 ONE_DAY = timedelta(days=1)
 
@@ -84,10 +84,10 @@ def _table(gaps: Gaps) -> Iterator[str]:
     if not short:
         return
     yield f"{'day (UTC)':<10}{'in logs':>10}{'in table':>10}{'missing':>10}"
-    for entry in short[:MOST_DAYS]:
+    for entry in short[:SHOWN_DAYS]:
         yield f"{entry.day}{entry.in_logs:>10,}{entry.in_table:>10,}{entry.missing:>10,}"
-    if len(short) > MOST_DAYS:
-        yield f"... and {count(len(short) - MOST_DAYS, 'more day')}"
+    if len(short) > SHOWN_DAYS:
+        yield f"... and {count(len(short) - SHOWN_DAYS, 'more day')}"
     yield ""
 
 

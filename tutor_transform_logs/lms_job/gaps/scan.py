@@ -28,8 +28,8 @@ from ..work.statements import statements_of
 from .distinct import DistinctByDay, number_of
 
 # How many lines are transformed together.
-TOGETHER = 500
-REPORT_LINES = 10_000
+LINES_TOGETHER = 500
+LINES_A_REPORT = 10_000
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Scan:
                 statements.add(event_number(event), day)
             else:
                 several.append(parsed)
-                if len(several) >= TOGETHER:
+                if len(several) >= LINES_TOGETHER:
                     self._count_made(several, statements)
                     several = []
         self._count_made(several, statements)
@@ -97,7 +97,7 @@ class Scan:
             try:
                 for line in self._lines(segment):
                     read.lines += line.lines if isinstance(line, SkippedLines) else 1
-                    if read.lines >= REPORT_LINES:
+                    if read.lines >= LINES_A_REPORT:
                         self.report(read)
                         read = Counts()
                     if isinstance(line, SkippedLines) or line.overlong:

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
 
 from ..deliver.clickhouse import ClickHouse
-from ..deliver.clickhouse_rows import quoted_text
-
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from ..deliver.clickhouse_rows import EPOCH, quoted_text
 
 
 def count_rows(

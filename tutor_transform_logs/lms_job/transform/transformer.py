@@ -32,7 +32,7 @@ from ..util.errors import JobError, TransientError
 TOGGLES = {"xapi": "XAPI_EVENTS_ENABLED", "caliper": "CALIPER_EVENTS_ENABLED"}
 LOGGING_TOGGLES = {"xapi": "XAPI_EVENT_LOGGING_ENABLED", "caliper": "CALIPER_EVENT_LOGGING_ENABLED"}
 ENGINE = "event_transformer"
-ERB = "event_routing_backends"
+ERB_PACKAGE = "event_routing_backends"
 OWN_SETTING = "TRANSFORM_LOGS_TRACKING_BACKENDS"
 
 # ERB raises a plain ValueError for all of these (helpers.get_anonymous_user_id, helpers.get_course_from_id,
@@ -76,7 +76,7 @@ class Transformer:
         self.known_names = self._find_known_names()
         # Every event that ERB can't transform is counted and becomes a dead letter with ERB's text; ERB's own
         # log of it (a traceback each) would bury everything else.
-        logging.getLogger(ERB).setLevel(logging.CRITICAL)
+        logging.getLogger(ERB_PACKAGE).setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
         self._xapi_fast_path: XapiFastPath | None = None
         self.prefilter: Prefilter | None = None
@@ -157,7 +157,7 @@ class Transformer:
         """
         transformers = [registry.mapping[name] for registry in self._registries if name in registry.mapping]
         return bool(transformers) and not any(
-            hasattr(transformer, "get_child_transformers") or not transformer.__module__.startswith(f"{ERB}.")
+            hasattr(transformer, "get_child_transformers") or not transformer.__module__.startswith(f"{ERB_PACKAGE}.")
             for transformer in transformers
         )
 
