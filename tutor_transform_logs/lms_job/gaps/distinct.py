@@ -28,7 +28,8 @@ class DistinctByDay:
     def __enter__(self) -> DistinctByDay:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-gaps-"))
         self._files = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384)) for number in range(HASH_FILES)
+            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384))
+            for number in range(HASH_FILES)
         ]
         return self
 
