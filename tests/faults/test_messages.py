@@ -460,7 +460,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "A worker .... Run again": lambda s: in_workers(killed),
     "for the second time": lambda s: in_workers(killed_at_work),
     "A worker failed": lambda s: in_workers(mistaken),
-    "A dry run delivers nothing": lambda s: s.run("verify", dry_run=True),
+    "nothing to verify. Leave": lambda s: s.run("verify", dry_run=True),
     "so nothing can be missing": lambda s: s.run("gaps", dry_run=True),
     "--gaps counts the rows": lambda s: s.run("gaps"),
     "--gaps counts all statements": lambda s: s.run("gaps", **TO_CLICKHOUSE, course=["c"]),
