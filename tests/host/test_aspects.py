@@ -17,6 +17,8 @@ from tests.harness.runs import assert_accounted
 from tests.harness.tutor_cli import Tutor, tutor_environ
 from tutor_transform_logs.demo.log_writer import Mix
 
+pytestmark = pytest.mark.slow
+
 TO_CLICKHOUSE = "Destination: table openedx.xapi_events_all in ClickHouse at http://clickhouse:8123"
 
 

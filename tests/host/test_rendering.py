@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,16 @@ def test_mounts_of_edx_platform_apply_as_to_lms_job(each_tutor: Tutor, tmp_path:
 def test_it_needs_no_other_service_than_the_site_runs(tutor: Tutor) -> None:
     tutor.save(RUN_MYSQL="false", RUN_MONGODB="false", RUN_MEILISEARCH="false")
     assert list(service(tutor, LOCAL)["depends_on"]) == ["permissions"]
+
+
+def test_it_starts_the_object_store_of_tutor_minio(tutor: Tutor) -> None:
+    """Its service is called minio, whatever its settings."""
+    patch = "minio:\n  image: docker.io/minio/minio\n"
+    plugin = {"name": "minio", "version": "22.0.0", "patches": {"local-docker-compose-services": patch}}
+    (Path(tutor.environ["TUTOR_PLUGINS_ROOT"]) / "minio.yml").write_text(json.dumps(plugin))
+    tutor.must("plugins", "enable", "minio")
+    tutor.must("config", "save")
+    assert service(tutor, LOCAL)["depends_on"]["minio"] == {"condition": "service_started"}
 
 
 def test_the_jobs_code_is_rendered_as_it_is(each_tutor: Tutor, checkout: Path) -> None:

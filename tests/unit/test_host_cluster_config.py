@@ -44,6 +44,12 @@ def test_the_ledger_is_in_the_sources_store() -> None:
     assert (config.ledger.key, config.ledger.secret) == ("reader", "hush")
 
 
+@pytest.mark.parametrize("provider", ["LRS", "CLICKHOUSE"])
+def test_the_ledger_is_in_no_destination_that_stores_no_files(provider: str) -> None:
+    config = checked({**FROM_MINIO, "destination_provider": provider})
+    assert (config.ledger.provider, config.ledger.container) == ("MINIO", "old")
+
+
 def test_the_ledger_is_in_the_destinations_store_before_the_sources() -> None:
     config = checked({**FROM_MINIO, **TO_S3})
     assert config.destination is not None
