@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness.demo_lms import REPOSITORY
+from tests.harness.forked_demo import processes_are_forked
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.demo.previewer import run_preview
@@ -30,7 +31,8 @@ STRANGERS = b"".join(
 
 def shown(capfd: pytest.CaptureFixture[str], *files: Path | str, status: int = 0, **more: Any) -> str:
     options: dict[str, Any] = {"type_": "xapi", "lines": 0, "format_": "text", "statements": False, **more}
-    assert run_preview([str(file) for file in files], **options) == status
+    with processes_are_forked():
+        assert run_preview([str(file) for file in files], **options) == status
     said = capfd.readouterr()
     assert "Traceback" not in said.err + said.out
     return said.err if status else said.out

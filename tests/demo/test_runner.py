@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness.demo_lms import REPOSITORY
+from tests.harness.forked_demo import run_demo
 from tests.harness.job import newest
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.outcomes import Kind
@@ -21,25 +22,12 @@ from tutor_transform_logs.demo.outcomes import Kind
 XAPI_FIELDS = {"id", "actor", "verb", "object", "timestamp", "version"}
 
 
-# What every Python process of the demo does first. It interrupts itself when the ledger is written for the N-th time.
-INTERRUPT = """
-import os, signal
-replace, left = os.replace, int(os.environ["INTERRUPT_AT"])
-def replace_and_interrupt(source, target):
-    global left
-    replace(source, target)
-    left -= str(target).endswith(".files.json")
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGINT)
-os.replace = replace_and_interrupt
-"""
-
-
-def demo(kind: Kind, folder: Path, *, output: str = "out", **environ: str) -> subprocess.CompletedProcess[str]:
+def demo_process(kind: Kind, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The demo as its users start it: from the command line, in new processes, which nothing is loaded in yet."""
     return subprocess.run(
-        [sys.executable, "-m", "tutor_transform_logs.demo", "--type", kind, "--output", output],
+        [sys.executable, "-m", "tutor_transform_logs.demo", "--type", kind, "--output", "out"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environ},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -60,7 +48,7 @@ def saved_result(output: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["xapi", "caliper"])
 def test_the_demo_ends_with_statements_and_says_where(kind: Kind, tmp_path: Path) -> None:
-    done = demo(kind, tmp_path)
+    done = demo_process(kind, tmp_path)
     assert done.returncode == 0, done.stderr
     expected, output = samples.expected(kind), tmp_path / "out"
     made = statements(output)
@@ -100,17 +88,17 @@ def test_the_demo_ends_with_statements_and_says_where(kind: Kind, tmp_path: Path
 
 
 def test_a_second_demo_finds_nothing_new_and_a_new_line_is_taken_up(tmp_path: Path) -> None:
-    first = demo("xapi", tmp_path)
-    assert first.returncode == 0, first.stderr
+    first = run_demo("xapi", tmp_path)
+    assert first.status == 0, first.stderr
     before = {path: path.read_bytes() for path in (tmp_path / "out/statements").iterdir()}
-    second = demo("xapi", tmp_path)
-    assert second.returncode == 0, second.stderr
+    second = run_demo("xapi", tmp_path)
+    assert second.status == 0, second.stderr
     assert {path: path.read_bytes() for path in (tmp_path / "out/statements").iterdir()} == before
 
     with (tmp_path / "out/logs/tracking.log").open("ab") as log:
         log.write(b"\n" + samples.content("tracking.log").splitlines()[0].replace(b"2026-01-03", b"2026-01-04") + b"\n")
-    third = demo("xapi", tmp_path)
-    assert third.returncode == 0, third.stderr
+    third = run_demo("xapi", tmp_path)
+    assert third.status == 0, third.stderr
     old = b"".join(content for path, content in before.items() if path.name != "manifest.log")
     assert len(statements(tmp_path / "out")) == len(old.splitlines()) + 1
 
@@ -121,21 +109,20 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
 
     Both in an LMS with one database: it gives some of its users a random id when they are met first.
     """
-    undisturbed, interrupted, patch = (tmp_path / name for name in ("undisturbed", "interrupted", "patch"))
-    for folder in (undisturbed, interrupted, patch):
+    undisturbed, interrupted = (tmp_path / name for name in ("undisturbed", "interrupted"))
+    for folder in (undisturbed, interrupted):
         folder.mkdir()
-    (patch / "sitecustomize.py").write_text(INTERRUPT)
-    assert demo("xapi", undisturbed).returncode == 0
+    assert run_demo("xapi", undisturbed).status == 0
     (interrupted / "out").mkdir()
     for path in (undisturbed / "out").glob("lms.sqlite3*"):
         shutil.copy(path, interrupted / "out")
-    first = demo("xapi", interrupted, PYTHONPATH=f"{patch}{os.pathsep}{REPOSITORY}", INTERRUPT_AT=str(at))
-    assert first.returncode == 4, first.stdout + first.stderr
+    first = run_demo("xapi", interrupted, {"label": "entry write: after", "number": at, "signal": "SIGINT"})
+    assert first.status == 4, first.stdout + first.stderr
     assert "Interrupted (SIGINT)." in first.stdout
     assert "run the same command again to resume" in first.stdout
     assert not list((interrupted / "out/statements").glob("*_xapi.log"))
-    second = demo("xapi", interrupted)
-    assert second.returncode == 0, second.stdout + second.stderr
+    second = run_demo("xapi", interrupted)
+    assert second.status == 0, second.stdout + second.stderr
     assert "Resuming plan 0001" in second.stderr
     assert f"of 3 ({at} done, 0 started)" in second.stderr
     found = [sorted((one / "out/statements").iterdir()) for one in (undisturbed, interrupted)]
@@ -146,8 +133,8 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
 
 
 def test_both_types_go_to_one_output(tmp_path: Path) -> None:
-    assert demo("xapi", tmp_path).returncode == 0
-    assert demo("caliper", tmp_path).returncode == 0
+    assert run_demo("xapi", tmp_path).status == 0
+    assert run_demo("caliper", tmp_path).status == 0
     names = [path.name for path in (tmp_path / "out/statements").glob("*_*.log")]
     assert sorted(name.rsplit("_", 1)[1] for name in names) == ["caliper.log", "xapi.log"]
 

@@ -98,6 +98,7 @@ class ForkedSite(Site):
         zygote = zygote_of(lms)
         answer = zygote.ask(
             {
+                "module": "tutor_transform_logs.lms_job",
                 "arguments": [command, "--config", str(config_file), *arguments],
                 "folder": str(jobs),
                 "files": [terminal] * 3 if terminal else [os.devnull, str(out), str(err)],

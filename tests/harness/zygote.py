@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import importlib
 import json
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -36,8 +38,6 @@ def _serve() -> None:
 
 def _load() -> None:
     """Everything that a job would import."""
-    import importlib
-
     import django
 
     django.setup()
@@ -72,6 +72,7 @@ def _start(request: dict[str, Any]) -> int:
     status = 1
     try:
         _use_databases(request["databases"])
+        _use_log()
         status = _job(request)
     except SystemExit as exit:
         status = exit.code if isinstance(exit.code, int) else 1
@@ -112,11 +113,25 @@ def _use_databases(databases: dict[str, Any] | None) -> None:
     connections.__dict__.pop("settings", None)
 
 
+def _use_log() -> None:
+    """Change where the LMS logs to, if the environment says it."""
+    from django.conf import settings
+    from django.utils.log import configure_logging
+
+    if os.environ.get("DEMO_LMS_LOG"):
+        settings.LOGGING = importlib.reload(sys.modules[settings.SETTINGS_MODULE]).LOGGING
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+
+
 def _job(request: dict[str, Any]) -> int:
     from tests.harness import steps
     from tutor_transform_logs.lms_job.__main__ import main
 
-    if request.get("steps"):
+    if request["module"] != "tutor_transform_logs.lms_job":
+        sys.argv = [request["module"], *request["arguments"]]
+        runpy.run_module(request["module"], run_name="__main__")
+        return 0
+    if request["steps"]:
         steps.watch(request["steps"])
     return main(request["arguments"])
 
