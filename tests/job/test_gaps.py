@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.harness.clickhouse import ClickHouse
-from tests.harness.forked_site import ForkedSite as Site
+from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.runs import assert_accounted, assert_refused
 from tutor_transform_logs.demo.log_writer import LOG_START, Mix
@@ -31,7 +31,7 @@ def to_clickhouse(server: ClickHouse) -> dict[str, Any]:
     }
 
 
-def spread(site: Site, days: int = 20) -> None:
+def spread(site: ForkedSite, days: int = 20) -> None:
     """Stretch the log's events to this many days."""
     text = (site.logs / "tracking.log").read_text()
     last = max(map(datetime.fromisoformat, TIME.findall(text)))
@@ -45,11 +45,11 @@ def spread(site: Site, days: int = 20) -> None:
     path.write_text(TIME.sub(later, path.read_text()))
 
 
-def gaps(site: Site, target: dict[str, Any], **more: Any) -> JobRun:
+def gaps(site: ForkedSite, target: dict[str, Any], **more: Any) -> JobRun:
     return site.run(site.source(), target, command="gaps", **more)
 
 
-def as_json(site: Site, target: dict[str, Any], **more: Any) -> dict[str, Any]:
+def as_json(site: ForkedSite, target: dict[str, Any], **more: Any) -> dict[str, Any]:
     """What ``--log-format json`` prints."""
     run = gaps(site, target, log_format="json", **more)
     [line] = [fields for fields in map(json.loads, run.stdout.splitlines()) if fields.get("event") == "gaps"]
@@ -62,7 +62,7 @@ def rows_by_day(server: ClickHouse) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("lms")
-def test_days_that_are_missing_are_found_and_filled(site: Site, aspects_clickhouse: ClickHouse) -> None:
+def test_days_that_are_missing_are_found_and_filled(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     server, target = aspects_clickhouse, to_clickhouse(aspects_clickhouse)
     log = site.log(MIX)
     spread(site)
@@ -92,7 +92,7 @@ def test_days_that_are_missing_are_found_and_filled(site: Site, aspects_clickhou
     assert gaps(site, target).status == 0
 
 
-def test_a_job_that_never_ran_is_compared_too(site: Site, aspects_clickhouse: ClickHouse) -> None:
+def test_a_job_that_never_ran_is_compared_too(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     """Vector has delivered all live, once more than once; nothing of the ledger is made."""
     target = to_clickhouse(aspects_clickhouse)
     log = site.log(Mix(good=50, copies=5))
@@ -109,7 +109,7 @@ def test_a_job_that_never_ran_is_compared_too(site: Site, aspects_clickhouse: Cl
     assert [(entry["logs"], entry["table"]) for entry in found["days"]] == [(log.xapi.distinct_statements,) * 2]
 
 
-def test_the_range_of_the_comparison_is_that_of_the_filters(site: Site, aspects_clickhouse: ClickHouse) -> None:
+def test_the_range_of_the_comparison_is_that_of_the_filters(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     target = to_clickhouse(aspects_clickhouse)
     site.log(Mix(good=300))
     spread(site)
@@ -118,7 +118,7 @@ def test_the_range_of_the_comparison_is_that_of_the_filters(site: Site, aspects_
     assert [entry["day"] for entry in within["days"]] == days[2:4]
 
 
-def test_what_can_not_be_counted_is_refused(site: Site, aspects_clickhouse: ClickHouse) -> None:
+def test_what_can_not_be_counted_is_refused(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     site.log(Mix(good=1))
     assert_refused(gaps(site, site.to_files()), "--gaps counts the rows of a table in ClickHouse", "--verify")
     target = to_clickhouse(aspects_clickhouse)
