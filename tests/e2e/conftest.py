@@ -18,9 +18,8 @@ from tests.e2e import images as images_module
 from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
-from tests.e2e.site import DockerSite, MakeSite
+from tests.e2e.site import USUAL, DockerSite, MakeSite, Program
 from tests.harness import mariadb, registry
-from tests.harness.tutor_site import TUTOR
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +52,6 @@ def images(docker: Docker, request: pytest.FixtureRequest) -> Images:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         made = images_module.ensure(docker, request.config.getoption("--lms-python"))
-    registry.register(f"an LMS image with Python {made.python}")
     return made
 
 
@@ -108,6 +106,9 @@ def lms_image(docker: Docker, images: Images, scratch: Path, site_settings: dict
         steps = "COPY setowner.sh /usr/local/bin/setowner\nRUN chmod a+x /usr/local/bin/setowner"
         images_module.build_on(docker, images.base, tag_of_permissions, steps, {"setowner.sh": script})
     site_settings["DOCKER_IMAGE_PERMISSIONS"] = tag_of_permissions
+    version = "import importlib.metadata as m; print(m.version('edx-event-routing-backends'))"
+    erb = docker("run", "--rm", "--network=none", tag, "python", "-c", version).strip()
+    registry.register(f"an LMS image with Python {images.python} and event-routing-backends {erb}")
     return tag
 
 
@@ -159,7 +160,7 @@ def new_site(
         *,
         plugins: tuple[str, ...] = ("transform_logs",),
         erb_tables: bool = True,
-        tutor_program: Path = TUTOR,
+        tutor: Program = USUAL,
         **settings: Any,
     ) -> DockerSite:
         folder = scratch / f"{request.node.name[:40]}-{len(made)}"
@@ -169,7 +170,7 @@ def new_site(
             name = database["OPENEDX_MYSQL_DATABASE"]
             _sql(mariadb_server, f"DROP TABLE {name}.event_routing_backends_routerconfiguration")
             _sql(mariadb_server, f"DELETE FROM {name}.django_migrations WHERE app = 'event_routing_backends'")
-        site = site_module.new(folder, docker, {**usual, **database, **settings}, plugins, tutor_program)
+        site = site_module.new(folder, docker, {**usual, **database, **settings}, plugins, tutor)
         made.append(site)
         return site
 

@@ -65,7 +65,8 @@ def ensure(docker: Docker, version: str) -> Images:
     return Images(python, base, lms, wheels / "index")
 
 
-def _say(text: str, begun: float) -> None:
+def say(text: str, begun: float) -> None:
+    """Print what was made, and how long it took."""
     print(f"e2e: {text} in {time.monotonic() - begun:.0f} s", flush=True)
 
 
@@ -109,7 +110,7 @@ def _debian(docker: Docker) -> str:
                 check=True,
                 capture_output=True,
             )
-    _say(f"made a base image ({suite})", begun)
+    say(f"made a base image ({suite})", begun)
     return tag
 
 
@@ -141,7 +142,7 @@ def _with_python(docker: Docker, debian: str, version: str) -> str:
             """
         (context / "Dockerfile").write_text(steps)
         docker.build(context, tag)
-    _say(f"made a base image with {python}", begun)
+    say(f"made a base image with {python}", begun)
     return tag
 
 
@@ -174,6 +175,15 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
     ]
 
 
+def run_with_pip(docker: Docker, image: str, script: str, *options: str) -> None:
+    """Run a shell script in a container that has the network, and this machine's settings of pip."""
+    variables, paths = _pip_settings()
+    command = ["run", "--network=host", *options]
+    command += [f"--volume={path}:{path}:ro" for path in dict.fromkeys(paths)]
+    command += [f"--env={name}={value}" for name, value in variables.items()]
+    docker(*command, image, "sh", "-e", "-c", script)
+
+
 def _wheels(docker: Docker, base: str) -> Path:
     """A folder with ``wheels`` (edx-platform's requirements) and ``index`` (those, ERB's and more)."""
     requirements = HERE / "lms" / "requirements.txt"
@@ -196,18 +206,14 @@ def _wheels(docker: Docker, base: str) -> Path:
         pip wheel --quiet --wheel-dir more --no-deps {quoted["t"]}
         chmod -R a+rwX .
     """
-    variables, paths = _pip_settings()
-    command = ["run", "--rm", "--network=host", f"--volume={folder}:/wheels"]
-    command += [f"--volume={path}:{path}:ro" for path in dict.fromkeys(paths)]
-    command += [f"--env={name}={value}" for name, value in variables.items()]
-    docker(*command, base, "sh", "-c", script)
+    run_with_pip(docker, base, script, "--rm", f"--volume={folder}:/wheels")
     for wheel in (*folder.glob("wheels/*.whl"), *folder.glob("more/*.whl")):
         project = folder / "index" / re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
         project.mkdir(parents=True, exist_ok=True)
         (project / wheel.name).unlink(missing_ok=True)
         os.link(wheel, project / wheel.name)
     (folder / "complete").touch()
-    _say("downloaded packages for the images", begun)
+    say("downloaded packages for the images", begun)
     return folder
 
 
@@ -224,7 +230,7 @@ def _lms(docker: Docker, base: str, wheels: Path, version: str) -> str:
         shutil.copytree(HERE / "lms", context, ignore=leave, dirs_exist_ok=True)
         shutil.copytree(DEMO_LMS, context / "edx-platform", ignore=leave, dirs_exist_ok=True)
         docker.build(context, tag, f"--build-arg=BASE={base}")
-    _say(f"made an LMS image with Python {version} and without ERB", begun)
+    say(f"made an LMS image with Python {version} and without ERB", begun)
     return tag
 
 

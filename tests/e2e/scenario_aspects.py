@@ -1,28 +1,24 @@
-"""With Aspects, which has a job of the same name."""
+"""With Aspects: as it comes, with Vector, and as it was before, with Ralph. It has a job of the same name."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.e2e import clickhouse
 from tests.e2e import images as image_module
+from tests.e2e import site as sites
 from tests.e2e.docker import Docker, key_of
-from tests.e2e.images import NAME, REPOSITORY, Images
-from tests.e2e.site import MakeSite
-from tests.harness import registry
+from tests.e2e.images import NAME, Images
+from tests.e2e.site import MakeSite, Program
+from tests.harness import aspects, registry
 from tests.harness.ralph import Lrs
-from tests.harness.venvs import venv
 from tutor_transform_logs.demo import samples
 
 Say = Callable[[str], None]
 
-# Aspects 6.1 installs with Tutor 21.
-REQUIREMENTS = ("tutor>=21,<22", "tutor-contrib-aspects==6.1.0", "click>=8.1,<8.3", "setuptools")
 DOCUMENTED = (
     "--source_provider", "LOCAL",
     "--source_config", '{"key": "/openedx/data", "container": "logs", "prefix": "tracking.log"}',
@@ -31,17 +27,55 @@ DOCUMENTED = (
 
 
 @pytest.fixture(scope="session")
-def tutor_with_aspects() -> Path:
+def tutor_with_aspects(installed: Path) -> Program:
     """The ``tutor`` of an environment with Aspects and this plugin."""
-    folder = venv("aspects", REQUIREMENTS)
-    command = [folder / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", REPOSITORY]
-    subprocess.run(command, check=True)
-    registry.register("Aspects 6.1.0 (in Tutor 21)")
-    return folder / "tutor"
+    registry.register(f"Aspects {aspects.VERSION} (in Tutor {aspects.TUTOR_VERSION})")
+    return Program(aspects.executables() / "tutor", {"PYTHONPATH": str(installed)})
 
 
 @pytest.fixture(scope="session")
-def clickhouse(docker: Docker, images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
+def clickhouse_image(docker: Docker, images: Images, request: pytest.FixtureRequest) -> str:
+    """An image that runs ClickHouse."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        return clickhouse.image(docker, images)
+
+
+def test_stock_site_with_nothing_set(
+    new_site: MakeSite, tutor_with_aspects: Program, clickhouse_image: str, found: Say
+) -> None:
+    site = new_site(
+        plugins=("aspects", "transform_logs"),
+        tutor=tutor_with_aspects,
+        DOCKER_IMAGE_CLICKHOUSE=clickhouse_image,
+        # Superset depends on it; neither is started.
+        RUN_REDIS=True,
+    )
+    server = clickhouse.prepare(site)
+    site.place("tracking.log", samples.content("tracking.log"))
+    expected = samples.expected("xapi", "tracking.log")
+
+    printed = site.replay()
+
+    where = "Destination: table openedx.xapi_events_all in ClickHouse at http://clickhouse:8123"
+    assert f"{where} (ASPECTS_XAPI_SOURCE is vector)" in " ".join(printed.split())
+    ids = server.ids()
+    assert len(ids) == len(set(ids)) == server.daily_sum() == expected.distinct_statements
+
+    site.replay()
+
+    assert (server.ids(), server.daily_sum()) == (ids, len(ids))
+
+    site.replay("--restart")
+
+    assert (server.ids(), server.daily_sum()) == (ids, len(ids))
+    [destination] = site.result()["destinations"]
+    assert (destination["stored"], destination["duplicates"]) == (0, expected.statements)
+    found(f"openedx.xapi_events_all has {len(ids)} statements of {expected.lines} lines, after --restart, too")
+
+
+@pytest.fixture(scope="session")
+def client_image(docker: Docker, images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image with a ``clickhouse`` client that prints what it is asked: ClickHouse itself is not available here."""
     client = tmp_path_factory.mktemp("clickhouse") / "clickhouse"
     client.write_text('#!/bin/sh\ncase "$*" in *multiquery*) sed "s/^/asked ClickHouse: /" ;; esac\n')
@@ -54,31 +88,28 @@ def clickhouse(docker: Docker, images: Images, tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.parametrize("order", [("aspects", "transform_logs"), ("transform_logs", "aspects")], ids="-then-".join)
-def test_aspects_command_line_runs_this_job(
+def test_aspects_command_line_runs_this_job_with_ralph(
     new_site: MakeSite,
-    tutor_with_aspects: Path,
-    clickhouse: str,
+    tutor_with_aspects: Program,
+    client_image: str,
     lrs: Lrs,
     found: Say,
     order: tuple[str, str],
 ) -> None:
     site = new_site(
         plugins=order,
-        tutor_program=tutor_with_aspects,
+        tutor=tutor_with_aspects,
         TRANSFORM_LOGS_LRS_ENDPOINTS=[lrs.endpoint],
         RUN_CLICKHOUSE=False,
         RUN_SUPERSET=False,
         ASPECTS_XAPI_SOURCE="ralph",
         RUN_RALPH=False,
         RUN_VECTOR=False,
-        DOCKER_IMAGE_CLICKHOUSE=clickhouse,
+        DOCKER_IMAGE_CLICKHOUSE=client_image,
     )
     dockerfile = (site.root / "env/build/openedx/Dockerfile").read_text()
     assert "transform-logs-constraints" not in dockerfile, "Aspects brings its own pin of ERB"
-    override = site.root / "env/local/docker-compose.jobs.override.yml"
-    services = yaml.safe_load(override.read_text())
-    services["services"]["clickhouse-job"] = {"network_mode": "host"}
-    override.write_text(json.dumps(services))
+    sites.override(site, "jobs.", {"clickhouse-job": {"network_mode": "host"}})
     site.place("tracking.log", samples.content("tracking.log"))
 
     printed = site.replay(*DOCUMENTED, "--deduplicate")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,15 @@ class DockerSite(TutorSite):
                     self.docker(*remove, *listed)
 
 
+@dataclass(frozen=True)
+class Program:
+    """A ``tutor`` and what its environment has beside the usual."""
+
+    path: Path = TUTOR
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+USUAL = Program()
 MakeSite = Callable[..., DockerSite]
 
 
@@ -86,7 +95,7 @@ def new(
     docker: Docker,
     settings: Mapping[str, Any],
     plugins: Sequence[str] = ("transform_logs",),
-    tutor_program: Path = TUTOR,
+    tutor: Program = USUAL,
 ) -> DockerSite:
     """Make a Tutor root with these plugins and settings.
 
@@ -95,11 +104,12 @@ def new(
     """
     environment = {
         **docker.environment,
+        **tutor.environment,
         "TUTOR_ROOT": str(folder / "root"),
         "TUTOR_PLUGINS_ROOT": str(folder / "plugins"),
         "PYTHONUNBUFFERED": "1",
     }
-    site = DockerSite(folder, environment, tutor_program, docker=docker)
+    site = DockerSite(folder, environment, tutor.path, docker=docker)
     site.root.mkdir(parents=True)
     (folder / "plugins").mkdir()
     site.tutor("plugins", "enable", *plugins)
@@ -107,9 +117,16 @@ def new(
     # In development mode, Tutor's own files give the service lms a network, and it is not used here.
     shared = {"": ("permissions",), "prod.": ("lms",), "jobs.": (SERVICE, "lms-job")}
     for name, services in shared.items():
-        text = yaml.safe_dump({"services": {service: {"network_mode": "host"} for service in services}})
-        (site.root / "env" / "local" / f"docker-compose.{name}override.yml").write_text(text)
+        override(site, name, {service: {"network_mode": "host"} for service in services})
     return site
+
+
+def override(site: DockerSite, name: str, services: Mapping[str, Mapping[str, Any]]) -> None:
+    """Lay this over services of Tutor's compose file ``docker-compose.NAMEyml``, and over what was laid over it."""
+    path = site.root / "env" / "local" / f"docker-compose.{name}override.yml"
+    known = yaml.safe_load(path.read_text())["services"] if path.exists() else {}
+    merged = {service: {**known.get(service, {}), **services.get(service, {})} for service in (*known, *services)}
+    path.write_text(yaml.safe_dump({"services": merged}))
 
 
 _ADD_ROUTER = """

@@ -59,12 +59,19 @@ def render(root: Path, plugins: Path) -> None:
         done = subprocess.run([executables() / "tutor", *command], env=variables, capture_output=True, text=True)
         if done.returncode:
             raise ServiceError(f"tutor {' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    # Tutor renders jobs only when they run.
-    command = [str(executables() / "python"), "-c", _RENDER_INIT_SCRIPT, str(root)]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    (root / "init-clickhouse.sh").write_text(init_script_of(variables))
+
+
+def init_script_of(site: Mapping[str, str]) -> str:
+    """The script of the init job of a site whose root these environment variables name.
+
+    Tutor renders jobs only when they run.
+    """
+    command = [str(executables() / "python"), "-c", _RENDER_INIT_SCRIPT, site["TUTOR_ROOT"]]
+    done = subprocess.run(command, env=dict(site), capture_output=True, text=True)
     if done.returncode:
         raise ServiceError(f"could not render Aspects' init job:\n{done.stderr[-2000:]}")
-    (root / "init-clickhouse.sh").write_text(done.stdout)
+    return done.stdout
 
 
 def migrations() -> list[str]:
@@ -117,9 +124,9 @@ def databases() -> list[str]:
     return re.findall(r"CREATE DATABASE IF NOT EXISTS (\w+)", init_script())
 
 
-def users() -> dict[str, dict[str, Any]]:
-    """Users by name, each with ``password`` and ``grants`` (privileges by database)."""
-    script = init_script()
+def users(script: str = "") -> dict[str, dict[str, Any]]:
+    """Users by name, each with ``password`` and ``grants`` (privileges by database), of a site's own init script."""
+    script = script or init_script()
     found: dict[str, dict[str, Any]] = {
         name: {"password": password, "grants": {}}
         for name, password in re.findall(r"CREATE USER IF NOT EXISTS (\w+).*? BY '([^']*)'", script)

@@ -17,7 +17,9 @@ from tests.harness.process import answers_http, free_port, running
 from tests.harness.venvs import venv
 
 VERSION = "4.4.0"
-_PROGRAM = Path(__file__).with_name("clickhouse_server.py")
+PROGRAM = Path(__file__).with_name("clickhouse_server.py")
+# Beside Aspects' users, one who may do everything.
+ADMIN: dict[str, dict[str, Any]] = {"default": {"password": "", "grants": {"*": ["*"]}}}
 # Dictionaries read their tables as an admin; chDB knows one user alone.
 _LOGIN = re.compile(r"^ *(?:user|password) '[^']*'$", re.IGNORECASE | re.MULTILINE)
 # How Aspects' dbt models look that count for good, and those that keep only what is younger than a year; its migrations
@@ -95,7 +97,7 @@ class ClickHouse:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         (self.folder / "users.json").write_text(json.dumps(self.users))
-        command = [venv("chdb", [f"chdb=={VERSION}"]) / "python", _PROGRAM, self.folder / "data", str(self.port)]
+        command = [venv("chdb", [f"chdb=={VERSION}"]) / "python", PROGRAM, self.folder / "data", str(self.port)]
         server = running(
             "ClickHouse (chDB)",
             [*command, self.folder / "users.json"],
@@ -149,6 +151,13 @@ class ClickHouse:
         """The queries since :meth:`set_faults` or the start: ``path``, ``sql`` (its beginning), ``status``."""
         return list(requests.get(f"{self.url}/__control", timeout=10).json())
 
+    def make_schema(self) -> None:
+        """Do what Aspects' init jobs and dbt do on an empty ClickHouse."""
+        for name in aspects.databases():
+            self.query(f"CREATE DATABASE IF NOT EXISTS {name}")
+        for statement in (*aspects.migrations(), *VIEWS):
+            self.query(_LOGIN.sub("", statement))
+
     def clear(self) -> None:
         """Empty the tables of events, and forget faults and requests."""
         self.set_faults()
@@ -160,14 +169,10 @@ class ClickHouse:
 @contextlib.contextmanager
 def start(folder: Path) -> Iterator[ClickHouse]:
     """Run ClickHouse on a free port with Aspects' schema, its data below ``folder``."""
-    users = aspects.users() | {"default": {"password": "", "grants": {"*": ["*"]}}}
-    server = ClickHouse(folder, free_port(), users)
+    server = ClickHouse(folder, free_port(), aspects.users() | ADMIN)
     server.start()
     try:
-        for name in aspects.databases():
-            server.query(f"CREATE DATABASE IF NOT EXISTS {name}")
-        for statement in (*aspects.migrations(), *VIEWS):
-            server.query(_LOGIN.sub("", statement))
+        server.make_schema()
         yield server
     finally:
         server.stop()
