@@ -56,7 +56,7 @@ test-other: $(VENV)/installed-dev debian-packages ## Run tests/fast and tests/jo
 
 .PHONY: test-fast
 test-fast: $(VENV)/installed-dev ## Run the tests that need no real server, in less than a minute
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q --numprocesses=$(WORKERS) tests/unit
 	$(BIN)/python -m pytest -q tests/docs tests/fast $(PYTEST)
 
 .PHONY: bench
