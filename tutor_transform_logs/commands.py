@@ -203,7 +203,7 @@ def transform_tracking_logs_job(
     phase = "check" if check else "gaps" if gaps else phase
     image = options.pop("docker_image")
     values.update({key: list(value) if isinstance(value, tuple) else value for key, value in given(options)})
-    given_values, values = values, job_config.with_site_defaults(values, site)
+    user_values, values = values, job_config.with_site_defaults(values, site)
     on_kubernetes = isinstance(context, K8sContext)
     if on_kubernetes:
         if image:
@@ -211,16 +211,24 @@ def transform_tracking_logs_job(
         values = cluster_config.with_cluster_defaults(values, site)
     checked = job_config.check(values)
     rendering.check_rendered(context.root)
+    destination = ""
+    if phase in (RUN, "check") and not (checked.dry_run or checked.quiet):
+        destination = aspects.describe_destination(user_values, checked, site)
     if on_kubernetes:
         cluster_config.check(values, site)
-    if phase in (RUN, "check") and not (checked.dry_run or checked.quiet):
-        fmt.echo_info(aspects.describe_destination(given_values, checked, site))
-    if on_kubernetes:
+        _say(destination)
         kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
     else:
-        yield compose_task(click_context, values, image, phase)
+        task = compose_task(click_context, values, image, phase)
+        _say(destination)
+        yield task
     if deduplicate and phase == RUN:
         yield from deduplication()
+
+
+def _say(text: str) -> None:
+    if text:
+        fmt.echo_info(text)
 
 
 def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:
