@@ -11,6 +11,7 @@ from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
+from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS
 from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
 
 BEGUN = 1_770_000_000.0
@@ -57,6 +58,12 @@ def big_history(days: int, names: Sequence[str]) -> Activity:
     return activity
 
 
+def big_table(activity: Activity) -> dict[date, int]:
+    """The rows of a table that has some live events more, and lacks half of a fortnight."""
+    rows = {date.fromisoformat(day): made + 5 for day, (made, _) in activity.days.items()}
+    return {day: count // 2 if date(2024, 10, 14) <= day < date(2024, 10, 28) else count for day, count in rows.items()}
+
+
 def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLetter]]]:
     """A run of some hours over the logs of ``days`` days, and its examples."""
     names = ["play_video", "problem_check", *(f"edx.course.tool_{n}.accessed" for n in range(18))]
@@ -82,4 +89,10 @@ def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLette
             DeadLetter(name, 5, 1, "parse", "no_json", "no JSON object in the line", "", b'ann {"username": "ann'),
         ],
     }
-    return result(objects, activity, dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl"), examples
+    return result(
+        objects,
+        activity,
+        dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl",
+        next_steps=FOR_ASPECTS,
+        rows_by_day=big_table(activity),
+    ), examples

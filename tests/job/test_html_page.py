@@ -23,8 +23,9 @@ from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.report.charts import days_of
+from tutor_transform_logs.lms_job.report.charts import compare_days, days_of
 from tutor_transform_logs.lms_job.report.html_page import page
+from tutor_transform_logs.lms_job.report.next_steps import REBUILD
 from tutor_transform_logs.lms_job.report.result import ObjectResult
 
 PICTURES = REPOSITORY / "build" / "report"
@@ -117,6 +118,24 @@ def test_a_time_line_holds_every_day_and_names_every_hole(table: dict[date, tupl
     assert missing == every - table.keys()
 
 
+@given(
+    st.dictionaries(dates, st.integers(0, 10**6), min_size=1, max_size=40),
+    st.dictionaries(dates, st.integers(0, 10**6), max_size=40),
+)
+def test_a_comparison_loses_no_row_and_no_day_is_there_twice(
+    in_logs: dict[date, int], in_table: dict[date, int]
+) -> None:
+    timeline = days_of({day.isoformat(): [count, 0] for day, count in in_logs.items()})
+    assert timeline is not None
+    rows = {day: count for day, count in in_table.items() if timeline.first <= day <= timeline.last}
+    pairs = compare_days(timeline, rows)
+    assert sum(pair.in_logs for pair in pairs) == sum(in_logs.values())
+    assert sum(pair.in_table for pair in pairs) == sum(rows.values())
+    ends = [0, *(pair.start + pair.width for pair in pairs)]
+    assert all(before <= pair.start and pair.width > 0 for before, pair in zip(ends, pairs, strict=False))
+    assert ends[-1] <= (timeline.last - timeline.first).days + 1
+
+
 def test_months_and_years_are_as_coarse_as_they_are() -> None:
     found = days_of({"2020": [5, 0], "2024-02": [3, 1], "2024-12-24": [2, 0], "": [1, 2]})
     assert found is not None
@@ -152,6 +171,10 @@ def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: in
         "Done. Every line and every statement is accounted for.",
         "Statements over time",
         "No events on 29 of these days: 2024-10-12; 2024-11-21 to 2024-11-27 (7 days); ",
+        "Next: Aspects' charts",
+        REBUILD,
+        "In the table",
+        "week of 2024-10-07",
         "Speed over the run",
         "edx.course.tool_9.accessed",
         "the LMS's database has no such user",

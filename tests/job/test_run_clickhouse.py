@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
+from tests.harness.process import free_port
 from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job.config.schema import load
+from tutor_transform_logs.lms_job.model.activity import Activity
+from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, REBUILD
+from tutor_transform_logs.lms_job.report.table_rows import rows_by_day
 
 MIX = Mix(good=120, page_view=40, unknown_user=2, type_error=2, broken=3, copies=4)
 
@@ -87,9 +94,42 @@ def test_without_settings_it_is_the_table_of_the_lms(site: ForkedSite, aspects_c
     }
     lms = site.lms.with_settings(EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG=backend)
     target = {"destination_provider": "CLICKHOUSE"}
-    assert_accounted(site.run(site.source(), target, lms=lms), log.xapi)
+    dry = site.run(site.source(), target, lms=lms, dry_run=True)
+    assert REBUILD not in dry.stdout
+    run = site.run(site.source(), target, lms=lms)
+    result = assert_accounted(run, log.xapi)
     assert aspects_clickhouse.count() == log.xapi.distinct_statements
+    # It is the table that Aspects' dashboards read.
+    assert run.stdout.endswith(f"which may show older states now:\n  {REBUILD}\n")
+    assert [step["command"] for step in result["next_steps"]] == [step.command for step in FOR_ASPECTS]
+    again = site.run(site.source(), target, lms=lms, restart=True)
+    assert assert_accounted(again, log.xapi)["next_steps"] == []
+    assert REBUILD not in again.stdout
     assert_refused(site.run(site.source(), target), "TRANSFORM_LOGS_CLICKHOUSE_URL is not set")
+
+
+def test_the_report_counts_the_rows_of_the_days(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    log = site.log(MIX)
+    run = site.run(site.source(), aspects_clickhouse.destination())
+    result = assert_accounted(run, log.xapi)
+    page = Path(result["page"]).read_text(encoding="utf-8")
+    [day] = result["days"]
+    made, rows = f"{log.xapi.statements:,}", f"{log.xapi.distinct_statements:,}"
+    assert f"{day}: {made} in the logs, {rows} in the table" in page
+    # Aspects is not installed in this LMS.
+    assert result["next_steps"] == []
+    assert "Next:" not in run.stdout + page
+
+
+@pytest.mark.parametrize(
+    "clickhouse", [None, {"url": f"http://127.0.0.1:{free_port()}", "database": "openedx", "table": "t"}]
+)
+def test_a_report_does_without_rows_that_it_can_not_count(clickhouse: dict[str, str] | None) -> None:
+    keys = {f"clickhouse_{name}": value for name, value in clickhouse.items()} if clickhouse else {}
+    config = load({"destination_provider": "CLICKHOUSE" if clickhouse else "LRS", "lrs_max_wait_secs": 600, **keys})
+    began = time.monotonic()
+    assert rows_by_day(config, Activity(days={"2026-02-01": [1, 0]})) is None
+    assert time.monotonic() - began < 10
 
 
 def test_what_is_missing_in_the_table_is_found_and_repaired(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:

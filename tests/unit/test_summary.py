@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tutor_transform_logs.lms_job.config import schema
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
+from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, REBUILD, NextStep
 from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
 from tutor_transform_logs.lms_job.report.summary import SAME_COMMAND, SAME_JOB, summary
 
@@ -31,7 +34,7 @@ def counts() -> Counts:
     )
 
 
-def table(width: int | None, resume: str = SAME_JOB) -> str:
+def table(width: int | None, resume: str = SAME_JOB, next_steps: Sequence[NextStep] = ()) -> str:
     objects = [
         ObjectResult("tracking.log", 999_900_000, counts(), Activity(), True),
         ObjectResult(LONG_NAME, 12, Counts(), Activity(), False, ["truncated gzip data after 123,456,789 bytes of it"]),
@@ -39,6 +42,7 @@ def table(width: int | None, resume: str = SAME_JOB) -> str:
     destination = DestinationResult("lrs", "http://ralph:8100/xAPI", counts(), False, STOPPED)
     plan = Plan(1, 0.0, (), (), (), OutputFormat("single", "none", 1))
     result = Result(plan, "key", counts(), Activity(), [destination], objects, [], [])
+    result.next_steps = next_steps
     result.path = "/openedx/data/transform-logs/3f2a9c41d0be/0001/result.json"
     return summary(schema.load({}), result, width, resume)
 
@@ -62,3 +66,10 @@ def test_off_a_terminal_nothing_is_wrapped_or_cut() -> None:
 def test_it_says_what_to_do_after_the_command_that_was_given() -> None:
     assert table(None, SAME_COMMAND).endswith(f"\n{SAME_COMMAND}")
     assert table(None).endswith(f"\n{SAME_JOB}")
+
+
+def test_after_a_backfill_of_aspects_the_command_that_rebuilds_is_in_one_piece() -> None:
+    *_, text, command = table(60, next_steps=FOR_ASPECTS).splitlines()
+    assert text.endswith("which may show older states now:")
+    assert command == f"  {FOR_ASPECTS[-1].command}"
+    assert REBUILD not in table(60)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..model.delivery import NamedDestination
@@ -31,11 +32,28 @@ def notices(destinations: Iterable[NamedDestination]) -> Iterator[str]:
                     f"{shown}, and Ralph stores in {RALPH_DATABASE}, unless RALPH_DATABASE says otherwise. "
                     "Set TRANSFORM_LOGS_DESTINATION_PROVIDER to CLICKHOUSE."
                 )
-        elif isinstance(destination, ClickHouse):
-            table = destination.table
-            same_server = urlsplit(table.url).netloc == urlsplit(str(backend["url"])).netloc.rpartition("@")[2]
-            if same_server and table.database != shown:
-                yield (
-                    f"Aspects' dashboards will not show what is stored in {destination.name}: they read the database "
-                    f"{shown}. Set TRANSFORM_LOGS_CLICKHOUSE_DATABASE to {shown}."
-                )
+        elif (
+            isinstance(destination, ClickHouse)
+            and _is_on_server(destination, backend)
+            and destination.table.database != shown
+        ):
+            yield (
+                f"Aspects' dashboards will not show what is stored in {destination.name}: they read the database "
+                f"{shown}. Set TRANSFORM_LOGS_CLICKHOUSE_DATABASE to {shown}."
+            )
+
+
+def are_fed_by(destination: NamedDestination) -> bool:
+    """Do the dashboards show what is stored there? No where Aspects is not installed in the LMS."""
+    backend = lms_backend()
+    return (
+        backend is not None
+        and isinstance(destination, ClickHouse)
+        and _is_on_server(destination, backend)
+        and destination.table.database == str(backend["xapi_database"])
+    )
+
+
+def _is_on_server(destination: ClickHouse, backend: Mapping[str, Any]) -> bool:
+    """Is it on the server that the LMS settings name?"""
+    return urlsplit(destination.table.url).netloc == urlsplit(str(backend["url"])).netloc.rpartition("@")[2]

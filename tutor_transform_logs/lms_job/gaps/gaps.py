@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
+from ..deliver.table_days import count_rows
 from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger
 from ..model.delivery import KnownDestination
@@ -18,7 +19,6 @@ from ..work.progress import Progress, watched
 from .distinct import DistinctByDay
 from .result import Gaps, compare
 from .scan import Scan, dead_numbers
-from .table_days import count_rows
 
 
 def open_counted_table(config: JobConfig) -> ClickHouse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
@@ -64,8 +65,7 @@ def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
     bars = []
     for begin, counts in sorted(sums.items()):
         start, end = max(begin, first), min(_next(begin, step), last + timedelta(1))
-        label = begin.isoformat() if step in ("day", "week") else begin.isoformat()[: {"month": 7, "year": 4}[step]]
-        label = f"week of {label}" if step == "week" else label
+        label = _label(begin, step)
         title = f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} events lost" if counts[LOST] else "")
         bars.append(Bar((start - first).days, (end - start).days, tuple(counts), title))
     gaps = tuple(_gaps_between(sorted(dated))) if coarsest == 10 else ()
@@ -89,6 +89,11 @@ def _next(begin: date, step: str) -> date:
     return (begin.replace(day=1) + timedelta(31 if step == "month" else 366)).replace(day=1)
 
 
+def _label(begin: date, step: str) -> str:
+    text = begin.isoformat()[: {"month": 7, "year": 4}.get(step)]
+    return f"week of {text}" if step == "week" else text
+
+
 def _last_of(key: str, at: date) -> date:
     step = {4: "year", 7: "month"}.get(len(key), "day")
     return _next(_begin(at, step), step) - timedelta(1)
@@ -108,9 +113,55 @@ def day_chart(days: Days) -> Html:
         for begin, end in days.gaps
     ]
     label = f"Statements by {days.step} from {days.first} to {days.last}"
+    return _chart([*days.bars, *marks], width, label, _labels(days), "statements")
+
+
+def _labels(days: Days) -> list[str]:
+    """What is written below a timeline."""
+    width = (days.last - days.first).days + 1
     middle = days.first + timedelta(width // 2)
     labels = (days.first, *([middle] if width > 2 else []), *([days.last] if width > 1 else []))
-    return _chart([*days.bars, *marks], width, label, [str(text) for text in labels], "statements")
+    return [str(text) for text in labels]
+
+
+@dataclass(frozen=True)
+class DayPair:
+    """A day, week, month or year of a timeline: statements in the logs and rows in the table."""
+
+    start: int
+    """In days since the beginning of the timeline."""
+    width: int
+    label: str
+    in_logs: int
+    in_table: int
+
+
+def compare_days(days: Days, rows: Mapping[date, int]) -> list[DayPair]:
+    """The statements of a timeline beside ``rows``, both in its steps."""
+    in_logs = {days.first + timedelta(int(bar.start)): int(bar.counts[MADE]) for bar in days.bars}
+    in_table: Counter[date] = Counter()
+    for day, count in rows.items():
+        in_table[max(_begin(day, days.step), days.first)] += count
+    pairs = []
+    for start in sorted(in_logs.keys() | in_table.keys()):
+        begin = _begin(start, days.step)
+        end = min(_next(begin, days.step), days.last + timedelta(1))
+        label = _label(begin, days.step)
+        offset, width = (start - days.first).days, (end - start).days
+        pairs.append(DayPair(offset, width, label, in_logs.get(start, 0), in_table[start]))
+    return pairs
+
+
+def comparison_chart(days: Days, pairs: Sequence[DayPair]) -> Html:
+    """Two bars side by side for each pair."""
+    bars: list[Bar] = []
+    for pair in pairs:
+        title = f"{pair.label}: {pair.in_logs:,} in the logs, {pair.in_table:,} in the table"
+        half = pair.width / 2
+        bars.append(Bar(pair.start, half, (pair.in_logs,), title))
+        bars.append(Bar(pair.start + half, half, (0, 0, pair.in_table), title))
+    label = f"Statements in the logs and rows in the table by {days.step} from {days.first} to {days.last}"
+    return _chart(bars, (days.last - days.first).days + 1, label, _labels(days), "statements")
 
 
 def format_gap(begin: date, end: date) -> str:

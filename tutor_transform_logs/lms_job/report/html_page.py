@@ -12,7 +12,7 @@ from ..read.filters import TAKE_ALL, Filters
 from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
-from .charts import Days, day_chart, days_of, format_gap, throughput_chart
+from .charts import Days, compare_days, comparison_chart, day_chart, days_of, format_gap, throughput_chart
 from .glossary import OUTCOMES, REASON_MEANINGS, headline
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
@@ -43,7 +43,9 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
     )
     sections = (
         _headline(config, result, detail, kind),
+        _next_steps(result),
         _by_day(result),
+        _in_table(result),
         _outcomes(result, examples),
         _destinations(result),
         _by_type(result, kind),
@@ -119,6 +121,14 @@ def _wide(table: Html) -> Html:
     return tag("div", table, class_="wide", tabindex=0)
 
 
+def _next_steps(result: Result) -> Html | None:
+    if not result.next_steps:
+        return None
+    steps = (tag("li", tag("p", step.reason), tag("code", step.command)) for step in result.next_steps)
+    note = "Aspects' charts need more than statements. Run these in order; on Kubernetes, with k8s in place of local."
+    return _section("Next: Aspects' charts", tag("p", note), tag("ol", *steps, class_="examples"))
+
+
 def _by_day(result: Result) -> Html | None:
     days = days_of(result.activity.days)
     if days is None:
@@ -136,6 +146,33 @@ def _by_day(result: Result) -> Html | None:
         "Statements over time",
         tag("p", *_gap_notes(days)),
         day_chart(days),
+        legend,
+        tag("details", tag("summary", "As a table"), table),
+    )
+
+
+def _in_table(result: Result) -> Html | None:
+    days = days_of(result.activity.days)
+    if days is None or result.rows_by_day is None:
+        return None
+    pairs = compare_days(days, result.rows_by_day)
+    note = (
+        f"Statements in these logs, by {days.step} (UTC), beside the rows that the table in ClickHouse has of the same "
+        "time. The table may have more, from other logs and from live events, and fewer, where a line is in the logs "
+        "twice. The option --gaps finds what is missing."
+    )
+    legend = tag(
+        "p",
+        tag("span", "statements in the logs", class_="key part0"),
+        tag("span", "rows in the table", class_="key part2"),
+        class_="legend",
+    )
+    rows = ([pair.label, f"{pair.in_logs:,}", f"{pair.in_table:,}"] for pair in pairs)
+    table = _table(f"Logs and table by {days.step}", (days.step, "in the logs", "in the table"), rows)
+    return _section(
+        "In the table",
+        tag("p", note),
+        comparison_chart(days, pairs),
         legend,
         tag("details", tag("summary", "As a table"), table),
     )

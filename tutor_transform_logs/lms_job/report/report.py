@@ -23,7 +23,9 @@ from ..work.opened import OpenJob
 from .examples import Examples
 from .html_page import page
 from .join_files import join_parts
+from .next_steps import next_steps
 from .result import DestinationResult, ObjectResult, Result, SavedResult, exit_status, to_json
+from .table_rows import rows_by_day
 
 
 def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
@@ -45,6 +47,9 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
                 result.outputs = _finish_output(job, plan, destination, entries)
     result.aborted = str(outcome.aborted) if outcome.aborted else ""
     result.status = exit_status(result, [error.status for error in outcome.errors], job.config.strict)
+    if result.done:
+        result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
+        result.rows_by_day = rows_by_day(job.config, result.activity)
     result.page = ledger.save_report_page(plan, page(job.config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(job.config, result))
     if finishing:

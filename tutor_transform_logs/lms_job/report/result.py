@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any
 
 from ..config.schema import JobConfig
@@ -13,6 +14,7 @@ from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, UNTRANSFORMABLE,
 from ..model.counts import Counts
 from ..model.plan import Plan
 from ..util.errors import ExitStatus
+from .next_steps import NextStep
 
 
 @dataclass
@@ -59,6 +61,9 @@ class Result:
     status: int = ExitStatus.DONE
     running: bool = False
     """The job is running now."""
+    next_steps: Sequence[NextStep] = ()
+    rows_by_day: Mapping[date, int] | None = None
+    """Day -> rows of the ClickHouse table; ``None`` if that is not known."""
     aborted: str = ""
     """The message of the error that ended the run early."""
 
@@ -141,6 +146,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "outputs": result.outputs,
         "dead_letters": result.dead_letters,
         "page": result.page,
+        "next_steps": [asdict(step) for step in result.next_steps],
     }
 
 

@@ -40,14 +40,15 @@ dt { color: var(--soft); }
 .chart svg { display: block; width: 100%; height: 12rem; border-left: 1px solid var(--edge); }
 .chart .top, .axis { color: var(--soft); font-size: .85rem; font-variant-numeric: tabular-nums; }
 .axis { display: flex; justify-content: space-between; gap: 1rem; }
-svg .part0 { fill: var(--part0); } svg .part1 { fill: var(--part1); } svg .mark { fill: var(--mark); }
+svg .part0 { fill: var(--part0); } svg .part1 { fill: var(--part1); } svg .part2 { fill: var(--part2); }
+svg .mark { fill: var(--mark); }
 svg .gap { fill: var(--gap); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; color: var(--soft); font-size: .9rem; }
 .key::before { content: ""; display: inline-block; width: .8em; height: .8em; margin-right: .45em; border-radius: 2px;
   background: var(--mark); vertical-align: -.05em; }
 .key.part0::before, .bar .part0 { background: var(--part0); }
 .key.part1::before, .bar .part1 { background: var(--part1); }
-.bar .part2 { background: var(--part2); }
+.key.part2::before, .bar .part2 { background: var(--part2); }
 table { width: 100%; border-collapse: collapse; margin: .5rem 0 1rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { padding: .35rem .6rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--edge); }

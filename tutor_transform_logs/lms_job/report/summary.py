@@ -9,10 +9,15 @@ from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size
 from .glossary import DRY_RUN, OUTCOMES
+from .next_steps import REBUILD
 from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
 
 MAX_OBJECTS = 20
 SAME_COMMAND = "Not finished: run the same command again to resume where this run stopped."
+NEXT = (
+    "Next: load the names of courses and learners into Aspects (the report has the commands). Then rebuild its tables "
+    "of most recent states, which may show older states now:"
+)
 SAME_JOB = "Not finished: run the job again with the same settings and options to resume where it stopped."
 # The widths of a table of objects without the name, of the names at least, and of names off a terminal.
 NUMBERS, MIN_NAME, USUAL_NAME = 44, 12, 36
@@ -35,6 +40,7 @@ def summary(config: JobConfig, result: Result, width: int | None, resume: str = 
             *_destinations(result, width),
             *_files(reasons(result), result, width),
             *(wrapped(text, width) for text in _end(config, result, resume)),
+            *_next(result, width),
         ]
     )
 
@@ -152,6 +158,13 @@ def _files(failed: Mapping[str, int], result: Result | SavedResult, width: int |
         yield f"Result: {printable(result.path)}"
     if result.page:
         yield f"Report: {printable(result.page)}"
+
+
+def _next(result: Result, width: int | None) -> Iterator[str]:
+    """The command stays in one piece, to be copied."""
+    if result.next_steps:
+        yield wrapped(NEXT, width)
+        yield f"  {REBUILD}"
 
 
 def _end(config: JobConfig, result: Result, resume: str) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
+from itertools import chain
 
-from ..deliver.clickhouse import ClickHouse
-from ..deliver.clickhouse_rows import EPOCH, quoted_text
+from .clickhouse import ClickHouse
+from .clickhouse_rows import EPOCH, quoted_text
 
 
 def count_rows(
@@ -15,10 +16,16 @@ def count_rows(
     """Day (UTC) -> rows, from ``first`` to ``last``, not before ``since`` and before ``until``.
 
     A row that is there twice until ClickHouse merges the two counts once, where the engine of the table allows to say
-    so. Each month is a query of its own, so that none runs for long. Raises :class:`~.errors.JobError`.
+    so. Raises :class:`~.errors.JobError`.
     """
+    return dict(chain.from_iterable(count_months(clickhouse, first, last, since, until)))
+
+
+def count_months(
+    clickhouse: ClickHouse, first: date, last: date, since: datetime | None, until: datetime | None
+) -> Iterator[list[tuple[date, int]]]:
+    """The items of :func:`count_rows`, each month by a query of its own, so that none runs for long."""
     table = clickhouse.table.sql + (" FINAL" if _merges(clickhouse) else "")
-    days: dict[date, int] = {}
     for begin, end in _months(first, last):
         low, high = max(begin, since or begin), min(end, until or end)
         if low >= high:
@@ -29,9 +36,7 @@ def count_rows(
             f"WHERE emission_time >= fromUnixTimestamp64Micro({_micros(low)}) "
             f"AND emission_time < fromUnixTimestamp64Micro({_micros(high)}) GROUP BY day ORDER BY day"
         )
-        for day, rows in clickhouse.rows(sql, "day\trows"):
-            days[date.fromisoformat(day)] = int(rows)
-    return days
+        yield [(date.fromisoformat(day), int(rows)) for day, rows in clickhouse.rows(sql, "day\trows")]
 
 
 def _merges(clickhouse: ClickHouse) -> bool:
