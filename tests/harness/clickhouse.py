@@ -105,8 +105,7 @@ class ClickHouse:
             log=self.folder / "clickhouse.log",
         )
         self._stack.enter_context(server)
-        # Merging removes rows that are there twice.
-        self.query("SYSTEM STOP MERGES")
+        self._stop_merges()
         registry.register(f"chDB {VERSION}")
 
     def stop(self) -> None:
@@ -124,6 +123,10 @@ class ClickHouse:
         assert answer.ok, answer.text
         return [line.split("\t") for line in answer.text.splitlines()]
 
+    def _stop_merges(self) -> None:
+        """Merging would remove rows that are there twice."""
+        self.query("SYSTEM STOP MERGES")
+
     def count(self, table: str = "openedx.xapi_events_all") -> int:
         """Rows, without ``FINAL``: a row that is there twice counts twice."""
         return int(self.query(f"SELECT count() FROM {table}")[0][0])
@@ -133,11 +136,12 @@ class ClickHouse:
         return sorted(event_id for [event_id] in self.query(f"SELECT event_id FROM {table}"))
 
     def rows(self, table: str = "openedx.xapi_events_all") -> list[list[str]]:
-        """All rows: id, microseconds since 1970, event; without ``FINAL``, so a row that is there twice is in it twice.
+        """All rows, sorted: id, microseconds since 1970, a hash of the event.
 
-        Sorted by time and id. Tabs and newlines in events are escaped as ClickHouse escapes them.
+        Without ``FINAL``, so a row that is there twice is in it twice.
         """
-        return self.query(f"SELECT event_id, toUnixTimestamp64Micro(emission_time), event FROM {table} ORDER BY 2, 1")
+        columns = "event_id, toUnixTimestamp64Micro(emission_time), hex(MD5(event))"
+        return self.query(f"SELECT {columns} FROM {table} ORDER BY 2, 1, 3")
 
     def daily_sum(self) -> int:
         """What a SummingMergeTree has counted: rows that were inserted twice count for good."""
@@ -161,6 +165,7 @@ class ClickHouse:
     def clear(self) -> None:
         """Empty the tables of events, and forget faults and requests."""
         self.set_faults()
+        self._stop_merges()
         for table in ("xapi_events_all", "events_per_day", "xapi_events_all_parsed"):
             self.query(f"TRUNCATE TABLE openedx.{table}")
         self.query("TRUNCATE TABLE xapi.xapi_events_all")

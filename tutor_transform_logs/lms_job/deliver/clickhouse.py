@@ -7,7 +7,8 @@ All queries of a batch have the same query id, which ClickHouse lets run once at
 its connection runs on, the look-up after it is refused and tried later, so it can't come too early.
 
 Workers on one machine that have rows of the same day take turns, so that a line that is in two logs is not inserted by
-two of them at the same time.
+two of them at the same time. An insert that nobody saw the end of, as its worker was killed or timed out, holds up all
+of them until it is over.
 
 What this can't see: a row that another machine inserts between the look-up and the insert, as Vector does with a
 statement that is being logged live at this moment. Such a row is in the table twice until ClickHouse merges the two;
@@ -16,13 +17,9 @@ views that add up have counted it twice.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -34,6 +31,7 @@ from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from .clickhouse_answers import URL, Answer, Verdict, classify
+from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
 from .lrs import innermost_cause, retry_after
 
@@ -210,27 +208,6 @@ class ClickHouse:
         return answer
 
 
-class DayLocks:
-    """Keeps other processes on this machine away from days of the table. One object belongs to one process.
-
-    Each day is a byte of a file in the folder for temporary files: a range of days is locked in one call, so there is
-    no order to get wrong, and the kernel lets go of the locks of a process that dies.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._path = os.path.join(tempfile.gettempdir(), f"transform-logs-{os.getuid()}-{name}.lock")
-
-    @contextmanager
-    def locked(self, first: int, last: int) -> Iterator[None]:
-        """Hold the days ``first`` to ``last`` (numbers from 0), waiting for whoever has them now."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX, last - first + 1, first)
-            yield
-        finally:
-            os.close(file)
-
-
 @dataclass
 class _Group:
     """Rows on their way into the table, sorted by key."""
@@ -272,11 +249,14 @@ class _Batch:
         Raises :class:`~.errors.TransientError` or :class:`~.errors.PermanentError` for any other failure.
         """
         try:
-            with self._server.days.locked(group.rows[0].day, group.rows[-1].day):
+            with self._server.days.locked({row.day for row in group.rows}) as days:
+                self._wait_for_inserts(days, group)
                 self._find(group)
                 if group.rows:
                     group.sent = True
+                    days.sent(self._query_id)
                     self._server.insert(group.rows, self._query_id)
+                    days.ended()
                     self._outcome.stored += len(group.rows)
         except QueryFailed as failed:
             verdict = failed.answer.verdict
@@ -284,6 +264,17 @@ class _Batch:
                 return failed.answer
             raise self._server.error(failed) from None
         return None
+
+    def _wait_for_inserts(self, days: LockedDays, group: _Group) -> None:
+        """Make sure that no insert runs on of rows of the same days, of which this group may have some.
+
+        Raises :class:`QueryFailed` if one does: a query with its id is refused as long as it runs.
+        """
+        unanswered = days.unanswered()
+        for query_id in unanswered:
+            self._server.find([group.rows[0].key], query_id)
+        if unanswered:
+            days.ended()
 
     def _find(self, group: _Group) -> None:
         """Take those rows out of the group that the table has, and count them."""
@@ -297,4 +288,5 @@ class _Batch:
 
 def _query_id(*parts: object) -> str:
     """The same for the same batch, also when it is delivered again by another process."""
-    return "transform-logs-" + hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    return f"transform-logs-{digest}"[:QUERY_ID_BYTES]
