@@ -36,6 +36,7 @@ def image(docker: Docker, images: Images) -> str:
     if not docker.has_image(tag):
         steps = f"COPY clickhouse_server.py /\nCMD {json.dumps(COMMAND)}"
         image_module.build_on(docker, with_chdb, tag, steps, {"clickhouse_server.py": clickhouse.PROGRAM})
+    image_module.keep_only(docker, with_chdb, tag)
     return tag
 
 

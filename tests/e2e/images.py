@@ -57,12 +57,16 @@ def ensure(docker: Docker, version: str) -> Images:
     python = docker("run", "--rm", "--network=none", base, "python3", "--version").split()[-1]
     wheels = _wheels(docker, base)
     lms = _lms(docker, base, wheels, version)
-    for tag in docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{NAME}/*").split():
-        # Older ones, whose ingredients have changed since.
-        made = {made.split(":")[0]: made for made in (debian, base, lms)}
-        if made.get(tag.split(":")[0], tag) != tag:
-            docker("rmi", "--force", tag)
+    keep_only(docker, debian, base, lms)
     return Images(python, base, lms, wheels / "index")
+
+
+def keep_only(docker: Docker, *tags: str) -> None:
+    """Remove older images of the same names, whose ingredients have changed since."""
+    for tag in tags:
+        for found in docker("images", "--format", "{{.Repository}}:{{.Tag}}", tag.split(":")[0]).split():
+            if found != tag:
+                docker("rmi", "--force", found)
 
 
 def say(text: str, begun: float) -> None:

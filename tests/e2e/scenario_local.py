@@ -29,6 +29,7 @@ def _place_all_logs(site: sites.DockerSite) -> None:
         site.place(path.name, path.read_bytes())
 
 
+@pytest.mark.older_lms
 def test_own_log_to_the_lms_routers_with_nothing_set(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
     site = new_site()
     sites.add_router(site, lrs.url, auth_scheme="Basic", username=lrs.username, password=lrs.password)

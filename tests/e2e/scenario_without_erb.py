@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e import images as image_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NEEDED, Images
@@ -24,6 +26,7 @@ def _versions(docker: Docker, image: str) -> dict[str, str]:
     return {name: version for name, version in pairs if name in VERSIONS}
 
 
+@pytest.mark.older_lms
 def test_job_says_what_is_missing_and_its_commands_mend_it(
     new_site: MakeSite, lrs: Lrs, docker: Docker, images: Images, found: Say
 ) -> None:
