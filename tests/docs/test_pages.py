@@ -12,6 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -62,9 +63,8 @@ def test_every_reason_of_dead_letters_is_explained() -> None:
 
 def test_every_field_of_dead_letters_is_explained() -> None:
     text, _, _ = page("reference/dead-letters").partition("\nReasons\n")
-    letter = DeadLetter(
-        *(1 if one.type == "int" else b"\xff" if one.type == "bytes" else "x" for one in fields(DeadLetter))
-    )
+    values: dict[str, Any] = {"int": 1, "bytes": b"\xff"}
+    letter = DeadLetter(*(values.get(str(field.type), "x") for field in fields(DeadLetter)))
     bare = DeadLetter("o", 0, 1, "s", "r", "w", "e", b"{}")
     written = {key for one in (letter, bare) for key in ast.literal_eval(dead_letters.dump([one]).decode())}
     named = set(re.findall(r"``(\w+)``", text))

@@ -99,7 +99,7 @@ def _debian(docker: Docker) -> str:
     # Not below /tmp, which may be mounted so that no device can be made in it.
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache_folder()) as folder:
         root, log = Path(folder, "root"), Path(folder, "log")
-        command = [debootstrap, "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, root, mirror]
+        command = [debootstrap, "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(root), mirror]
         with log.open("wb") as output:
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         if done.returncode:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.harness import clickhouse_messages
 from tests.harness.clickhouse import Fault
@@ -206,13 +207,15 @@ class Stage:
     bucket: Bucket
     request: pytest.FixtureRequest
 
-    def log(self, **more: int) -> None:
+    def log(self, **more: int) -> Stage:
         write_log(self.world.logs / "tracking.log", Mix(**{"good": 30, **more}), names=["play_video"], seed=6)
+        return self
 
-    def to_lrs(self, *script: Answer, url: str = "") -> None:
+    def to_lrs(self, *script: Answer, url: str = "") -> Stage:
         self.log()
         self.lrs.script = list(script)
         self.world.to_lrs({"url": url or self.lrs.url, "username": "u", "password": "p"})
+        return self
 
     def run(self, command: str = "run", **more: Any) -> str:
         """What the job says; it must not end well."""
@@ -221,10 +224,11 @@ class Stage:
         assert "Traceback" not in ran.detail or "steps" in more
         return ran.detail
 
-    def stopped(self) -> None:
+    def stopped(self) -> Stage:
         """Leave a plan unfinished."""
         self.log(unknown_user=1)
         assert self.world.run(steps={"label": "entry write: after", "number": 3}).status == -9
+        return self
 
     def path(self, name: str) -> Path:
         [found] = (self.world.folder / "ledger").glob(f"*/{name}")
@@ -234,11 +238,11 @@ class Stage:
         """What the job says as a process in another environment; it must end with 1."""
         config = self.world.folder / "config.json"
         config.write_text(json.dumps(self.world.settings))
-        command = [sys.executable, *flags, "-m", "tutor_transform_logs.lms_job", "run", "--config", config]
+        command = [sys.executable, *flags, "-m", "tutor_transform_logs.lms_job", "run", "--config", str(config)]
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environ}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=self.world.folder)
         assert done.returncode == 1, done.stderr
-        return done.stderr
+        return str(done.stderr)
 
     def in_lms(self, lms: DemoLms, **more: Any) -> str:
         """What the job says in an LMS of its own."""
@@ -347,7 +351,7 @@ def of_transformer(setting: str, value: object) -> str:
     """In this process, whose LMS is loaded already: with other settings, a real one may not come so far."""
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
-        patched.setattr(transformer.settings, setting, value, raising=False)
+        patched.setattr(settings, setting, value, raising=False)
         return text_of(lambda: transformer.Transformer("xapi", True, 1.0))
 
 
@@ -412,9 +416,9 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The LMS image lacks": lambda s: s.python("-S", DJANGO_SETTINGS_MODULE="x"),
     "The LMS can't be loaded": lambda s: s.python(DJANGO_SETTINGS_MODULE="no.such.settings"),
     "This job is running already": second_run,
-    "The job failed": lambda s: (s.log(), s.run(steps={**STEP, "bug": True}))[1],
+    "The job failed": lambda s: s.log().run(steps={**STEP, "bug": True}),
     "No object found": lambda s: s.run(),
-    "files: ": lambda s: (s.log(), s.run(files=["nothing*"]))[1],
+    "files: ": lambda s: s.log().run(files=["nothing*"]),
     "The directory": lambda s: s.run(source_container="nowhere"),
     "Reading ": lambda s: text_of(lambda: list(LocalStorage("/proc/self").read("mem"))),
     "The container": lambda s: s.run(**{**s.bucket.settings("source"), "source_container": "none-such"}),
@@ -437,7 +441,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "... is missing": lost_part,
     "A dead-letters file": lambda s: bad_letters(s, "run", retry_failed=True),
     "nothing to retry": lambda s: s.run(retry_failed=True),
-    "without --retry-failed": lambda s: (s.stopped(), s.run(retry_failed=True))[1],
+    "without --retry-failed": lambda s: s.stopped().run(retry_failed=True),
     "There is no enabled router": router,
     "TRANSFORM_LOGS_CLICKHOUSE_URL is not set": lambda s: s.run(destination_provider="CLICKHOUSE"),
     "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
@@ -445,18 +449,18 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
     "The configurations of the router": lambda s: router(s, configurations=[1]),
     "not a valid regular expression": lambda s: router(s, configurations={"match_params": {"name": "("}}),
-    "... refuses the credentials (": lambda s: (s.to_lrs(Answer(401)), s.run())[1],
-    "... redirects to": lambda s: (s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})), s.run())[1],
-    "... answers ......:": lambda s: (s.to_lrs(Answer(404)), s.run())[1],
-    "list of ids": lambda s: (s.to_lrs(Answer(200, "<html>")), s.run())[1],
-    "... can't be used (...): check": lambda s: (s.to_lrs(url="http://.example.org/xAPI"), s.run())[1],
-    "TLS certificate": lambda s: (s.to_lrs(url=s.request.getfixturevalue("stranger")), s.run())[1],
-    "... answers ....... Run again": lambda s: (s.to_lrs(*[Answer(503)] * 9), s.run())[1],
-    "... does not answer": lambda s: (s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI"), s.run())[1],
+    "... refuses the credentials (": lambda s: s.to_lrs(Answer(401)).run(),
+    "... redirects to": lambda s: s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})).run(),
+    "... answers ......:": lambda s: s.to_lrs(Answer(404)).run(),
+    "list of ids": lambda s: s.to_lrs(Answer(200, "<html>")).run(),
+    "... can't be used (...): check": lambda s: s.to_lrs(url="http://.example.org/xAPI").run(),
+    "TLS certificate": lambda s: s.to_lrs(url=s.request.getfixturevalue("stranger")).run(),
+    "... answers ....... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),
+    "... does not answer": lambda s: s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI").run(),
     "The LMS's database": lambda s: s.in_lms(DemoLms(databases=NO_DATABASE)),
     "offers no router": no_router,
     "EVENT_TRACKING_BACKENDS": lambda s: of_transformer("EVENT_TRACKING_BACKENDS", BACKEND),
-    "Interrupted": lambda s: (s.log(), s.run(steps={**STEP, "signal": "SIGTERM"}))[1],
+    "Interrupted": lambda s: s.log().run(steps={**STEP, "signal": "SIGTERM"}),
     "A worker .... Run again": lambda s: in_workers(killed),
     "for the second time": lambda s: in_workers(killed_at_work),
     "A worker failed": lambda s: in_workers(mistaken),
@@ -464,11 +468,11 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "so nothing can be missing": lambda s: s.run("gaps", dry_run=True),
     "--gaps counts the rows": lambda s: s.run("gaps"),
     "--gaps counts all statements": lambda s: s.run("gaps", **TO_CLICKHOUSE, course=["c"]),
-    "Caliper has no way to read": lambda s: (s.to_lrs(), s.run("verify", transformer_type="caliper"))[1],
+    "Caliper has no way to read": lambda s: s.to_lrs().run("verify", transformer_type="caliper"),
     "without stable ids": lambda s: s.run("verify", transformer_type="caliper", caliper_stable_ids=False),
     "then verify it": lambda s: s.run("verify"),
     "Nothing has been delivered": stopped_at_once,
-    "without --repair": lambda s: (s.stopped(), s.run("verify", repair=True))[1],
+    "without --repair": lambda s: s.stopped().run("verify", repair=True),
     "the right to read": lambda s: answered(s, Answer(403)),
     "not with statements": lambda s: answered(s, Answer(200, "<html>")),
     "without statements": lambda s: checked(s, Answer(200, {})),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.harness.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 GOOD = 120
-DOING: dict[str, tuple[dict[str, object], list[Answer | None]]] = {
+DOING: dict[str, tuple[dict[str, Any], list[Answer | None]]] = {
     "sleeping between batches": ({"sleep_between_batches_secs": 30}, []),
     "waiting for an answer": ({"lrs_timeout_secs": 40}, [None, Answer(hang_secs=40), Answer(hang_secs=40)]),
     "waiting to try again": ({"lrs_max_wait_secs": 60}, [None, *[Answer(503, headers={"Retry-After": "8"})] * 9]),

@@ -97,10 +97,10 @@ class ClickHouse:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         (self.folder / "users.json").write_text(json.dumps(self.users))
-        command = [venv("chdb", [f"chdb=={VERSION}"]) / "python", PROGRAM, self.folder / "data", str(self.port)]
+        python = venv("chdb", [f"chdb=={VERSION}"]) / "python"
         server = running(
             "ClickHouse (chDB)",
-            [*command, self.folder / "users.json"],
+            [python, PROGRAM, self.folder / "data", str(self.port), self.folder / "users.json"],
             ready=lambda: answers_http(f"{self.url}/ping"),
             log=self.folder / "clickhouse.log",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 
 # Few different bytes, so that line ends, and halves of them at the cuts, are common.
@@ -10,7 +12,7 @@ CONTENT = st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"\0", b"{}", "
 )
 
 
-def cut(content: bytes, points: list[int]) -> list[bytes]:
+def cut(content: bytes, points: Iterable[int]) -> list[bytes]:
     """``content`` in pieces, some of them empty."""
     bounds = [0, *sorted(min(point, len(content)) for point in points), len(content)]
     return [content[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]

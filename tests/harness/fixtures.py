@@ -134,7 +134,7 @@ def stranger(tmp_path: Path) -> Iterator[str]:
     """The URL of a server whose certificate nobody vouches for."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=somebody.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
-    command = ["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate]
+    command = ["openssl", "req", "-x509", *subject, "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

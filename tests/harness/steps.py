@@ -164,7 +164,7 @@ def _wrap_http(watch: _Watch) -> None:
             # ClickHouse has one path for all queries.
             self.step = f"{method.decode()} {kind_of(target if path == '/' else path)}"
             send(self, data)
-        elif head and getattr(self, "step", ""):
+        elif head and hasattr(self, "step"):
             send(self, data[: len(data) // 2])
             watch.pass_(f"{self.step}: half")
             send(self, data[len(data) // 2 :])

@@ -121,8 +121,8 @@ def test_the_same_filters_are_the_same_job_however_written(first: dict[str, Any]
 
 
 def test_every_filter_makes_another_job() -> None:
-    each = [{"since": "2026"}, {"until": "2026"}, *({name: ["a"]} for name in ("event", "exclude_event", "course"))]
-    each += [{"org": ["a"]}, {"files": ["a"]}]
+    each: list[dict[str, Any]] = [{"since": "2026"}, {"until": "2026"}]
+    each += [{name: ["a"]} for name in ("event", "exclude_event", "course", "org", "files")]
     assert len({job_key(job_identity(load(values))) for values in [{}, *each]}) == len(each) + 1
 
 
