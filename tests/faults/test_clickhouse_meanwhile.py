@@ -137,9 +137,9 @@ def test_jobs_run_while_the_lms_logs_and_vector_delivers(new_world: NewWorld, as
     reference, world = new_world("reference"), new_world("disturbed")
     lines = {}
     for day in days:
-        log = write_log(reference.logs / "day", Mix(good=8), names=["play_video"], seed=day, start=day_of(day))
-        lines[day] = log.path.read_bytes()
-        log.path.unlink()
+        written = write_log(reference.logs / "day", Mix(good=8), names=["play_video"], seed=day, start=day_of(day))
+        lines[day] = written.path.read_bytes()
+        written.path.unlink()
     (reference.logs / "tracking.log").write_bytes(b"".join(lines.values()))
     for each in (reference, world):
         each.settings |= {**server.destination(), "batch_size": 5, "workers": 2}
