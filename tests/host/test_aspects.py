@@ -12,10 +12,12 @@ import yaml
 from tests.harness import aspects
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.demo_lms import DemoLms
+from tests.harness.doc_commands import REPOSITORY, commands
 from tests.harness.forked_site import ForkedSite
 from tests.harness.runs import assert_accounted
 from tests.harness.tutor_cli import Tutor, tutor_environ
 from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, MOST_RECENT, REBUILD, NextStep
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +65,25 @@ def test_a_stock_site_writes_to_the_table_that_vector_fills(stock_site: Tutor) -
     assert done.config["clickhouse_password"] == password
     assert not [text for text in (done.output, *done.job["argv"], *done.job["environ"].values()) if password in text]
     assert f"{TO_CLICKHOUSE} (ASPECTS_XAPI_SOURCE is vector)" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("name", ["aspects-vector", "aspects-ralph"])
+def test_commands_of_the_pages_about_aspects(stock_site: Tutor, name: str) -> None:
+    """Aspects' own commands, too: those that no other ``tutor`` has."""
+    for command in commands(REPOSITORY / "docs" / "howto" / f"{name}.rst"):
+        if command.text.startswith("tutor "):
+            done = stock_site.shell(command.text)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("step", FOR_ASPECTS, ids=[step.command.split()[-1] for step in FOR_ASPECTS])
+def test_aspects_takes_the_commands_after_a_run(stock_site: Tutor, step: NextStep) -> None:
+    page = (REPOSITORY / "docs" / "howto" / "aspects-vector.rst").read_text(encoding="utf-8")
+    assert " ".join(step.command.split()) in " ".join(page.replace("\\\n", "").split())
+    done = stock_site.shell(step.command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = " ".join(MOST_RECENT) if step.command == REBUILD else step.command.split('"')[1]
+    assert expected in done.stdout + done.stderr
 
 
 def test_the_config_of_a_stock_site_fills_the_table(
