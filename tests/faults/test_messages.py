@@ -308,11 +308,11 @@ def lost_part(stage: Stage) -> str:
     return stage.run()
 
 
-def bad_letters(stage: Stage, command: str, **more: Any) -> str:
+def bad_letters(stage: Stage, command: str, line: bytes, **more: Any) -> str:
     stage.log(unknown_user=2)
     assert stage.world.run().status == 0
     with stage.path("0001/dead-letters.jsonl").open("ab") as letters:
-        letters.write(b"{\n")
+        letters.write(line)
     return stage.run(command, **more)
 
 
@@ -439,7 +439,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
     "There is no plan": lambda s: s.run("work"),
     "... is missing": lost_part,
-    "A dead-letters file": lambda s: bad_letters(s, "run", retry_failed=True),
+    "A dead-letters file": lambda s: bad_letters(s, "run", b"{\n", retry_failed=True),
     "nothing to retry": lambda s: s.run(retry_failed=True),
     "without --retry-failed": lambda s: s.stopped().run(retry_failed=True),
     "There is no enabled router": router,
@@ -477,7 +477,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "not with statements": lambda s: answered(s, Answer(200, "<html>")),
     "without statements": lambda s: checked(s, Answer(200, {})),
     "... answers ...: ": lambda s: checked(s, Answer(400)),
-    "... is damaged at byte": lambda s: bad_letters(s, "verify"),
+    "... is damaged at byte": lambda s: bad_letters(s, "verify", b"null\n"),
 }
 
 

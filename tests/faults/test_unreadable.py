@@ -89,6 +89,20 @@ def test_dead_letters_that_can_not_be_read_are_kept(world: ForkedSite) -> None:
     tally.same(2, world.result()["lines"]["untransformable"], "lines that were retried")
 
 
+@pytest.mark.parametrize("line", [b"[]", b"null", b"17", b'"x"', b'{"line": 3}'])
+def test_a_line_that_is_not_a_dead_letter_is_said(world: ForkedSite, line: bytes) -> None:
+    path = finished(world) / "0001/dead-letters.jsonl"
+    letters = path.read_bytes()
+    path.write_bytes(letters + line + b"\n")
+    commands: list[tuple[str, dict[str, object]]] = [("verify", {}), ("verify", {"repair": True})]
+    for command, more in [*commands, ("run", {"retry_failed": True})]:
+        ran = world.run(command=command, **more)
+        tally.add("faults")
+        tally.same(1, ran.status, ran.detail)
+        assert f"damaged at byte {len(letters)} (" in ran.detail, ran.detail
+        assert "report this" not in ran.detail
+
+
 def test_a_manifest_that_can_not_be_read_is_not_written_over(world: ForkedSite) -> None:
     finished(world)
     write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)

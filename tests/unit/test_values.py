@@ -131,6 +131,30 @@ def test_dead_letters_come_back_as_they_were(letters: list[DeadLetter]) -> None:
         assert fields["line_number"] == letter.line
 
 
+LETTER = json.loads(dead_letters.dump([DeadLetter("o", 0, 1, "s", "r", "d", "e", b"{}")]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LETTER, "line_base64"]), inner),
+    max_leaves=5,
+)
+
+
+@given(JSON | st.builds(lambda name, value: {**LETTER, name: value}, st.sampled_from(list(LETTER)), JSON))
+def test_a_line_of_json_that_is_not_a_dead_letter_is_refused(value: Any) -> None:
+    try:
+        letters = dead_letters.parse(json.dumps(value).encode())
+    except ValueError:
+        return
+    assert letters[0].line == value["line_number"]
+    dead_letters.dump(letters)
+
+
+@pytest.mark.parametrize("text", [b"[]", b"null", b"17", b'"x"', b"{}", b"{", b'{"line": 3}', b'{"line_base64": null}'])
+def test_what_is_not_a_dead_letter_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a JSON object|without '|its line is not text|Expecting"):
+        dead_letters.parse(text)
+
+
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 60))
 def test_parts_are_shared_out_in_order_and_within_the_limit(sizes: list[int], limit: int) -> None:
     parts = [(f"part-{number}", part) for number, part in enumerate(sizes)]

@@ -129,7 +129,7 @@ class Ledger:
             name = names.dead_letters_name(plan, segment, destination, batch)
             try:
                 letters += dead_letters.parse(read_all(self.storage, join_name(self.directory, name)))
-            except (ObjectGone, ValueError, KeyError) as error:
+            except (ObjectGone, ValueError) as error:
                 raise self._unreadable(name, error) from None
         return letters
 
@@ -178,7 +178,7 @@ class Ledger:
         for line in split_lines(self.storage.read(name), limit=names.MAX_DEAD_LETTER_BYTES):
             try:
                 yield from dead_letters.parse(line.raw)
-            except (ValueError, KeyError) as error:
+            except ValueError as error:
                 raise LedgerError(
                     f"{self.storage.where(name)} is damaged at byte {line.offset} ({error}): "
                     "remove that line and run the command again."

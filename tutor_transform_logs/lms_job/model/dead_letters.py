@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .typed import checked
+
 PARSE = "parse"
 TRANSFORM = "transform"
 DELIVER = "deliver"
@@ -71,27 +73,34 @@ def _dump_one(letter: DeadLetter) -> bytes:
 
 
 def parse(content: bytes) -> list[DeadLetter]:
-    """Read what :func:`dump` wrote. Raises ``ValueError`` or ``KeyError`` for anything else."""
-    letters = []
-    for text in content.splitlines():
-        try:
-            fields = json.loads(text)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+    """Read what :func:`dump` wrote. Raises ``ValueError`` for anything else."""
+    return [_parse_one(text) for text in content.splitlines()]
+
+
+def _parse_one(text: bytes) -> DeadLetter:
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    try:
         raw = fields["line"].encode("utf-8") if "line" in fields else base64.b64decode(fields["line_base64"])
-        letters.append(
-            DeadLetter(
-                object=fields["object"],
-                offset=fields["offset"],
-                line=fields["line_number"],
-                stage=fields["stage"],
-                reason=fields["reason"],
-                # Up to version 1 of the ledger, the field was called "words".
-                detail=fields["detail"] if "detail" in fields else fields["words"],
-                event=fields["event"],
-                raw=raw,
-                statement=fields.get("statement", ""),
-                destination=fields.get("destination", ""),
-            )
+        letter = DeadLetter(
+            object=fields["object"],
+            offset=fields["offset"],
+            line=fields["line_number"],
+            stage=fields["stage"],
+            reason=fields["reason"],
+            # Up to version 1 of the ledger, the field was called "words".
+            detail=fields["detail"] if "detail" in fields else fields["words"],
+            event=fields["event"],
+            raw=raw,
+            statement=fields.get("statement", ""),
+            destination=fields.get("destination", ""),
         )
-    return letters
+    except KeyError as error:
+        raise ValueError(f"without {error}") from None
+    except (AttributeError, TypeError):
+        raise ValueError("its line is not text") from None
+    return checked(letter)

@@ -25,7 +25,7 @@ def segment_letters(
     for line in split_lines(segment_chunks(source, segment, start.offset), start, limit):
         try:
             letters = dead_letters.parse(line.raw)
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise JobError(
                 f"A dead-letters file is damaged at byte {line.offset} ({error}): "
                 "remove that line and run the command again."
