@@ -1,6 +1,7 @@
 """``make bench``: how fast this job is, beside ERB's own command and Ralph's ``convert``, in one run on one machine.
 
-Everything runs on one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once. Each program is
+Everything runs on one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once; in the part
+``clickhouse`` to ClickHouse (its engine, with Aspects' tables and views), and to a real LRS, Ralph. Each program is
 measured several times, in turn; what counts are the medians, and ratios within this run. Times are those of the whole
 process, from its start to its end. ``--quick`` is for development: small inputs, one turn.
 
@@ -23,11 +24,11 @@ from typing import Any
 
 from bench import inputs
 from bench.plotting import plot
-from bench.scenarios import Bench, in_turn, median, opened, ratio, summed_up
+from bench.scenarios import Bench, in_turn, median, opened, per_minute, ratio, stores, summed_up
 from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
-PARTS = ("lrs", "skip", "ralph", "workers", "sizes", "profile")
+PARTS = ("lrs", "skip", "ralph", "clickhouse", "workers", "sizes", "profile")
 MIB = 1024**2
 
 
@@ -81,6 +82,32 @@ def bench_ralph(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str
     )
     found = ratio(made["ralph convert"], made["this job"])
     return {"lines": lines, "times_as_fast": found, "programs": summed_up(made, lines)}
+
+
+def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """From the log to the stored row: into ClickHouse, and into Ralph; then what compares the table with the log."""
+    log = inputs.mixed(cache, lines)
+    say(f"{lines:,} lines into ClickHouse, and into Ralph")
+    with stores(bench) as into:
+        made = in_turn(
+            {
+                "into ClickHouse": lambda: into.into_clickhouse(log),
+                # These two compare with what the one before has stored.
+                "--verify": into.verify,
+                "--gaps": bench.gaps,
+                "into Ralph": lambda: into.into_ralph(log),
+            },
+            repeats,
+            say,
+        )
+        statements = into.clickhouse.count()
+    return {
+        "lines": lines,
+        "statements": statements,
+        "times_as_fast": ratio(made["into Ralph"], made["into ClickHouse"]),
+        "per_minute": {name: per_minute(runs, statements) for name, runs in made.items()},
+        "programs": summed_up(made, lines),
+    }
 
 
 def bench_workers(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
@@ -162,6 +189,11 @@ def table(results: dict[str, Any]) -> str:
         rows.append(("  the same without the start of the programs", f"{once}x", ""))
     if "ralph" in results:
         row("vs ralph convert, shared types, to files", results["ralph"]["times_as_fast"], "1.5x, aim 4x")
+    if "clickhouse" in results:
+        row("into ClickHouse vs into Ralph, whole process", results["clickhouse"]["times_as_fast"], "5x")
+        rows.append(("  statements stored a minute", f"{results['clickhouse']['per_minute']['into ClickHouse']:,}", ""))
+        verified = results["clickhouse"]["per_minute"]["--verify"]
+        rows.append(("  statements verified a minute", f"{verified:,}", "aim 1,000,000"))
     if "workers" in results:
         row("2 workers vs 1", results["workers"]["times_as_fast_as_1"][2], "1.8x, aim 1.95x")
     if "sizes" in results:
@@ -211,6 +243,8 @@ def main() -> None:
             results["skip"] = bench_skip(bench, cache, lines, repeats)
         if "ralph" in arguments.only:
             results["ralph"] = bench_ralph(bench, cache, lines, repeats)
+        if "clickhouse" in arguments.only:
+            results["clickhouse"] = bench_clickhouse(bench, cache, lines, repeats)
         if "workers" in arguments.only:
             results["workers"] = bench_workers(bench, cache, lines, repeats)
         if "sizes" in arguments.only:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.inputs import COURSES, USERS, Log
 from bench.measure import Failed, Measured, measure
-from tests.harness import mariadb, ralph
+from tests.harness import clickhouse, mariadb, ralph
 from tests.harness.demo_lms import REPOSITORY, DemoLms
 from tests.harness.job import local
 
@@ -35,26 +36,57 @@ class Bench:
 
     def job(self, log: Log, *, to_files: bool = False, **settings: Any) -> Measured:
         """This job, from nothing to the last statement delivered and accounted for."""
+        settings = {"batch_size": BATCH_SIZE, **settings}
+        if to_files:
+            settings |= local("destination", self._work / "out")
+        else:
+            settings["lrs_endpoints"] = [{"url": self.sink_url, "username": "u", "password": "p"}]
+        return self.job_into(log, settings)
+
+    def job_into(self, log: Log, settings: Mapping[str, Any]) -> Measured:
+        """This job, into the destination that ``settings`` name, with the job's own defaults for the rest."""
         with self._work_folder() as work:
-            config = {
-                **local("source", log.folder, prefix="tracking.log"),
-                **local("ledger", work / "ledger"),
-                "batch_size": BATCH_SIZE,
-                **settings,
-            }
-            if to_files:
-                (work / "out").mkdir()
-                config.update(local("destination", work / "out"))
-            else:
-                config["lrs_endpoints"] = [{"url": self.sink_url, "username": "u", "password": "p"}]
-            file = work / "config.json"
-            file.write_text(json.dumps(config))
-            command = [sys.executable, "-m", "tutor_transform_logs.lms_job", "run", "--config", str(file)]
-            report = work / "report"
-            made = measure(command, environment=self._environment(), folder=work, stdout=report)
-            found = re.search(r"^ +transformed +([\d,]+)", report.read_text(), re.M)
-            self._expect(log.events, int(found[1].replace(",", "")) if found else 0, "this job")
+            (work / "out").mkdir()
+            config = {**local("source", log.folder, prefix="tracking.log"), **local("ledger", work / "ledger")}
+            (work / "config.json").write_text(json.dumps(config | dict(settings)))
+            made = self._command("run")
+            self._expect(log.events, self._reported("transformed"), "this job")
             return made
+
+    def verify(self, statements: int) -> Measured:
+        """``--verify`` of what the last run has delivered, which are this many statements."""
+        made = self._command("verify")
+        self._expect(statements, self._reported("found"), "--verify")
+        return made
+
+    def gaps(self) -> Measured:
+        """``--gaps`` of what the last run has delivered."""
+        made = self._command("gaps")
+        text = self._report.read_text()
+        if "Nothing is missing" not in text:
+            raise Failed(f"--gaps found some:\n{text}")
+        return made
+
+    def stored(self) -> int:
+        """The statements that the last run has stored, as its report says."""
+        return self._reported("stored")
+
+    @property
+    def _work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def _report(self) -> Path:
+        return self._work / "report"
+
+    def _command(self, phase: str) -> Measured:
+        config = str(self._work / "config.json")
+        command = [sys.executable, "-m", "tutor_transform_logs.lms_job", phase, "--config", config]
+        return measure(command, environment=self._environment(), folder=self._work, stdout=self._report)
+
+    def _reported(self, name: str) -> int:
+        found = re.search(rf"^ +{name} +([\d,]+)", self._report.read_text(), re.M)
+        return int(found[1].replace(",", "")) if found else 0
 
     def erb(self, log: Log) -> Measured:
         """ERB's own command, to the same LRS with the same batches and no pause."""
@@ -84,10 +116,9 @@ class Bench:
 
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
-        folder = self.folder / "work"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        yield folder
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(parents=True)
+        yield self._work
 
     @staticmethod
     def _expect(events: int, found: int, who: str) -> None:
@@ -111,6 +142,49 @@ def opened(folder: Path) -> Iterator[Bench]:
                 yield Bench(lms, url, folder)
             finally:
                 sink.terminate()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """A table of ClickHouse with Aspects' views, and a Ralph, for the same statements."""
+
+    bench: Bench
+    clickhouse: clickhouse.ClickHouse
+    _accounts: Iterator[ralph.Lrs]
+
+    def into_clickhouse(self, log: Log) -> Measured:
+        """This job, with one worker, into an empty table. Rows are counted without ``FINAL``."""
+        self.clickhouse.clear()
+        made = self.bench.job_into(log, {**self.clickhouse.destination(), "workers": 1})
+        self._expect_all(self.clickhouse.count(), "the table")
+        self._expect_all(self.clickhouse.daily_sum(), "a SummingMergeTree")
+        return made
+
+    def into_ralph(self, log: Log) -> Measured:
+        """This job, with one worker, into an empty LRS."""
+        account = next(self._accounts)
+        made = self.bench.job_into(log, {"lrs_endpoints": [account.endpoint], "workers": 1})
+        self._expect_all(account.count(), "Ralph")
+        return made
+
+    def verify(self) -> Measured:
+        """``--verify`` of what :meth:`into_clickhouse` has stored."""
+        return self.bench.verify(self.clickhouse.count())
+
+    def _expect_all(self, found: int, where: str) -> None:
+        stored = self.bench.stored()
+        if found != stored:
+            raise Failed(f"{where} has {found} statements, and the job says that it stored {stored}")
+
+
+@contextlib.contextmanager
+def stores(bench: Bench) -> Iterator[Stores]:
+    """Start ClickHouse and Ralph."""
+    folders = [bench.folder / name for name in ("clickhouse", "ralph")]
+    for folder in folders:
+        folder.mkdir()
+    with clickhouse.start(folders[0]) as server, ralph.start(folders[1]) as lrs:
+        yield Stores(bench, server, map(lrs.account, itertools.count()))
 
 
 Program = Callable[[], Measured]
@@ -158,3 +232,8 @@ def ratio(slow: Sequence[Measured], quick: Sequence[Measured], *, without: float
         "most": round(max(turns), 2),
         "cpu_ratio": round(median(slow, "cpu_secs") / median(quick, "cpu_secs"), 2),
     }
+
+
+def per_minute(made: Sequence[Measured], count: int) -> int:
+    """How many of ``count`` things a program does in a minute, by the median of its runs."""
+    return round(count / median(made) * 60)
