@@ -95,7 +95,8 @@ def test_a_line_that_is_not_a_dead_letter_is_said(world: ForkedSite, line: bytes
     letters = path.read_bytes()
     path.write_bytes(letters + line + b"\n")
     commands: list[tuple[str, dict[str, object]]] = [("verify", {}), ("verify", {"repair": True})]
-    for command, more in [*commands, ("run", {"retry_failed": True})]:
+    commands.append(("run", {"retry_failed": True}))
+    for command, more in commands:
         ran = world.run(command=command, **more)
         tally.add("faults")
         tally.same(1, ran.status, ran.detail)

@@ -65,21 +65,31 @@ class Assignment:
 WorkerMessage = SegmentWanted | DestinationsStopped | WorkAborted | ProgressEvent
 
 
+class ParentGone(BaseException):
+    """The parent has ended. Not an ``Exception``, so that nothing on the way takes it for one event's error."""
+
+
 class Channel:
-    """A worker's end of the pipe to its parent."""
+    """A worker's end of the pipe to its parent. Sending and asking raise :class:`ParentGone`."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
 
     def send(self, message: WorkerMessage) -> None:
-        with self._lock:
-            self._pipe.send(message)
+        try:
+            with self._lock:
+                self._pipe.send(message)
+        except OSError:
+            raise ParentGone from None
 
     def next_assignment(self) -> Assignment | None:
         """Ask for a segment. ``None``: there is no more."""
         self.send(SegmentWanted())
-        assignment: Assignment | None = self._pipe.recv()
+        try:
+            assignment: Assignment | None = self._pipe.recv()
+        except (EOFError, OSError):
+            raise ParentGone from None
         return assignment
 
 
@@ -199,26 +209,30 @@ def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Seq
     _die_with(parent)
     for other in not_ours:
         other.close()
-    channel = Channel(pipe)
     status = 0
+    try:
+        _do(body, Channel(pipe))
+    except ParentGone:
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: what the parent registered to be done at its exit is the parent's to do.
+    os._exit(status)
+
+
+def _do(body: Callable[[Channel], None], channel: Channel) -> None:
+    """Do the work, and report what ends it early."""
     try:
         body(channel)
     except JobError as error:
         channel.send(WorkAborted(error))
     except Interrupted:
         pass  # the parent, which sent the signal, knows
-    except (BrokenPipeError, EOFError):
-        status = 1  # the parent is gone
+    except ParentGone:
+        raise
     except BaseException as error:
         console.tell_traceback()
-        with contextlib.suppress(OSError):
-            channel.send(
-                WorkAborted(JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this."))
-            )
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not sys.exit: what the parent registered to be done at its exit is the parent's to do.
-    os._exit(status)
+        channel.send(WorkAborted(JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this.")))
 
 
 def _die_with(parent: int) -> None:
