@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.faults.conftest import new_site
 from tests.harness import tally
 from tests.harness.clickhouse import ClickHouse, Fault
+from tests.harness.demo_lms import DemoLms
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.kills import write_overlapping_logs
@@ -26,7 +28,7 @@ from tutor_transform_logs.demo.log_writer import Mix, write_log
 NewWorld = Callable[[str], ForkedSite]
 TABLE = "openedx.xapi_events_all"
 LIVE = "openedx.live_rows"
-NO_FAULT_ON_LOOK_UP = Fault(on="SELECT")
+EVERY_DAY = "openedx.live_rows_every_day"
 
 
 @dataclass
@@ -58,32 +60,42 @@ class Filled:
         tally.same(len(self.rows), self.server.daily_sum(), f"{what}: what a view has counted")
 
 
+@pytest.fixture(scope="module")
+def undisturbed_rows(
+    demo_lms_template: DemoLms, clickhouse_server: ClickHouse, tmp_path_factory: pytest.TempPathFactory
+) -> list[list[str]]:
+    """What the table should have in the end; the rows are kept as live rows, too."""
+    clickhouse_server.clear()
+    reference = new_site(tmp_path_factory.mktemp("reference"), demo_lms_template)
+    count = into_clickhouse(reference, clickhouse_server)
+    assert reference.run().status == 0
+    rows = clickhouse_server.rows()
+    assert count == len(rows) == len({row[0] for row in rows}) == 50
+    keep_as_live_rows(clickhouse_server)
+    return rows
+
+
 @pytest.fixture
-def filled(new_world: NewWorld, aspects_clickhouse: ClickHouse) -> Filled:
+def filled(undisturbed_rows: list[list[str]], aspects_clickhouse: ClickHouse, world: ForkedSite) -> Filled:
     """Two logs with 50 statements, 20 of them in both, that go to an empty table in batches of ten at most."""
-    server = aspects_clickhouse
-    for name in ("reference", "disturbed"):
-        world = new_world(name)
-        world.settings |= {**server.destination(), "workers": 1, "batch_size": 10}
-        count = write_overlapping_logs(world.logs, Mix(good=10, page_view=3, broken=1), names=["play_video"])
-        if name == "reference":
-            assert world.run().status == 0
-            rows = server.rows()
-            assert count == len(rows) == len({row[0] for row in rows}) == 50
-            keep_as_live_rows(server)
-    return Filled(server, world, rows)
+    into_clickhouse(world, aspects_clickhouse)
+    return Filled(aspects_clickhouse, world, undisturbed_rows)
 
 
-def keep_as_live_rows(server: ClickHouse) -> None:
+def into_clickhouse(world: ForkedSite, server: ClickHouse) -> int:
+    world.settings |= {**server.destination(), "workers": 1, "batch_size": 10}
+    return write_overlapping_logs(world.logs, Mix(good=10, page_view=3, broken=1), names=["play_video"])
+
+
+def keep_as_live_rows(server: ClickHouse, live: str = LIVE) -> None:
     """Move the rows of the table to one beside it, from where they arrive as Vector's do."""
-    server.query(f"DROP TABLE IF EXISTS {LIVE}")
-    server.query(f"CREATE TABLE {LIVE} ENGINE = MergeTree ORDER BY emission_time AS SELECT * FROM {TABLE}")
+    server.query(f"CREATE TABLE {live} ENGINE = MergeTree ORDER BY emission_time AS SELECT * FROM {TABLE}")
     server.clear()
 
 
-def arrive(condition: str) -> str:
+def arrive(condition: str, live: str = LIVE) -> str:
     """The query that inserts those of the live rows, as Vector would."""
-    return f"INSERT INTO {TABLE} SELECT * FROM {LIVE} WHERE {condition}"
+    return f"INSERT INTO {TABLE} SELECT * FROM {live} WHERE {condition}"
 
 
 @contextmanager
@@ -117,9 +129,8 @@ def wait_for_rows(server: ClickHouse, count: int) -> None:
 
 def test_rows_that_arrive_live_in_the_middle_are_not_inserted_again(filled: Filled) -> None:
     """Vector lags behind: its rows arrive when the job has planned their lines, and not looked them up."""
-    filled.server.set_faults(
-        NO_FAULT_ON_LOOK_UP, Fault(on="SELECT", sql=arrive("emission_time >= '2025-12-31 00:00:00'"))
-    )
+    first_look_up = Fault(on="SELECT")
+    filled.server.set_faults(first_look_up, Fault(on="SELECT", sql=arrive("emission_time >= '2025-12-31 00:00:00'")))
     filled.run()
     live = 30
     counted = filled.destination()
@@ -145,14 +156,14 @@ def test_jobs_run_while_the_lms_logs_and_vector_delivers(new_world: NewWorld, as
         each.settings |= {**server.destination(), "batch_size": 5, "workers": 2}
     assert reference.run().status == 0
     filled = Filled(server, world, server.rows())
-    keep_as_live_rows(server)
+    keep_as_live_rows(server, EVERY_DAY)
 
     log = world.logs / "tracking.log"
     log.write_bytes(lines[1] + lines[2])
 
     def lms() -> None:
         for day in days[2:]:
-            server.query(arrive(f"toDayOfMonth(emission_time, 'UTC') = {day}"))
+            server.query(arrive(f"toDayOfMonth(emission_time, 'UTC') = {day}", EVERY_DAY))
             with log.open("ab") as file:
                 file.write(lines[day])
             time.sleep(0.2)
@@ -268,12 +279,13 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", LOST)
-def test_an_insert_that_fails_is_not_lost_and_not_doubled(filled: Filled, name: str, workers: int) -> None:
+def test_an_insert_that_fails_is_not_lost_and_not_doubled(filled: Filled, name: str) -> None:
     filled.server.set_faults(Fault(), LOST[name])
-    filled.run(workers=workers, lrs_timeout_secs=2, lrs_max_wait_secs=30)
-    assert filled.destination()["stored"] == 50
+    filled.run(workers=2, lrs_timeout_secs=2, lrs_max_wait_secs=30)
+    counted = filled.destination()
+    # Rows whose insert failed may be stored by the other worker, and both count them then.
+    assert 50 <= counted["stored"] <= counted["made"] == 70
     filled.assert_each_row_once(name)
 
 

@@ -214,7 +214,10 @@ class _Group:
 
     rows: list[Row]
     sent: bool = False
-    """This batch has sent them before: what the table has of them now counts as stored by it."""
+    """This batch has sent them before: what the table has of them now counts as stored by it.
+
+    (Another worker may have stored some meanwhile, from another log. Then both count them as stored.)
+    """
 
 
 class _Batch:
