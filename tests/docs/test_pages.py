@@ -53,6 +53,13 @@ def test_every_module_is_in_the_architecture_once() -> None:
     assert named == dict.fromkeys(folders | modules, 1), "docs/architecture.rst is not what is in tutor_transform_logs/"
 
 
+def test_every_folder_of_the_job_has_a_heading() -> None:
+    sections = re.findall(r"^(\w+)\n~+\n+((?:\.\. modules:: .+\n+)+)", page("architecture"), re.MULTILINE)
+    folders = {path.parent.name for path in PACKAGE.glob("lms_job/*/__init__.py")}
+    assert folders <= {name for name, _ in sections}
+    assert all(lines.split() == ["..", "modules::", f"lms_job/{name}/"] for name, lines in sections if name in folders)
+
+
 def test_every_reason_of_dead_letters_is_explained() -> None:
     codes = {value for name, value in vars(dead_letters).items() if name.isupper() and isinstance(value, str)}
     stages = {dead_letters.PARSE, dead_letters.TRANSFORM, dead_letters.DELIVER}
