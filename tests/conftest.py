@@ -19,7 +19,7 @@ UNIT = Path(__file__).parent / "unit"
 
 pytest_plugins = ["tests.harness.fixtures"]
 
-# A busy machine is slow, which is no failure; and in CI a run must not fail by the luck of the draw.
+# A busy machine is slow, which is not a failure; and in CI a run must not fail by the luck of the draw.
 hypothesis.settings.register_profile(
     "tests",
     deadline=None,

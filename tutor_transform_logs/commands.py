@@ -32,7 +32,7 @@ from tutor_transform_logs.settings import SETTINGS
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 
-# Endings that are no errors of Tutor's: told in a line. Any other status is a failure like any task's.
+# Endings that are not errors of Tutor's: each is told in a line. Any other status is a failure like any task's.
 TOLD_STATUSES = (ExitStatus.REJECTED, ExitStatus.STOPPED)
 
 RUN_OPTIONS = "Run"
@@ -127,7 +127,7 @@ def status_of_job(error: TutorError) -> int | None:
 
 
 def _options() -> Iterator[tuple[str, click.Option]]:
-    """Each option with the title that it is listed under: those that are no settings, then one for each setting."""
+    """Each option with the title that it is listed under: those that are not settings, then one for each setting."""
     for setting in BY_KEY.values():
         if setting.scope == ONE_RUN:
             yield setting.group, click.Option([setting.option, setting.key], is_flag=True, help=setting.meaning)

@@ -222,7 +222,7 @@ def _wheels(docker: Docker, base: str) -> Path:
 
 
 def _lms(docker: Docker, base: str, wheels: Path, version: str) -> str:
-    # What changes with each version of the plugin is no part of the image: the job's code is mounted.
+    # What changes with each version of the plugin is not in the image: the job's code is mounted.
     tag = f"{NAME}/lms-without-erb-{version}:{key_of(base, str(wheels), HERE / 'lms', DEMO_LMS)}"
     if docker.has_image(tag):
         return tag

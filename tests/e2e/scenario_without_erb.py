@@ -27,7 +27,7 @@ def _versions(docker: Docker, image: str) -> dict[str, str]:
 
 
 @pytest.mark.older_lms
-def test_job_says_what_is_missing_and_its_commands_mend_it(
+def test_job_says_what_is_missing_and_its_commands_fix_it(
     new_site: MakeSite, lrs: Lrs, docker: Docker, images: Images, found: Say
 ) -> None:
     site = new_site(DOCKER_IMAGE_OPENEDX=images.lms_without_erb, erb_tables=False)

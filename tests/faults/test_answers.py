@@ -81,8 +81,8 @@ REFUSALS = {
     "404": (Answer(404), "check its URL"),
     "405": (Answer(405), "check its URL"),
     "redirect": (Answer(302, headers={"Location": "https://elsewhere.example.org/xAPI/"}), "elsewhere.example.org"),
-    "HTML": (Answer(200, "<html>log in</html>", headers={"Content-Type": "text/html"}), "this is no LRS"),
-    "an object": (Answer(200, {"ok": True}), "this is no LRS"),
+    "HTML": (Answer(200, "<html>log in</html>", headers={"Content-Type": "text/html"}), "this is not an LRS"),
+    "an object": (Answer(200, {"ok": True}), "this is not an LRS"),
 }
 
 
@@ -101,7 +101,7 @@ def test_what_will_not_pass_ends_the_run_with_1(sending: ForkedSite, scripted_lr
 
 
 @pytest.mark.parametrize("status", [400, 409, 422])
-def test_one_statement_at_fault_is_set_aside(sending: ForkedSite, scripted_lrs: ScriptedLrs, status: int) -> None:
+def test_one_rejected_statement_is_dead_lettered(sending: ForkedSite, scripted_lrs: ScriptedLrs, status: int) -> None:
     assert sending.run().status == 0
     bad = list(scripted_lrs.statements)[23]
     scripted_lrs.statements.clear()

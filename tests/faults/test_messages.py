@@ -108,8 +108,8 @@ TO_CLICKHOUSE: dict[str, object] = {"destination_provider": "CLICKHOUSE"}
 CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
     ("there is no such key; allowed: names of settings in lower case, without TRANSFORM_LOGS_", {"sauce_prefix": "x"}),
     ("the file's JSON is not an object; allowed: one JSON object", []),
-    ("the file is not JSON (...); allowed: one JSON object", "test_a_file_that_is_no_config_is_said"),
-    ("... can't be read (...); allowed: a JSON file", "test_a_file_that_is_no_config_is_said"),
+    ("the file is not JSON (...); allowed: one JSON object", "test_a_file_that_is_not_a_config_is_said"),
+    ("... can't be read (...); allowed: a JSON file", "test_a_file_that_is_not_a_config_is_said"),
     (
         "... does not name a share; allowed: I/N, share I of N counted from 0, such as 0/2 and 1/2 for two processes",
         "test_a_share_that_is_none_is_said",
@@ -124,8 +124,8 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
     ("the text can't be read as JSON (...); allowed: ...", {"source_options": "{"}),
     ("the value is not a list; allowed: a list of URLs", {"lrs_urls": 1}),
     ("the value is not a list; allowed: ...", {"event": 1}),
-    ("... is no pattern; allowed: ...", {"event": [1]}),
-    ("... is no date or time; allowed: ...", {"since": "soon"}),
+    ("... is not a pattern; allowed: ...", {"event": [1]}),
+    ("... is not a date or time; allowed: ...", {"since": "soon"}),
     ("...; allowed: a time after since; a date counts whole", {"since": "2026-02-01", "until": "2026-01-01"}),
     ("... is not a URL; allowed: ...", {"lrs_urls": [1]}),
     ("...; allowed: ...", {"lrs_urls": ["ftp://lrs"]}),
@@ -156,7 +156,7 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
     ),
     ('... leads out of the container; allowed: no ".." in it', {"source_prefix": "../x"}),
     ("not set, and ... needs one; allowed: ...", {"source_provider": "S3"}),
-    ("the value is no absolute path, as ... needs it; allowed: ...", {"source_key": "logs"}),
+    ("the value is not an absolute path, as ... needs it; allowed: ...", {"source_key": "logs"}),
     ("... is not one directory's name; allowed: ...", {"source_container": "a/b"}),
     (
         "...; allowed: another container or prefix than the source's",
@@ -167,7 +167,7 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
 
 # Where the messages of HOST, and of CONFIG without a config, are triggered.
 ELSEWHERE = (
-    "tests/faults/test_messages.py::test_a_file_that_is_no_config_is_said",
+    "tests/faults/test_messages.py::test_a_file_that_is_not_a_config_is_said",
     "tests/faults/test_messages.py::test_a_share_that_is_none_is_said",
     "tests/faults/test_messages.py::test_a_database_that_the_lms_has_not",
     "tests/host/test_command.py::test_a_mistake_is_one_line_and_nothing_is_written",
@@ -175,7 +175,7 @@ ELSEWHERE = (
     "tests/host/test_command.py::test_an_environment_of_another_version_is_noticed",
     "tests/host/test_command.py::test_a_config_folder_that_docker_made_is_explained",
     "tests/host/test_command.py::test_the_demo_says_what_to_install",
-    "tests/unit/test_host_job_config.py::test_erbs_config_that_is_no_object_is_refused_without_showing_it",
+    "tests/unit/test_host_job_config.py::test_erbs_config_that_is_not_an_object_is_refused_without_showing_it",
     "tests/host/test_report.py::test_without_a_report_it_says_how_to_get_one",
     "tests/host/test_report.py::test_a_ledger_that_is_not_here_is_told",
     "tests/unit/test_host_cluster_config.py::test_local_without_a_claim_is_refused",
@@ -533,7 +533,7 @@ def test_what_is_triggered_elsewhere_is(where: str) -> None:
     assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8")
 
 
-def test_a_file_that_is_no_config_is_said(world: ForkedSite) -> None:
+def test_a_file_that_is_not_a_config_is_said(world: ForkedSite) -> None:
     for content, detail in ((b"{", "the file is not JSON"), (b"\xff", "it is not UTF-8"), (None, "No such file")):
         path = world.folder / "config.json"
         path.unlink(missing_ok=True)

@@ -175,7 +175,7 @@ def test_a_folder_of_the_source_that_can_not_be_listed_is_left_out(world: Forked
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify"])
-def test_a_directory_is_no_plan(world: ForkedSite, command: str) -> None:
+def test_a_directory_is_not_a_plan(world: ForkedSite, command: str) -> None:
     job = finished(world)
     (job / "plan.json").rename(job / "saved")
     (job / "plan.json").mkdir()
@@ -187,7 +187,7 @@ def test_a_directory_is_no_plan(world: ForkedSite, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify", "check"])
-def test_a_file_is_no_container(world: ForkedSite, command: str) -> None:
+def test_a_file_is_not_a_container(world: ForkedSite, command: str) -> None:
     job = finished(world)
     (world.folder / "ledger").rename(world.folder / "saved")
     (world.folder / "ledger").write_text("")

@@ -247,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A client that goes away is no event here."""
+    """A client that goes away is not reported here."""
 
     daemon_threads = True
     request_queue_size = 128

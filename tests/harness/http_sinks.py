@@ -66,7 +66,7 @@ class _Server(ThreadingHTTPServer):
         self.stopping = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no event here."""
+        """A client that goes away is not reported here."""
 
 
 class _Handler(BaseHTTPRequestHandler):

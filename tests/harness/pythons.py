@@ -30,7 +30,7 @@ def _candidates(version: str) -> Iterator[str | Path]:
 
 
 def other() -> Path | None:
-    """The Python for a second run of tests: 3.12, or 3.11 if this one is no older than 3.12; None if there is none."""
+    """The Python for a second run of tests: 3.12, or 3.11 if this one is 3.12 or later; None if there is none."""
     return find("3.12" if sys.version_info < (3, 12) else "3.11")
 
 

@@ -137,7 +137,7 @@ def test_the_scripted_lrs_misbehaves_as_told_and_else_as_ralph_does(scripted_lrs
     assert send(one, auth=("lrs", "right")).status_code == 204
 
 
-def test_a_server_that_does_not_start_is_an_error_with_its_words(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_an_error_with_its_output(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('no such luck'); raise SystemExit(3)"]
     with (
         pytest.raises(process.ServiceError, match=r"luckless ended with status 3:\nno such luck"),

@@ -71,7 +71,7 @@ def test_verify_and_repair_start_the_phase_that_looks(
     assert {key: done.config[key] for key in expected} == expected
 
 
-def test_gaps_is_a_phase_whose_findings_are_no_error_of_the_command(tutor: Tutor) -> None:
+def test_gaps_is_a_phase_whose_findings_are_not_errors_of_the_command(tutor: Tutor) -> None:
     done = tutor.replay("--gaps", JOB_STATUS="3")
     assert "tasks/run.sh gaps /openedx/transform-logs/config/" in done.job["argv"][-1]
     assert done.status == 3
@@ -411,12 +411,15 @@ def test_what_to_replay_is_chosen_with_options_that_may_be_repeated(tutor: Tutor
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--since", "31.1.2026"], 'TRANSFORM_LOGS_SINCE (--since): "31.1.2026" is no date or time; allowed: a date'),
+        (
+            ["--since", "31.1.2026"],
+            'TRANSFORM_LOGS_SINCE (--since): "31.1.2026" is not a date or time; allowed: a date',
+        ),
         (
             ["--since", "2026-02", "--until", "2026-01"],
             "TRANSFORM_LOGS_UNTIL (--until): 2026-02-01T00:00:00Z is not after since (2026-02-01T00:00:00Z)",
         ),
-        (["--event", ""], 'TRANSFORM_LOGS_EVENT (--event): "" is no pattern'),
+        (["--event", ""], 'TRANSFORM_LOGS_EVENT (--event): "" is not a pattern'),
     ],
 )
 def test_a_choice_that_cannot_be_made_is_one_line(tutor: Tutor, args: list[str], said: str) -> None:

@@ -100,7 +100,7 @@ def test_a_ledger_that_is_not_here_is_told(tutor: Tutor, settings: dict[str, str
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"reported": 5}', '{"lines": {}, "reasons": 3}'])
-def test_what_is_no_result_is_passed_over(ledger: Path, tmp_path: Path, content: str) -> None:
+def test_what_is_not_a_result_is_skipped(ledger: Path, tmp_path: Path, content: str) -> None:
     folder = shutil.copytree(ledger, tmp_path / "ledger")
     other = folder / "ffffffffffff" / "0009"
     other.mkdir(parents=True)

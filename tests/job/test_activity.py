@@ -72,11 +72,11 @@ def test_the_day_is_the_utc_day_whatever_the_zone(moment: datetime, zone: timezo
 @pytest.mark.parametrize(
     "time", [None, 5, "", "yesterday", "1970-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "9999-12-31T23Z"]
 )
-def test_what_is_no_time_of_open_edx_has_no_day(time: object) -> None:
+def test_what_is_not_a_time_of_open_edx_has_no_day(time: object) -> None:
     assert day_of(time) == NO_DAY
 
 
-def test_a_time_at_the_end_of_time_is_no_error() -> None:
+def test_a_time_at_the_end_of_time_is_not_an_error() -> None:
     assert day_of("0001-01-01T00:00:00+14:00") == day_of("9999-12-31T23:59:59-14:00") == NO_DAY
 
 

@@ -180,7 +180,7 @@ def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: Scri
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
-        (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is no LRS. Check its URL."),
+        (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is not an LRS. Check its URL."),
         (Answer(403), "refuses the credentials (403): check this LRS's user and password."),
         (
             Answer(503, {"detail": "busy"}),

@@ -235,7 +235,7 @@ def test_an_insert_that_a_killed_job_left_behind_is_waited_for(server: clickhous
     assert (server.count(), inserts(server)) == (60, 1)
 
 
-def test_a_time_out_is_no_failure(server: clickhouse.ClickHouse) -> None:
+def test_a_time_out_is_not_a_failure(server: clickhouse.ClickHouse) -> None:
     server.set_faults(Fault("answer", secs=1.5))
     assert sums(destination(server, timeout_secs=0.5).deliver("batch", statements(60))) == (60, 0, 0)
     assert (server.count(), inserts(server)) == (60, 1)

@@ -126,7 +126,7 @@ EVENT = b'"name": "play_video", "event": '
         (b"{" + EVENT + b"-" + b"9" * 10_000 + b"}", "bad_json"),
     ],
 )
-def test_what_is_no_event_has_its_reason(raw: bytes, reason: str) -> None:
+def test_what_is_not_an_event_has_its_reason(raw: bytes, reason: str) -> None:
     assert outcome(raw) == reason
 
 
@@ -165,6 +165,6 @@ def test_an_event_of_the_live_pipeline_is_read_too() -> None:
 
 
 @pytest.mark.parametrize("name", [b"1", b"null", b"[]", b'{"a": 1}', b'"\\ud800"', b'""'])
-def test_a_strange_name_is_no_error(name: bytes) -> None:
+def test_a_strange_name_is_not_an_error(name: bytes) -> None:
     read = parse(b'{"event": {}, "name": ' + name + b"}")
     assert isinstance(read.name, str)

@@ -29,7 +29,7 @@ PREFILTER = Prefilter(KNOWN)
 
 
 def name_of(raw: bytes) -> str | None:
-    """The event's name by the full parse; ``None`` where it is no event."""
+    """The event's name by the full parse; ``None`` where it is not an event."""
     try:
         return parse(raw).name
     except Unparsable:

@@ -46,7 +46,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
         yield Way(kind, made)
 
 
-def test_a_number_that_json_does_not_have_is_no_statement(way: Way) -> None:
+def test_a_number_that_json_does_not_have_is_not_a_statement(way: Way) -> None:
     event = events.build("edx.completion.block_completion.changed", scene("", 1))
     event["event"]["completion"] = 1.8e306
     assert assert_parity(way, json.dumps(event).encode()) == 0
@@ -112,7 +112,7 @@ def test_a_database_that_fails_once_changes_nothing(way: Way, failing: int, monk
         assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
 
 
-def test_a_database_that_stays_away_is_out_of_reach() -> None:
+def test_a_database_that_stays_away_is_unavailable() -> None:
     def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         raise OperationalError("server has gone away")
 

@@ -216,7 +216,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_status_says_how_far_it_is_and_who_is_at_it(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+def test_status_says_how_far_it_is_and_who_runs_it(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     site.log(Mix(good=400))
     scripted_lrs.script = [*[None] * 6, Answer(hang_secs=60)]
     config = {

@@ -163,7 +163,7 @@ def test_settings_without_erbs_backend_use_the_recommended_one(site: ForkedSite)
     assert {one["id"] for one in statements(site.output()[name])} == erbs_ids(log.path.read_bytes().splitlines())
 
 
-def test_odd_things_in_the_source_are_no_trouble(site: ForkedSite, tmp_path: Path) -> None:
+def test_odd_things_in_the_source_do_no_harm(site: ForkedSite, tmp_path: Path) -> None:
     log = site.log(Mix(good=6))
     line = log.path.read_bytes().splitlines(keepends=True)
     secret = tmp_path / "secret.log"

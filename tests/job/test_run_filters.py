@@ -170,7 +170,7 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite)
     assert lines_of(whole)["transformed"] == 0
 
 
-def test_many_logs_that_are_passed_over_do_not_hide_those_that_are_read(site: ForkedSite) -> None:
+def test_many_logs_that_are_skipped_do_not_hide_those_that_are_read(site: ForkedSite) -> None:
     for day in range(1, 29):
         (site.logs / f"tracking.log-202601{day:02d}").write_bytes(b"x\n")
     site.log(Mix(good=3))

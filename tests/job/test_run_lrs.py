@@ -180,7 +180,7 @@ def test_caliper_envelopes_reach_their_store(site: ForkedSite, caliper_sink: Cal
     assert routers == all(request.headers.get("x-of-ours") == "yes" for request in caliper_sink.requests)
 
 
-def test_a_conflict_is_set_aside_and_the_rest_is_stored(site: ForkedSite, lrs: Lrs) -> None:
+def test_a_conflict_is_dead_lettered_and_the_rest_is_stored(site: ForkedSite, lrs: Lrs) -> None:
     """Another statement is there under the id of one; strict or not, that is a rejection."""
     log = site.log(Mix(good=60))
     assert site.run(site.source(), to_lrs(lrs)).status == 0

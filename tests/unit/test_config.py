@@ -248,7 +248,7 @@ def test_a_local_destination_needs_a_container() -> None:
 
 @pytest.mark.parametrize("provider", ["LRS", "clickhouse"])
 @pytest.mark.parametrize("role", ["source", "ledger"])
-def test_what_is_no_storage_is_a_destination_only(role: str, provider: str) -> None:
+def test_what_is_not_a_storage_is_a_destination_only(role: str, provider: str) -> None:
     with pytest.raises(ConfigError, match=f'^{role}_provider: "{provider.upper()}" is a destination only'):
         load({f"{role}_provider": provider})
 
@@ -292,7 +292,7 @@ def test_an_endpoint_has_one_way_in() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", "1", "NaN"])
-def test_a_file_that_is_no_json_object_is_refused(text: str) -> None:
+def test_a_file_that_is_not_a_json_object_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="one JSON object"):
         read(text)
 
@@ -338,7 +338,7 @@ def test_no_message_repeats_a_secret(key: str, shape: Any) -> None:
         assert SECRET not in f"{made} {made!r}"
 
 
-def test_neither_identity_nor_words_of_a_store_hold_its_credentials() -> None:
+def test_neither_identity_nor_description_of_a_store_holds_its_credentials() -> None:
     values = {**MINIO, "key": SECRET, "secret": SECRET, "token": SECRET, "container": "c", "options": {"x": SECRET}}
     source = load(storage("source", **values)).source
     assert SECRET not in f"{source} {source!r} {json.dumps(source.identity())}"

@@ -214,7 +214,7 @@ NAMES = (
     length=st.none() | st.integers(1, 24 * 90),
     late_hours=st.integers(0, 10),
 )
-def test_no_log_that_holds_an_event_of_the_range_is_passed_over(
+def test_no_log_that_holds_an_event_of_the_range_is_skipped(
     gaps: list[int],
     offset: int,
     form: Any,

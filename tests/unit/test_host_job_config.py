@@ -130,7 +130,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_is_allowed(values: dict[
 
 
 @pytest.mark.parametrize("text", ['{"secret": "hush', "[1]", '"hush"'])
-def test_erbs_config_that_is_no_object_is_refused_without_showing_it(text: str) -> None:
+def test_erbs_config_that_is_not_an_object_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(job_config.SettingError, match=r"^--source_config: .*; allowed: a JSON object$") as caught:
         job_config.from_erb("source", text)
     assert "hush" not in str(caught.value)

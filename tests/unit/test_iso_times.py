@@ -105,7 +105,7 @@ def test_no_text_makes_it_fail_otherwise(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, "", "soon", float("nan"), float("inf"), 1e30, -1e30])
-def test_what_is_no_time_is_none(value: object) -> None:
+def test_what_is_not_a_time_is_none(value: object) -> None:
     assert moment(value) is None
 
 

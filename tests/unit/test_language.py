@@ -16,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # It holds what it searches for.
 THIS = Path(__file__).resolve()
 PACKAGE = REPOSITORY / "tutor_transform_logs"
+# Where tests keep shell scripts and Dockerfiles, most of them without an ending.
+SCRIPTS = [path for path in sorted((REPOSITORY / "tests").rglob("*")) if path.is_file() and path.suffix in ("", ".sh")]
 
 # Patterns that match whole words, and what to write instead.
 BANNED = {
@@ -43,6 +45,7 @@ BANNED = {
     r"out of reach": "unavailable",
     r"ends open": "has no line end",
     r"lay over": "cover",
+    r"(?<!there\W)(is|are) no (?!longer\b|more\b|such\b)\w+": "is not a",
 }
 
 # Where a pattern is right: the file, and the reason.
@@ -64,7 +67,7 @@ class Text:
 
 
 def texts(path: Path) -> Iterator[Text]:
-    """Of Python the string literals (with docstrings) and the comments, of other files all lines."""
+    """Of Python the string literals (with docstrings), the comments, the names of tests; of other files all lines."""
     content = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         yield Text(1, content)
@@ -75,6 +78,8 @@ def texts(path: Path) -> Iterator[Text]:
         elif isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
             yield Text(node.lineno, "".join(map(str, parts)))
+        elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield Text(node.lineno, node.name.replace("_", " "))
     yield from _comments(content)
 
 
@@ -107,15 +112,17 @@ def found(path: Path, name: str) -> list[str]:
 
 
 def files() -> Iterator[Path]:
-    for name in ("README.rst", "CONTRIBUTING.rst", "CHANGELOG.md", "SECURITY.md"):
+    for name in ("README.rst", "CONTRIBUTING.rst", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml"):
         yield REPOSITORY / name
     for folder, pattern in (
         ("docs", "*.rst"), ("docs", "*.py"), ("docs", "*.yml"), ("changelog.d", "*.md"), (".github", "*.yml"),
         ("patches", "*"), ("templates", "*"), ("tutor_transform_logs", "*.py"), ("bench", "*.py"), ("tests", "*.py"),
+        (".ci", "*"), ("bench", "*.txt"),
     ):  # fmt: skip
         for path in sorted((REPOSITORY / folder).rglob(pattern)):
             if path.is_file() and path != THIS and not {"_build", "__pycache__"} & set(path.parts):
                 yield path
+    yield from SCRIPTS
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=str(path.relative_to(REPOSITORY))) for path in files()])
@@ -140,6 +147,8 @@ def test_exceptions_are_needed() -> None:
         ("x = 1\n# it is passed\n# over\n", ["2"]),
         ('raise E(f"a {b} is out "\n        "of reach")\n', ["1"]),
         ("standing = mend(recommended, outstanding)  # a mendicant\n", []),
+        ("def test_a_line_is_passed_over() -> None: ...\n", ["1"]),
+        ("# It is no event. There is no event, and it is no longer one.\n", ["1"]),
     ],
 )
 def test_banned_words_are_found_in_strings_and_comments(content: str, lines: list[str], tmp_path: Path) -> None:

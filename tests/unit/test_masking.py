@@ -66,7 +66,7 @@ def test_no_bytes_are_too_odd(raw: bytes) -> None:
 
 
 @given(objects, st.data())
-def test_words_are_shown_without_what_they_quote_from_the_line(fields: dict[str, Any], data: st.DataObject) -> None:
+def test_details_are_shown_without_what_they_quote_from_the_line(fields: dict[str, Any], data: st.DataObject) -> None:
     raw = json.dumps({**fields, "username": SECRET, "user_id": NUMBER}).encode()
     detail = f"User with username {SECRET} and id {NUMBER} does not exist; {data.draw(plain)}"
     assert not holds_a_secret(mask_detail(detail, raw, EVENT))

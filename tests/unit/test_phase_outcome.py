@@ -46,7 +46,7 @@ def test_a_long_message_is_cut_and_the_line_stays_whole(character: str, length: 
 @pytest.mark.parametrize(
     "text", ["", "Killed", "[]", "1", "{}", '{"event": "error", "status": 1}', '{"status": 1', "null"]
 )
-def test_the_end_of_a_log_is_no_outcome(text: str) -> None:
+def test_the_end_of_a_log_is_not_an_outcome(text: str) -> None:
     assert phase_outcome.parse(text) is None
 
 

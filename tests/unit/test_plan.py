@@ -144,7 +144,7 @@ def test_a_short_log_is_known_by_its_name_too() -> None:
     assert index.find_or_add("a", b"another").id != first.id
 
 
-def test_an_empty_object_is_no_content_that_others_can_have() -> None:
+def test_an_empty_object_is_not_a_content_that_others_can_have() -> None:
     index = ContentIndex([])
     empty = index.find_or_add("a", b"")
     assert index.find_or_add("b", b"x" * 500).id != empty.id

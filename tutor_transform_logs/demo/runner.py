@@ -86,7 +86,7 @@ def embedded_lms(output: Path) -> dict[str, str]:
         # As on a site, every statement is logged too; on the terminal that would hide all the rest.
         "DEMO_LMS_LOG": str(output / "lms.log"),
         "DEMO_LMS_SETTINGS": json.dumps({"CALIPER_EVENT_LOGGING_ENABLED": True}),
-        # What the package index says of old Pythons is no concern of the demo's.
+        # What the package index says of old Pythons does not concern the demo.
         "PYTHONWARNINGS": "ignore",
     }
 

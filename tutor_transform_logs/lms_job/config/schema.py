@@ -36,7 +36,7 @@ LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
 LOCAL_PREFIXES = {"source": "tracking.log"}
 DEFAULT_PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
 NO_STORAGE = (LRS, CLICKHOUSE)
-"""Destinations that are no storage of files."""
+"""Destinations that do not store files."""
 DEFAULT_BATCH = {"batch_size": 1000, "batch_max_bytes": 8 * 1024**2}
 # An insert of many rows costs ClickHouse little more than one of few, and each insert makes a part to be merged.
 DEFAULT_CLICKHOUSE_BATCH = {"batch_size": 10_000, "batch_max_bytes": 32 * 1024**2}
@@ -169,7 +169,7 @@ def _check_local(role: str, key: str, container: str) -> None:
     if not key.startswith("/"):
         # Not repeated: with the provider forgotten, it is an object store's access key.
         allowed = f"a directory in the container, or another {role}_provider"
-        raise ConfigError(f"{role}_key", f"the value is no absolute path, as {LOCAL} needs it", allowed)
+        raise ConfigError(f"{role}_key", f"the value is not an absolute path, as {LOCAL} needs it", allowed)
     if "/" in container or container in (".", ".."):
         allowed = "the name of one directory in the key; what lies below it goes in the prefix"
         raise ConfigError(f"{role}_container", f"{validators.shown(container)} is not one directory's name", allowed)

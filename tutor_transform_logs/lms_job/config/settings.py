@@ -325,7 +325,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Maximum number of events to transform per second.",
         validators.number,
         0.0,
-        "0, which is no limit",
+        "0, which means no limit",
     ),
     Setting(
         "database_alias",

@@ -143,7 +143,7 @@ def patterns(key: str, value: Any) -> tuple[str, ...]:
         raise ConfigError(key, "the value is not a list", allowed)
     for pattern in value:
         if not isinstance(pattern, str) or not pattern:
-            raise ConfigError(key, f"{shown(pattern)} is no pattern", allowed)
+            raise ConfigError(key, f"{shown(pattern)} is not a pattern", allowed)
     return tuple(value)
 
 
@@ -219,4 +219,4 @@ def _period(key: str, value: Any) -> tuple[datetime, datetime]:
     try:
         return period(written)
     except (ValueError, OverflowError):
-        raise ConfigError(key, f"{shown(written)} is no date or time", ALLOWED) from None
+        raise ConfigError(key, f"{shown(written)} is not a date or time", ALLOWED) from None

@@ -116,7 +116,7 @@ class Lrs:
         if b'"statements"' not in response.content:
             status = response.status_code
             raise PermanentError(
-                f"{self.name} answers {status}, but without statements: this is no LRS. Check its URL."
+                f"{self.name} answers {status}, but without statements: this is not an LRS. Check its URL."
             )
         return "answers, and accepts the credentials"
 
@@ -185,7 +185,7 @@ class Lrs:
                 kind = response.headers.get("Content-Type", "no content type")
                 raise PermanentError(
                     f"{self.name} answers {response.status_code}, but with {kind} and not with a list of ids: "
-                    "this is no LRS. Check its URL."
+                    "this is not an LRS. Check its URL."
                 )
             new_ids = {str(statement_id).lower() for statement_id in ids}
             stored = len(new_ids & {statement.id.lower() for statement in outgoing})

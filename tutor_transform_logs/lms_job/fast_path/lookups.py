@@ -141,7 +141,7 @@ class Lookups:
                 if number in users:
                     found.update((who, users[number]) for who in asked_as)
                 else:
-                    # ERB takes a number that is no user's id for a name.
+                    # ERB takes a number that is not a user's id for a name.
                     names.update(asked_as)
         if names:
             found.update(self._people_by_name(names))

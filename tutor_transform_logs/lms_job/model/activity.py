@@ -46,7 +46,7 @@ def _checked(day: str) -> str:
 
 
 def day_of(time: object) -> str:
-    """The day (UTC) of an event's ``timestamp``, as 2026-01-31; :data:`NO_DAY` if it is no time."""
+    """The day (UTC) of an event's ``timestamp``, as 2026-01-31; :data:`NO_DAY` if it is not a time."""
     if isinstance(time, str) and time.endswith(("+00:00", "Z")):
         # What trackers write; the day need not be worked out.
         return _checked(time[:10])

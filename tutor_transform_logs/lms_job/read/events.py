@@ -10,7 +10,7 @@ from ..model.records import Event
 
 
 class Unparsable(Exception):
-    """The line is no event. ``reason`` is one of :data:`PARSE_REASONS`, ``detail`` says more."""
+    """The line is not an event. ``reason`` is one of :data:`PARSE_REASONS`, ``detail`` says more."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)

@@ -76,7 +76,7 @@ class Prefilter:
         return self.skips(text[start:newline])
 
     def _is_unknown(self, name: bytes) -> bool:
-        """Is ``name``, which ends at the next quotation mark and is no known name, not the beginning of one either?
+        """Is ``name``, which ends at the next quotation mark and is not a known name, not the beginning of one either?
 
         Those have no character that has to be escaped, so what is escaped, a quotation mark too, is not in them.
         """

@@ -112,7 +112,7 @@ def _rendered_text(value: str, event: str, deepest: int) -> str:
 
 
 def _shape(text: str) -> str:
-    """Text that is no JSON: letters as x, digits as 0; its punctuation and known keys stay."""
+    """Text that is not JSON: letters as x, digits as 0; its punctuation and known keys stay."""
     shown, at = [], 0
     text = text[: MOST_CHARACTERS + 1]
     for found in _KNOWN_KEY.finditer(text):

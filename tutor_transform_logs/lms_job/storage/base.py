@@ -51,7 +51,7 @@ class Storage(Readable, Protocol):
         """
 
     def delete(self, name: str) -> None:
-        """Delete an object. It is no error if the object does not exist."""
+        """Delete an object. It is not an error if the object does not exist."""
 
     def where(self, name: str) -> str:
         """Where ``name`` is, as text for messages."""

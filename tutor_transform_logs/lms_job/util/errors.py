@@ -36,7 +36,7 @@ class ExitStatus(IntEnum):
         0,
         "done",
         "",
-        "All delivered. Dead letters of lines that can't be read or transformed are reported and are no failure, "
+        "All delivered. Dead letters of lines that can't be read or transformed are reported and are not a failure, "
         "unless TRANSFORM_LOGS_STRICT is on.",
     )
     FAILED = (

@@ -85,7 +85,7 @@ def describe_destinations(config: JobConfig, ledger: Ledger, plan: Plan) -> list
     try:
         destinations += _destinations(config, plan.output, store)
     except Exception:
-        # An LMS that can't be read is no reason not to show what the ledger has.
+        # An LMS that can't be read does not keep the ledger from being shown.
         if not known:
             raise
     found = {destination.id for destination in destinations}
