@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,41 @@ def test_the_phases_one_by_one_do_what_a_run_does(site: ForkedSite) -> None:
     [content] = [content for name, content in site.output().items() if name != "manifest.log"]
     ids = [one["id"] for one in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements
+
+
+def test_a_report_of_a_plan_with_nothing_new_keeps_the_earlier_result(site: ForkedSite) -> None:
+    site.log(Mix(good=20, broken=1))
+    for name in ("plan", "work", "report"):
+        assert phase(site, name).status == 0
+    [ledger] = site.ledger.iterdir()
+    before = files_with_content(ledger / "0001")
+    for name in ("plan", "work", "report"):
+        ran = phase(site, name)
+        assert ran.status == 0, ran.detail
+    assert files_with_content(ledger / "0001") == before
+    assert "The last plan found nothing new. The result of plan 0001 stays as it is." in ran.stdout
+    assert f"{ledger}/0001/result.json" in ran.stdout
+    assert "accounted for" not in ran.stdout
+
+
+def test_a_report_of_a_plan_without_work_and_without_an_earlier_one_says_so(site: ForkedSite) -> None:
+    site.place("tracking.log", b"")
+    for name in ("plan", "report"):
+        ran = phase(site, name)
+        assert ran.status == 0, ran.detail
+    assert ran.stdout.strip() == "The last plan found nothing new."
+    assert not list(site.ledger.rglob("result.json"))
+
+
+def test_a_second_report_of_a_finished_plan_is_as_the_first(site: ForkedSite) -> None:
+    site.log(Mix(good=20, broken=1))
+    for name in ("plan", "work", "report"):
+        ran = phase(site, name)
+    before = ran.result
+    again = phase(site, "report")
+    assert again.stdout == ran.stdout
+    assert again.result == before
+
+
+def files_with_content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

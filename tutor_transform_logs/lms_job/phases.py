@@ -98,7 +98,10 @@ def report(config: JobConfig) -> PhaseOutcome:
     """The phase REPORT alone."""
     job = _open(config)
     with job_lock(config, job.ledger):
-        return PhaseOutcome(_report(job, _current_plan(job), WorkOutcome(), resume=SAME_JOB))
+        current = _current_plan(job)
+        if not current.segments:
+            return _nothing_to_report(job, current)
+        return PhaseOutcome(_report(job, current, WorkOutcome(), resume=SAME_JOB))
 
 
 def status(config: JobConfig) -> PhaseOutcome:
@@ -214,6 +217,15 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
     job.ledger.drop_dead_batches()
     description = describe_nothing_new(empty, job.ledger.where())
     console.result(description.text, "nothing_new", fields=description.fields)
+    return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
+
+
+def _nothing_to_report(job: OpenJob, empty: Plan) -> PhaseOutcome:
+    """A plan without work has the number of the one before it, whose result must not be overwritten with zeros."""
+    saved = load_saved(empty, job.ledger)
+    kept = f" The result of plan {empty.name} stays as it is." if saved.path else ""
+    text = f"The last plan found nothing new.{kept}\n{last_result(saved, console.columns())}".rstrip()
+    console.result(text, "nothing_new", fields=asdict(saved))
     return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
 
 

@@ -35,6 +35,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     result = _add_up(plan, ledger, job.destinations, entries, outcome.stopped)
     examples = Examples()
     if plan.finished:
+        result.outputs = list(load_saved(plan, ledger).outputs)
         result.dead_letters = ledger.joined_dead_letters(plan)
         for _ in examples.collect(ledger.load_joined_dead_letters(plan)):
             pass
