@@ -13,6 +13,7 @@ from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.deliver import dashboards, tables
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
 from tutor_transform_logs.lms_job.deliver.lrs import Lrs, Target
+from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, next_steps
 
 VECTOR = {"url": "http://clickhouse:8123", "xapi_database": "openedx"}
 RALPH = {"url": "http://clickhouse:8123", "xapi_database": "xapi"}
@@ -49,6 +50,25 @@ def test_a_notice_says_what_to_set(
     said = list(dashboards.notices([destination]))
     assert len(said) == bool(detail)
     assert detail in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("backend", "destination", "fed"),
+    [
+        (VECTOR, table("http://clickhouse:8123", "openedx"), True),
+        (RALPH, table("http://clickhouse:8123", "xapi"), True),
+        (VECTOR, table("http://clickhouse:8123", "xapi"), False),
+        (VECTOR, table("http://another:8123", "openedx"), False),
+        (RALPH, lrs("http://ralph:8100"), False),
+        (None, table("http://clickhouse:8123", "openedx"), False),
+    ],
+)
+def test_what_the_dashboards_show_has_next_steps(
+    monkeypatch: pytest.MonkeyPatch, backend: Any, destination: Lrs | ClickHouse, fed: bool
+) -> None:
+    monkeypatch.setattr("django.conf.settings", SimpleNamespace(**{tables.LMS_SETTING: backend}))
+    assert next_steps([destination], [1]) == (FOR_ASPECTS if fed else ())
+    assert next_steps([destination], [0]) == ()
 
 
 def test_a_router_that_aspects_3_left_is_told(site: ForkedSite) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
+from tests.harness.job import newest
 from tests.harness.process import free_port
 from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
@@ -119,6 +120,16 @@ def test_the_report_counts_the_rows_of_the_days(site: ForkedSite, aspects_clickh
     # Aspects is not installed in this LMS.
     assert result["next_steps"] == []
     assert "Next:" not in run.stdout + page
+
+
+def test_a_choice_of_events_is_not_compared_with_all_rows(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    site.log(MIX)
+    run = site.run(site.source(), aspects_clickhouse.destination(), exclude_event=["play_video"])
+    assert run.status == 0, run.stderr
+    assert run.ledger is not None
+    page = newest(run.ledger, "report.html")
+    assert page is not None
+    assert "in the table" not in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     result.status = exit_status(result, [error.status for error in outcome.errors], job.config.strict)
     if result.done:
         result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
-        result.rows_by_day = rows_by_day(job.config, result.activity)
+        if not plan.redelivers:
+            result.rows_by_day = rows_by_day(job.config, result.activity)
     result.page = ledger.save_report_page(plan, page(job.config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(job.config, result))
     if finishing:

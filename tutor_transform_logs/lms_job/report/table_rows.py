@@ -20,10 +20,12 @@ QUERY_SECS, TOTAL_SECS = 20.0, 60.0
 def rows_by_day(config: JobConfig, activity: Activity) -> dict[date, int] | None:
     """Day (UTC) -> rows of the table that the job delivers to, from the first to the last day of ``activity``.
 
-    ``None`` if there is no such table, or if ClickHouse does not say it in time.
+    ``None`` if there is no such table, if the job delivers a choice of events that the table does not know, or if
+    ClickHouse does not answer in time.
     """
     days = days_of(activity.days)
-    if config.clickhouse is None or config.dry_run or days is None:
+    chosen = config.event or config.exclude_event or config.course or config.org
+    if config.clickhouse is None or config.dry_run or chosen or days is None:
         return None
     brief = replace(config, lrs_timeout_secs=min(config.lrs_timeout_secs, QUERY_SECS), lrs_max_wait_secs=0.0)
     rows: dict[date, int] = {}
