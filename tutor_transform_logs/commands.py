@@ -195,6 +195,8 @@ def transform_tracking_logs_job(
     click_context = click.get_current_context()
     context = click_context.obj
     site = tutor_config.load(context.root)
+    for line in job_config.unknown_settings(site):
+        fmt.echo_alert(line)
     values = job_config.from_settings(site)
     for role, text in (("source", source_config), ("destination", destination_config)):
         if text is not None:

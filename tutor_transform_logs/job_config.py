@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutor.exceptions import TutorError
@@ -19,12 +19,13 @@ from tutor_transform_logs.lms_job.config.settings import (
     LRS,
     MANIFESTS,
     ONE_RUN,
+    PREFIX,
     ROLES,
     STORAGE_KEYS,
     STORAGE_PROVIDERS,
 )
 from tutor_transform_logs.lms_job.config.validators import ConfigError, shown
-from tutor_transform_logs.settings import SETTINGS, tutor_default
+from tutor_transform_logs.settings import BY_NAME, SETTINGS, tutor_default
 from tutor_transform_logs.yaml_values import from_tutor
 
 # The names of ERB's --source_config and --destination_config that have a setting; any other is a driver's keyword.
@@ -51,6 +52,17 @@ def from_settings(site: Config) -> dict[str, Any]:
         if setting.scope == JOB:
             values[setting.key] = converted
     return values
+
+
+def unknown_settings(site: Config) -> Iterator[str]:
+    """A line for each setting in ``site`` that looks like one of the plugin's and has a name that it does not have."""
+    for name in sorted(site):
+        # Without the S: a misspelled prefix is as easy to overlook.
+        if not name.upper().startswith(PREFIX[:-2]) or name in BY_NAME or name == f"{PREFIX}VERSION":
+            continue
+        near = difflib.get_close_matches(name.upper(), BY_NAME, n=1, cutoff=0.8)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        yield f"{name}: unknown setting, ignored.{hint} To remove it: tutor config save --unset {name}"
 
 
 def from_erb(role: str, text: str) -> dict[str, Any]:

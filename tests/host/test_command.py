@@ -448,3 +448,10 @@ def test_check_starts_the_rehearsal_with_the_runs_own_options(tutor: Tutor) -> N
     failed = tutor.replay("--check", JOB_STATUS="1")
     assert failed.status == 1
     assert "Command failed" not in failed.output
+
+
+def test_a_misspelled_setting_does_not_go_unnoticed(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_SOURC_PREFIX="logs/")
+    done = tutor.replay()
+    assert done.status == 0, done.output
+    assert "TRANSFORM_LOGS_SOURC_PREFIX: unknown setting, ignored. Did you mean" in done.output

@@ -72,6 +72,23 @@ def test_the_site_fills_in_what_belongs_together(
     assert source(given, site) == {**given, **expected}
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("TRANSFORM_LOGS_SOURC_PREFIX", " Did you mean TRANSFORM_LOGS_SOURCE_PREFIX?"),
+        ("TRANSFORM_LOG_SINCE", " Did you mean TRANSFORM_LOGS_SINCE?"),
+        ("transform_logs_workers", " Did you mean TRANSFORM_LOGS_WORKERS?"),
+        ("TRANSFORM_LOGS_COLOUR_OF_THE_PAGE", ""),
+    ],
+)
+def test_a_misspelled_setting_is_told_with_the_name_that_was_meant(name: str, hint: str) -> None:
+    site = {"LMS_HOST": "lms.example", "TRANSFORM_LOGS_VERSION": "1.0", "TRANSFORM_LOGS_UNTIL": "2026"}
+    assert list(job_config.unknown_settings(site)) == []
+    assert list(job_config.unknown_settings({**site, name: "x"})) == [
+        f"{name}: unknown setting, ignored.{hint} To remove it: tutor config save --unset {name}"
+    ]
+
+
 def test_erbs_config_says_all_there_is_to_say() -> None:
     text = '{"key": "a", "secret": "s", "container": "c", "host": "h", "port": 9000, "secure": false, "ex": {"b": 1}}'
     values = job_config.with_site_defaults({"source_provider": "S3", **job_config.from_erb("source", text)}, CEPH_SITE)
