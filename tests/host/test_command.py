@@ -96,11 +96,13 @@ def test_a_secret_survives_and_stays_out_of_sight(each_tutor: Tutor) -> None:
 def test_a_value_is_a_template_of_other_settings(each_tutor: Tutor) -> None:
     each_tutor.save(
         TRANSFORM_LOGS_SOURCE_HOST="files.{{ LMS_HOST }}",
+        TRANSFORM_LOGS_DESTINATION_HOST='"{{ LMS_HOST }}"',
         TRANSFORM_LOGS_DESTINATION_OPTIONS='{"nested": ["{{ LMS_HOST }}"]}',
     )
     each_tutor.must("config", "save")
     config = each_tutor.replay("--source-prefix", "{{ LMS_HOST }}").config
     assert config["source_host"] == "files.lms.test"
+    assert config["destination_host"] == "lms.test"
     assert config["destination_options"] == {"nested": ["lms.test"]}
     assert config["source_prefix"] == "{{ LMS_HOST }}"
     assert "TRANSFORM_LOGS_SOURCE_HOST: files.lms.test\n" in (each_tutor.root / "config.yml").read_text()
@@ -120,6 +122,8 @@ def test_a_template_is_rendered_once_from_what_is_in_config_yml(tutor: Tutor) ->
     tutor.must("config", "save", "--unset", "LMS_HOST")
     refused = tutor("config", "save", "--set", "TRANSFORM_LOGS_SOURCE_HOST=files.{{ LMS_HOST }}")
     assert "Missing configuration value: 'LMS_HOST' is undefined" in refused.output
+    unquoted = tutor("config", "save", "--set", "TRANSFORM_LOGS_SOURCE_HOST={{ LMS_HOST }}")
+    assert "found unhashable key" in unquoted.output
 
 
 def test_what_an_earlier_version_saved_as_binary_is_its_text(each_tutor: Tutor) -> None:
