@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import new_site
 from tests.harness import tally
 from tests.harness.clickhouse import ClickHouse, Fault
 from tests.harness.demo_lms import DemoLms
@@ -66,7 +65,8 @@ def undisturbed_rows(
 ) -> list[list[str]]:
     """What the table should have in the end; the rows are kept as live rows, too."""
     clickhouse_server.clear()
-    reference = new_site(tmp_path_factory.mktemp("reference"), demo_lms_template)
+    reference = ForkedSite(tmp_path_factory.mktemp("reference"), demo_lms_template)
+    reference.settings = reference.source(prefix="")
     count = into_clickhouse(reference, clickhouse_server)
     assert reference.run().status == 0
     rows = clickhouse_server.rows()

@@ -34,6 +34,7 @@ from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
+from tutor_transform_logs.lms_job.deliver.clickhouse_days import DayLocks
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.storage.base import write_all
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
@@ -400,6 +401,10 @@ def clickhouse_answers(stage: Stage, fault: Fault) -> str:
     return text_of(ClickHouse(Table(stage.lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20).probe)
 
 
+def no_folder_for_turns(_: Stage) -> str:
+    return text_of(lambda: DayLocks("no/such-folder").locked({1}).__enter__())
+
+
 NO_AWS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -445,6 +450,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "There is no enabled router": router,
     "TRANSFORM_LOGS_CLICKHOUSE_URL is not set": lambda s: s.run(destination_provider="CLICKHOUSE"),
     "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
+    "The folder for temporary files": no_folder_for_turns,
     **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
     "The configurations of the router": lambda s: router(s, configurations=[1]),

@@ -40,7 +40,7 @@ TRANSIENT_CODES = {
     202: "too many queries at the same time",
     209: "a time-out inside ClickHouse",
     210: "a network error inside ClickHouse",
-    216: "an earlier query of this batch is still running",
+    216: "an earlier insert of rows of the same days is still running",
     225: "ClickHouse has lost its Keeper",
     236: "ClickHouse is shutting down",
     242: "the table is read-only now (a replica has lost its Keeper)",

@@ -8,7 +8,20 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from ..util.errors import PermanentError
+
 QUERY_ID_BYTES = 35
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PermanentError(
+            f"The folder for temporary files, {tempfile.gettempdir()}, can't be used: {error.strerror}. "
+            "Free some space in it, or set TMPDIR to a folder that can be written, and run the command again."
+        ) from None
 
 
 class LockedDays:
@@ -32,8 +45,9 @@ class LockedDays:
         self._write(bytes(QUERY_ID_BYTES))
 
     def _write(self, content: bytes) -> None:
-        for day in self._days:
-            os.pwrite(self._file, content, day * QUERY_ID_BYTES)
+        with _explained():
+            for day in self._days:
+                os.pwrite(self._file, content, day * QUERY_ID_BYTES)
 
 
 class DayLocks:
@@ -49,10 +63,15 @@ class DayLocks:
 
     @contextmanager
     def locked(self, days: Collection[int]) -> Iterator[LockedDays]:
-        """Hold these days (numbers from 0) and those between them, waiting for whoever has them now."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        """Hold these days (numbers from 0) and those between them, waiting for whoever has them now.
+
+        Raises :class:`~.errors.PermanentError` if the file can't be used.
+        """
+        with _explained():
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX, max(days) - min(days) + 1, min(days))
+            with _explained():
+                fcntl.lockf(file, fcntl.LOCK_EX, max(days) - min(days) + 1, min(days))
             yield LockedDays(file, days)
         finally:
             os.close(file)
