@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -322,3 +323,49 @@ def test_a_plan_that_a_store_does_not_let_read_is_not_a_new_job(world: ForkedSit
             assert "Traceback" not in ran.detail
         assert proxy.faults
     tally.same(30, len(world.output_lines()), "statements")
+
+
+# What is done about a file of dead letters that ends in the middle of a line, by its content when it was whole.
+CORRECTIONS: dict[str, Callable[[bytes], bytes]] = {
+    "restored from a backup": lambda whole: whole,
+    "without the damaged line": lambda whole: b"".join(whole.splitlines(keepends=True)[:-1]),
+    "with an empty line for it": lambda whole: b"".join(whole.splitlines(keepends=True)[:-1]) + b"\n",
+}
+
+
+RETRY: dict[str, Any] = {"retry_failed": True}
+REPAIR: dict[str, Any] = {"command": "verify", "repair": True}
+CORRECTED = [(correction, RETRY) for correction in CORRECTIONS]
+
+
+@pytest.mark.parametrize(
+    ("correction", "resume"), [*CORRECTED, ("restored from a backup", {}), ("restored from a backup", REPAIR)]
+)
+@pytest.mark.parametrize("started", [False, True], ids=["not started", "started"])
+def test_a_retry_goes_on_with_a_corrected_file(
+    world: ForkedSite, started: bool, correction: str, resume: dict[str, Any]
+) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=5, unknown_user=14), names=["play_video"], seed=6)
+    tally.same(0, world.run().status, "the first run")
+    path = job_of(world) / "0001/dead-letters.jsonl"
+    whole = path.read_bytes()
+    if started:
+        killed = world.run(retry_failed=True, steps={"label": "entry write: after", "number": 1})
+        tally.same(-9, killed.status, killed.detail)
+    path.write_bytes(whole[:-100])
+    last_line = len(b"".join(whole.splitlines(keepends=True)[:-1]))
+    for _ in range(2):
+        ran = world.run(retry_failed=True)
+        tally.same(1, ran.status, ran.detail)
+        assert f"0001/dead-letters.jsonl is damaged at byte {last_line} (" in ran.detail, ran.detail
+    path.write_bytes(CORRECTIONS[correction](whole))
+    ran = world.run(**resume)
+    tally.add("faults")
+    tally.same(0, ran.status, ran.detail)
+    result = world.result()
+    check_sums(result)
+    wanted = CORRECTIONS[correction](whole).count(b'"unknown_user"')
+    tally.same({"unknown_user": wanted}, result["reasons"], "what is not transformed this time either")
+    tally.same([], result["problems"], "problems")
+    assert not path.exists()
+    tally.same(5, len(world.output_lines()), "statements")

@@ -444,7 +444,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
     "There is no plan": lambda s: s.run("work"),
     "... is missing": lost_part,
-    "A dead-letters file": lambda s: bad_letters(s, "run", b"{\n", retry_failed=True),
+    "The dead-letters file": lambda s: bad_letters(s, "run", b"{\n", retry_failed=True),
     "nothing to retry": lambda s: s.run(retry_failed=True),
     "without --retry-failed": lambda s: s.stopped().run(retry_failed=True),
     "There is no enabled router": router,

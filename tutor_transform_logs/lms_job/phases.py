@@ -32,7 +32,7 @@ from .model.plan import Plan
 from .model.work_outcome import WorkOutcome
 from .plan.description import describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
-from .plan.resend import make_repair_plan, make_retry_plan
+from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
@@ -240,6 +240,7 @@ def _finish_redelivery(job: OpenJob, current: Plan, interruptions: Interruptions
     """Before a repair: finish an earlier one, or a retry, that was stopped."""
     if not current.redelivers:
         raise JobError("The last run of this job was not finished: run it again without --repair first.")
+    current = resume_redelivery(job.ledger, current)
     outcome = do_segments(job.with_output_of(current), current, interruptions)
     _report(job, current, outcome)
     outcome.raise_first()

@@ -181,7 +181,7 @@ class Ledger:
             except ValueError as error:
                 raise LedgerError(
                     f"{self.storage.where(name)} is damaged at byte {line.offset} ({error}): "
-                    "remove that line and run the command again."
+                    "restore the file from a backup, or remove that line, and run the command again."
                 ) from None
 
     def save_missing(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:

@@ -31,6 +31,7 @@ from ..util.cpus import worker_count
 from ..util.errors import JobError
 from .discovery import IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
+from .resend import resume_redelivery
 
 PROBE_BYTES = 64 * 1024
 MIN_SEGMENT_BYTES = 1024**2
@@ -45,6 +46,8 @@ def starts_over(config: JobConfig) -> bool:
 def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
     """The plan of :func:`next_plan`, saved in the ledger."""
     old = None if starts_over(config) else ledger.load_plan()
+    if old is not None and old.redelivers and not old.finished:
+        old = resume_redelivery(ledger, old)
     plan = next_plan(config, source, old, old.number if old else ledger.last_number(), destinations, shares)
     ledger.save_plan(plan)
     return plan

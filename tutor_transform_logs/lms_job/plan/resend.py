@@ -23,7 +23,7 @@ def make_retry_plan(ledger: Ledger) -> Plan:
         raise JobError("This job has not run yet: there is nothing to retry.")
     if not old.finished:
         if old.redelivers:
-            return old
+            return resume_redelivery(ledger, old)
         raise JobError("The last run of this job was not finished: run it again without --retry-failed first.")
     files = ledger.dead_letter_files()
     segments = [
@@ -42,6 +42,24 @@ def make_retry_plan(ledger: Ledger) -> Plan:
     if segments:
         ledger.save_plan(plan)
     return plan
+
+
+def resume_redelivery(ledger: Ledger, plan: Plan) -> Plan:
+    """An unfinished redelivery, up to where its files end now. Saves it.
+
+    A file that was found to be damaged may have been restored from a backup or corrected since.
+    """
+    sizes = {stored.name: stored.size for stored in ledger.storage.listing(f"{ledger.directory}/")}
+    segments = []
+    for segment in plan.segments:
+        size = sizes.get(segment.object)
+        # A file that is gone stays in the plan: WORK accounts for it.
+        segments.append(segment if size is None else replace(segment, end=size, stored_bytes=size))
+    objects = (replace(obj, size=sizes.get(obj.name, obj.size)) for obj in plan.objects)
+    resumed = replace(plan, segments=tuple(segments), objects=tuple(objects))
+    if resumed != plan:
+        ledger.save_plan(resumed)
+    return resumed
 
 
 def drop_retried(ledger: Ledger, plan: Plan) -> None:

@@ -10,6 +10,7 @@ from ..model.plan import Segment
 from ..model.records import Line, Position
 from ..storage.base import Readable
 from ..util.errors import JobError
+from ..util.formatting import printable
 from .lines import split_lines
 from .segment import segment_chunks
 
@@ -27,7 +28,7 @@ def segment_letters(
             letters = dead_letters.parse(line.raw)
         except ValueError as error:
             raise JobError(
-                f"A dead-letters file is damaged at byte {line.offset} ({error}): "
-                "remove that line and run the command again."
+                f"The dead-letters file {printable(segment.object)} is damaged at byte {line.offset} ({error}): "
+                "restore the file from a backup, or remove that line, and run the command again."
             ) from None
         yield line, letters[0] if letters else None
