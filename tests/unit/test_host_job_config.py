@@ -82,7 +82,7 @@ def test_the_site_fills_in_what_belongs_together(
     ],
 )
 def test_a_misspelled_setting_is_told_with_the_name_that_was_meant(name: str, hint: str) -> None:
-    site = {"LMS_HOST": "lms.example", "TRANSFORM_LOGS_VERSION": "1.0", "TRANSFORM_LOGS_UNTIL": "2026"}
+    site: dict[str, Any] = {"LMS_HOST": "lms.example", "TRANSFORM_LOGS_VERSION": "1.0", "TRANSFORM_LOGS_UNTIL": "2026"}
     assert list(job_config.unknown_settings(site)) == []
     assert list(job_config.unknown_settings({**site, name: "x"})) == [
         f"{name}: unknown setting, ignored.{hint} To remove it: tutor config save --unset {name}"
