@@ -138,7 +138,7 @@ $(OTHER_VENV)/installed: setup.py pyproject.toml
 	@touch $@
 
 $(VENV)/installed-demo: $(BIN)/python setup.py pyproject.toml
-	@echo "installing the plugin and what the demo needs into $(VENV) (about a minute)"
+	@echo "installing the plugin and what the demo needs into $(VENV) (a minute or two)"
 	@$(PIP) --editable '.[demo]' $(OLD_PYTHON)
 	@touch $@
 
