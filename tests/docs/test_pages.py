@@ -96,6 +96,9 @@ def test_the_jobs_help_names_the_page_of_the_config_file() -> None:
     assert CONFIG_FILE_PAGE in shown
     assert all(re.search(rf"^  {phase} +\w", shown, re.MULTILINE) for phase in PHASES)
     assert "`" not in shown
+    # argparse wraps the rest.
+    phases = shown[: shown.index("options:")].splitlines()
+    assert [line for line in phases if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("command", [transform_tracking_logs, transform_logs, *transform_logs.commands.values()])

@@ -40,6 +40,25 @@ def test_status_and_verify_fit_a_narrow_terminal(site: ForkedSite) -> None:
         assert [line for line in shown if len(line) > 40 and "/" not in line] == []
 
 
+def test_a_run_fits_a_narrow_terminal_and_breaks_no_word(site: ForkedSite) -> None:
+    site.log(MIX)
+    for _ in range(2):
+        status, seen = run_on_a_terminal(site, 40)
+        assert status == 0, seen
+        shown = [line.rpartition("\r")[2] for line in seen.splitlines()]
+        assert [line for line in shown if len(line) > 40 and "/" not in line] == []
+    assert " ".join(seen.split()).count("Nothing new in 1 object: done before, or empty. To do it all again") == 1
+
+
+def test_a_bar_in_a_narrow_terminal_shows_whole_numbers_only(site: ForkedSite) -> None:
+    site.log(MIX)
+    _, seen = run_on_a_terminal(site, 40)
+    bars = re.findall(r"\d+% \|.{8}\| ([^\r\n\x1b]*)", seen)
+    assert any(bars)
+    whole = re.compile(r"[\d.]+( k?B)? of [\d.]+ k?B(, [\d,]+ events/s)?(, [\d.]+ \w+ left)? *")
+    assert [bar for bar in bars if bar and not whole.fullmatch(bar)] == []
+
+
 def test_a_dry_run_shows_a_sample(site: ForkedSite) -> None:
     site.log(MIX)
     status, seen = run_on_a_terminal(site, dry_run=True)

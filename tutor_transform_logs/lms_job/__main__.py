@@ -25,7 +25,7 @@ PHASES = {
     "report": "add everything up, join the output, and write the result",
     "status": "print how far the job is; change nothing",
     "verify": "check that the destinations hold what was delivered",
-    "gaps": "count the events of the logs and the rows of the table by day, and compare; change nothing",
+    "gaps": "compare the logs with the table by day; change nothing",
     "check": "check that everything is ready, and estimate the work; change nothing",
 }
 CONFIG_FILE_PAGE = (

@@ -36,13 +36,13 @@ from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
-from .report.summary import SAME_COMMAND, SAME_JOB, last_result, summary, wrapped
+from .report.summary import SAME_COMMAND, SAME_JOB, last_result, summary
 from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
 from .util.errors import ExitStatus, JobError
-from .util.formatting import count, printable
+from .util.formatting import count, printable, wrapped
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
 from .verify.verify import check_verifiable, verify_delivered

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
-from ..util.formatting import printable, size
+from ..util.formatting import printable, size, wrapped
 from .glossary import DRY_RUN, OUTCOMES
 from .next_steps import REBUILD
 from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
@@ -48,13 +47,6 @@ def summary(config: JobConfig, result: Result, width: int | None, resume: str = 
 def last_result(saved: SavedResult, width: int | None) -> str:
     """What an earlier run has left, for a plan without any work."""
     return "\n".join(_files(saved.reasons, saved, width))
-
-
-def wrapped(text: str, width: int | None, indent: str = "") -> str:
-    """``text`` in lines of at most ``width`` columns, the second and later ones indented. Names are not broken."""
-    if width is None or len(text) <= width:
-        return text
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _objects(result: Result, width: int | None) -> Iterator[str]:

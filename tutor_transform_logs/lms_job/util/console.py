@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import IO
 
 from .backoff import Waiting
+from .formatting import wrapped
 
 TEXT_FORMAT, JSON_FORMAT = "text", "json"
 LOG_FORMATS = (TEXT_FORMAT, JSON_FORMAT)
@@ -76,7 +77,14 @@ def _write(stream: IO[str], text: str, event: str, level: str, fields: Fields) -
     if _state.log_format == JSON_FORMAT:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = json.dumps({"time": now, "level": level, "event": event, **fields})
+    elif level != ERROR and stream.isatty():
+        text = "\n".join(map(_fitted, text.split("\n")))
     print(text, file=stream, flush=True)
+
+
+def _fitted(line: str) -> str:
+    """Wrapped, unless it is indented: a row of a table, or a command or a statement that is to be copied."""
+    return line if line.startswith(" ") else wrapped(line, shutil.get_terminal_size().columns)
 
 
 def tell_wait(waiting: Waiting) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -37,6 +38,13 @@ def duration(secs: float) -> str:
 def printable(text: str) -> str:
     """``text`` on one line of a terminal, whatever is in it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def wrapped(text: str, width: int | None, indent: str = "") -> str:
+    """``text`` in lines of at most ``width`` columns, the second and later ones indented. Names are not broken."""
+    if width is None or len(text) <= width:
+        return text
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def shown_url(url: str) -> str:

@@ -88,11 +88,13 @@ class ProgressState:
         """``None``: not known yet."""
         return self._eta.secs_left(self.total_bytes - self.done_bytes, now)
 
-    def summary(self, now: float) -> str:
-        """The text beside the bar."""
-        left = self.secs_left(now)
-        time_left = f", {duration(left)} left" if left else ""
-        return f"{of(self.done_bytes, self.total_bytes)}, {self.events_per_second(now):,.0f} events/s{time_left}"
+    def summary(self, now: float, width: int) -> str:
+        """The text beside the bar: as many of its parts as fit into ``width`` columns, the first in any case."""
+        text, left = of(self.done_bytes, self.total_bytes), self.secs_left(now)
+        for part in (f"{self.events_per_second(now):,.0f} events/s", f"{duration(left)} left" if left else ""):
+            if part and len(text) + len(", ") + len(part) <= width:
+                text += f", {part}"
+        return text
 
     def line(self, now: float) -> str:
         """One line for those who have no terminal."""
