@@ -127,6 +127,12 @@ class ClickHouse:
         """Merging would remove rows that are there twice."""
         self.query("SYSTEM STOP MERGES")
 
+    def delete(self, condition: str, table: str = "openedx.xapi_events_all") -> None:
+        """Delete rows. ClickHouse does not do it while merges are stopped."""
+        self.query(f"SYSTEM START MERGES {table}")
+        self.query(f"ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2")
+        self._stop_merges()
+
     def count(self, table: str = "openedx.xapi_events_all") -> int:
         """Rows, without ``FINAL``: a row that is there twice counts twice."""
         return int(self.query(f"SELECT count() FROM {table}")[0][0])

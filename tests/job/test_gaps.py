@@ -74,9 +74,7 @@ def test_days_that_are_missing_are_found_and_filled(site: ForkedSite, aspects_cl
 
     lost = random.Random(5).sample(sorted(whole), 3)
     for day in lost:
-        server.query(
-            f"ALTER TABLE {TABLE} DELETE WHERE toDate(emission_time, 'UTC') = '{day}' SETTINGS mutations_sync = 2"
-        )
+        server.delete(f"toDate(emission_time, 'UTC') = '{day}'", TABLE)
     found = as_json(site, target)
     assert {entry["day"]: entry["logs"] for entry in found["days"]} == whole
     assert {entry["day"]: entry["missing"] for entry in found["days"] if entry["missing"]} == {
