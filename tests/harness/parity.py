@@ -111,6 +111,7 @@ def assert_parity(way: Way, raw: bytes) -> int:
             # Also in their order, which is what a reader of the files sees.
             assert statement.body.decode("ascii") == json.dumps(their)
             assert statement.id == their["id"]
+            assert statement.timestamp is None or statement.timestamp.isoformat() == their["timestamp"]
         else:
             assert statement.id == statement.fields["data"][0]["id"]
             assert uuid.UUID(statement.id).version == 5

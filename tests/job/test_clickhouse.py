@@ -29,6 +29,7 @@ from tutor_transform_logs.lms_job.deliver.clickhouse_rows import (
     lookup_sql,
     make_row,
     parse_lookup,
+    row_key,
     time_ranges,
 )
 from tutor_transform_logs.lms_job.model.delivery import Outcome, OutgoingStatement, SourcedStatement
@@ -374,6 +375,8 @@ def test_a_row_has_the_moment_in_utc_to_the_microsecond(when: datetime, hours: i
     assert row.key == ((when - EPOCH) // timedelta(microseconds=1), one.id)
     assert fields["event"].encode() == one.body
     assert b"\n" not in row.json
+    # The fast path knows the time, and need not parse it.
+    assert row_key(one.made.statement._replace(timestamp=local)) == row.key
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50), st.integers(1, 10**5))

@@ -9,17 +9,21 @@ The same id at another time can only be another statement, and is a row of its o
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import NamedTuple
 
 from ..model.delivery import OutgoingStatement
+from ..model.records import Statement
 from ..util.iso_times import moment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a DateTime64(6) can hold.
 FIRST, AFTER_LAST = datetime(1900, 1, 1, tzinfo=timezone.utc), datetime(2300, 1, 1, tzinfo=timezone.utc)
+USUAL_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A look-up reads all rows between its first and its last time; where nothing is looked up for so long, it skips them.
 MICROS_A_DAY = timedelta(days=1) // timedelta(microseconds=1)
 MAX_GAP = MICROS_A_DAY
@@ -45,8 +49,7 @@ class Row(NamedTuple):
     @property
     def month(self) -> tuple[int, int]:
         """The partition that it falls into, where the table has one for each month."""
-        when = EPOCH + timedelta(microseconds=self.key.micros)
-        return when.year, when.month
+        return _month_of(self.day)
 
     @property
     def day(self) -> int:
@@ -54,24 +57,41 @@ class Row(NamedTuple):
         return (EPOCH - FIRST).days + self.key.micros // MICROS_A_DAY
 
 
+@cache
+def _month_of(day: int) -> tuple[int, int]:
+    """Year and month of :attr:`Row.day`. There are 146,000 such days."""
+    date = FIRST + timedelta(days=day)
+    return date.year, date.month
+
+
 def make_row(statement: OutgoingStatement) -> Row:
     """The row of a statement. Raises ``ValueError`` if the table has no place for its id or its timestamp."""
-    text = statement.body.decode("utf-8")
-    fields = json.loads(text)
-    try:
-        event_id = str(uuid.UUID(str(fields.get("id"))))
-    except ValueError:
-        raise ValueError(f"its id is not a UUID: {fields.get('id')!r:.100}") from None
-    when = moment(fields.get("timestamp"))
+    key = row_key(statement.made.statement)
+    # With its offset: the server's own time zone must not matter.
+    shown = (EPOCH + timedelta(microseconds=key.micros)).isoformat()
+    line = f'{{"event_id":"{key.id}","emission_time":"{shown}","event":{json.dumps(statement.body.decode("utf-8"))}}}'
+    return Row(key, line.encode("ascii"), statement)
+
+
+def row_key(statement: Statement) -> RowKey:
+    """The key of a statement's row. Raises ``ValueError`` as :func:`make_row` does."""
+    when = statement.timestamp
     if when is None:
-        raise ValueError(f"its timestamp is not a time: {fields.get('timestamp')!r:.100}")
+        text = statement.fields.get("timestamp")
+        when = moment(text)
+        if when is None:
+            raise ValueError(f"its timestamp is not a time: {text!r:.100}")
+    elif when.tzinfo is None:
+        when = when.replace(tzinfo=timezone.utc)
     if not FIRST <= when < AFTER_LAST:
         raise ValueError(f"its timestamp is outside what ClickHouse can hold (1900 to 2299): {when.isoformat()}")
-    when = when.astimezone(timezone.utc)
-    # With its "Z": the server's own time zone must not matter.
-    shown = when.strftime("%Y-%m-%dT%H:%M:%S.%f") + "Z"
-    line = f'{{"event_id":"{event_id}","emission_time":"{shown}","event":{json.dumps(text)}}}'
-    return Row(RowKey((when - EPOCH) // timedelta(microseconds=1), event_id), line.encode("ascii"), statement)
+    event_id = statement.id
+    if not USUAL_ID.fullmatch(event_id):
+        try:
+            event_id = str(uuid.UUID(event_id))
+        except ValueError:
+            raise ValueError(f"its id is not a UUID: {event_id!r:.100}") from None
+    return RowKey((when - EPOCH) // timedelta(microseconds=1), event_id)
 
 
 def group_rows(rows: Iterable[Row], max_months: int, max_bytes: int) -> Iterator[list[Row]]:
@@ -84,12 +104,13 @@ def group_rows(rows: Iterable[Row], max_months: int, max_bytes: int) -> Iterator
     months: set[tuple[int, int]] = set()
     size = 0
     for row in sorted(rows, key=lambda row: row.key):
-        full = size + len(row.json) > max_bytes or (row.month not in months and len(months) == max_months)
+        month = row.month
+        full = size + len(row.json) > max_bytes or (month not in months and len(months) == max_months)
         if group and full:
             yield group
             group, months, size = [], set(), 0
         group.append(row)
-        months.add(row.month)
+        months.add(month)
         size += len(row.json) + 1
     if group:
         yield group

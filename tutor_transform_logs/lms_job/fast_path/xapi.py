@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..model.records import Event
+from ..model.records import Event, Statement
 from . import patches
 from .sources import ERB, is_known
 
@@ -34,8 +34,8 @@ class XapiFastPath:
 
             self._to_json = text_of
 
-    def bodies(self, event: Event) -> list[tuple[str, bytes]]:
-        """The id and the JSON of each statement; empty if ERB makes none. Raises what ERB's transformers raise."""
+    def statements(self, event: Event) -> list[Statement]:
+        """Empty if ERB makes none. Raises what ERB's transformers raise."""
         transformer = self._mapping.get(event.name)
         if transformer is None:
             return []
@@ -46,7 +46,7 @@ class XapiFastPath:
         for statement in transformed if isinstance(transformed, list) else [transformed]:
             problem = ""
             try:
-                made.append(self._id_and_body(statement))
+                made.append(self._serialised(statement))
             except ValueError as error:
                 statement.to_json()  # raises the error that ERB would raise, unless JSON can't express a number
                 problem = str(error)
@@ -56,15 +56,15 @@ class XapiFastPath:
                 raise NotJson(problem)
         return made
 
-    def _id_and_body(self, statement: Any) -> tuple[str, bytes]:
+    def _serialised(self, statement: Any) -> Statement:
         if type(statement) is self._statement_class:
             text = self._to_json(statement)
             # Nearly every statement begins with its id, a UUID of 36 characters.
             has_id_first = text.startswith(_ID)
             statement_id = text[len(_ID) : len(_ID) + 36] if has_id_first else str(statement.id or "")
-            return statement_id, text.encode("ascii")
+            return Statement(statement_id, text.encode("ascii"), statement.timestamp)
         fields = json.loads(statement.to_json())
-        return str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii")
+        return Statement(str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii"))
 
 
 def _encode(statement: Any) -> str:

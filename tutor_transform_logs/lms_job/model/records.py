@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 
@@ -81,6 +82,8 @@ class Statement(NamedTuple):
 
     id: str
     body: bytes
+    timestamp: datetime | None = None
+    """That of the body, where it is known without parsing it."""
 
     @property
     def fields(self) -> Mapping[str, Any]:

@@ -188,7 +188,7 @@ class Transformer:
     def _by_fast_path(self, xapi_fast_path: XapiFastPath, event: Event, raw: bytes) -> list[Statement] | None:
         """The statements, or ``None`` if the fallback has to say what is wrong."""
         try:
-            bodies = xapi_fast_path.bodies(event)
+            made = xapi_fast_path.statements(event)
         except NotJson as error:
             raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
         except ValueError as error:
@@ -199,9 +199,9 @@ class Transformer:
         except Exception:
             # Also an unavailable database: the fallback waits for it.
             return None
-        if not bodies:
+        if not made:
             raise self._nothing_made(event)
-        return [Statement(id_, body) for id_, body in bodies]
+        return made
 
     def _process(self, event: Event, raw: bytes) -> list[dict[str, Any]]:
         def attempt() -> list[dict[str, Any]]:

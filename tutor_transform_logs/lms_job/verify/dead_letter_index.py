@@ -20,6 +20,8 @@ class DeadLetterIndex:
 
     def contains(self, made: SourcedStatement, destination: str) -> bool:
         """Is this statement, or the line it was made of, a dead letter of ``destination`` (its name)?"""
+        if not self._keys:
+            return False
         raw = made.letter.raw if made.letter else made.line.raw
         return self._has(_key(raw, "", "")) or self._has(_key(raw, made.statement.id, destination))
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..deliver.clickhouse import ClickHouse
-from ..deliver.clickhouse_rows import Row, RowKey, key_condition, make_row
+from ..deliver.clickhouse_rows import RowKey, key_condition, row_key
 from ..model.delivery import OutgoingStatement
 from .equivalence import comparable
 from .search import Held
@@ -32,15 +32,18 @@ class TableSearch:
 
     def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
         """What the table has of each of these. Raises :class:`~.errors.JobError` if ClickHouse does not answer."""
-        rows = [_row(statement) for statement in statements]
-        digests = self._contents(DIGEST, sorted({row.key for row in rows if row is not None}))
+        bodies = [statement.body for statement in statements]
+        keys = [_key(statement) for statement in statements]
+        digests = self._contents(DIGEST, sorted({key for key in keys if key is not None}))
         self.surplus += sum(len(contents) - 1 for contents in digests.values())
-        same = [row is not None and _digest(row) in digests.get(row.key, ()) for row in rows]
-        others = {row.key for row, equal in zip(rows, same, strict=True) if row and not equal and row.key in digests}
+        same = [
+            key is not None and _digest(body) in digests.get(key, ()) for key, body in zip(keys, bodies, strict=True)
+        ]
+        others = {key for key, equal in zip(keys, same, strict=True) if key and not equal and key in digests}
         events = self._contents(EVENT, sorted(others))
         return [
-            Held.SAME if equal else Held.NOTHING if row is None else _compare(row, events.get(row.key, ()))
-            for row, equal in zip(rows, same, strict=True)
+            Held.SAME if equal else Held.NOTHING if key is None else _compare(body, events.get(key, ()))
+            for key, body, equal in zip(keys, bodies, same, strict=True)
         ]
 
     def _contents(self, column: str, keys: Sequence[RowKey]) -> Mapping[RowKey, list[str]]:
@@ -60,20 +63,20 @@ class TableSearch:
         return contents
 
 
-def _row(statement: OutgoingStatement) -> Row | None:
+def _key(statement: OutgoingStatement) -> RowKey | None:
     """``None`` for a statement that the table has no place for."""
     try:
-        return make_row(statement)
+        return row_key(statement.made.statement)
     except ValueError:
         return None
 
 
-def _digest(row: Row) -> str:
-    return hashlib.md5(row.statement.body, usedforsecurity=False).hexdigest().upper()
+def _digest(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest().upper()
 
 
-def _compare(row: Row, events: Sequence[str]) -> Held:
-    sent = comparable(json.loads(row.statement.body))
+def _compare(body: bytes, events: Sequence[str]) -> Held:
+    sent = comparable(json.loads(body))
     for event in events:
         try:
             fields = json.loads(base64.b64decode(event))
