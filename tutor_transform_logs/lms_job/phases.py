@@ -30,7 +30,7 @@ from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
 from .model.plan import Plan
 from .model.work_outcome import WorkOutcome
-from .plan.description import describe_nothing_new, describe_plan
+from .plan.description import describe_dead_letters, describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
@@ -117,15 +117,17 @@ def status(config: JobConfig) -> PhaseOutcome:
     progress = job_status(current, ledger.load_entries(current, destinations), owner)
     width = console.columns()
     head = "\n".join(wrapped(line, width) for line in str(progress).splitlines())
+    left = describe_dead_letters(ledger.dead_letter_files()) if current.finished and owner is None else ""
+    tail = f"\n{wrapped(left, width)}" if left else ""
     if not current.segments:
         # A later run found nothing new, and made this of the plan.
         saved = load_saved(current, ledger)
-        text = f"{head}\n{last_result(saved, width)}".rstrip()
+        text = f"{head}\n{last_result(saved, width)}".rstrip() + tail
         console.result(text, "status", fields={**asdict(saved), **progress.to_json()})
         return PhaseOutcome(ExitStatus.DONE)
     result = make_status(current, ledger, destinations)
     result.running = owner is not None
-    text = f"{head}\n\n{summary(config, result, width)}"
+    text = f"{head}\n\n{summary(config, result, width)}{tail}"
     console.result(text, "status", fields={**brief(config, result), **progress.to_json()})
     return PhaseOutcome(ExitStatus.DONE)
 
@@ -215,7 +217,7 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
         return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
     # A run that was killed at the very end of its plan has left these.
     job.ledger.drop_dead_batches()
-    description = describe_nothing_new(empty, job.ledger.where())
+    description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
     console.result(description.text, "nothing_new", fields=description.fields)
     return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
 

@@ -16,6 +16,7 @@ from ..model.counts import Counts
 from ..model.dead_letters import UNKNOWN_COURSE, UNKNOWN_USER
 from ..model.delivery import Destination
 from ..model.plan import Plan, Segment
+from ..plan.description import describe_dead_letters
 from ..plan.planner import next_plan, select_objects, starts_over
 from ..read.filters import Filters
 from ..read.time_range import times_of
@@ -92,6 +93,9 @@ def check_source(
         )
     if not remaining.segments:
         findings.ok("nothing is left to do: every object is done or empty")
+        left = describe_dead_letters(ledger.dead_letter_files()) if ledger is not None else ""
+        if left:
+            findings.note(left)
     elif transformer is None:
         findings.note(f"To do: {size(remaining.bytes)}. No line was tried: event-routing-backends is not available.")
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ledger.entries import Entries
 from ..model.plan import HARMLESS_NOTES, OUT_OF_RANGE, Plan, Segment
+from ..storage.base import StoredObject
 from ..util.formatting import count, printable, size
 
 
@@ -43,15 +45,29 @@ def describe_plan(plan: Plan, resumed: bool, entries: Entries) -> PlanDescriptio
     return PlanDescription(text, fields)
 
 
-def describe_nothing_new(plan: Plan, ledger: str) -> PlanDescription:
-    """Why there is nothing to do. ``ledger``: where the ledger is."""
+def describe_dead_letters(files: Sequence[StoredObject]) -> str:
+    """What to do about the dead letters that earlier runs have left in ``files``; ``""`` if there are none."""
+    if not files:
+        return ""
+    what = f"{count(len(files), 'file')}, {size(sum(file.size for file in files))}"
+    return f"Dead letters of earlier runs: {what}. Fix their cause, then send them again: --retry-failed."
+
+
+def describe_nothing_new(plan: Plan, ledger: str, dead_letters: Sequence[StoredObject]) -> PlanDescription:
+    """Why there is nothing to do. ``ledger``: where the ledger is; ``dead_letters``: the files of earlier runs."""
     objects = count(len(plan.objects), "object")
     out_of_range = any(obj.note == OUT_OF_RANGE for obj in plan.objects)
     why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
     lines = [f"Nothing new in {objects}: {why}. To do it all again: --restart."]
     lines += [printable(f"{obj.name}: {obj.note}") for obj in plan.objects if obj.note not in HARMLESS_NOTES]
-    text = "\n".join([*lines, f"Ledger: {ledger}"])
-    return PlanDescription(text, {"message": lines[0], "objects": len(plan.objects), "ledger": ledger})
+    text = "\n".join([*lines, *filter(None, [describe_dead_letters(dead_letters)]), f"Ledger: {ledger}"])
+    fields: dict[str, object] = {
+        "message": lines[0],
+        "objects": len(plan.objects),
+        "dead_letter_files": len(dead_letters),
+        "ledger": ledger,
+    }
+    return PlanDescription(text, fields)
 
 
 def _left(plan: Plan, entries: Entries) -> tuple[list[Segment], int]:
