@@ -13,6 +13,7 @@ from ..plan.planner import next_plan
 from ..read.filters import Filters
 from ..storage.base import Storage
 from ..transform.transformer import Transformer
+from ..util.collector import collect_rarely
 from ..util.errors import JobError
 from ..util.formatting import count, size
 from ..work.progress import Progress, watched
@@ -42,6 +43,7 @@ def find_gaps(
     config: JobConfig, source: Storage, ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer
 ) -> Gaps:
     """Read the whole source, and count. Raises :class:`~.errors.JobError`."""
+    collect_rarely()
     filters = Filters.of(config)
     plan = next_plan(config, source, None, 0, [clickhouse.id])
     total = sum(segment.stored_bytes for segment in plan.segments)

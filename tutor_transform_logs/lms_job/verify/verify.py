@@ -19,9 +19,11 @@ from ..plan.discovery import identify_objects
 from ..plan.planner import select_objects
 from ..read.filters import Filters
 from ..transform.transformer import Transformer
+from ..util.collector import collect_rarely
 from ..util.errors import JobError
 from ..util.formatting import count, size
 from ..work.opened import OpenJob
+from ..work.prefetch import Prefetcher
 from ..work.progress import Progress, watched
 from ..work.throttle import Throttle
 from .dead_letter_index import DeadLetterIndex
@@ -79,11 +81,15 @@ class Verifier:
             SearchVerifier(destination, self, result, missing)
             for destination, result in zip(destinations, results, strict=True)
         ]
-        for batch in statements:
-            for verifier in verifiers:
-                verifier.add(batch)
-            if all(result.stopped for result in results):
-                break
+        made = Prefetcher(statements)
+        try:
+            for batch in made:
+                for verifier in verifiers:
+                    verifier.add(batch)
+                if all(result.stopped for result in results):
+                    break
+        finally:
+            made.close()
         for verifier in verifiers:
             verifier.search()
         return results, len(lines)
@@ -235,6 +241,7 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing
 
     Raises :class:`~.errors.JobError` if the source fails.
     """
+    collect_rarely()
     config, ledger = job.config, job.ledger
     entries = {} if plan.finished else ledger.load_entries(plan, job.destinations)
     found, _ = select_objects(config, job.source, must_exist=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +13,7 @@ from ..model.work_outcome import WorkOutcome
 from ..transform.factory import open_transformer
 from ..transform.transformer import Transformer
 from ..util import console
+from ..util.collector import collect_rarely
 from ..util.cpus import worker_count
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted, Interruptions
@@ -23,15 +23,11 @@ from .progress import Progress
 from .throttle import Throttle
 from .worker import Worker, WorkerContext
 
-# Objects made and not freed before Python's cycle collector runs. Its own defaults are 700, 10 and 10, which takes a
-# sixth of all time.
-COLLECT_AFTER = (100_000, 50, 100)
-
 
 def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: tuple[int, int] = (0, 1)) -> WorkOutcome:
     """Do the segments of ``plan``, or one ``share`` (I of N) of them. What ends it early is in the outcome."""
     config = job.config
-    _collect_rarely()
+    collect_rarely()
     transformer = open_transformer(config)
     index, shares = share
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
@@ -110,12 +106,3 @@ def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger
 def _throttle(config: JobConfig, shares: int) -> Throttle:
     """The limits are the run's: each share of the work, which runs beside the others, gets its fraction of them."""
     return Throttle(config.sleep_between_batches_secs * shares, config.max_events_per_second / shares)
-
-
-def _collect_rarely() -> None:
-    """What a batch makes is freed without Python's cycle collector, which would search all of it for nothing.
-
-    What is loaded by now stays for good: it is kept apart, and its memory is shared with the workers.
-    """
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
