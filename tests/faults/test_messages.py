@@ -317,6 +317,14 @@ def bad_letters(stage: Stage, command: str, line: bytes, **more: Any) -> str:
     return stage.run(command, **more)
 
 
+def without_record(stage: Stage) -> str:
+    stage.log(good=3)
+    assert stage.world.run().status == 0
+    for name in ("joining.json", "result.json"):
+        stage.path(f"0001/{name}").unlink()
+    return stage.run("verify")
+
+
 def in_workers(body: Callable[[Channel], None]) -> str:
     pool = Pool(1, body, Progress(1).emit)
     pool.run([Segment(1, 1, "tracking.log", 0, 1, 1)], 1)
@@ -443,7 +451,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
     "There is no plan": lambda s: s.run("work"),
-    "... is missing": lost_part,
+    "is missing: start over": lost_part,
+    "may hold what plan": without_record,
     "The dead-letters file": lambda s: bad_letters(s, "run", b"{\n", retry_failed=True),
     "nothing to retry": lambda s: s.run(retry_failed=True),
     "without --retry-failed": lambda s: s.stopped().run(retry_failed=True),

@@ -244,6 +244,65 @@ def test_lost_and_damaged_batches(world: ForkedSite, nanio_bucket: Bucket, where
     verified(world, 3, {"found": MADE, "missing": 0})
 
 
+def lose(path: Path, how: str) -> None:
+    path.unlink()
+    if how == "a directory":
+        path.mkdir()
+
+
+@pytest.mark.parametrize("how", ["gone", "a directory"])
+def test_output_files_are_known_without_the_record_of_their_batches(world: ForkedSite, how: str) -> None:
+    write(world, MIX)
+    world.settings |= {"batch_size": 20, "output_max_bytes": 150_000}
+    done(world)
+    write(world, Mix(good=15), "tracking.log.1", seed=9)
+    done(world)
+    before = world.output()
+    [job] = world.ledger.iterdir()
+    lose(job / "0001/joining.json", how)
+    verified(world, 0, {"found": MADE + 15, "missing": 0})
+    done(world, command="verify", repair=True)
+    assert world.output() == before
+    first = world.outputs_on_disk()[0]
+    in_first = len(first.read_bytes().splitlines())
+    first.unlink()
+    bad = verified(world, 3, {"found": MADE + 15 - in_first, "missing": in_first})
+    assert f"  lost: {first}" in bad.stdout
+    assert f"Repaired: {in_first} missing" in world.run(command="verify", repair=True).stdout
+    assert len(world.output_lines()) == MADE + 15
+
+
+@pytest.mark.parametrize("how", ["gone", "a directory"])
+def test_output_files_that_no_record_names_are_not_written_again(world: ForkedSite, how: str) -> None:
+    write(world, MIX)
+    world.settings["batch_size"] = 20
+    done(world)
+    before = world.output()
+    [job] = world.ledger.iterdir()
+    lose(job / "0001/joining.json", how)
+    (job / "0001/result.json").unlink()
+    for more in ({}, {"repair": True}):
+        ran = world.run(command="verify", **more)
+        tally.same(1, ran.status, ran.detail)
+        assert f"{job}/0001/joining.json is missing" in ran.detail
+        assert str(world.outputs_on_disk()[0]) in ran.detail
+        assert "report this" not in ran.detail
+    assert world.output() == before
+
+
+@pytest.mark.parametrize("layout", ["single", "batches"])
+def test_files_are_known_without_the_entry_that_counts_them(world: ForkedSite, layout: str) -> None:
+    write(world, MIX)
+    world.settings |= {"batch_size": 20, "output_layout": layout}
+    done(world)
+    before = world.output()
+    [entry] = world.ledger.glob("*/0001/000001.files.json")
+    entry.unlink()
+    verified(world, 0, {"found": MADE, "missing": 0})
+    done(world, command="verify", repair=True)
+    assert world.output() == before
+
+
 def test_the_filters_of_the_job_are_those_of_its_verification(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     write(world, Mix(good=40))
     world.to_lrs({"url": scripted_lrs.url})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import re
+import time
 from collections.abc import Iterator, Sequence
 
 from ..config.schema import StorageConfig
@@ -12,6 +14,8 @@ from ..storage.base import Storage, join_name, read_all, write_all
 from ..util.errors import ObjectGone
 
 MANIFEST = "manifest.log"
+JOINED_NAME = r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_{}(-\d+)?\.log(\.gz)?"
+"""The file names that :func:`joined_stem` begins, for one type of statements."""
 
 
 class Files:
@@ -48,6 +52,21 @@ class Files:
 def parts_directory(prefix: str, job_key: str) -> str:
     """The directory where the batches of layout ``single`` wait to be joined."""
     return join_name(prefix, f".parts-{job_key}")
+
+
+def joined_stem(prefix: str, created: float, transformer_type: str) -> str:
+    """How the files into which a plan's batches are joined begin: with the time at which the plan was made.
+
+    ERB's command names its files in the same way.
+    """
+    moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(created))
+    return join_name(prefix, f"{moment}_{transformer_type}")
+
+
+def is_joined_name(prefix: str, name: str, transformer_type: str) -> bool:
+    """Is this the name of a file of joined batches, of whatever job and plan?"""
+    base = name.rpartition("/")[2]
+    return name == join_name(prefix, base) and re.fullmatch(JOINED_NAME.format(transformer_type), base) is not None
 
 
 def joined_bytes(storage: Storage, parts: Sequence[str]) -> Iterator[bytes]:

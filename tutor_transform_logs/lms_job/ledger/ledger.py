@@ -14,7 +14,7 @@ from ..config.schema import JobConfig
 from ..model import dead_letters
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import NamedDestination
-from ..model.plan import Plan, Segment
+from ..model.plan import Plan, Segment, plan_name
 from ..read.filters import Filters
 from ..read.lines import split_lines
 from ..storage.base import Storage, StoredObject, join_name, read_all, write_all
@@ -81,6 +81,12 @@ class Ledger:
         """The number of the plan that the job started, or started over, with: earlier plans no longer count."""
         number: int | None = self._load(names.IDENTITY, lambda values: int(values.get("first_plan", 1)))
         return number or 1
+
+    def finished_plans(self) -> list[str]:
+        """The names of the finished plans, from the first one that counts on. Each has left something in the ledger."""
+        current = self.load_plan()
+        last = 0 if current is None else current.number if current.finished else current.number - 1
+        return [plan_name(number) for number in range(self.first_plan(), last + 1)]
 
     # How far the work is.
 
@@ -212,10 +218,10 @@ class Ledger:
         write_all(self.storage, join_name(self.directory, name), json.dumps(result, indent=2).encode() + b"\n")
         return self.where(name)
 
-    def load_result(self, plan: Plan) -> Mapping[str, Any]:
-        """What :meth:`save_result` wrote; empty if it was deleted or damaged since: no work depends on it."""
+    def load_result(self, plan: str) -> Mapping[str, Any]:
+        """What :meth:`save_result` wrote for the plan of this name; empty if it was deleted or damaged since."""
         try:
-            result = json.loads(read_all(self.storage, join_name(self.directory, plan.name, names.RESULT)))
+            result = json.loads(read_all(self.storage, join_name(self.directory, plan, names.RESULT)))
         except (ObjectGone, ValueError, RecursionError):
             return {}
         return result if isinstance(result, dict) else {}

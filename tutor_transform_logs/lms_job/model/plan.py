@@ -123,6 +123,11 @@ class SourceObject:
     note: str = ""
 
 
+def plan_name(number: int) -> str:
+    """What a plan is called in names of files."""
+    return f"{number:04d}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """All work until the next plan. Numbered; resumed unchanged until it is finished."""
@@ -139,7 +144,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        return f"{self.number:04d}"
+        return plan_name(self.number)
 
     @property
     def redelivers(self) -> bool:

@@ -6,15 +6,14 @@ the first byte is written, a file is written whole or not at all, and its parts 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ..config.schema import JobConfig
-from ..deliver.files import Files, group_parts, joined_bytes, parts_directory
+from ..deliver.files import Files, group_parts, joined_bytes, joined_stem, parts_directory
 from ..ledger import names
 from ..model.plan import Plan, Segment
-from ..storage.base import Storage, join_name
+from ..storage.base import Storage
 from ..util.errors import JobError
 from ..work.opened import OpenJob
 
@@ -54,10 +53,9 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
 
 
 def _free_names(config: JobConfig, plan: Plan, store: Storage) -> Iterator[str]:
-    """Names by the time at which the plan was made, as ERB's command gives them; never one that is taken."""
+    """Names for the plan's files that are not taken."""
     assert config.destination is not None
-    moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(plan.created))
-    stem = join_name(config.destination.prefix, f"{moment}_{config.transformer_type}")
+    stem = joined_stem(config.destination.prefix, plan.created, config.transformer_type)
     taken = {stored.name for stored in store.listing(stem)}
     number = 1
     while True:

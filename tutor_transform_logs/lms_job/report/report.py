@@ -76,7 +76,7 @@ def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[NamedDestinat
 
 def load_saved(plan: Plan, ledger: Ledger) -> SavedResult:
     """What :func:`make_report` saved for a finished plan; nothing where a file was deleted."""
-    saved = ledger.load_result(plan)
+    saved = ledger.load_result(plan.name)
     reasons = saved.get("reasons", {})
     dead_letters = ledger.joined_dead_letters(plan) if reasons else ""
     path = ledger.where(plan.name, names.RESULT) if saved else ""

@@ -267,7 +267,7 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing
     verifier = Verifier(expected, dead_letters, config.verify_sample, throttle)
     outputs = None
     if job.store is not None and config.destination is not None:
-        outputs = OutputFiles(ledger, job.store, config.destination.prefix)
+        outputs = OutputFiles(ledger, job.store, config.destination.prefix, config.transformer_type)
     try:
         results, drawn = verifier.verify(job.destinations, outputs, missing)
     finally:
