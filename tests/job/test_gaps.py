@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tutor_transform_logs.demo
 from tests.harness.clickhouse import ClickHouse
+from tests.harness.erb import transformer
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
+from tests.harness.parity import scene, white_list
 from tests.harness.runs import assert_accounted, assert_refused
+from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.log_writer import LOG_START, Mix
+from tutor_transform_logs.lms_job.read.events import parse
 
+NO_TRANSFORMER = ("edx.video.language_menu.hidden", "edx.video.language_menu.shown")
+"""On ERB's own allow list for xAPI, and ERB has no transformer for them."""
+SAMPLE_LOGS = Path(tutor_transform_logs.demo.__file__).parent / "logs"
 MIX = Mix(good=300, page_view=40, unknown_user=3, type_error=2, broken=3, copies=6)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 TABLE = "openedx.xapi_events_all"
@@ -46,7 +56,7 @@ def spread(site: ForkedSite, days: int = 20) -> None:
 
 
 def gaps(site: ForkedSite, target: dict[str, Any], **more: Any) -> JobRun:
-    return site.run(site.source(), target, command="gaps", **more)
+    return site.run({**site.source(), **target, **more}, command="gaps")
 
 
 def as_json(site: ForkedSite, target: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -105,6 +115,30 @@ def test_a_job_that_never_ran_is_compared_too(site: ForkedSite, aspects_clickhou
     aspects_clickhouse.query(f"SYSTEM START MERGES {TABLE}")
     assert rows == log.xapi.distinct_statements + 10
     assert [(entry["logs"], entry["table"]) for entry in found["days"]] == [(log.xapi.distinct_statements,) * 2]
+
+
+@pytest.mark.usefixtures("lms")
+def test_each_day_of_every_type_of_event_has_as_many_statements_as_the_table(
+    site: ForkedSite, aspects_clickhouse: ClickHouse
+) -> None:
+    """The demo's logs: events that make several statements, dead letters, copies, rotated and compressed logs."""
+    target = to_clickhouse(aspects_clickhouse)
+    for log in SAMPLE_LOGS.iterdir():
+        shutil.copy(log, site.logs)
+    assert site.run(site.source(""), target).status == 0
+    found = as_json(site, target, source_prefix="")
+    assert {entry["day"]: entry["logs"] for entry in found["days"]} == rows_by_day(aspects_clickhouse)
+    assert (found["missing"], found["dead_letters"] > 0) == (0, True)
+
+
+@pytest.mark.usefixtures("lms")
+def test_which_types_make_one_statement() -> None:
+    with transformer("xapi") as made:
+        one = {name for name in white_list("xapi") if made.makes_one(name)}
+        assert white_list("xapi") - one == {"problem_check", *NO_TRANSFORMER}
+        for number, name in enumerate(sorted(one)):
+            raw = events.to_json(events.build(name, scene(name, number))).encode()
+            assert len(made.statements(parse(raw), raw)) == 1, name
 
 
 def test_the_range_of_the_comparison_is_that_of_the_filters(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:

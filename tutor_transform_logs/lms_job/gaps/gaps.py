@@ -29,7 +29,7 @@ def open_counted_table(config: JobConfig) -> ClickHouse:
     if config.clickhouse is None:
         raise JobError(
             "--gaps counts the rows of a table in ClickHouse. The destination of this job has no cheap way to count "
-            "statements by day: compare all of them with --verify, or a sample with --verify-sample 1000."
+            "statements by day: compare all of them with --verify, or a sample with --verify --verify-sample 1000."
         )
     if config.event or config.exclude_event or config.course or config.org:
         raise JobError(

@@ -157,7 +157,7 @@ class Transformer:
         """
         transformers = [registry.mapping[name] for registry in self._registries if name in registry.mapping]
         return bool(transformers) and not any(
-            hasattr(transformer, "get_child_transformers") or not transformer.__module__.startswith(f"{ERB_PACKAGE}.")
+            hasattr(transformer, "transform_children") or not transformer.__module__.startswith(f"{ERB_PACKAGE}.")
             for transformer in transformers
         )
 
