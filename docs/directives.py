@@ -1,7 +1,12 @@
-"""Sphinx directives for what the documentation takes from the code: see ``reference``."""
+"""Sphinx directives for what the documentation takes from the code: see ``reference``.
+
+GitHub does not know Sphinx's directives. So the pages have plain lists between marks, which stand for a directive here.
+"""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,7 +38,25 @@ class FromCode(SphinxDirective):
         return parent.children
 
 
+def with_directives(text: str) -> str:
+    """A page with a directive for each list between marks."""
+
+    def directive(match: re.Match[str]) -> str:
+        if match["name"] == "glossary":
+            return f".. glossary::\n    :sorted:\n{textwrap.indent(match['list'], '    ')}"
+        return f".. {match['name']}::\n"
+
+    names = "|".join(["glossary", *LISTS])
+    marked = rf"^\.\. (?P<name>{names}) begin: .*?\n(?P<list>.*?)^\.\. (?P=name) end\n"
+    return re.sub(marked, directive, text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _read(app: Sphinx, docname: str, content: list[str]) -> None:
+    content[0] = with_directives(content[0])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     for name in LISTS:
         app.add_directive(name, FromCode)
+    app.connect("source-read", _read)
     return {"parallel_read_safe": True}

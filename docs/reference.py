@@ -1,15 +1,17 @@
 """Lists in the documentation that are generated from the code, so that they are always up to date.
 
-``python docs/reference.py`` writes those of README.rst. ``python docs/reference.py --check`` only checks them. Those of
-the pages in docs/ are generated at every build, by ``directives``.
+``python docs/reference.py`` writes those of README.rst and of the pages in docs/, in plain reST, so that GitHub shows
+them, too. ``python docs/reference.py --check`` only checks them. Sphinx makes entries that other pages can refer to of
+those in docs/, and the lists of modules: see ``directives``.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -21,7 +23,6 @@ from tutor_transform_logs.settings import BY_NAME, SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "tutor_transform_logs"
-README = REPOSITORY / "README.rst"
 BEGIN = ".. {} begin: written by docs/reference.py"
 END = ".. {} end"
 # The settings that most sites look at first. All are on the page docs/reference/settings.rst.
@@ -127,7 +128,7 @@ def command_entries() -> Iterator[str]:
         arguments = [piece for piece in command.collect_usage_pieces(inner) if piece != command.options_metavar]
         yield f".. rubric:: ``{' '.join([inner.command_path, *arguments])}``"
         yield ""
-        yield from (command.help or "").splitlines()
+        yield from inspect.cleandoc(command.help or "").splitlines()
         yield ""
         yield f".. program:: {inner.command_path}"
         yield ""
@@ -173,18 +174,43 @@ def with_list(text: str, name: str, lines: Iterator[str]) -> str:
     return "\n".join([before + begin, "", *lines, ""]) + end + after
 
 
+def without_sphinx(entries: Iterator[str]) -> Iterator[str]:
+    """``entries`` as definition lists without Sphinx's directives and roles."""
+    text = "\n".join(entries)
+    text = re.sub(r"^\.\. program:: .*\n\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. rubric:: (``.*``)$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. rubric:: (.*)$", r"**\1**", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. (?:confval|option):: (.*)\n\n", r"``\1``\n", text, flags=re.MULTILINE)
+    yield from re.sub(r":(?:confval|option):`(.*?)`", r"``\1``", text).split("\n")
+
+
+# File -> the name of each list in it -> its lines.
+LISTS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
+    "README.rst": {"settings": readme_settings, "options": readme_options, "statuses": readme_statuses},
+    "docs/reference/settings.rst": {"settings": lambda: without_sphinx(setting_entries())},
+    "docs/reference/options.rst": {
+        "replay-options": lambda: without_sphinx(option_entries()),
+        "host-commands": lambda: without_sphinx(command_entries()),
+    },
+    "docs/reference/exit-status.rst": {"exit-statuses": lambda: without_sphinx(status_entries())},
+}
+
+
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    lists = {"settings": readme_settings(), "options": readme_options(), "statuses": readme_statuses()}
-    wanted = text
-    for name, lines in lists.items():
-        wanted = with_list(wanted, name, lines)
-    if "--check" in sys.argv[1:]:
-        if text != wanted:
-            print("README.rst does not match the settings in the code: run python docs/reference.py", file=sys.stderr)
-        return int(text != wanted)
-    README.write_text(wanted, encoding="utf-8")
-    return 0
+    differ = []
+    for file, lists in LISTS.items():
+        text = wanted = (REPOSITORY / file).read_text(encoding="utf-8")
+        for name, lines in lists.items():
+            wanted = with_list(wanted, name, lines())
+        if text == wanted:
+            continue
+        differ.append(file)
+        if "--check" not in sys.argv[1:]:
+            (REPOSITORY / file).write_text(wanted, encoding="utf-8")
+    if "--check" not in sys.argv[1:] or not differ:
+        return 0
+    print(f"{', '.join(differ)}: not what the code says. Run python docs/reference.py", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ PACKAGE = REPOSITORY / "tutor_transform_logs"
 DOCS = REPOSITORY / "docs"
 
 
+# The directives that docutils has of its own, as far as pages use them.
+DOCUTILS = {"code-block", "list-table", "warning", "note"}
+
+
 def page(name: str) -> str:
     return (DOCS / f"{name}.rst").read_text(encoding="utf-8")
 
@@ -198,6 +202,15 @@ def test_links_into_the_repository_lead_somewhere(name: str) -> None:
     assert links
     assert not [path for path in links if not (REPOSITORY / path).is_file()]
     assert not re.search(r"<(?!https?:)[^>\s]+>`_|^\.\. _.+: (?!https?:)", text, re.MULTILINE)
+
+
+def test_pages_that_readme_links_to_can_be_read_on_github() -> None:
+    """GitHub shows nothing of a directive that only Sphinx knows."""
+    names = re.findall(r"/blob/main/(docs/[^>\s]+\.rst)", (REPOSITORY / "README.rst").read_text(encoding="utf-8"))
+    texts = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in names}
+    used = {(name, found) for name, text in texts.items() for found in re.findall(r"^ *\.\. ([\w-]+)::", text, re.M)}
+    assert [(name, found) for name, found in used if found not in DOCUTILS] == []
+    assert "\n``TRANSFORM_LOGS_SOURCE_PROVIDER``\n" in texts["docs/reference/settings.rst"]
 
 
 # What the code puts together from pieces.
