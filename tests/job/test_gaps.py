@@ -131,6 +131,16 @@ def test_each_day_of_every_type_of_event_has_as_many_statements_as_the_table(
     assert (found["missing"], found["dead_letters"] > 0) == (0, True)
 
 
+def test_the_command_that_fills_a_gap_is_not_printed_again(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """Some events of that day become dead letters, of a job with other filters and so of another ledger."""
+    target = to_clickhouse(aspects_clickhouse)
+    site.log(Mix(good=20, unknown_user=3, type_error=2))
+    [gap] = as_json(site, target)["ranges"]
+    assert site.run(site.source(), target, gap).status == 0
+    found = as_json(site, target)
+    assert (found["missing"], found["dead_letters"], found["ranges"]) == (0, 5, [])
+
+
 @pytest.mark.usefixtures("lms")
 def test_which_types_make_one_statement() -> None:
     with transformer("xapi") as made:

@@ -7,7 +7,6 @@ from ..deliver.clickhouse import ClickHouse
 from ..deliver.table_days import count_rows
 from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger
-from ..model.delivery import KnownDestination
 from ..model.progress_events import BatchDone, Message
 from ..plan.planner import next_plan
 from ..read.filters import Filters
@@ -55,7 +54,7 @@ def find_gaps(
             transformer,
             filters,
             config.max_line_bytes,
-            _dead(ledger, clickhouse, transformer, filters),
+            dead_numbers(ledger.dead_letters_of_all_jobs(), transformer, filters),
             lambda counts: progress.emit(BatchDone(counts)),
         )
         try:
@@ -66,12 +65,3 @@ def find_gaps(
     in_table = count_rows(clickhouse, min(in_logs), max(in_logs), config.since, config.until) if in_logs else {}
     days = compare(in_logs, in_table)
     return Gaps(clickhouse.name, days, found.dead.total(), found.undated, tuple(found.problems))
-
-
-def _dead(ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer, filters: Filters) -> set[int]:
-    plan = ledger.load_plan()
-    if plan is None:
-        return set()
-    destinations = [KnownDestination(clickhouse.id, clickhouse.name)]
-    entries = {} if plan.finished else ledger.load_entries(plan, destinations)
-    return dead_numbers(ledger.all_dead_letters(plan, entries), transformer, filters)

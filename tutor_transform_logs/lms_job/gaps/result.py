@@ -93,7 +93,7 @@ def _table(gaps: Gaps) -> Iterator[str]:
 
 def _notes(gaps: Gaps) -> Iterator[str]:
     if gaps.dead:
-        yield f"Dead letters of this job, not expected in the table: {count(gaps.dead, 'event')}."
+        yield f"Dead letters, not expected in the table: {count(gaps.dead, 'event')}."
     if gaps.undated:
         yield f"Without a time that can be read, so of no day: {count(gaps.undated, 'event')}."
     more = sum(entry.in_table > entry.in_logs for entry in gaps.days)

@@ -39,7 +39,7 @@ class LogDays:
     undated: int = 0
     """Events whose time can't be read: they are of no day."""
     dead: Counter[date] = field(default_factory=Counter)
-    """Events that are dead letters of this job already."""
+    """Events that are dead letters already."""
     problems: dict[str, None] = field(default_factory=dict)
     """What can't be read, for people, in order, each once."""
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -178,6 +180,15 @@ class Ledger:
         for segment in plan.segments:
             for destination, entry in entries[segment.id].items():
                 yield from self.load_dead_letters(plan, segment, destination, entry)
+
+    def dead_letters_of_all_jobs(self) -> Iterator[DeadLetter]:
+        """Those of every job whose ledger is beside this one: what one job could not deliver, another can't either."""
+        parent = posixpath.dirname(self.directory)
+        for file in list(self.storage.listing(f"{parent}/" if parent else "")):
+            if file.name.endswith(f"/{names.DEAD_LETTERS}") or names.is_dead_letters_name(file.name):
+                # It may be joined, or delivered, by now.
+                with contextlib.suppress(ObjectGone):
+                    yield from self._dead_letters_in(file.name)
 
     def _dead_letters_in(self, name: str) -> Iterator[DeadLetter]:
         """Read a file of joined dead letters. Raises :class:`~.errors.ObjectGone` and :class:`LedgerError`."""
