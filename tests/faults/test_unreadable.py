@@ -212,3 +212,23 @@ def test_a_log_that_can_not_be_read_is_reported_and_the_others_are_done(world: F
     (world.logs / "tracking.log.1").chmod(0o644)
     tally.same(0, world.run().status, "the run that can read it")
     tally.same(35, len(world.output_lines()), "statements of both")
+
+
+def test_parts_that_can_not_be_deleted_are_said_once(world: ForkedSite) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    for command in ("plan", "work"):
+        tally.same(0, world.run(command=command).status, command)
+    [parts] = world.out.glob(".parts-*")
+    assert len(list(parts.iterdir())) > 2
+    parts.chmod(0o555)
+    try:
+        ran = world.run(command="report", unprivileged=True)
+    finally:
+        parts.chmod(0o755)
+    tally.add("faults")
+    tally.same(0, ran.status, ran.detail)
+    first = min(parts.iterdir())
+    assert f"{first} is no longer needed and can't be deleted: Permission denied. " in ran.stderr
+    tally.same(1, ran.stderr.count("can't be deleted: "), "warnings")
+    verified = world.run(command="verify")
+    tally.same(0, verified.status, verified.detail)

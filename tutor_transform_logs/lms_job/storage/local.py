@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from ..util import console
 from ..util.errors import ObjectGone, ObjectUnreadable, PermanentError, Unavailable
+from ..util.formatting import printable
 from .base import READ_CHUNK, StoredObject
 
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class LocalStorage:
-    """The files below ``root``. Nothing outside it is read or written, not even through ``..`` or a symbolic link."""
+    """The files below ``root``. Nothing outside it is read or written, not even through ``..`` or a symbolic link.
+
+    A file that can't be deleted is a warning, not an error.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
+        self._said_undeleted = False
 
     def check(self, create: bool = False) -> None:
         try:
@@ -132,7 +138,10 @@ class LocalStorage:
     def delete(self, name: str) -> None:
         path = self.root / name
         if self._inside(path.parent):
-            _remove(path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._say_undeleted(path, error)
             # Hidden directories hold only the job's own parts: delete them, too, when they are empty.
             for parent in path.parents:
                 if parent == self.root or not parent.name.startswith("."):
@@ -141,6 +150,14 @@ class LocalStorage:
                     parent.rmdir()
                 except OSError:
                     break
+
+    def _say_undeleted(self, path: Path, error: OSError) -> None:
+        """Once: whatever prevents it prevents it for the other files beside it, too."""
+        if not self._said_undeleted:
+            self._said_undeleted = True
+            text = f"{path} is no longer needed and can't be deleted: {error.strerror}. "
+            hint = "Delete it. Other files that can't be deleted are not named."
+            console.say(printable(text + hint), "notice", console.WARNING)
 
     def where(self, name: str) -> str:
         return str(self.root / name)
