@@ -20,6 +20,10 @@ from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.object_store import Bucket
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
+from tutor_transform_logs.lms_job.report.join_files import joined_bytes
+from tutor_transform_logs.lms_job.storage.base import write_all
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.util.errors import JobError
 
 
 def job_of(world: ForkedSite) -> Path:
@@ -293,6 +297,16 @@ def test_parts_that_are_lost_before_they_are_joined_are_not_a_finished_file(worl
     tally.same(0, again.status, again.detail)
     [output] = (world.folder / "out").glob("*_xapi*.log")
     tally.same(30, len(output.read_bytes().splitlines()), "statements")
+
+
+def test_a_part_that_vanishes_while_it_is_joined_is_said(tmp_path: Path) -> None:
+    """Between the listing of the parts and the reading of this one."""
+    store = LocalStorage(str(tmp_path))
+    write_all(store, "first.log", b"1\n")
+    with pytest.raises(JobError, match=r"/second\.log is missing: start over with --restart\."):
+        store.write("joined.log", lambda: joined_bytes(store, ["first.log", "second.log"]))
+    tally.add("faults")
+    tally.same(["first.log"], [path.name for path in tmp_path.iterdir()], "files")
 
 
 def test_parts_that_are_gone_because_their_file_is_written_are_not_lost(world: ForkedSite) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ..config.schema import StorageConfig
 from ..model.delivery import Outcome, OutgoingStatement, SourcedStatement
@@ -67,12 +67,6 @@ def is_joined_name(prefix: str, name: str, transformer_type: str) -> bool:
     """Is this the name of a file of joined batches, of whatever job and plan?"""
     base = name.rpartition("/")[2]
     return name == join_name(prefix, base) and re.fullmatch(JOINED_NAME.format(transformer_type), base) is not None
-
-
-def joined_bytes(storage: Storage, parts: Sequence[str]) -> Iterator[bytes]:
-    """The parts one after the other. This holds for gzip, too: a file may consist of several members."""
-    for part in parts:
-        yield from storage.read(part)
 
 
 def group_parts(sizes: Sequence[tuple[str, int]], max_bytes: int) -> list[list[str]]:

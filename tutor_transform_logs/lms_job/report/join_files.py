@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ..config.schema import JobConfig
-from ..deliver.files import Files, group_parts, joined_bytes, joined_stem, parts_directory
+from ..deliver.files import Files, group_parts, joined_stem, parts_directory
 from ..ledger import names
 from ..model.plan import Plan, Segment
 from ..storage.base import Storage
-from ..util.errors import JobError
+from ..util.errors import JobError, ObjectGone
 from ..work.opened import OpenJob
 
 
@@ -34,7 +34,7 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
         ]
         lost = [part for part in parts if part not in present]
         if lost:
-            raise JobError(f"{store.where(lost[0])} is missing: start over with --restart.")
+            raise _lost(store, lost[0])
         groups = group_parts([(part, present[part]) for part in parts], plan.output.max_bytes)
         free_names = _free_names(config, plan, store)
         joining = [{"name": next(free_names), "parts": group} for group in groups]
@@ -46,10 +46,24 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
         elif not any(obj.name == file["name"] for obj in store.listing(file["name"])):
             # Parts go only after their file is there: these were lost, and what is left of them must stay.
             first = next(part for part in file["parts"] if part not in present)
-            raise JobError(f"{store.where(first)} is missing: start over with --restart.")
+            raise _lost(store, first)
         for part in left:
             store.delete(part)
     return [store.where(file["name"]) for file in joining]
+
+
+def _lost(store: Storage, part: str) -> JobError:
+    """What ends the run if a part is gone before its file is written."""
+    return JobError(f"{store.where(part)} is missing: start over with --restart.")
+
+
+def joined_bytes(store: Storage, parts: Sequence[str]) -> Iterator[bytes]:
+    """The parts one after the other. This holds for gzip, too: a file may consist of several members."""
+    for part in parts:
+        try:
+            yield from store.read(part)
+        except ObjectGone:
+            raise _lost(store, part) from None
 
 
 def _free_names(config: JobConfig, plan: Plan, store: Storage) -> Iterator[str]:

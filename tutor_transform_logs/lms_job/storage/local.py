@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..util import console
-from ..util.errors import ObjectGone, ObjectUnreadable, PermanentError, Unavailable
+from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from ..util.formatting import printable
 from .base import READ_CHUNK, StoredObject
 
@@ -134,6 +134,10 @@ class LocalStorage:
         except OSError as error:
             _remove(unfinished)
             raise_unwritable(path, error)
+        except JobError:
+            # ``chunks`` has failed.
+            _remove(unfinished)
+            raise
 
     def delete(self, name: str) -> None:
         path = self.root / name
