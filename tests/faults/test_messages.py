@@ -116,6 +116,10 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         "test_a_share_that_is_none_is_said",
     ),
     ("the value is not text; allowed: text", {"source_host": ["minio"]}),
+    (
+        "the value has a line end or a character that HTTP headers can't have; allowed: printable ASCII characters",
+        {"source_token": "x\n"},
+    ),
     ("... is neither true nor false; allowed: true or false", {"strict": "perhaps"}),
     ("... can't be used; allowed: a number, 0 or more", {"sleep_between_batches_secs": -1}),
     ("... can't be used; allowed: ...", {"batch_size": 0}),

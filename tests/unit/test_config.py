@@ -264,6 +264,13 @@ def test_clickhouse_is_a_destination_with_large_batches() -> None:
     assert load({**CLICKHOUSE, "batch_size": 50}).batch_size == 50
 
 
+@pytest.mark.parametrize("token", ["t\n", "a\nb", "€", "\x00", "\ud800"])
+def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    for raw in ({"source_token": token}, {"lrs_endpoints": [{"url": "http://a", "bearer": token}]}):
+        with pytest.raises(ConfigError, match="a character that HTTP headers can't have"):
+            load(raw)
+
+
 def test_clickhouse_without_a_url_is_that_of_the_lms() -> None:
     made = load({"destination_provider": "CLICKHOUSE"})
     assert made.clickhouse == ClickHouseConfig("", "", "", "", "xapi_events_all")
@@ -323,6 +330,9 @@ SHAPES: list[Any] = [
     f'{{"{SECRET}',
     f'[{{"url": "http://lrs", "password": "{SECRET}"',
     [[SECRET]],
+    f"{SECRET}\n",
+    [{"url": "http://lrs", "bearer": f"{SECRET}\n"}],
+    [{"url": "http://lrs", "bearer": f"{SECRET}€"}],
 ]
 
 

@@ -165,7 +165,7 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     secure = "MINIO: false; S3: S3_USE_SSL; true if you set the host"
     yield row("secure", FLAG, "Connect with HTTPS.", validators.boolean, secure)
     yield row("region", TEXT, "Region of the bucket.", text, "S3: S3_REGION")
-    yield row("token", TEXT, "Session token.", text, secret=True)
+    yield row("token", TEXT, "Session token.", validators.header_text, secret=True)
     options = "Further keyword arguments for the libcloud driver, as an object."
     yield row("options", MAPPING, options, validators.mapping, secret=True)
 

@@ -51,6 +51,16 @@ def text(key: str, value: Any) -> str:
     return str(value)
 
 
+def header_text(key: str, value: Any) -> str:
+    """Text that goes into an HTTP header as it is. Libraries repeat a header that they can't send in their errors."""
+    checked = text(key, value)
+    if not (checked.isascii() and checked.isprintable()):
+        raise ConfigError(
+            key, "the value has a line end or a character that HTTP headers can't have", "printable ASCII characters"
+        )
+    return checked
+
+
 def boolean(key: str, value: Any) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
@@ -199,7 +209,8 @@ def endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
             raise ConfigError(key, f"entry {number} has the unknown field {shown(unknown[0])}", allowed)
         if item.get("bearer") and (item.get("username") or item.get("password")):
             raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
-        texts = {name: text(key, item[name]) for name in item if item[name] is not None and name != "url"}
+        checks = {"username": text, "password": text, "bearer": header_text}
+        texts = {name: check(key, item[name]) for name, check in checks.items() if item.get(name) is not None}
         result.append(Endpoint(url=url(key, item["url"]), **texts))
     return tuple(result)
 

@@ -116,21 +116,29 @@ class Scan:
 
 
 def dead_numbers(letters: Iterable[DeadLetter], transformer: Transformer, filters: Filters) -> set[int]:
-    """The :func:`event_number` of each event that is a dead letter."""
+    """The :func:`event_number` of each event that is a dead letter: ERB makes nothing of it, or it was rejected."""
     numbers = set()
     for letter in letters:
         line = Line(letter.offset, 1, letter.line, letter.raw)
         event = parse_line(line, None, transformer, filters).event
-        if event is not None and not letter.statement:
+        if event is not None and (not letter.statement or transformer.makes_one(event.name)):
             numbers.add(event_number(event))
     return numbers
 
 
 def event_number(event: Event) -> int:
-    """Stands for an event as its statement's id does, which ERB makes from verb, actor and time."""
-    context = event.fields.get("context")
-    user = context.get("user_id") if isinstance(context, dict) else None
-    return number_of(event.name, user, event.fields.get("username"), _time(event))
+    """Stands for an event as its statement's id does, which ERB makes from verb, actor and time.
+
+    Two types of events can have the same verb, but the same learner does not cause both in the same microsecond.
+    """
+    return number_of(event.name, _user(event), _time(event))
+
+
+def _user(event: Event) -> object:
+    """As ERB's ``BaseTransformerMixin.extract_username_or_userid`` takes it."""
+    data = event.fields.get("data")
+    acted_upon = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
+    return acted_upon or find_nested(event.fields, "user_id") or find_nested(event.fields, "username")
 
 
 def _time(event: Event) -> object:

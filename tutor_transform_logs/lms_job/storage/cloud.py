@@ -208,7 +208,9 @@ class CloudStorage:
         """The error's text without any credential that a URL or a header in it may hold."""
         text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
         for secret in filter(None, self._driver_key or ()):
-            text = text.replace(secret, "***")
+            # Some errors hold a header as Python writes it.
+            for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]):
+                text = text.replace(form, "***")
         return text[:300]
 
 
