@@ -36,9 +36,9 @@ class Failed(Exception):
 def _memory(process: psutil.Process) -> int:
     """Resident memory of a process and its children; pages that they share count once for each."""
     total = 0
-    for one in [process, *process.children(recursive=True)]:
+    for member in [process, *process.children(recursive=True)]:
         try:
-            total += one.memory_info().rss
+            total += member.memory_info().rss
         except psutil.Error:
             continue
     return total

@@ -17,7 +17,7 @@ def plot(results: dict[str, Any], target: Path) -> None:
     workers = results.get("workers", {}).get("programs", {})
     if workers:
         counts = [int(name.split()[0]) for name in workers]
-        rates = [one["lines_per_sec"] for one in workers.values()]
+        rates = [found["lines_per_sec"] for found in workers.values()]
         left.plot(counts, rates, "o-", color="#15376d", label="measured")
         left.plot(counts, [rates[0] * count / counts[0] for count in counts], "--", color="#999999", label="linear")
         left.set_xticks(counts)
@@ -28,14 +28,16 @@ def plot(results: dict[str, Any], target: Path) -> None:
         left.legend()
     sizes = results.get("sizes", {})
     if sizes:
-        megabytes = [one["bytes"] / 1024**2 for one in sizes.values()]
-        right.plot(megabytes, [one["lines_per_sec"] for one in sizes.values()], "o-", color="#15376d")
+        megabytes = [found["bytes"] / 1024**2 for found in sizes.values()]
+        right.plot(megabytes, [found["lines_per_sec"] for found in sizes.values()], "o-", color="#15376d")
         right.set_xscale("log")
         right.set_ylim(bottom=0)
         right.set_xlabel("input, MiB")
         right.set_ylabel("lines a second")
         memory = right.twinx()
-        memory.plot(megabytes, [one["median_peak_bytes"] / 1024**2 for one in sizes.values()], "s:", color="#b83280")
+        memory.plot(
+            megabytes, [found["median_peak_bytes"] / 1024**2 for found in sizes.values()], "s:", color="#b83280"
+        )
         memory.set_ylim(bottom=0)
         memory.set_ylabel("peak memory, MiB (dotted)", color="#b83280")
         right.set_title("By size of the input, 1 worker")

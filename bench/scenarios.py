@@ -195,15 +195,15 @@ def in_turn(programs: dict[str, Program], repeats: int, say: Callable[[str], Non
     made: dict[str, list[Measured]] = {name: [] for name in programs}
     for turn in range(repeats):
         for name, program in programs.items():
-            one = program()
-            made[name].append(one)
-            say(f"  {name}, {turn + 1} of {repeats}: {one.secs:.1f} s ({one.cpu_secs:.1f} s of CPU)")
+            run = program()
+            made[name].append(run)
+            say(f"  {name}, {turn + 1} of {repeats}: {run.secs:.1f} s ({run.cpu_secs:.1f} s of CPU)")
     return made
 
 
 def median(made: Sequence[Measured], value: str = "secs") -> float:
     """The median of one of the values of several runs."""
-    return float(statistics.median(getattr(one, value) for one in made))
+    return float(statistics.median(getattr(run, value) for run in made))
 
 
 def summed_up(made: dict[str, list[Measured]], lines: int) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def summed_up(made: dict[str, list[Measured]], lines: int) -> dict[str, Any]:
             "median_cpu_secs": round(median(runs, "cpu_secs"), 3),
             "median_peak_bytes": int(median(runs, "peak_bytes")),
             "lines_per_sec": round(lines / median(runs), 1),
-            "runs": [one.to_json() for one in runs],
+            "runs": [run.to_json() for run in runs],
         }
         for name, runs in made.items()
     }

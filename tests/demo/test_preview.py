@@ -50,16 +50,16 @@ def test_the_samples_are_counted_as_the_job_counts_them(
     assert found["blank"] == expected.count("blank")
     assert sum(found["unparsable"].values()) == expected.count("unparsable")
     rows = found["events"]
-    assert sum(one["lines"] for one in rows if not one["known"]) == expected.count("unknown_event")
+    assert sum(row["lines"] for row in rows if not row["known"]) == expected.count("unknown_event")
     # All who are unknown to the demo's LMS are taken for known here.
     failed: dict[str, int] = {}
-    for one in rows:
-        for reason, count in one["failed"].items():
+    for row in rows:
+        for reason, count in row["failed"].items():
             failed[reason] = failed.get(reason, 0) + count
     known_now = expected.count("unknown_user") + expected.count("unknown_course") - failed.get("names_no_user", 0)
-    assert sum(one["transformed"] for one in rows) >= expected.count("transformed") + known_now - 1
+    assert sum(row["transformed"] for row in rows) >= expected.count("transformed") + known_now - 1
     assert not {"unknown_user", "unknown_course"} & failed.keys()
-    days = [(Path(one["name"]).name, one["compression"], one["first_day"]) for one in found["files"]]
+    days = [(Path(file["name"]).name, file["compression"], file["first_day"]) for file in found["files"]]
     assert days == [
         ("tracking.log", "", "2026-01-03"),
         ("tracking.log-20260101.gz", "gzip", "2026-01-01"),

@@ -125,10 +125,10 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
     assert second.status == 0, second.stdout + second.stderr
     assert "Resuming plan 0001" in second.stderr
     assert f"of 3 ({at} done, 0 started)" in second.stderr
-    found = [sorted((one / "out/statements").iterdir()) for one in (undisturbed, interrupted)]
+    found = [sorted((folder / "out/statements").iterdir()) for folder in (undisturbed, interrupted)]
     assert [path.read_bytes() for path in found[1]] == [path.read_bytes() for path in found[0]]
     assert len(found[0]) == 2
-    letters = [list((one / "out/ledger").rglob("dead-letters.jsonl")) for one in (undisturbed, interrupted)]
+    letters = [list((folder / "out/ledger").rglob("dead-letters.jsonl")) for folder in (undisturbed, interrupted)]
     assert [path.read_bytes() for path in letters[1]] == [path.read_bytes() for path in letters[0]]
 
 

@@ -77,15 +77,15 @@ def test_every_field_of_dead_letters_is_explained() -> None:
     values: dict[str, Any] = {"int": 1, "bytes": b"\xff"}
     letter = DeadLetter(*(values.get(str(field.type), "x") for field in fields(DeadLetter)))
     bare = DeadLetter("o", 0, 1, "s", "r", "w", "e", b"{}")
-    written = {key for one in (letter, bare) for key in ast.literal_eval(dead_letters.dump([one]).decode())}
+    written = {key for entry in (letter, bare) for key in ast.literal_eval(dead_letters.dump([entry]).decode())}
     named = set(re.findall(r"``(\w+)``", text))
     assert written <= named, "docs/reference/dead-letters.rst lacks fields"
 
 
 def test_every_field_of_the_result_is_explained() -> None:
     tree = ast.parse((PACKAGE / "lms_job/report/result.py").read_text(encoding="utf-8"))
-    [function] = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "to_json"]
-    keys = {key.value for one in ast.walk(function) if isinstance(one, ast.Dict) for key in one.keys
+    [function] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "to_json"]
+    keys = {key.value for node in ast.walk(function) if isinstance(node, ast.Dict) for key in node.keys
             if isinstance(key, ast.Constant)}  # fmt: skip
     named = set(re.findall(r"``(\w+)``", page("reference/result")))
     assert keys | set(LINE_NAMES) | set(STATEMENT_NAMES) <= named, "docs/reference/result.rst lacks fields"
@@ -170,21 +170,21 @@ def explains(entry: str, text: str, texts: Set[str]) -> bool:
     return literals[-1].strip(" .") in entry and _overlap(entry.replace("...", "*"), text.replace("...", "*"))
 
 
-def _overlap(one: str, other: str) -> bool:
+def _overlap(pattern: str, other: str) -> bool:
     """Is there a text that both patterns match? ``*`` matches anything."""
 
     @cache
     def from_here(i: int, j: int) -> bool:
-        if i == len(one) or j == len(other):
-            return not (one[i:] + other[j:]).strip("*")
-        if one[i] == "*" or other[j] == "*":
+        if i == len(pattern) or j == len(other):
+            return not (pattern[i:] + other[j:]).strip("*")
+        if pattern[i] == "*" or other[j] == "*":
             return from_here(i + 1, j) or from_here(i, j + 1)
-        return one[i] == other[j] and from_here(i + 1, j + 1)
+        return pattern[i] == other[j] and from_here(i + 1, j + 1)
 
     return from_here(0, 0)
 
 
-@pytest.mark.parametrize(("text", "where"), [pytest.param(*one, id=one[1]) for one in TEMPLATES])
+@pytest.mark.parametrize(("text", "where"), [pytest.param(*template, id=template[1]) for template in TEMPLATES])
 def test_every_message_that_ends_a_run_is_explained(text: str, where: str) -> None:
     texts = {first_line(text) for text, _ in TEMPLATES}
     assert any(explains(entry, text, texts) for entry in entries()), (
@@ -242,7 +242,7 @@ def test_commands_of_a_page_are_found() -> None:
     found = list(commands(REPOSITORY / "docs" / "walkthrough.rst"))
     assert found[0].text == "python3 -m venv ~/tutor"
     assert found[0].output == ()
-    launched = next(one for one in found if one.text.startswith("ls "))
+    launched = next(command for command in found if command.text.startswith("ls "))
     assert launched.output == ("tracking.log", "tracking.log-20260101.gz", "tracking.log.1")
 
 

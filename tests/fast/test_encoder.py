@@ -77,12 +77,12 @@ def statements(draw: st.DrawFn) -> Any:
 @example(tincan.Extensions({"a": float("nan")}))
 @example(tincan.Extensions({"a": {"b": float("-inf")}}))
 @example(tincan.Extensions({"a": "b", "_id": "c"}))
-def test_the_text_is_that_of_its_data(one: Any) -> None:
+def test_the_text_is_that_of_its_data(obj: Any) -> None:
     try:
-        expected = json.dumps(one.as_version(), allow_nan=False)
+        expected = json.dumps(obj.as_version(), allow_nan=False)
     except ValueError as error:
         with pytest.raises(ValueError, match="Out of range") as raised:
-            text_of(one)
+            text_of(obj)
         assert str(raised.value) == str(error)  # noqa: PT017
     else:
-        assert text_of(one) == expected
+        assert text_of(obj) == expected

@@ -56,7 +56,7 @@ def lines(count: int, **fields: Any) -> list[bytes]:
 
 def ids(fast: Transformer, raws: list[bytes]) -> list[str]:
     made = [fast.statements(parse(raw), raw)[0].fields["actor"]["account"]["name"] for raw in raws]
-    return [str(one) for one in made]
+    return [str(external_id) for external_id in made]
 
 
 def test_a_window_takes_a_query_for_each_sort_of_thing(fast: Transformer) -> None:
@@ -126,9 +126,11 @@ def test_external_ids_that_somebody_else_makes_meanwhile_are_taken(fast: Transfo
     with connection.execute_wrapper(interfere):
         fast.look_up(parse(raw) for raw in raws)
     found = dict(zip(people, ids(fast, raws), strict=True))
-    assert {number: found[number] for number in theirs} == {number: str(one) for number, one in theirs.items()}
+    assert {number: found[number] for number in theirs} == {
+        number: str(external_id) for number, external_id in theirs.items()
+    }
     stored = ExternalId.objects.filter(user_id__in=people, external_id_type=kind)
-    assert {one.user_id: str(one.external_user_id) for one in stored} == found
+    assert {row.user_id: str(row.external_user_id) for row in stored} == found
 
 
 def test_a_look_up_that_fails_is_made_up_for_one_by_one(fast: Transformer) -> None:
@@ -149,7 +151,7 @@ def test_an_lms_without_the_type_falls_back_to_lti(monkeypatch: pytest.MonkeyPat
         made.look_up(parse(raw) for raw in raws)
         found = ids(made, raws)
     stored = ExternalId.objects.filter(external_id_type__name="lti", user_id__in=[1, 2, 3])
-    assert sorted(found) == sorted(str(one.external_user_id) for one in stored)
+    assert sorted(found) == sorted(str(row.external_user_id) for row in stored)
     stored.delete()
     forget()
 

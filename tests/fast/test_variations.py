@@ -48,7 +48,7 @@ def test_variations_of_all_event_types_are_the_same(kind: Kind) -> None:
             for number, changes in varied:
                 event = changed(events.build(names[number % len(names)], scene("", number)), changes)
                 lines.append(json.dumps(event).encode())
-                parsed += [one for one in [as_event(lines[-1])] if one is not None]
+                parsed += [event for event in [as_event(lines[-1])] if event is not None]
             made.look_up(parsed)
             for raw in lines:
                 # NaN is not equal to itself: such a line is neither ERB's nor the job's to send.

@@ -153,7 +153,7 @@ def test_nobody_there(sending: ForkedSite) -> None:
 
 def test_one_of_two_down_holds_back_and_repeats_nothing(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     with start_scripted_lrs() as other:
-        endpoints = [{"url": one.url, "username": "u", "password": PASSWORD} for one in (scripted_lrs, other)]
+        endpoints = [{"url": server.url, "username": "u", "password": PASSWORD} for server in (scripted_lrs, other)]
         sending.to_lrs(*endpoints)
         other.script = [None, *[Answer(503)] * 50]
         ran = tried(sending, lrs_max_wait_secs=1)
@@ -169,7 +169,9 @@ def test_one_of_two_down_holds_back_and_repeats_nothing(sending: ForkedSite, scr
 def test_a_wrong_password_for_one_of_two(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     with start_scripted_lrs() as other:
         other.authorization = basic("u", "another")
-        sending.to_lrs(*({"url": one.url, "username": "u", "password": PASSWORD} for one in (other, scripted_lrs)))
+        sending.to_lrs(
+            *({"url": server.url, "username": "u", "password": PASSWORD} for server in (other, scripted_lrs))
+        )
         ran = tried(sending)
         tally.same(1, ran.status, ran.detail)
         tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")

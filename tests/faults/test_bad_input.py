@@ -64,10 +64,10 @@ def test_all_of_it_is_counted(world: ForkedSite, workers: int) -> None:
     assert "truncated gzip data" in problem
     assert "tracking.log-truncated.gz" in problem
     made = [json.loads(line) for line in world.output_lines()]
-    assert {one["verb"]["display"]["en"] for one in made} == {"played"}
+    assert {statement["verb"]["display"]["en"] for statement in made} == {"played"}
     # The 20, one with a lone surrogate, and the one behind the bomb; the last two are the first of the 20 again.
     tally.same(22, len(made), "statements of what is good among the bad")
-    names = {one["name"] for one in result["objects"]}
+    names = {obj["name"] for obj in result["objects"]}
     assert not {"tracking.log-gone", "tracking.log-outside"} & names
     assert "root:" not in ran.detail
 

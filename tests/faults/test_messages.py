@@ -56,7 +56,9 @@ def kinds_of(*names: str) -> set[str]:
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")]
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     for _ in range(3):
-        found |= {one.name for one in classes if found & {ast.unparse(base).rpartition(".")[2] for base in one.bases}}
+        found |= {
+            node.name for node in classes if found & {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        }
     return found
 
 
@@ -534,7 +536,7 @@ def test_it_is_said_when_it_should_be(
     assert of(part).partition("\n")[2] in following
 
 
-@pytest.mark.parametrize(("text", "raw"), CONFIG, ids=lambda one: str(one)[:60])
+@pytest.mark.parametrize(("text", "raw"), CONFIG, ids=lambda value: str(value)[:60])
 def test_a_value_that_can_not_be_used_is_said_with_what_is_allowed(text: str, raw: Any) -> None:
     if isinstance(raw, str):  # told apart by the job alone: see where
         return

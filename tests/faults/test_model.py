@@ -138,7 +138,7 @@ class Scene:
 
     def compress(self, path: Path | None = None) -> None:
         """One that was rotated plain is compressed later."""
-        plain = [one for one in self.logs.glob("tracking.log.*") if one.suffix != ".gz"]
+        plain = [log for log in self.logs.glob("tracking.log.*") if log.suffix != ".gz"]
         path = path or min(plain, default=None)
         if path is not None:
             path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))

@@ -86,8 +86,8 @@ def timed(world: ForkedSite) -> float:
 @pytest.mark.parametrize("where", ["files", "nanio"])
 def test_files(new_world: Callable[[str], ForkedSite], nanio_bucket: Bucket, where: str) -> None:
     reference, world = new_world("reference"), new_world("killed")
-    for one in (reference, world):
-        write_logs(one)
+    for site in (reference, world):
+        write_logs(site)
     if where == "nanio":
         world.in_bucket(nanio_bucket, "source", "destination", "ledger")
     secs = timed(reference)
@@ -110,7 +110,7 @@ def test_lrs(new_world: Callable[[str], ForkedSite], new_lrs: Callable[[], Lrs])
             run_with_kills(world, so_short_that_all_kills_happen(secs), random.Random(SEED))
             check_sums(world.result())
         # From the store: a page that Ralph gives may repeat what was on the one before.
-        ids.append(sorted(one["id"] for one in lrs.statements()))
+        ids.append(sorted(statement["id"] for statement in lrs.statements()))
     tally.same(ids[0], ids[1], "the ids in Ralph")
     assert len(ids[1]) == len(set(ids[1]))
 

@@ -241,9 +241,9 @@ def test_a_broken_ledger_write_is_found(new_world: NewWorld) -> None:
     ``Entry.to_json``.
     """
     reference, world = new_world("reference"), new_world("killed")
-    for one in (reference, world):
-        write_logs(one.logs)
-        one.settings["batch_size"] = 3
+    for site in (reference, world):
+        write_logs(site.logs)
+        site.settings["batch_size"] = 3
     assert reference.run(steps={"broken": True}).status == 0
     assert world.run(steps={"broken": True, "label": "deliver: before", "number": 3}).status == -9
     world.run()

@@ -99,14 +99,14 @@ def test_in_ralph(world: ForkedSite, lrs: Lrs) -> None:
     assert int(requests.split()[0]) < 10
     assert ledger_of(world) == ledger
 
-    held = {one["id"]: one for one in lrs.statements()}
-    unique = [one for one in held.values() if text.count(one["timestamp"]) == 1]
+    held = {statement["id"]: statement for statement in lrs.statements()}
+    unique = [statement for statement in held.values() if text.count(statement["timestamp"]) == 1]
     lost, altered = unique[3:150:21], unique[-1]
-    lrs.lose(one["id"] for one in lost)
+    lrs.lose(statement["id"] for statement in lost)
     lrs.alter(altered["id"], verb={"id": "http://example.org/other"})
     ill = {"found": MADE - 8, "missing": 7, "different": 1}
     bad = verified(world, 3, ill)
-    assert named(bad) == {one["id"]: line_of(text, one) for one in [*lost, altered]}
+    assert named(bad) == {statement["id"]: line_of(text, statement) for statement in [*lost, altered]}
     assert "--verify --repair" in bad.stdout
     assert lrs.count() == GOOD - 7
     assert ledger_of(world) == ledger
@@ -120,8 +120,8 @@ def test_in_ralph(world: ForkedSite, lrs: Lrs) -> None:
     repaired = world.run(command="verify", repair=True)
     assert repaired.status == 3, repaired.detail
     assert "Repaired: 7 missing statements sent again." in repaired.stdout
-    assert {one["id"] for one in lrs.statements()} == set(held)
-    [other] = [one for one in lrs.statements() if one["id"] == altered["id"]]
+    assert {statement["id"] for statement in lrs.statements()} == set(held)
+    [other] = [statement for statement in lrs.statements() if statement["id"] == altered["id"]]
     assert other["verb"] == {"id": "http://example.org/other"}
     verified(world, 3, {"found": MADE - 1, "missing": 0, "different": 1}, repair=True)
     # It is a job like any other afterwards, and keeps no copy of the lines.
@@ -346,7 +346,7 @@ def test_a_killed_repair_is_taken_up(new_world: Callable[[str], ForkedSite], new
         write(world, Mix(good=30))
         world.to_lrs(lrs.endpoint)
         done(world)
-        lrs.lose([one["id"] for one in lrs.statements()][::3])
+        lrs.lose([statement["id"] for statement in lrs.statements()][::3])
         killed = world.run(command="verify", repair=True, steps={"label": label, "number": 1})
         tally.add("kills")
         tally.same(-9, killed.status, f"not killed at {label}: {killed.detail}")

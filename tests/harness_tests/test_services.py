@@ -45,9 +45,9 @@ def test_ralph_keeps_statements_and_pages_through_them(lrs: Lrs) -> None:
     assert post(lrs, batch).status_code == 200
     assert post(lrs, batch).status_code == 204
     assert post(lrs, [batch[0] | {"timestamp": "2026-01-02T00:00:00+00:00"}]).status_code == 409
-    assert sorted(lrs.ids()) == sorted(one["id"] for one in batch)
+    assert sorted(lrs.ids()) == sorted(sent["id"] for sent in batch)
     assert lrs.count() == 230
-    assert {one["id"] for one in lrs.statements()} == set(lrs.ids())
+    assert {stored["id"] for stored in lrs.statements()} == set(lrs.ids())
     assert post(lrs, batch, password="wrong").status_code == 401
 
 
@@ -157,7 +157,7 @@ def test_stopping_takes_the_children_too(tmp_path: Path) -> None:
         family = [psutil.Process(it.pid), *psutil.Process(it.pid).children()]
         assert len(family) == 2
     deadline = time.monotonic() + 5
-    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family):
+    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

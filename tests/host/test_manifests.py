@@ -50,16 +50,16 @@ def kustomized(tutor: Tutor) -> list[dict[str, Any]]:
     """All objects that Tutor's environment makes."""
     done = subprocess.run([KUBECTL, "kustomize", tutor.root / "env"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return [one for one in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if one]
+    return [obj for obj in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if obj]
 
 
 def ours(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The plugin's objects, by kind and name; a ConfigMap's without its hash."""
     found = {}
-    for one in objects:
-        name, kind = one["metadata"]["name"], one["kind"]
+    for obj in objects:
+        name, kind = obj["metadata"]["name"], obj["kind"]
         if name.startswith("transform-logs"):
-            found[f"{kind}/{name.rpartition('-')[0] if kind == 'ConfigMap' else name}"] = one
+            found[f"{kind}/{name.rpartition('-')[0] if kind == 'ConfigMap' else name}"] = obj
     return found
 
 
@@ -79,12 +79,14 @@ def container_of(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def environ(container: dict[str, Any]) -> dict[str, str]:
-    return {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
 
 
 def volumes(pod: dict[str, Any]) -> dict[str, Any]:
     """Mount path to the volume, without its name."""
-    by_name = {one["name"]: {key: value for key, value in one.items() if key != "name"} for one in pod["volumes"]}
+    by_name = {
+        volume["name"]: {key: value for key, value in volume.items() if key != "name"} for volume in pod["volumes"]
+    }
     mounts = container_of(pod)["volumeMounts"]
     assert {mount["name"] for mount in mounts} == set(by_name)
     return {mount["mountPath"].rstrip("/"): by_name[mount["name"]] for mount in mounts}
@@ -110,10 +112,10 @@ def as_tutor_applies(job: dict[str, Any]) -> dict[str, Any]:
 def test_every_kubernetes_api_takes_them(everything: Tutor) -> None:
     objects = ours(kustomized(everything))
     assert len(objects) == len(PHASES) + 2 + len(manifests.code_folders()) + 1
-    applied = [as_tutor_applies(one) if one["kind"] == "Job" else one for one in objects.values()]
+    applied = [as_tutor_applies(obj) if obj["kind"] == "Job" else obj for obj in objects.values()]
     for minor in range(OLDEST, NEWEST + 1):
-        for one in applied:
-            kubernetes_validate.validate(one, f"1.{minor}", strict=True)
+        for obj in applied:
+            kubernetes_validate.validate(obj, f"1.{minor}", strict=True)
 
 
 def test_with_nothing_set_the_pods_are_plain(each_tutor: Tutor) -> None:
@@ -123,7 +125,7 @@ def test_with_nothing_set_the_pods_are_plain(each_tutor: Tutor) -> None:
     pod = pod_of(objects, "work")
     assert not {"nodeSelector", "tolerations", "serviceAccountName"} & set(pod)
     assert volumes(pod)["/openedx/data"] == {"emptyDir": {}}
-    [lms_job] = [one for one in objects if one["metadata"]["name"] == "lms-job"]
+    [lms_job] = [obj for obj in objects if obj["metadata"]["name"] == "lms-job"]
     theirs = lms_job["spec"]["template"]["spec"]
     assert container_of(pod)["image"] == container_of(theirs)["image"]
     assert environ(container_of(pod)).items() >= environ(container_of(theirs)).items()
@@ -166,8 +168,8 @@ def test_only_the_work_is_shared_out(everything: Tutor) -> None:
 
 def test_tutor_start_applies_the_schedule_and_no_job(everything: Tutor) -> None:
     """It leaves out what has this label, and Jobs would run if it did not."""
-    for key, one in ours(kustomized(everything)).items():
-        labels = one["metadata"]["labels"]
+    for key, obj in ours(kustomized(everything)).items():
+        labels = obj["metadata"]["labels"]
         assert (labels.get("app.kubernetes.io/component") == "job") == key.startswith("Job/"), key
 
 
@@ -190,7 +192,7 @@ def test_the_pods_may_do_nothing_that_they_need_not(everything: Tutor) -> None:
 
 def test_the_pods_have_the_jobs_code(everything: Tutor) -> None:
     objects = kustomized(everything)
-    by_name = {one["metadata"]["name"]: one for one in objects if one["kind"] == "ConfigMap"}
+    by_name = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "ConfigMap"}
     mounted = volumes(pod_of(objects, "work"))
     sources = mounted["/openedx/transform-logs/tutor_transform_logs/lms_job"]["projected"]["sources"]
     code = [
@@ -208,8 +210,8 @@ def test_the_pods_have_the_jobs_code(everything: Tutor) -> None:
 
 def test_each_object_fits_in_the_annotation_that_kubectl_makes(tutor: Tutor) -> None:
     """Or "tutor k8s start" would fail for the whole site."""
-    for key, one in ours(kustomized(tutor)).items():
-        assert len(json.dumps(one)) < ANNOTATIONS_BYTES - 20_000, key
+    for key, obj in ours(kustomized(tutor)).items():
+        assert len(json.dumps(obj)) < ANNOTATIONS_BYTES - 20_000, key
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -225,8 +227,8 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def test_secrets_are_in_the_secret_alone(everything: Tutor) -> None:
-    for key, one in ours(kustomized(everything)).items():
-        text = "\n".join(texts(one))
+    for key, obj in ours(kustomized(everything)).items():
+        text = "\n".join(texts(obj))
         assert [secret in text for secret in SECRETS] == [key == "Secret/transform-logs-cron"] * 2, key
 
 

@@ -132,7 +132,7 @@ def test_a_destination_and_a_ledger_in_an_object_store(site: ForkedSite, nanio_b
     assert has(found["ok"], "tracking.log.gz", "gzip", "2026-02-01 00:00  2026-02-01 00:00")
     assert has(found["ok"], "sample: 106 lines")
     assert nanio_bucket.keys() == ["logs/tracking.log.gz"]
-    names = [one["Name"] for one in nanio_bucket.store.client().list_buckets()["Buckets"]]
+    names = [bucket["Name"] for bucket in nanio_bucket.store.client().list_buckets()["Buckets"]]
     assert "no-such-ledger" not in names
     missing = {**good, "destination_container": "no-such-bucket"}
     bad = findings(site.run(source, missing, nanio_bucket.settings("ledger", prefix="l/"), command="check"))
@@ -298,10 +298,10 @@ def test_programs_get_the_findings_as_json(site: ForkedSite) -> None:
     config: dict[str, Any] = {"log_format": "json", "quiet": True, "destination_container": "nowhere"}
     run = site.run(site.source(), site.to_files(), config, command="check")
     said = [json.loads(line) for line in run.stdout.splitlines()]
-    [problem] = [one for one in said if one.get("finding") == "problem"]
+    [problem] = [message for message in said if message.get("finding") == "problem"]
     assert (problem["level"], problem["event"]) == ("error", "finding")
     assert "nowhere can't be used" in problem["message"]
-    [objects] = [one["objects"] for one in said if one["event"] == "objects"]
-    assert [(one["name"], one["first"][:10]) for one in objects] == [("tracking.log", "2026-02-01")]
-    assert [one["lines"] for one in said if one["event"] == "sample"] == [106]
+    [objects] = [message["objects"] for message in said if message["event"] == "objects"]
+    assert [(obj["name"], obj["first"][:10]) for obj in objects] == [("tracking.log", "2026-02-01")]
+    assert [message["lines"] for message in said if message["event"] == "sample"] == [106]
     assert (said[-1]["event"], said[-1]["problems"], run.status) == ("checked", 1, 1)

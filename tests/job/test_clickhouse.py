@@ -97,12 +97,12 @@ def test_rows_are_stored_as_vector_stores_them_live(server: clickhouse.ClickHous
     batch = statements(50)
     assert sums(destination(server).deliver("batch", batch)) == (50, 0, 0)
     expected = [
-        [one.id, str((START + number * timedelta(seconds=7, microseconds=13) - EPOCH) // timedelta(microseconds=1))]
-        for number, one in enumerate(batch)
+        [sent.id, str((START + number * timedelta(seconds=7, microseconds=13) - EPOCH) // timedelta(microseconds=1))]
+        for number, sent in enumerate(batch)
     ]
     found = stored(server)
     assert [row[:2] for row in found] == expected
-    assert [base64.b64decode(row[2]) for row in found] == [one.body for one in batch]
+    assert [base64.b64decode(row[2]) for row in found] == [sent.body for sent in batch]
 
 
 def test_what_the_table_has_is_not_inserted_again(server: clickhouse.ClickHouse) -> None:

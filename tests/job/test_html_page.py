@@ -205,7 +205,7 @@ def test_it_asks_for_nothing_and_breaks_no_rule(browser: Browser, big_page: Path
     # The page's policy is in force: what it does not allow is not done.
     opened.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://192.0.2.1/x.png'}))")
     opened.screenshot(PICTURES / "check.png")
-    assert any("violates" in one for one in opened.complaints())
+    assert any("violates" in complaint for complaint in opened.complaints())
 
 
 def test_it_has_headings_captions_and_names(browser: Browser, big_page: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_run_leaves_its_page_beside_its_result(site: ForkedSite, browser: Brow
     result: Mapping[str, Any] = json.loads((path.parent / "result.json").read_text())
     assert result["page"] == str(path)
     expected = log.xapi
-    assert sum(one["transformed"] for one in result["event_types"].values()) == expected.count("transformed")
+    assert sum(counts["transformed"] for counts in result["event_types"].values()) == expected.count("transformed")
     assert result["days"] == {
         "2026-02-01": {
             "statements": expected.statements,

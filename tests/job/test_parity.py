@@ -109,7 +109,9 @@ def test_a_database_that_fails_once_changes_nothing(way: Way, failing: int, monk
 
         with connection.execute_wrapper(fail_once):
             mine = way.transformer.statements(parse(raw), raw)
-        assert [comparable(way.kind, one) for one in fields_of(mine)] == [comparable(way.kind, one) for one in theirs]
+        assert [comparable(way.kind, fields) for fields in fields_of(mine)] == [
+            comparable(way.kind, fields) for fields in theirs
+        ]
 
 
 def test_a_database_that_stays_away_is_unavailable() -> None:

@@ -162,11 +162,11 @@ def test_to_a_program_every_line_is_json(site: ForkedSite, scripted_lrs: Scripte
     )
     assert done.status == 0, done.stderr
     said = lines_of(done.stderr)
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", one["time"]) for one in said)
-    assert all(one["level"] in ("info", "warning") and one["message"] for one in said)
-    events = [one["event"] for one in said]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", message["time"]) for message in said)
+    assert all(message["level"] in ("info", "warning") and message["message"] for message in said)
+    events = [message["event"] for message in said]
     assert events.count("plan") == 1
-    [waiting] = [one for one in said if one["event"] == "waiting"]
+    [waiting] = [message for message in said if message["event"] == "waiting"]
     assert "answers 503" in waiting["message"]
     assert waiting["level"] == "warning"
     assert waiting["seconds"] > 0
@@ -179,7 +179,7 @@ def test_to_a_program_every_line_is_json(site: ForkedSite, scripted_lrs: Scripte
     again = lines_of(
         site.run(site.source(), {"destination_provider": "LRS", "lrs_endpoints": [endpoint]}, log_format="json").stdout
     )
-    assert [one["event"] for one in again] == ["nothing_new"]
+    assert [message["event"] for message in again] == ["nothing_new"]
 
 
 def test_an_error_is_json_too(site: ForkedSite) -> None:

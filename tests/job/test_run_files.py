@@ -40,13 +40,13 @@ def test_local_to_local_with_all_that_the_samples_have(site: ForkedSite) -> None
     assert result["outputs"] == [str(site.out / "2026/xapi" / name)]
     written = statements(output[name])
     assert len(written) == samples.expected("xapi").statements
-    assert all(one.keys() >= NEEDED_IN_XAPI and "event_source" not in one for one in written)
-    assert len({one["id"] for one in written}) == samples.expected("xapi").distinct_statements
+    assert all(statement.keys() >= NEEDED_IN_XAPI and "event_source" not in statement for statement in written)
+    assert len({statement["id"] for statement in written}) == samples.expected("xapi").distinct_statements
     sizes = {path.name: path.stat().st_size for path in site.logs.iterdir()}
     assert output["manifest.log"].decode().splitlines() == [
         f"{log} - {sizes[log]} bytes" for log in sorted(samples.FILES)
     ]
-    assert {one["name"]: one["lines"] for one in result["objects"]} == {
+    assert {obj["name"]: obj["lines"] for obj in result["objects"]} == {
         log: len(lines()) for log, lines in samples.FILES.items()
     }
     # Each dead letter says where its line is.
@@ -74,11 +74,11 @@ def test_caliper_to_gzipped_batches(site: ForkedSite) -> None:
     # 45 events that ERB is asked for, in batches of 10.
     assert len(output) == 5
     assert all(name.startswith(f"{result['job_key']}-0001-000001-") and name.endswith(".log.gz") for name in output)
-    envelopes = [one for name in sorted(output) for one in statements(output[name])]
+    envelopes = [envelope for name in sorted(output) for envelope in statements(output[name])]
     assert len(envelopes) == log.caliper.statements
-    assert {len(one["data"]) for one in envelopes} == {1}
-    assert len({one["data"][0]["id"] for one in envelopes}) == log.caliper.distinct_statements
-    assert all(one["data"][0]["@context"] for one in envelopes)
+    assert {len(envelope["data"]) for envelope in envelopes} == {1}
+    assert len({envelope["data"][0]["id"] for envelope in envelopes}) == log.caliper.distinct_statements
+    assert all(envelope["data"][0]["@context"] for envelope in envelopes)
 
 
 def test_a_single_gzipped_output_rolls_at_its_limit(site: ForkedSite) -> None:
@@ -94,7 +94,7 @@ def test_a_single_gzipped_output_rolls_at_its_limit(site: ForkedSite) -> None:
     # In the order of the log.
     in_order = [Path(path).name for path in result["outputs"]]
     assert sorted(in_order) == names
-    ids = [one["id"] for name in in_order for one in statements(output[name])]
+    ids = [statement["id"] for name in in_order for statement in statements(output[name])]
     assert len(ids) == len(set(ids)) == log.xapi.statements
     assert set(ids) == erbs_ids(log.path.read_bytes().splitlines())
     assert result["reasons"] == {"erb_error": 3, "unknown_user": 2, "no_json": 4}
@@ -123,9 +123,9 @@ def test_a_dry_run_to_the_logger_logs_every_statement_and_writes_nothing(site: F
     logged = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
     assert len(logged) == (log.xapi if kind == "xapi" else log.caliper).statements
     if kind == "xapi":
-        assert {one["id"] for one in logged} == erbs_ids(log.path.read_bytes().splitlines())
+        assert {statement["id"] for statement in logged} == erbs_ids(log.path.read_bytes().splitlines())
     else:
-        assert all(one["@context"] and one["id"].startswith("urn:uuid:") for one in logged)
+        assert all(event["@context"] and event["id"].startswith("urn:uuid:") for event in logged)
     assert "Dry run" in run.stdout
     assert site.output() == {}
 
@@ -144,7 +144,7 @@ def test_a_dry_run_prints_a_sample_and_writes_nothing(site: ForkedSite, kind: st
     assert set(names) <= set(CALIPER_GOOD_NAMES)
     assert len(names) == len(set(names)) == len(shown) == 3
     if kind == "xapi":
-        assert {one["id"] for one in shown} <= erbs_ids(log.path.read_bytes().splitlines())
+        assert {statement["id"] for statement in shown} <= erbs_ids(log.path.read_bytes().splitlines())
     assert "statements to no destination (dry run)" in table
     assert run.stdout.endswith("Dry run. Nothing was delivered.\n")
     assert '{"' not in run.stderr
@@ -160,7 +160,9 @@ def test_settings_without_erbs_backend_use_the_recommended_one(site: ForkedSite)
     assert "EVENT_TRACKING_BACKENDS has no event_transformer backend" in run.stderr
     assert "XAPI_EVENTS_ENABLED is off in the LMS settings: turned on for this job." in run.stderr
     [name] = single_files(site.output())
-    assert {one["id"] for one in statements(site.output()[name])} == erbs_ids(log.path.read_bytes().splitlines())
+    assert {statement["id"] for statement in statements(site.output()[name])} == erbs_ids(
+        log.path.read_bytes().splitlines()
+    )
 
 
 def test_odd_things_in_the_source_do_no_harm(site: ForkedSite, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_odd_things_in_the_source_do_no_harm(site: ForkedSite, tmp_path: Path) -
     run = site.run(site.source(), site.to_files())
     assert run.status == 0, run.stdout + run.stderr
     assert run.result is not None
-    assert {one["name"] for one in run.result["objects"]} == {
+    assert {obj["name"] for obj in run.result["objects"]} == {
         "tracking.log",
         odd,
         "tracking.log.empty",

@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 def written(site: ForkedSite) -> set[str]:
     """The ids of the statements in the output."""
     files = [content for name, content in site.output().items() if name != "manifest.log"]
-    return {one["id"] for content in files for one in statements(content)}
+    return {statement["id"] for content in files for statement in statements(content)}
 
 
 def lines_of(run: JobRun) -> dict[str, int]:
@@ -136,7 +136,7 @@ def test_files_chooses_objects_by_their_whole_name(site: ForkedSite, nanio_bucke
     run = site.run(source, site.to_files(), files=["logs/b/*", "tracking.log"])
     assert run.status == 0, run.stderr
     assert run.result is not None
-    assert [one["name"] for one in run.result["objects"]] == ["logs/b/tracking.log-1.gz"]
+    assert [obj["name"] for obj in run.result["objects"]] == ["logs/b/tracking.log-1.gz"]
     assert site.output()["manifest.log"].startswith(b"logs/b/tracking.log-1.gz - ")
     assert lines_of(run)["transformed"] == 4
     none = site.run(source, site.to_files(), files=["tracking*"])
@@ -155,7 +155,7 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite)
     # The one after it may hold events of the last day before the rotation.
     assert trusting.status == 3, trusting.stdout
     assert trusting.result is not None
-    notes = {one["name"]: one["notes"] for one in trusting.result["objects"]}
+    notes = {obj["name"]: obj["notes"] for obj in trusting.result["objects"]}
     passed = [
         name for name, said in notes.items() if "outside since and until by the date in its name: not opened" in said
     ]

@@ -28,8 +28,8 @@ def to_lrs(*lrss: Lrs) -> dict[str, Any]:
 
 
 def by_url(result: dict[str, Any], url: str) -> dict[str, Any]:
-    [one] = [one for one in result["destinations"] if one["name"] == url]
-    return dict(one)
+    [destination] = [destination for destination in result["destinations"] if destination["name"] == url]
+    return dict(destination)
 
 
 def test_local_to_lrs_through_the_settings(site: ForkedSite, lrs: Lrs) -> None:
@@ -81,12 +81,12 @@ def test_every_enabled_router_gets_what_is_for_it(
         if b'"OpenedX"' in line and (b'"name": "play_video"' in line or b'"name": "edx.video' in line)
     }
     got = part.statements()
-    assert {one["id"] for one in got} == erbs_ids(wanted)
+    assert {statement["id"] for statement in got} == erbs_ids(wanted)
     assert got
     # Ralph sets the authority of the account; what was sent is seen in the count and in the next test.
     assert scripted_lrs.requests == []
-    by_name = {one["id"]: one for one in result["destinations"]}
-    assert sorted(one["not_routed"] > 0 for one in by_name.values()) == [False, True, True]
+    by_name = {destination["id"]: destination for destination in result["destinations"]}
+    assert sorted(destination["not_routed"] > 0 for destination in by_name.values()) == [False, True, True]
 
 
 def test_overrides_and_bearer_reach_the_lrs(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
@@ -99,8 +99,8 @@ def test_overrides_and_bearer_reach_the_lrs(site: ForkedSite, scripted_lrs: Scri
     run = site.run(site.source())
     assert run.status == 0, run.stderr
     assert set(scripted_lrs.statements) == ids_in(site)
-    assert all(one["context"] == {"platform": "ours"} for one in scripted_lrs.statements.values())
-    assert all(one["version"] == "1.0.1" for one in scripted_lrs.statements.values())
+    assert all(statement["context"] == {"platform": "ours"} for statement in scripted_lrs.statements.values())
+    assert all(statement["version"] == "1.0.1" for statement in scripted_lrs.statements.values())
     [request] = scripted_lrs.requests
     assert request.headers["x-experience-api-version"].startswith("1.0.")
 
@@ -176,7 +176,7 @@ def test_caliper_envelopes_reach_their_store(site: ForkedSite, caliper_sink: Cal
     # Equal lines give equal events: those of one batch are sent once.
     assert len(set(ids)) == log.caliper.statements - 4
     assert len(ids) == destination["stored"]
-    assert all(set(one) == {"sensor", "sendTime", "data", "dataVersion"} for one in caliper_sink.envelopes)
+    assert all(set(envelope) == {"sensor", "sendTime", "data", "dataVersion"} for envelope in caliper_sink.envelopes)
     assert routers == all(request.headers.get("x-of-ours") == "yes" for request in caliper_sink.requests)
 
 
@@ -242,7 +242,7 @@ def test_the_acceptance_case(site: ForkedSite, lrs: Lrs) -> None:
     letters = run.dead_letters()
     assert len(letters) == 10
     assert sum("TypeError" in letter["detail"] for letter in letters) == 2
-    stored = {one["id"] for one in lrs.statements()}
+    stored = {statement["id"] for statement in lrs.statements()}
     assert len(stored) == lrs.count() == 10_000
     # As many as there are good lines, and ERB's own: asked for a sample, as ERB takes its time.
     assert erbs_ids(log.path.read_bytes().splitlines()[::25]) <= stored

@@ -42,7 +42,7 @@ def test_minio_to_lrs(site: ForkedSite, nanio_bucket: Bucket, lrs: Lrs) -> None:
     nanio_bucket.put("other/tracking.log", b"not of this job\n")
     run = site.run(nanio_bucket.settings("source", prefix="/logs/tracking"), lrs_endpoints=[lrs.endpoint])
     result = assert_accounted(run, log.xapi)
-    assert [one["name"] for one in result["objects"]] == ["logs/tracking.log"]
+    assert [obj["name"] for obj in result["objects"]] == ["logs/tracking.log"]
     assert set(lrs.ids()) == erbs_ids(log.path.read_bytes().splitlines())
     assert_no_secret(run, site)
     again = site.run(nanio_bucket.settings("source", prefix="/logs/tracking"), lrs_endpoints=[lrs.endpoint])
@@ -212,5 +212,5 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(
     output = site.output()
     del output["manifest.log"]
     [content] = output.values()
-    ids = [one["id"] for one in statements(content)]
+    ids = [statement["id"] for statement in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements

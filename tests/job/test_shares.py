@@ -40,11 +40,11 @@ def test_a_thousand_objects_and_64_pods(seed: int, some_compressed: bool) -> Non
     compressed = [some_compressed and dice.random() < 1 / 3 for _ in sizes]
     segments = segments_of(sizes, compressed, BY_KEY["segment_bytes"].default)
     shares = [segments_of_share(segments, index, PODS) for index in range(PODS)]
-    assert sorted(one.id for part in shares for one in part) == [one.id for one in segments]
-    loads = [sum(one.stored_bytes for one in part) for part in shares]
+    assert sorted(segment.id for part in shares for segment in part) == [segment.id for segment in segments]
+    loads = [sum(segment.stored_bytes for segment in part) for part in shares]
     mean = sum(sizes) / PODS
     # A compressed log is one piece, however long it takes.
-    allowed = max(one.stored_bytes for one in segments) if some_compressed else 0
+    allowed = max(segment.stored_bytes for segment in segments) if some_compressed else 0
     assert max(loads) <= max(1.2 * mean, allowed)
 
 
@@ -65,7 +65,7 @@ def test_the_phases_one_by_one_do_what_a_run_does(site: ForkedSite) -> None:
         assert phase(site, "work", "--share", f"{index}/2").status == 0
         assert phase(site, "report").status == status
     [content] = [content for name, content in site.output().items() if name != "manifest.log"]
-    ids = [one["id"] for one in statements(content)]
+    ids = [statement["id"] for statement in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements
 
 

@@ -158,6 +158,6 @@ def assert_no_secret(site: ClusterSite) -> None:
     places = [*site.printed, *(" ".join(call["argv"]) for call in site.cluster.calls)]
     for job in site.cluster.jobs:
         places += [json.dumps(job.manifest), *(pod.sandbox.log() for pod in job.pods)]
-    places += [json.dumps(one) for (kind, _), one in site.cluster.objects.items() if kind != "Secret"]
+    places += [json.dumps(obj) for (kind, _), obj in site.cluster.objects.items() if kind != "Secret"]
     for secret in (SECRET_KEY, PASSWORD):
         assert not [place[:2000] for place in places if secret in place]

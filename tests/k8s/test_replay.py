@@ -73,7 +73,7 @@ def test_any_number_of_pods_makes_the_same(site: ClusterSite, pods: int) -> None
     assert follow in output
     assert_all_there(site)
     made[pods] = site.statements()
-    assert all(one == made[pods] for one in made.values())
+    assert all(stored == made[pods] for stored in made.values())
     work = site.cluster.job("work")
     assert [len(work.pods), len(work.succeeded)] == [pods, pods]
     assert [len(job.pods) for job in site.cluster.jobs if job.phase != "work"] == [1, 1]
@@ -157,7 +157,7 @@ def test_a_pod_that_is_evicted(site: ClusterSite) -> None:
     assert (len(job.pods), job.failures, job.condition) == (3, 0, "Complete")
     [name] = [key for key in site.bucket.keys("out/") if key.endswith("_xapi.log")]
     assert sorted(site.bucket.keys("out/")) == sorted([name, "out/manifest.log"])
-    ids = [one["id"] for one in statements(site.bucket.get(name))]
+    ids = [statement["id"] for statement in statements(site.bucket.get(name))]
     assert len(ids) == len(set(ids))
     assert set(ids) == expected(site)
 
@@ -179,7 +179,7 @@ def test_settings_that_change_between_two_runs(site: ClusterSite) -> None:
     used = [json.dumps(site.cluster.job("work", number).manifest) for number in (0, 1)]
     names = [name for kind, name in site.cluster.objects if kind == "ConfigMap" and name.startswith("openedx-config-")]
     assert len(names) == 2
-    assert all(any(name in one for one in used) for name in names)
+    assert all(any(name in folder for folder in used) for name in names)
 
 
 def test_a_job_that_is_started_twice(site: ClusterSite, scripted_lrs: ScriptedLrs) -> None:

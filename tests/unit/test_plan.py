@@ -58,8 +58,8 @@ def segment(number: int, stored: int) -> Segment:
 def test_every_segment_has_one_worker_and_the_shares_are_fair(sizes: list[int], workers: int) -> None:
     segments = [segment(number, stored) for number, stored in enumerate(sizes, 1)]
     shares = [segments_of_share(segments, index, workers) for index in range(workers)]
-    assert sorted(one.id for part in shares for one in part) == list(range(1, len(sizes) + 1))
-    loads = [sum(one.stored_bytes for one in part) for part in shares]
+    assert sorted(segment.id for part in shares for segment in part) == list(range(1, len(sizes) + 1))
+    loads = [sum(segment.stored_bytes for segment in part) for part in shares]
     assert max(loads) - min(loads) <= max(sizes, default=0)
     assert shares == [segments_of_share(segments[::-1], index, workers) for index in range(workers)]
 

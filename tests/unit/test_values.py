@@ -47,8 +47,8 @@ def test_since_takes_off_what_add_has_added(old: Counts, more: Counts) -> None:
 
 
 @given(COUNTS)
-def test_counts_come_back_from_json(one: Counts) -> None:
-    assert Counts.from_json(json.loads(json.dumps(one.to_json()))) == one
+def test_counts_come_back_from_json(counts: Counts) -> None:
+    assert Counts.from_json(json.loads(json.dumps(counts.to_json()))) == counts
 
 
 @pytest.mark.parametrize("name", NUMBER_FIELDS)
@@ -67,14 +67,14 @@ def test_reasons_that_nobody_wrote_are_refused(damage: dict[str, Any]) -> None:
 
 
 def accounted() -> Counts:
-    one = Counts(
+    counts = Counts(
         lines=21, blank=1, unparsable=2, unknown_event=3, filtered=4, transformed=5, untransformable=6,
         made=24, stored=7, duplicates=8, rejected=9, not_routed=10,
     )  # fmt: skip
-    one.add_dead_letters("bad_json", 2)
-    one.add_dead_letters("unknown_user", 6)
-    one.add_dead_letters("conflict", 9)
-    return one
+    counts.add_dead_letters("bad_json", 2)
+    counts.add_dead_letters("unknown_user", 6)
+    counts.add_dead_letters("conflict", 9)
+    return counts
 
 
 def test_what_adds_up_has_no_differences() -> None:
@@ -85,12 +85,12 @@ def test_what_adds_up_has_no_differences() -> None:
 @pytest.mark.parametrize("name", [*LINE_OUTCOMES, *STATEMENT_OUTCOMES, "lines", "made", "reasons"])
 @pytest.mark.parametrize("by", [-1, 1])
 def test_every_number_that_is_off_by_one_is_a_difference(name: str, by: int) -> None:
-    one = accounted()
+    counts = accounted()
     if name == "reasons":
-        one.add_dead_letters("conflict", by)
+        counts.add_dead_letters("conflict", by)
     else:
-        setattr(one, name, getattr(one, name) + by)
-    assert one.accounting_errors()
+        setattr(counts, name, getattr(counts, name) + by)
+    assert counts.accounting_errors()
 
 
 def test_every_number_of_counts_is_in_one_of_the_sums() -> None:
