@@ -100,7 +100,10 @@ def test_a_second_report_of_a_finished_plan_is_as_the_first(site: ForkedSite) ->
     before = ran.result
     again = phase(site, "report")
     assert again.stdout == ran.stdout
-    assert again.result == before
+    # When it was reported is another second sometimes.
+    assert before is not None
+    assert again.result is not None
+    assert again.result == before | {"reported": again.result["reported"]}
 
 
 def files_with_content(folder: Path) -> dict[str, bytes]:
