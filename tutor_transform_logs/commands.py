@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,9 @@ def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], l
 
 
 OPTIONS = tuple(_options())
+# The options that say what to do, and those of them that mean something together.
+ACTIONS = ("check", "status", "gaps", "verify", "repair", "restart", "retry_failed")
+COMPATIBLE_ACTIONS = {("verify", "repair"), ("check", "restart"), ("check", "retry_failed")}
 GROUPS = {str(option.name): title for title, option in OPTIONS}
 
 
@@ -192,6 +196,7 @@ def transform_tracking_logs_job(
 
     Eight parameters: the command's options, those for settings together.
     """
+    check_combination({"check": check, "status": status, "gaps": gaps, "verify": verify, **options})
     click_context = click.get_current_context()
     context = click_context.obj
     site = tutor_config.load(context.root)
@@ -226,6 +231,14 @@ def transform_tracking_logs_job(
         yield task
     if deduplicate and phase == RUN:
         yield from deduplication()
+
+
+def check_combination(options: Mapping[str, object]) -> None:
+    """Raises ``TutorError`` for two options of which one would be ignored."""
+    for first, second in combinations([name for name in ACTIONS if options.get(name)], 2):
+        if (first, second) not in COMPATIBLE_ACTIONS:
+            one, other = (f"--{name.replace('_', '-')}" for name in (first, second))
+            raise TutorError(f"{one} and {other} can't be combined: give one of them.")
 
 
 def _say(text: str) -> None:

@@ -178,6 +178,7 @@ ELSEWHERE = (
     "tests/faults/test_messages.py::test_a_share_that_is_none_is_said",
     "tests/faults/test_messages.py::test_a_database_that_the_lms_has_not",
     "tests/host/test_command.py::test_a_mistake_is_one_line_and_nothing_is_written",
+    "tests/host/test_command.py::test_options_of_which_one_would_be_ignored_are_refused",
     "tests/host/test_command.py::test_a_mistake_in_config_yml_is_one_line",
     "tests/host/test_command.py::test_an_environment_of_another_version_is_noticed",
     "tests/host/test_command.py::test_a_config_folder_that_docker_made_is_explained",

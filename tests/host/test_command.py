@@ -324,6 +324,19 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tutor: Tutor, args: list[s
     assert not (tutor.root / "env/plugins/transform_logs/private").exists()
 
 
+@pytest.mark.parametrize(
+    "options", ["--check --verify", "--status --restart", "--gaps --repair", "--restart --retry-failed"]
+)
+def test_options_of_which_one_would_be_ignored_are_refused(tutor: Tutor, options: str) -> None:
+    one, other = options.split()
+    assert tutor.replay(other, one).error == f"Error: {one} and {other} can't be combined: give one of them."
+
+
+@pytest.mark.parametrize("options", ["--verify --repair", "--check --restart", "--check --retry-failed"])
+def test_options_that_mean_something_together_are_taken(tutor: Tutor, options: str) -> None:
+    assert tutor.replay(*options.split()).status == 0
+
+
 def test_a_mistake_in_config_yml_is_one_line(tutor: Tutor) -> None:
     with (tutor.root / "config.yml").open("a") as file:
         file.write("TRANSFORM_LOGS_SOURCE_SECRET: yes\n")

@@ -94,7 +94,10 @@ def select_objects(
     where = source.where(config.source.prefix)
     listed = list(source.listing(config.source.prefix))
     if not listed and must_exist:
-        raise JobError(f"No object found whose name begins with {where}: check source_container and source_prefix.")
+        raise JobError(
+            f"No object found whose name begins with {where}: "
+            "check TRANSFORM_LOGS_SOURCE_CONTAINER and ..._SOURCE_PREFIX."
+        )
     filters = Filters.of(config)
     found = [obj for obj in listed if filters.takes_object(obj.name)]
     if not found and must_exist:
