@@ -107,7 +107,7 @@ def test_in_ralph(world: ForkedSite, lrs: Lrs) -> None:
     ill = {"found": MADE - 8, "missing": 7, "different": 1}
     bad = verified(world, 3, ill)
     assert named(bad) == {statement["id"]: line_of(text, statement) for statement in [*lost, altered]}
-    assert "--verify --repair" in bad.stdout
+    assert "To send what is missing: --repair." in bad.stdout
     assert lrs.count() == GOOD - 7
     assert ledger_of(world) == ledger
 

@@ -83,6 +83,7 @@ def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: ForkedS
     assert has(found["ok"], "1 object, ", "tracking.log", "2026-02-01 00:00  2026-02-01 00:00")
     assert has(found["ok"], "sample: 106 lines from 10 places")
     assert re.search(r"^ +transformed +60 +56\.6%  made into statements$", run.stdout, re.M)
+    assert re.search(r"^ +dead letters +6\n +[a-z_]+ +\d\n", run.stdout, re.M)
     # All of so small a log is in the sample, so that the estimate is exact but for its rounding.
     assert has(found["ok"], "to do: about 110 lines", "about 60 statements, ", f"to {lrs.url}", "with 1 worker")
     assert log.xapi.statements == 60
@@ -113,7 +114,7 @@ def test_every_problem_is_told_and_none_hides_another(site: ForkedSite, lrs: Lrs
         found["PROBLEM"], f"{down['url']}/statements does not answer", "Check that it is running, and that its URL"
     )
     assert has(found["PROBLEM"], "answers 404", "check its URL")
-    assert has(found["PROBLEM"], "No object found whose name begins with", "check source_container and source_prefix")
+    assert has(found["PROBLEM"], "No object found whose name begins with", "check TRANSFORM_LOGS_SOURCE_CONTAINER and")
     assert len(found["PROBLEM"]) == 4
     assert has(found["ok"], f"{lrs.url} answers, and accepts the credentials")
     assert "4 problems to fix before a run can start." in run.stdout

@@ -215,6 +215,8 @@ def _print_sample(findings: Findings, counts: Counts) -> None:
             share = f"{number / counts.lines:.1%}" if number * 1000 >= counts.lines else "<0.1%"
             row = f"{name.replace('_', ' '):<16}{number:>7,} {share:>7}"
             rows.append(f"{row}  {meaning}" if INDENT + len(row) + 2 + len(meaning) <= findings.width else row)
+    if counts.reasons:
+        rows.append(f"{'dead letters':<16}{sum(counts.reasons.values()):>7,}")
     rows += [f"  {reason:<16}{number:>5,}" for reason, number in sorted(counts.reasons.items())]
     findings.table([" " * INDENT + row for row in rows], "sample", counts.to_json())
     events = counts.transformed + counts.untransformable

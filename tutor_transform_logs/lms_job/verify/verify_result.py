@@ -187,6 +187,6 @@ def _verdict(results: Sequence[VerifyResult], notes: bool, sampled: bool, repair
         yield "To write lost and damaged files again, with everything else: --restart."
     if missing and not repair:
         what = "this sample's missing lines" if sampled else "what is missing"
-        yield f"{count(missing, 'statement')} missing. To send {what}: --verify --repair."
+        yield f"{count(missing, 'statement')} missing. To send {what}: --repair."
     if not missing and not different and not any(result.stopped or result.broken for result in results):
         yield "All statements that could be verified were found." if notes else "All expected statements were found."
