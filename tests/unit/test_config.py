@@ -309,6 +309,13 @@ def test_a_deeply_nested_file_is_refused() -> None:
         read("[" * 200_000)
 
 
+@pytest.mark.parametrize("value", ["logs\0", "logs\n", "\ud800"])
+@pytest.mark.parametrize("key", [key for key, setting in BY_KEY.items() if setting.kind == settings.TEXT])
+def test_what_is_not_on_one_line_or_not_text_is_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigError):
+        load({key: value, "clickhouse_database": "xapi"} if key == "clickhouse_url" else {key: value})
+
+
 SECRET = "SENTINEL-7f3a"
 SECRET_KEYS = [
     *(f"{role}_{name}" for role in settings.ROLES for name in ("key", "secret", "token", "options")),
@@ -318,6 +325,10 @@ SECRET_KEYS = [
 BY_STORAGE = [key for key in SECRET_KEYS if key.split("_")[0] in settings.ROLES]
 SHAPES: list[Any] = [
     SECRET,
+    f"{SECRET}\n",
+    f"{SECRET}\ud800",
+    [{"url": "http://lrs", "password": f"{SECRET}\r"}],
+    [{"url": "http://lrs", "bearer": f"{SECRET} "}],
     [SECRET],
     {SECRET: 1, "url": 1},
     {"url": SECRET},

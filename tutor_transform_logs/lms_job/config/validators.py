@@ -18,6 +18,10 @@ from ..util.iso_times import period
 ALLOWED = "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC"
 
 
+NEVER_IN_TEXT = frozenset("\0\r\n")
+"""No name on a disk has the first; a secret that was read from a file often ends with the others."""
+
+
 class ConfigError(Exception):
     """A value of the config that can't be used.
 
@@ -45,15 +49,31 @@ Validator = Callable[[str, Any], Any]
 
 
 def text(key: str, value: Any) -> str:
-    """Text, or a whole number of JSON; any other number may have been written in another way."""
+    """Text on one line, or a whole number of JSON; any other number may have been written in another way."""
+    written = _any_text(key, value)
+    if not NEVER_IN_TEXT.isdisjoint(written) or not _is_encodable(written):
+        raise ConfigError(key, "the value has a line break or a character that is not text in it", "text on one line")
+    return written
+
+
+def _any_text(key: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ConfigError(key, "the value is not text", "text")
     return str(value)
 
 
+def _is_encodable(value: str) -> bool:
+    """Can it be a name on a disk? There, bytes that are not UTF-8 are lone low surrogates."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def header_text(key: str, value: Any) -> str:
     """Text that goes into an HTTP header as it is. Libraries repeat a header that they can't send in their errors."""
-    checked = text(key, value)
+    checked = _any_text(key, value)
     if not (checked.isascii() and checked.isprintable()):
         raise ConfigError(
             key, "the value has a line end or a character that HTTP headers can't have", "printable ASCII characters"
