@@ -83,6 +83,12 @@ REFUSALS = {
     "redirect": (Answer(302, headers={"Location": "https://elsewhere.example.org/xAPI/"}), "elsewhere.example.org"),
     "HTML": (Answer(200, "<html>log in</html>", headers={"Content-Type": "text/html"}), "this is not an LRS"),
     "an object": (Answer(200, {"ok": True}), "this is not an LRS"),
+    "JSON that is nested too deeply": (Answer(200, b"[" * 100_000), "this is not an LRS"),
+    "nothing": (Answer(200), "this is not an LRS"),
+    "nothing, and accepted": (Answer(202), "this is not an LRS"),
+    "ids of other statements": (Answer(200, ["6d1a4b06-2f4c-4f9e-8f4b-0d6f0f3f2a11"]), "this is not an LRS"),
+    "a redirect to what is not a URL": (Answer(301, headers={"Location": "http://[::1"}), "can't be used (ValueError)"),
+    "an unknown text encoding": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=idna"}), "gone"),
 }
 
 
@@ -182,3 +188,26 @@ def test_a_certificate_that_does_not_fit(sending: ForkedSite, stranger: str) -> 
     ran = tried(sending)
     tally.same(1, ran.status, ran.detail)
     assert "certificate is not trusted" in ran.detail
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain; charset=undefined"}])
+def test_a_text_that_is_not_for_a_terminal_is_escaped(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, headers: dict[str, str]
+) -> None:
+    scripted_lrs.script = [Answer(400, b"\x1b[2Jno\x00", headers=headers)] * 2
+    ran = tried(sending, batch_size=1, strict=True)
+    tally.same(3, ran.status, ran.detail)
+    [first, _] = [letter["detail"] for letter in ran.dead_letters()]
+    assert first.endswith("\\x1b[2Jno\\x00")
+
+
+@pytest.mark.parametrize("bearer", ["the-pa55word\n", "the-pa55word\u20ac", "the-pa55word\x00"])
+@pytest.mark.parametrize("command", ["run", "check", "verify"])
+def test_a_bearer_token_that_can_not_be_sent_is_refused_and_not_repeated(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, bearer: str, command: str
+) -> None:
+    sending.to_lrs({"url": scripted_lrs.url, "bearer": bearer})
+    ran = tried(sending, command=command)
+    tally.same(1, ran.status, ran.detail)
+    assert "lrs_endpoints" in ran.detail
+    assert "report this" not in ran.detail

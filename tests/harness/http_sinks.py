@@ -36,6 +36,7 @@ class Request:
 class Answer:
     """What to answer to one request.
 
+    :param body: bytes as they are, anything else as JSON.
     :param store: keep the statements all the same (an LRS that stores and then fails to say so).
     :param hang_secs: wait so long before answering.
     :param cut_off: close the connection in the middle of the body that the header promises.
@@ -43,7 +44,7 @@ class Answer:
     """
 
     status: int = 200
-    body: Any = None
+    body: Any = b""
     headers: dict[str, str] = field(default_factory=dict)
     store: bool = False
     hang_secs: float = 0
@@ -87,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.no_answer:
             self.close_connection = True
             return
-        content = b"" if answer.body is None else json.dumps(answer.body).encode()
+        content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
         for key, value in answer.headers.items():
             self.send_header(key, value)

@@ -18,7 +18,7 @@ from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
-from ..util.formatting import shown_url
+from ..util.formatting import printable, shown_url
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
@@ -125,15 +125,16 @@ class Lrs:
         if response.status_code in (401, 403):
             raise self._permanent(response)
 
-    def _failed(self, error: requests.RequestException) -> PermanentError | TransientError:
+    def _failed(self, error: requests.RequestException | ValueError) -> PermanentError | TransientError:
         """The job's error for a request that got no answer."""
         if isinstance(error, requests.exceptions.SSLError):
             return PermanentError(
                 f"{self.name}: the TLS certificate is not trusted ({innermost_cause(error)}). Fix the certificate, or "
                 "use the host name that it was issued for."
             )
-        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
-            return PermanentError(f"{self.name} can't be used ({type(error).__name__}): check its URL.")
+        if isinstance(error, ValueError):
+            # InvalidURL and InvalidHeader among them. Not repeated: a header's value may be a secret.
+            return PermanentError(f"{self.name} can't be used ({type(error).__name__}): check its URL and credentials.")
         return TransientError(f"{self.name} does not answer ({innermost_cause(error)})")
 
     def _distinct(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> list[OutgoingStatement]:
@@ -171,24 +172,28 @@ class Lrs:
         self._deliver(outgoing[middle:], outcome)
 
     def _count(self, response: requests.Response, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
-        """Count what the endpoint says it stored (xAPI 1.0.3, part 3, section 2.1.2: the ids of the new ones)."""
+        """Count what the endpoint says it stored (xAPI 1.0.3, part 3, section 2.1.2: the ids of the new ones).
+
+        Raises :class:`~.errors.PermanentError` for an answer that no LRS gives: nothing may be stored there.
+        """
         if self.target.transformer_type != "xapi":
             outcome.stored += len(outgoing)
             return
-        stored = 0
-        if response.status_code != 204 and response.content:
+        new_ids: set[str] = set()
+        if response.status_code != 204:
             try:
                 ids = response.json()
-            except ValueError:
+            except (ValueError, RecursionError):
                 ids = None
-            if not isinstance(ids, list):
-                kind = response.headers.get("Content-Type", "no content type")
+            sent = {statement.id.lower() for statement in outgoing}
+            new_ids = {str(statement_id).lower() for statement_id in ids} if isinstance(ids, list) else {""}
+            if new_ids - sent:
+                kind = printable(response.headers.get("Content-Type", "no content type"))
                 raise PermanentError(
-                    f"{self.name} answers {response.status_code}, but with {kind} and not with a list of ids: "
-                    "this is not an LRS. Check its URL."
+                    f"{self.name} answers {response.status_code}, but with {kind} and not with a list of the ids that "
+                    "were sent: this is not an LRS. Check its URL."
                 )
-            new_ids = {str(statement_id).lower() for statement_id in ids}
-            stored = len(new_ids & {statement.id.lower() for statement in outgoing})
+        stored = len(new_ids)
         outcome.stored += stored
         outcome.duplicates += len(outgoing) - stored
 
@@ -218,7 +223,7 @@ class Lrs:
         def attempt() -> requests.Response:
             try:
                 response = send()
-            except requests.RequestException as error:
+            except (requests.RequestException, ValueError) as error:
                 raise self._failed(error) from None
             check(response)
             return response
@@ -260,7 +265,7 @@ class Lrs:
                 f"{self.name} refuses the credentials ({status}): check this LRS's user and password."
             )
         if 300 <= status < 400:
-            target = shown_url(response.headers.get("Location", "nowhere"))
+            target = printable(shown_url(response.headers.get("Location", "nowhere")))
             return PermanentError(f"{self.name} redirects to {target} ({status}): set that URL instead.")
         return PermanentError(f"{self.name} answers {status}{_quoted_body(response)}: check its URL.")
 
@@ -282,7 +287,10 @@ def _auth(target: Target) -> Callable[[requests.PreparedRequest], requests.Prepa
 
     def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
         if target.bearer:
-            request.headers["Authorization"] = f"Bearer {target.bearer}"
+            header = ("Authorization", f"Bearer {target.bearer}")
+            # As requests checks the headers that are set before the credentials.
+            requests.utils.check_header_validity(header)
+            request.headers.update([header])
         return request
 
     return bearer
@@ -301,7 +309,12 @@ def _same(left: OutgoingStatement, right: OutgoingStatement) -> bool:
 
 
 def _quoted_body(response: requests.Response) -> str:
-    text = " ".join(response.text[:2000].split())
+    try:
+        body = response.text
+    except UnicodeError:
+        # Of a charset that Python has a codec for, but none that reads text.
+        body = response.content.decode("utf-8", "replace")
+    text = printable(" ".join(body[:2000].split()))
     return f": {text[:300]}" if text else ""
 
 
@@ -324,6 +337,6 @@ def retry_after(value: str, now: float | None = None) -> float:
         return float(value)
     try:
         at = email.utils.parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return max(0.0, at - (time.time() if now is None else now))
