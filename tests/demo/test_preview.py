@@ -75,6 +75,18 @@ def test_it_fits_the_terminal(
     samples.write(tmp_path)
     lines = shown(capfd, tmp_path).splitlines()
     assert [line for line in lines if len(line) > columns and str(tmp_path) not in line] == []
+    # Names are whole: cut, several of them would look the same.
+    assert {"edx.ui.lms.sequence.tab_selected", "edx.ui.lms.sequence.next_selected"} <= set(" ".join(lines).split())
+
+
+def test_characters_of_two_columns_count_as_such(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    log = tmp_path / "tracking.log"
+    log.write_text('{"name": "%s", "event": "{}", "time": "2026-01-02T00:00:00+00:00"}\n' % ("\U0001f600" * 40))
+    [row] = [line for line in shown(capfd, log).splitlines() if "\U0001f600" in line]
+    assert row == "\U0001f600" * 18 + "..."
 
 
 def test_strangers_and_their_courses_are_let_in(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

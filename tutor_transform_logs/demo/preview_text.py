@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile, in_order
 from tutor_transform_logs.lms_job.report.glossary import REASON_MEANINGS
-from tutor_transform_logs.lms_job.util.formatting import count, printable, size
+from tutor_transform_logs.lms_job.util.formatting import count, printable, size, wrapped
 
 MEANINGS = {**REASON_MEANINGS, NO_USER: "the event names no user", NO_COURSE: "the event names no course"}
 # The URL of the embedded LMS, which serves no pages.
@@ -31,7 +32,7 @@ def format_preview(preview: Preview, width: int, whole: bool) -> Iterator[str]:
         yield f"{title:<{name_width}} {'lines':>{lines_width}} {'statements':>{made_width}}"
         for row in known:
             numbers = f"{row.lines:>{lines_width},} {row.statements:>{made_width},}"
-            yield f"{_cut(row.name, name_width):<{name_width}} {numbers}"
+            yield from _row(row.name, numbers, name_width, width)
             yield from _known(row, width, whole)
     else:
         yield f"None of the events is of a type that is made into {KINDS[preview.type]}."
@@ -39,15 +40,15 @@ def format_preview(preview: Preview, width: int, whole: bool) -> Iterator[str]:
         yield ""
         yield f"{'events skipped':<{name_width}} {'lines':>{lines_width}}"
         for row in skipped:
-            yield f"{_cut(row.name, name_width):<{name_width}} {row.lines:>{lines_width},}"
+            yield from _row(row.name, f"{row.lines:>{lines_width},}", name_width, width)
     if preview.unparsable or preview.blank:
         yield ""
         yield f"{'no events':<{name_width}} {'lines':>{lines_width}}"
         if preview.blank:
             yield f"{'empty lines':<{name_width}} {preview.blank:>{lines_width},}"
         for reason, lines in preview.unparsable.most_common():
-            meaning = _cut(f"{reason}: {MEANINGS.get(reason, reason)}", name_width)
-            yield f"{meaning:<{name_width}} {lines:>{lines_width},}"
+            meaning = f"{reason}: {MEANINGS.get(reason, reason)}"
+            yield from _row(meaning, f"{lines:>{lines_width},}", name_width, width)
     yield ""
     yield from (textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False) for note in _notes(preview))
 
@@ -65,7 +66,7 @@ def _file(file: PreviewedFile) -> str:
 def _known(row: EventType, width: int, whole: bool) -> Iterator[str]:
     """What is below an event's name: why lines failed, and the first statement."""
     for reason, lines in row.failed.most_common():
-        yield _cut(f"    {lines:,} failed, {reason}: {MEANINGS.get(reason, reason)}", width)
+        yield wrapped(f"    {lines:,} failed, {reason}: {MEANINGS.get(reason, reason)}", width, " " * 6)
         if reason == "erb_error":
             yield _cut(f"      {row.detail[reason]}", width)
     if row.first is None:
@@ -91,9 +92,29 @@ def _short(statement: Mapping[str, Any]) -> str:
     return f"{event.get('eventTime', '')[:19]} {event.get('type', '')} {event.get('action', '')} {shown}"
 
 
-def _cut(text: str, name_width: int) -> str:
+def _row(name: str, numbers: str, name_width: int, width: int) -> Iterator[str]:
+    """A row of a table. A name that is longer than its column has a line of its own."""
+    shown = _cut(name, width)
+    if _columns(shown) > name_width:
+        yield shown
+        shown = ""
+    yield f"{shown}{' ' * (name_width - _columns(shown))} {numbers}"
+
+
+def _cut(text: str, width: int) -> str:
+    """``text`` on one line, cut to ``width`` columns."""
     text = printable(text)
-    return text if len(text) <= name_width else text[: name_width - 3] + "..."
+    if _columns(text) <= width:
+        return text
+    text = text[: width - 3]
+    while _columns(text) > width - 3:
+        text = text[:-1]
+    return f"{text}..."
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian characters and emoji take two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _notes(preview: Preview) -> Iterator[str]:
