@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -382,5 +383,7 @@ def report(context: Any, open_: bool) -> None:
     values = job_config.with_site_defaults(job_config.from_settings(site), site)
     found = reports.newest_report(reports.ledger_folder(context.root, job_config.check(values).ledger))
     click.echo(str(found))
-    if open_ and click.launch(str(found.page)):
+    # Without a desktop, xdg-open tries browsers for terminals, and says so of each.
+    has_desktop = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+    if open_ and (not has_desktop or click.launch(str(found.page))):
         raise TutorError(f"No browser can be opened here. Open this in one: {found.page.as_uri()}")

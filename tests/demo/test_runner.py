@@ -16,7 +16,7 @@ import pytest
 from tests.harness.demo_lms import REPOSITORY
 from tests.harness.forked_demo import run_demo
 from tests.harness.job import newest
-from tutor_transform_logs.demo import samples
+from tutor_transform_logs.demo import runner, samples
 from tutor_transform_logs.demo.outcomes import Kind
 
 XAPI_FIELDS = {"id", "actor", "verb", "object", "timestamp", "version"}
@@ -137,6 +137,15 @@ def test_both_types_go_to_one_output(tmp_path: Path) -> None:
     assert run_demo("caliper", tmp_path).status == 0
     names = [path.name for path in (tmp_path / "out/statements").glob("*_*.log")]
     assert sorted(name.rsplit("_", 1)[1] for name in names) == ["caliper.log", "xapi.log"]
+
+
+def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert runner.run_demo("xapi", file) == 1
+    assert (
+        capsys.readouterr().err == f"{file} can't be written (Not a directory): choose another folder with --output.\n"
+    )
 
 
 def test_without_the_extra_the_demo_says_what_to_install(tmp_path: Path) -> None:

@@ -54,7 +54,12 @@ def test_open_gives_it_to_the_browser(tutor: Tutor, ledger: Path, tmp_path: Path
     opener = tmp_path / "xdg-open"
     opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     opener.chmod(0o755)
-    done = tutor("transform-logs", "report", "--open", PATH=f"{tmp_path}{os.pathsep}{tutor.environ['PATH']}")
+    path = f"{tmp_path}{os.pathsep}{tutor.environ['PATH']}"
+    headless = tutor("transform-logs", "report", "--open", PATH=path, DISPLAY="", WAYLAND_DISPLAY="", BROWSER="")
+    assert headless.status == 1
+    assert "Error: No browser can be opened here." in headless.output
+    assert not (tmp_path / "opened").exists()
+    done = tutor("transform-logs", "report", "--open", PATH=path, DISPLAY=":0")
     assert done.status == 0, done.output
     page = done.output.splitlines()[0]
     deadline = time.monotonic() + 30
@@ -66,7 +71,7 @@ def test_open_gives_it_to_the_browser(tutor: Tutor, ledger: Path, tmp_path: Path
 
     nothing = tmp_path / "nothing"
     nothing.mkdir()
-    failed = tutor("transform-logs", "report", "--open", PATH=str(nothing))
+    failed = tutor("transform-logs", "report", "--open", PATH=str(nothing), DISPLAY=":0")
     assert failed.status == 1
     assert f"No browser can be opened here. Open this in one: file://{page}" in failed.output
     assert "Traceback" not in failed.output

@@ -27,10 +27,14 @@ def run_demo(type: str, output: Path) -> int:
     if say_what_is_missing("The demo"):
         return 1
     output = output.absolute()
-    for folder in "logs", "statements":
-        (output / folder).mkdir(parents=True, exist_ok=True)
-    logs = _place_logs(output / "logs")
-    config = _write_config(type, output)
+    try:
+        for folder in "logs", "statements":
+            (output / folder).mkdir(parents=True, exist_ok=True)
+        logs = _place_logs(output / "logs")
+        config = _write_config(type, output)
+    except OSError as error:
+        print(f"{output} can't be written ({error.strerror}): choose another folder with --output.", file=sys.stderr)
+        return 1
     environment = embedded_lms(output)
 
     _say(f"Demo: tracking logs to {'xAPI statements' if type == 'xapi' else 'Caliper events'}\n")
