@@ -126,6 +126,10 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         "the value has a line break or a character that is not text in it; allowed: text on one line",
         {"source_container": "logs\0"},
     ),
+    (
+        "the user name has a colon, which HTTP Basic can't send; allowed: a user name without a colon",
+        {"clickhouse_username": "a:b"},
+    ),
     ("... is neither true nor false; allowed: true or false", {"strict": "perhaps"}),
     ("... can't be used; allowed: a number, 0 or more", {"sleep_between_batches_secs": -1}),
     ("... can't be used; allowed: ...", {"batch_size": 0}),

@@ -344,6 +344,17 @@ def test_a_check_changes_nothing(server: clickhouse.ClickHouse) -> None:
     assert server.count() == 0
 
 
+def test_a_proxy_that_repeats_the_headers_does_not_show_the_password(server: clickhouse.ClickHouse) -> None:
+    password = server.password("ch_vector")
+    encoded = base64.b64encode(f"ch_vector:{password}".encode()).decode()
+    for text in (f"x Basic {encoded} y", f"{'-' * 280} {password} y"):
+        server.set_faults(Fault("answer_only", on="SELECT", status=502, text=text))
+        with pytest.raises(Unavailable) as caught:
+            destination(server, max_wait_secs=0).probe()
+        message = str(caught.value)
+        assert not [form for form in (encoded, password, password[:8]) if form in message]
+
+
 def test_the_password_is_in_no_url(server: clickhouse.ClickHouse) -> None:
     destination(server).deliver("batch", statements(3))
     assert server.requests()

@@ -178,7 +178,8 @@ def _clickhouse() -> Iterator[Setting]:
 
     url = "URL of ClickHouse's HTTP interface, such as https://clickhouse.example.org:8443."
     yield row("url", url, "Aspects' server", validators.server_url)
-    yield row("username", "User with the privileges INSERT and SELECT on the table.", "Aspects' user for the database")
+    user = "User with the privileges INSERT and SELECT on the table."
+    yield row("username", user, "Aspects' user for the database", validators.user_name)
     yield row("password", "Password of the user.", "that of Aspects' user", secret=True)
     yield row("database", "Database that the table is in.", "ASPECTS_XAPI_DATABASE")
     yield row("table", "Table of the xAPI statements.", f"ASPECTS_RAW_XAPI_TABLE, else {RAW_XAPI_TABLE}")

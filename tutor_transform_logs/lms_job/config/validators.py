@@ -81,6 +81,14 @@ def header_text(key: str, value: Any) -> str:
     return checked
 
 
+def user_name(key: str, value: Any) -> str:
+    """A user of HTTP Basic authentication (RFC 7617, section 2: it ends at the first colon)."""
+    checked = text(key, value)
+    if ":" in checked:
+        raise ConfigError(key, "the user name has a colon, which HTTP Basic can't send", "a user name without a colon")
+    return checked
+
+
 def boolean(key: str, value: Any) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"

@@ -17,10 +17,11 @@ views that add up have counted it twice.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import requests
@@ -92,6 +93,7 @@ class ClickHouse:
         self._session = requests.Session()
         # Set even without credentials: requests would otherwise look for some in the user's .netrc.
         self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
+        self._credentials = f"{table.username}:{table.password}".encode()
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body
@@ -189,10 +191,11 @@ class ClickHouse:
             target = shown_url(response.headers.get("Location", "nowhere"))
             raise QueryFailed(Answer(Verdict.STOP, f"it redirects to {target}", "Set that URL instead."))
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
-        answer = classify(response.status_code, code, response.text[:4000] if code or not response.ok else "")
+        text = self._masked(response.text[:4000]) if code or not response.ok else ""
+        answer = classify(response.status_code, code, text)
         if answer.verdict is not Verdict.OK:
             asked = retry_after(response.headers.get("Retry-After", ""))
-            raise QueryFailed(self._without_secrets(answer), asked)
+            raise QueryFailed(answer, asked)
         return response.content
 
     def _unanswered(self, error: requests.RequestException) -> Answer:
@@ -202,10 +205,13 @@ class ClickHouse:
             return Answer(Verdict.STOP, type(error).__name__, URL)
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
 
-    def _without_secrets(self, answer: Answer) -> Answer:
-        if self.table.password and self.table.password in answer.detail:
-            return replace(answer, detail=answer.detail.replace(self.table.password, "***"))
-        return answer
+    def _masked(self, text: str) -> str:
+        """A text without the credentials: a proxy may repeat the request that it got, with its headers."""
+        if not self.table.password:
+            return text
+        for form in (self.table.password, base64.b64encode(self._credentials).decode()):
+            text = text.replace(form, "***")
+        return text
 
 
 @dataclass

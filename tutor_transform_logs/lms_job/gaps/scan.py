@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timezone
 
 from ..model.activity import NO_DAY, day_of
 from ..model.counts import Counts
@@ -17,7 +17,7 @@ from ..model.dead_letters import DeadLetter
 from ..model.plan import Segment
 from ..model.records import Event, Line, Position, SkippedLines
 from ..read.events import find_nested
-from ..read.filters import Filters
+from ..read.filters import Filters, event_time
 from ..read.lines import BrokenObject
 from ..read.segment import segment_lines
 from ..storage.base import Readable
@@ -148,4 +148,11 @@ def _time(event: Event) -> object:
 
 def _day(event: Event) -> date | None:
     day = day_of(_time(event))
-    return None if day == NO_DAY else date.fromisoformat(day)
+    if day != NO_DAY:
+        return date.fromisoformat(day)
+    # The charts' days are those of this century; the table has older and later ones, too.
+    try:
+        when = event_time(event.fields)
+        return when.astimezone(timezone.utc).date() if when else None
+    except OverflowError:
+        return None
