@@ -15,7 +15,6 @@ Each function opens what it needs. Those that write hold the job's lock while th
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -45,6 +44,7 @@ from .util.errors import ExitStatus, JobError
 from .util.formatting import count, printable, wrapped
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
+from .util.temporary import temporary_file
 from .verify.verify import check_verifiable, verify_delivered
 from .verify.verify_result import MissingLines, after_repair
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
@@ -136,7 +136,7 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """Compare what the ledger says was delivered with what the destinations hold; send what is missing, if asked to."""
     check_verifiable(config)
     job = _open(config, create_ledger=config.repair)
-    with _verify_lock(job), tempfile.TemporaryFile() as lines:
+    with _verify_lock(job), temporary_file() as lines:
         current = job.ledger.load_plan()
         if current is None:
             raise JobError(f"This job has not run yet (ledger: {job.ledger.where()}): run it, then verify it.")

@@ -8,20 +8,9 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from ..util.errors import PermanentError
+from ..util import temporary
 
 QUERY_ID_BYTES = 35
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise PermanentError(
-            f"The folder for temporary files, {tempfile.gettempdir()}, can't be used: {error.strerror}. "
-            "Free some space in it, or set TMPDIR to a folder that can be written, and run the command again."
-        ) from None
 
 
 class LockedDays:
@@ -45,7 +34,7 @@ class LockedDays:
         self._write(bytes(QUERY_ID_BYTES))
 
     def _write(self, content: bytes) -> None:
-        with _explained():
+        with temporary.explained():
             for day in self._days:
                 os.pwrite(self._file, content, day * QUERY_ID_BYTES)
 
@@ -67,10 +56,10 @@ class DayLocks:
 
         Raises :class:`~.errors.PermanentError` if the file can't be used.
         """
-        with _explained():
+        with temporary.explained():
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with _explained():
+            with temporary.explained():
                 fcntl.lockf(file, fcntl.LOCK_EX, max(days) - min(days) + 1, min(days))
             yield LockedDays(file, days)
         finally:

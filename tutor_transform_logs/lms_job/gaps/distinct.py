@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import struct
-import tempfile
 from collections import Counter
 from datetime import date
-from types import TracebackType
-from typing import IO
 
-HASH_FILES = 256
+from ..util.temporary import HashedFiles
+
 _RECORD = struct.Struct(">QI")
 
 
-class DistinctByDay:
+class DistinctByDay(HashedFiles):
     """A statement is known by a number, and counted once a day. Its files are removed at the end of the context.
 
     Each is written as 12 bytes to one of many small files, chosen by its number; then the files are counted one by one.
     """
 
     def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._files: list[IO[bytes]] = []
-
-    def __enter__(self) -> DistinctByDay:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-gaps-"))
-        self._files = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384))
-            for number in range(HASH_FILES)
-        ]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        super().__init__("gaps")
 
     def add(self, number: int, day: date) -> None:
         """Count the statement of this number, unless it was counted on this day before."""
-        self._files[number % HASH_FILES].write(_RECORD.pack(number, day.toordinal()))
+        self.write(number, _RECORD.pack(number, day.toordinal()))
 
     def counts(self) -> dict[date, int]:
         """Day -> statements."""
         days: Counter[int] = Counter()
-        for file in self._files:
-            file.seek(0)
-            days.update(ordinal for _, ordinal in set(_RECORD.iter_unpack(file.read())))
+        for records in self.contents():
+            days.update(ordinal for _, ordinal in set(_RECORD.iter_unpack(records)))
         return {date.fromordinal(ordinal): count for ordinal, count in sorted(days.items())}
 
 

@@ -6,20 +6,17 @@ one. A statement may be in a set more than once.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import struct
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from ..model.records import statement_id
+from ..util.temporary import HashedFiles
 from .equivalence import canonical
 
-FILE_COUNT = 256
 _RECORD = struct.Struct(">QQq")
 _IS_FOUND = -1
 
@@ -36,25 +33,11 @@ class DiffCounts:
     """Found more often than expected."""
 
 
-class MultisetDiff:
+class MultisetDiff(HashedFiles):
     """The expected and the found statements. Its files are removed at the end of the context."""
 
     def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._files: list[IO[bytes]] = []
-
-    def __enter__(self) -> MultisetDiff:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="transform-logs-verify-"))
-        self._files = [
-            self._stack.enter_context(open(f"{folder}/{number:03d}", "w+b", buffering=16384))
-            for number in range(FILE_COUNT)
-        ]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        super().__init__("verify")
 
     def expect(self, fields: Mapping[str, Any], number: int) -> None:
         """Add a statement that should be found; ``number`` (0 or more) is returned if it is not."""
@@ -66,15 +49,14 @@ class MultisetDiff:
 
     def _write(self, fields: Mapping[str, Any], number: int) -> None:
         statement_hash = hashed(statement_id(fields).lower())
-        self._files[statement_hash % FILE_COUNT].write(_RECORD.pack(statement_hash, _hash(canonical(fields)), number))
+        self.write(statement_hash, _RECORD.pack(statement_hash, _hash(canonical(fields)), number))
 
     def compare(self, counts: DiffCounts) -> Iterator[tuple[int, int, bool]]:
         """Add to ``counts``; yields those that were not found: number, :func:`hashed` id, was another one found."""
-        for file in self._files:
-            file.seek(0)
+        for records in self.contents():
             found: Counter[tuple[int, int]] = Counter()
             expected: list[tuple[int, int, int]] = []
-            for statement_hash, content, number in _RECORD.iter_unpack(file.read()):
+            for statement_hash, content, number in _RECORD.iter_unpack(records):
                 if number == _IS_FOUND:
                     found[statement_hash, content] += 1
                 else:

@@ -11,6 +11,7 @@ from ..model.dead_letters import DELIVER, DeadLetter
 from ..util import console
 from ..util.errors import ExitStatus, JobError
 from ..util.formatting import count, printable
+from ..util.temporary import explained
 
 MISSING = "missing"
 DIFFERENT = "different"
@@ -48,7 +49,10 @@ class MissingLines:
                 mismatch.object, mismatch.offset, mismatch.line, DELIVER, MISSING, detail, "", mismatch.raw
             )
             letter = replace(letter, statement=mismatch.statement, destination=destination)
-            self._file.write(dead_letters.dump([letter]))
+            with explained():
+                self._file.write(dead_letters.dump([letter]))
+                # Each by itself, so that the error is this one's.
+                self._file.flush()
 
 
 @dataclass

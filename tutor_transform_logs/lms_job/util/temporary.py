@@ -1,0 +1,85 @@
+"""Temporary files: data of a run that may be larger than memory."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import IO, TypeVar
+
+from .errors import PermanentError
+
+FILE_COUNT = 256
+
+T = TypeVar("T", bound="HashedFiles")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """For what is done in the folder for temporary files: its errors become the job's."""
+    try:
+        yield
+    except OSError as error:
+        raise unusable(error) from None
+
+
+def unusable(error: OSError) -> PermanentError:
+    """What ends the run if the folder for temporary files is full, or can't be written."""
+    return PermanentError(
+        f"The folder for temporary files, {tempfile.gettempdir()}, can't be used: {error.strerror}. "
+        "Free some space in it, or set TMPDIR to a folder that can be written, and run the command again."
+    )
+
+
+@contextmanager
+def temporary_file() -> Iterator[IO[bytes]]:
+    """A file without a name. Writing it may raise ``OSError``."""
+    with explained():
+        file = tempfile.TemporaryFile()
+    try:
+        yield file
+    finally:
+        # What could not be written before can't be written now; that has been said.
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+class HashedFiles:
+    """Records in many small files, chosen by a number of each record. They are removed at the end of the context."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stack = contextlib.ExitStack()
+        self._files: list[IO[bytes]] = []
+
+    def __enter__(self: T) -> T:
+        with explained():
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=f"transform-logs-{self._name}-"))
+            for number in range(FILE_COUNT):
+                file = open(f"{folder}/{number:03d}", "w+b", buffering=16384)
+                self._files.append(self._stack.enter_context(file))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What could not be written before can't be written now; that has been said.
+        with contextlib.suppress(OSError):
+            self._stack.close()
+
+    def write(self, number: int, record: bytes) -> None:
+        """Add a record to the file that is ``number``'s."""
+        try:
+            self._files[number % FILE_COUNT].write(record)
+        except OSError as error:
+            raise unusable(error) from None
+
+    def contents(self) -> Iterator[bytes]:
+        """All that was written, a file at a time."""
+        for file in self._files:
+            with explained():
+                file.seek(0)
+                content = file.read()
+            yield content
