@@ -154,6 +154,10 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         "entry ... has both a bearer token and a user name or password; allowed: ...",
         {"lrs_endpoints": [{"url": "http://l", "bearer": "x", "username": "y"}]},
     ),
+    (
+        "entry ... has the URL and the user name of entry ...; allowed: each LRS once",
+        {"lrs_endpoints": [{"url": "http://l"}, {"url": "http://l/", "bearer": "x"}]},
+    ),
     ("0 would wait for ever; allowed: a number above 0", {"lrs_timeout_secs": 0}),
     ('"..." is a destination only; allowed: LOCAL, S3, MINIO, ...', {"source_provider": "CLICKHOUSE"}),
     (

@@ -298,6 +298,15 @@ def test_an_endpoint_has_one_way_in() -> None:
         load({"lrs_endpoints": [{"url": "http://a", "bearer": "t", "username": "u"}]})
 
 
+@pytest.mark.parametrize("second", [{}, {"url": "http://a/"}, {"password": "other"}, {"username": "", "bearer": "t"}])
+def test_an_endpoint_is_named_once(second: dict[str, str]) -> None:
+    """Two with one URL and user would be one destination in the ledger."""
+    first = {"url": "http://a", "username": "" if "bearer" in second else "u"}
+    with pytest.raises(ConfigError, match="entry 2 has the URL and the user name of entry 1"):
+        load({"lrs_endpoints": [first, {**first, **second}]})
+    assert len(load({"lrs_endpoints": [first, {"url": "http://a", "username": "v"}]}).lrs_endpoints) == 2
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", "1", "NaN"])
 def test_a_file_that_is_not_a_json_object_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="one JSON object"):

@@ -229,6 +229,7 @@ def endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
     if not isinstance(value, (list, tuple)):
         raise ConfigError(key, "the value is not a list", allowed)
     result = []
+    accounts: dict[tuple[str, str], int] = {}
     for number, item in enumerate(value, 1):
         if not isinstance(item, Mapping) or "url" not in item:
             raise ConfigError(key, f'entry {number} has no "url"', allowed)
@@ -239,7 +240,12 @@ def endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
             raise ConfigError(key, f"entry {number} has both a bearer token and a user name or password", allowed)
         checks = {"username": text, "password": text, "bearer": header_text}
         texts = {name: check(key, item[name]) for name, check in checks.items() if item.get(name) is not None}
-        result.append(Endpoint(url=url(key, item["url"]), **texts))
+        endpoint = Endpoint(url=url(key, item["url"]), **texts)
+        # By these, the ledger tells destinations apart.
+        same = accounts.setdefault((endpoint.url.rstrip("/"), endpoint.username), number)
+        if same != number:
+            raise ConfigError(key, f"entry {number} has the URL and the user name of entry {same}", "each LRS once")
+        result.append(endpoint)
     return tuple(result)
 
 
