@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict
 
-from .check.retention import retention_notice
+from .check.retention import check_columns, retention_notice
 from .config.schema import JobConfig
 from .deliver import dashboards
 from .deliver.clickhouse import ClickHouse
@@ -59,8 +59,7 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         _say_notices(job)
         if not first.segments:
             return _nothing_to_do(job, first)
-        if not resumed:
-            _say_retention(job, first)
+        _check_tables(job, first, resumed)
         outcome = do_segments(job.with_output_of(first), first, interruptions)
         status = _report(job, first, outcome)
         if not resumed or outcome.errors:
@@ -80,8 +79,7 @@ def plan(config: JobConfig, shares: int) -> PhaseOutcome:
         _say_notices(job)
         if not made.segments:
             return _nothing_to_do(job, made)
-        if not resumed:
-            _say_retention(job, made)
+        _check_tables(job, made, resumed)
         return PhaseOutcome(ExitStatus.DONE, resumed=resumed)
 
 
@@ -274,10 +272,14 @@ def _say_notices(job: OpenJob) -> None:
         console.say(notice, "notice", console.WARNING)
 
 
-def _say_retention(job: OpenJob, made: Plan) -> None:
-    """Before a new plan is worked on: how many of its events are too old for the charts of the table."""
+def _check_tables(job: OpenJob, made: Plan, resumed: bool) -> None:
+    """Before WORK: can the table hold the statements? Of a new plan, say how many events are too old for its charts.
+
+    Raises :class:`~.errors.JobError`.
+    """
     for destination in job.destinations:
         if isinstance(destination, ClickHouse):
-            notice = retention_notice(job.config, destination, job.source, made.segments)
+            check_columns(destination)
+            notice = "" if resumed else retention_notice(job.config, destination, job.source, made.segments)
             if notice:
                 console.say(notice, "notice", console.WARNING)

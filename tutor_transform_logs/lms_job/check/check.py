@@ -33,7 +33,7 @@ from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
 from ..util.formatting import count
 from .findings import Findings
-from .retention import describe_facts, read_facts, retention_notice
+from .retention import check_columns, describe_facts, read_facts, retention_notice
 from .source import check_source
 
 # A server that does not answer within this time is reported as unavailable; a run would wait much longer.
@@ -163,6 +163,7 @@ class Check:
                 self._destinations = [table]
                 if self._ask(table):
                     self._findings.ok(describe_facts(table.name, read_facts(table)))
+                    check_columns(table)
         elif has_database or config.lrs_endpoints:
             with self._reporting("The LMS's routers can't be read"):
                 endpoints = open_endpoints(config)

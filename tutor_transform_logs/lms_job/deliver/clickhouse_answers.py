@@ -68,7 +68,7 @@ URL = "Check TRANSFORM_LOGS_CLICKHOUSE_URL (the HTTP interface, port 8123, or 84
 UNKNOWN = "See ClickHouse's log, fix the cause and run the command again."
 REFUSED = {
     **dict.fromkeys((192, 193, 194, 516), CREDENTIALS),
-    **dict.fromkeys((16, 47, 60, 81), SCHEMA),
+    **dict.fromkeys((16, 43, 47, 48, 60, 81), SCHEMA),
     497: GRANT,
     **dict.fromkeys((115, 164, 452), SETTINGS_PROFILE),
 }
