@@ -92,6 +92,40 @@ def test_damage_is_said_and_nothing_starts_over(world: ForkedSite, damage: str) 
     check_sums(world.result())
 
 
+@pytest.mark.parametrize("how", ["deleted", "a link to nothing"])
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_plan_that_is_lost_is_said_and_nothing_starts_over(world: ForkedSite, how: str, finished: bool) -> None:
+    stop_midway(world)
+    if finished:
+        tally.same(0, world.run().status, "finished")
+    path = job_of(world) / "plan.json"
+    path.unlink()
+    if how == "a link to nothing":
+        path.symlink_to("saved/plan.json")
+    before = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
+    for command, more in (("run", {}), ("run", {"retry_failed": True}), ("work", {}), ("status", {}), ("verify", {})):
+        ran = world.run(command=command, **more)
+        tally.add("faults")
+        tally.same(1, ran.status, f"{command}: {ran.detail}")
+        assert f"{path} is missing, but the ledger has files of plan 0001: " in ran.stderr
+    assert f"{path} is missing, but " in re.sub(r"\n +", " ", world.run(command="check").stdout)
+    after = {path: path.read_bytes() for path in world.folder.rglob("out/**/*") if path.is_file()}
+    tally.same(before, after, "what is in the output")
+    restarted = world.run(restart=True)
+    tally.same(0, restarted.status, restarted.detail)
+    tally.same(0, world.run(command="verify").status, "verified")
+
+
+def test_a_ledger_in_which_nothing_is_done_needs_no_plan(world: ForkedSite) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    assert world.run(steps={"label": "plan rename: before", "number": 1}).status == -9
+    tally.same([], [path.name for path in job_of(world).glob("*.json")], "killed before its first plan")
+    (job_of(world) / "job.json").write_text('{"version": 1, "first_plan": 1}')
+    ran = world.run()
+    tally.same(0, ran.status, ran.detail)
+    check_sums(world.result())
+
+
 @pytest.mark.parametrize("where", ["local", "nanio"])
 def test_a_second_run_is_refused_while_the_first_one_lives(
     world: ForkedSite, scripted_lrs: ScriptedLrs, nanio_bucket: Bucket, where: str

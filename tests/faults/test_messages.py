@@ -322,6 +322,12 @@ def damaged(stage: Stage, name: str, content: bytes, **more: Any) -> str:
     return stage.run(**more)
 
 
+def without_plan(stage: Stage) -> str:
+    stage.stopped()
+    stage.path("plan.json").unlink()
+    return stage.run()
+
+
 def lost_part(stage: Stage) -> str:
     stage.log()
     assert stage.world.run(steps={"label": "joining write: before", "number": 1}).status == -9
@@ -476,6 +482,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "leads out of": through_a_link,
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
+    "the ledger has files of plan": without_plan,
     "There is no plan": lambda s: s.run("work"),
     "is missing: start over": lost_part,
     "may hold what plan": without_record,

@@ -65,7 +65,15 @@ class Ledger:
     # The job and its plans.
 
     def load_plan(self) -> Plan | None:
+        """``None`` if the job has not run yet. Raises :class:`LedgerError` if it has, and its plan is missing."""
         plan: Plan | None = self._load(names.PLAN, Plan.from_json)
+        # Saved before anything else of a plan: what a plan has left is never there without it.
+        if plan is None and (last := self.last_number()):
+            raise LedgerError(
+                f"{self.where(names.PLAN)} is missing, but the ledger has files of plan {plan_name(last)}: "
+                "restore the ledger from a backup, or start over with --restart "
+                "(what was delivered is then sent again)."
+            )
         return plan
 
     def save_plan(self, plan: Plan) -> None:
