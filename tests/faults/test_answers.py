@@ -17,6 +17,8 @@ from tests.harness.job import JobRun
 from tests.harness.process import free_port
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
+from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
+from tutor_transform_logs.lms_job.util.errors import PermanentError
 
 GOOD = 40
 PASSWORD = "the-pa55word"
@@ -148,6 +150,25 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, script
     scripted_lrs.script = []
     tally.same(0, sending.run().status, "run again")
     tally.same((GOOD, 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "run again")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(301, headers={"Location": "http://[::1"}), r"it can't be used \(ValueError\)\. Check "),
+        (Answer(300, headers={"Location": "http://[::1"}), r"it redirects to something that is not a URL\. Set "),
+        (Answer(300, headers={"Location": "http://u:p@x/\x1b7"}), r"it redirects to http://x/\\x1b7\. Set "),
+        (Answer(404, b"no", headers={"Content-Type": "text/html; charset=idna"}), r"404: no\. Check "),
+        (Answer(404, b"\x1b[2Jno\x00"), r"404: \\x1b\[2Jno\\x00\. Check "),
+    ],
+)
+def test_what_clickhouse_never_answers_is_quoted_on_one_line(
+    scripted_lrs: ScriptedLrs, answer: Answer, said: str
+) -> None:
+    scripted_lrs.script = [answer]
+    with pytest.raises(PermanentError, match=said):
+        ClickHouse(Table(scripted_lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20).probe()
+    tally.add("faults")
 
 
 def test_nobody_there(sending: ForkedSite) -> None:

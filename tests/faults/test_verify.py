@@ -158,6 +158,7 @@ def test_one_lrs_away_and_one_that_may_not_be_read(world: ForkedSite, scripted_l
         (4, Answer(503), "run the same command again"),
         (1, Answer(403), "give them the right to read statements"),
         (1, Answer(200, "<html>", headers={"Content-Type": "text/html"}), "not with statements"),
+        (1, Answer(200, b"[" * 100_000, headers={"Content-Type": "text/\x1b[2J"}), "with text/\\x1b[2J and not with"),
         (1, Answer(302, headers={"Location": "https://elsewhere.example.org/"}), "set that URL instead"),
     ]
     for status, answer, detail in ends:

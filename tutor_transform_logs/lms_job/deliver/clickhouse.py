@@ -34,7 +34,7 @@ from ..util.formatting import shown_url
 from .clickhouse_answers import URL, Answer, Verdict, classify
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
-from .lrs import innermost_cause, retry_after
+from .lrs import body_text, innermost_cause, redirect_target, retry_after
 
 CONNECT_TIMEOUT = 10.0
 COLUMNS = "event_id, emission_time, event"
@@ -185,24 +185,25 @@ class ClickHouse:
             response = self._session.post(
                 self._url, params=params, data=body, timeout=self._timeout, allow_redirects=False
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
             raise QueryFailed(self._unanswered(error)) from None
         if 300 <= response.status_code < 400:
-            target = shown_url(response.headers.get("Location", "nowhere"))
+            target = redirect_target(response)
             raise QueryFailed(Answer(Verdict.STOP, f"it redirects to {target}", "Set that URL instead."))
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
-        text = self._masked(response.text[:4000]) if code or not response.ok else ""
+        text = self._masked(body_text(response)[:4000]) if code or not response.ok else ""
         answer = classify(response.status_code, code, text)
         if answer.verdict is not Verdict.OK:
             asked = retry_after(response.headers.get("Retry-After", ""))
             raise QueryFailed(answer, asked)
         return response.content
 
-    def _unanswered(self, error: requests.RequestException) -> Answer:
+    def _unanswered(self, error: requests.RequestException | ValueError) -> Answer:
         if isinstance(error, requests.exceptions.SSLError):
             return Answer(Verdict.STOP, f"its TLS certificate can't be trusted ({innermost_cause(error)})", URL)
-        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
-            return Answer(Verdict.STOP, type(error).__name__, URL)
+        if isinstance(error, ValueError):
+            # Of requests' InvalidURL among others, and of a redirect to what is not a URL.
+            return Answer(Verdict.STOP, f"it can't be used ({type(error).__name__})", URL)
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
 
     def _masked(self, text: str) -> str:

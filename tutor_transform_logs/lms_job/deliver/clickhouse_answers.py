@@ -6,6 +6,8 @@ import enum
 import re
 from dataclasses import dataclass
 
+from ..util.formatting import printable
+
 
 class Verdict(enum.Enum):
     """What to do with the rows of the query that got the answer."""
@@ -109,10 +111,10 @@ def _without_code(status: int, text: str) -> Answer:
 
 
 def _clean(text: str) -> str:
-    """On one line, without HTML's tags, ClickHouse's version and the query."""
+    """On one line of a terminal, without HTML's tags, ClickHouse's version and the query."""
     text = re.sub(r"<(style|script)\b.*?</\1>", " ", text, flags=re.DOTALL | re.IGNORECASE)
     text = re.sub(r"<[^>]{1,200}>", " ", text)
     text = re.sub(r"\(version [\d.]+(?: \([^)]*\))?\)", "", text)
     # What follows is the query.
     text = re.sub(r"[:.,]? In scope .*", "", text, flags=re.DOTALL)
-    return " ".join(text.split())[:MAX_DETAIL]
+    return printable(" ".join(text.split()))[:MAX_DETAIL]

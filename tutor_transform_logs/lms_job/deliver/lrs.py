@@ -265,7 +265,7 @@ class Lrs:
                 f"{self.name} refuses the credentials ({status}): check this LRS's user and password."
             )
         if 300 <= status < 400:
-            target = printable(shown_url(response.headers.get("Location", "nowhere")))
+            target = redirect_target(response)
             return PermanentError(f"{self.name} redirects to {target} ({status}): set that URL instead.")
         return PermanentError(f"{self.name} answers {status}{_quoted_body(response)}: check its URL.")
 
@@ -309,13 +309,25 @@ def _same(left: OutgoingStatement, right: OutgoingStatement) -> bool:
 
 
 def _quoted_body(response: requests.Response) -> str:
+    text = printable(" ".join(body_text(response)[:2000].split()))
+    return f": {text[:300]}" if text else ""
+
+
+def body_text(response: requests.Response) -> str:
+    """The body of an answer, whatever its header says of the charset."""
     try:
-        body = response.text
+        return response.text
     except UnicodeError:
         # Of a charset that Python has a codec for, but none that reads text.
-        body = response.content.decode("utf-8", "replace")
-    text = printable(" ".join(body[:2000].split()))
-    return f": {text[:300]}" if text else ""
+        return response.content.decode("utf-8", "replace")
+
+
+def redirect_target(response: requests.Response) -> str:
+    """Where an answer redirects to, as it may be printed."""
+    try:
+        return printable(shown_url(response.headers.get("Location", "nowhere")))
+    except ValueError:
+        return "something that is not a URL"
 
 
 def innermost_cause(error: Exception) -> str:

@@ -12,6 +12,7 @@ import requests
 from ..deliver.lrs import Lrs
 from ..model.delivery import OutgoingStatement
 from ..util.errors import JobError, PermanentError
+from ..util.formatting import printable
 from .equivalence import comparable, instant
 from .search import Held
 
@@ -118,10 +119,10 @@ def _json(name: str, response: requests.Response) -> JsonObject:
     answer: Any
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, Mapping):
-        kind = response.headers.get("Content-Type", "no content type")
+        kind = printable(response.headers.get("Content-Type", "no content type"))
         raise PermanentError(
             f"{name} answers {response.status_code}, but with {kind} and not with statements: "
             "it can't be verified. Check its URL."
