@@ -234,7 +234,7 @@ def test_a_prefix_that_is_a_link_out_of_the_root_finds_nothing(site: ForkedSite,
     [
         ({"source_container": "nowhere"}, ["nowhere can't be used", "must exist"]),
         ({"destination_container": "nowhere"}, ["nowhere can't be used", "must exist"]),
-        ({"source_prefix": "no-such"}, ["No object found", "no-such", "source_prefix"]),
+        ({"source_prefix": "no-such"}, ["No object found", "no-such", "SOURCE_PREFIX"]),
         ({"destination_provider": "LRS"}, ["no enabled router for xapi", "TRANSFORM_LOGS_LRS_ENDPOINTS"]),
         ({"batch_size": 0}, ["Config: batch_size: 0 can't be used; allowed: a whole number, at least 1."]),
         ({"destination_container": "logs", "destination_prefix": "tracking.log.d"}, ["Config: destination_prefix"]),
