@@ -92,7 +92,7 @@ def test_days_that_are_missing_are_found_and_filled(site: ForkedSite, aspects_cl
     }
     run = gaps(site, target)
     assert run.status == 3
-    commands = re.findall(r"^  transform-tracking-logs --since (\S+) --until (\S+)$", run.stdout, re.MULTILINE)
+    commands = re.findall(r"^  --since (\S+) --until (\S+)$", run.stdout, re.MULTILINE)
     assert len(commands) == len(found["ranges"])
     for since, until in commands:
         assert site.run(site.source(), target, since=since, until=until).status == 0

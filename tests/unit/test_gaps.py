@@ -66,9 +66,10 @@ def test_what_is_missing_is_printed_with_the_commands_that_send_it() -> None:
         "2025-03-08         4         0         4\n"
         "\n"
         "More in the table than in these logs on 1 day: it has events of other logs, too.\n"
-        "511 statements missing on 3 of 4 days. To send them:\n"
-        "  transform-tracking-logs --since 2025-02-27 --until 2025-02-28\n"
-        "  transform-tracking-logs --since 2025-03-08 --until 2025-03-08"
+        "511 statements missing on 3 of 4 days. "
+        "Run again with each line of these options, in place of --gaps, to send them:\n"
+        "  --since 2025-02-27 --until 2025-02-28\n"
+        "  --since 2025-03-08 --until 2025-03-08"
     )
     assert found.to_json()["ranges"] == [
         {"since": "2025-02-27", "until": "2025-02-28"},

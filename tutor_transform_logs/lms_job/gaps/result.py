@@ -108,12 +108,16 @@ def _advice(gaps: Gaps) -> Iterator[str]:
         yield f"Nothing is missing: the logs have {statements}, and on no day more than {printable(gaps.table)}."
         return
     days = sum(1 for entry in gaps.days if entry.missing)
-    yield f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. To send them:"
+    runs = "Run again with these options" if len(gaps.ranges) == 1 else "Run again with each line of these options"
+    yield (
+        f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. {runs}, in place of "
+        "--gaps, to send them:"
+    )
     yield from _commands(gaps.ranges)
 
 
 def _commands(ranges: Sequence[tuple[date, date]]) -> Iterator[str]:
     if len(ranges) > MOST_COMMANDS:
-        yield f"  transform-tracking-logs --since {ranges[0][0]} --until {ranges[-1][1]}"
+        yield f"  --since {ranges[0][0]} --until {ranges[-1][1]}"
         return
-    yield from (f"  transform-tracking-logs --since {first} --until {last}" for first, last in ranges)
+    yield from (f"  --since {first} --until {last}" for first, last in ranges)
