@@ -110,8 +110,8 @@ def _advice(gaps: Gaps) -> Iterator[str]:
     days = sum(1 for entry in gaps.days if entry.missing)
     runs = "Run again with these options" if len(gaps.ranges) == 1 else "Run again with each line of these options"
     yield (
-        f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. {runs}, in place of "
-        "--gaps, to send them:"
+        f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. "
+        f"{runs}, in place of --gaps, to send them:"
     )
     yield from _commands(gaps.ranges)
 
