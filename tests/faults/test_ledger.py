@@ -140,7 +140,7 @@ def test_a_second_run_is_refused_while_the_first_one_lives(
     second = world.run()
     tally.add("faults")
     tally.same(1, second.status, second.detail)
-    assert f"running already (pid {first.pid} on " in second.detail
+    assert f"already running (pid {first.pid} on " in second.detail
     asked = len(scripted_lrs.requests)
     first.send(signal.SIGKILL)
     first.wait()
@@ -276,7 +276,7 @@ def test_verify_is_refused_while_a_run_lives_and_changes_nothing(
     ran = world.run(command="verify")
     tally.add("faults")
     tally.same(1, ran.status, ran.detail)
-    assert f"running already (pid {first.pid} on " in ran.detail
+    assert f"already running (pid {first.pid} on " in ran.detail
     tally.same(before, everything(world), "the ledger after verify")
     first.kill()
     if where == "nanio":

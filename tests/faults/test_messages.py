@@ -460,7 +460,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "DJANGO_SETTINGS_MODULE": lambda s: s.python(),
     "The LMS image lacks": lambda s: s.python("-S", DJANGO_SETTINGS_MODULE="x"),
     "The LMS can't be loaded": lambda s: s.python(DJANGO_SETTINGS_MODULE="no.such.settings"),
-    "This job is running already": second_run,
+    "This job is already running": second_run,
     "The job failed": lambda s: s.log().run(steps={**STEP, "bug": True}),
     "No object found": lambda s: s.run(),
     "files: ": lambda s: s.log().run(files=["nothing*"]),

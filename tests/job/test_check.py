@@ -175,7 +175,7 @@ def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: Scri
     [ledger] = (site.folder / "ledger").iterdir()
     with local_lock(str(ledger)):
         running = findings(site.run(config, command="check"))
-    assert has(running["PROBLEM"], "This job is running already (pid ", "Wait for it to end, or stop it.")
+    assert has(running["PROBLEM"], "This job is already running (pid ", "Wait for it to end, or stop it.")
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_the_schedule_takes_up_what_is_new_and_stays_out_of_a_runs_way(
     scripted_lrs.gate.set()
     site.finish(process).must()
     assert meanwhile.condition == "Failed"
-    assert "This job is running already" in meanwhile.pods[0].sandbox.log()
+    assert "This job is already running" in meanwhile.pods[0].sandbox.log()
     assert_all_there(site, scripted_lrs)
     site.log_of_day(4)
     by_night = site.cluster.run_cron_job("transform-logs")

@@ -36,7 +36,7 @@ def is_refused(lock: contextlib.AbstractContextManager[None]) -> bool:
         with lock:
             return False
     except JobError as error:
-        return str(error).startswith("This job is running already (")
+        return str(error).startswith("This job is already running (")
 
 
 def test_the_whole_job_is_held_by_one(take: Take) -> None:

@@ -95,7 +95,7 @@ def _notes(gaps: Gaps) -> Iterator[str]:
     if gaps.dead:
         yield f"Dead letters, not expected in the table: {count(gaps.dead, 'event')}."
     if gaps.undated:
-        yield f"Without a time that can be read, so of no day: {count(gaps.undated, 'event')}."
+        yield f"Not counted, because their time can't be read: {count(gaps.undated, 'event')}."
     more = sum(entry.in_table > entry.in_logs for entry in gaps.days)
     if more:
         yield f"More in the table than in these logs on {count(more, 'day')}: it has events of other logs, too."

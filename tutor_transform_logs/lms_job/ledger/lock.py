@@ -169,7 +169,7 @@ def _refuse(owner: LeaseOwner) -> JobError:
     if owner.beat is not None:
         left = duration(max(0.0, owner.beat + DEAD_AFTER_SECS - time.time()))
         what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
-    return JobError(f"This job is running already ({owner if owner.pid else 'by another process'}). {what_to_do}")
+    return JobError(f"This job is already running ({owner if owner.pid else 'by another process'}). {what_to_do}")
 
 
 @contextlib.contextmanager

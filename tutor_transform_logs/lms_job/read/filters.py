@@ -81,7 +81,7 @@ class Filters:
         )
 
     def idle(self, known: Collection[str]) -> list[str]:
-        """The patterns of ``event`` that match none of the ``known`` names: most likely a typing error."""
+        """The patterns of ``event`` that match none of the ``known`` names: most likely a typo."""
         return [pattern for pattern in self.event if not any(fnmatchcase(name, pattern) for name in known)]
 
     def _takes_time(self, event: Mapping[str, Any]) -> bool:
