@@ -186,7 +186,9 @@ class Lrs:
             except (ValueError, RecursionError):
                 ids = None
             sent = {statement.id.lower() for statement in outgoing}
-            new_ids = {str(statement_id).lower() for statement_id in ids} if isinstance(ids, list) else {""}
+            # None new: that says only 200. A request that was no more than accepted (202) has no ids yet.
+            is_list = isinstance(ids, list) and (ids or response.status_code == 200)
+            new_ids = {str(statement_id).lower() for statement_id in ids} if is_list else {""}
             if new_ids - sent:
                 kind = printable(response.headers.get("Content-Type", "no content type"))
                 raise PermanentError(
