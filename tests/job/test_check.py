@@ -103,7 +103,7 @@ def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: ForkedS
 
 def test_every_problem_is_told_and_none_hides_another(site: ForkedSite, lrs: Lrs) -> None:
     site.log(MIX)
-    wrong = {**lrs.endpoint, "password": "wr0ng-password"}
+    wrong = {**lrs.endpoint, "username": "somebody", "password": "wr0ng-password"}
     down = {"url": f"http://127.0.0.1:{free_port()}/xAPI"}
     no_lrs = {"url": lrs.url.replace("/xAPI/statements", "/__heartbeat__/nothing")}
     run = site.run(site.source("nothing-here"), command="check", lrs_endpoints=[wrong, down, no_lrs, lrs.endpoint])
