@@ -124,8 +124,12 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         {"source_token": "x\n"},
     ),
     (
-        "the value has a line break or a character that is not text in it; allowed: text on one line",
+        "the value has a NUL or half a surrogate pair in it; allowed: text",
         {"source_container": "logs\0"},
+    ),
+    (
+        "the value has a line break or another control character; allowed: printable text",
+        {"source_key": "AKIA\n"},
     ),
     (
         "the user name has a colon, which HTTP Basic can't send; allowed: a user name without a colon",

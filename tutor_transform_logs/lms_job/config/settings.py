@@ -155,7 +155,7 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     aws_key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
     providers = (LRS, CLICKHOUSE, *STORAGE_PROVIDERS) if role == "destination" else STORAGE_PROVIDERS
     yield row("provider", TEXT, provider, text, offered=providers)
-    yield row("key", TEXT, local_key, text, aws_key)
+    yield row("key", TEXT, local_key, validators.one_line, aws_key)
     yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
     yield row("container", TEXT, f"LOCAL: a directory directly below the key; otherwise the bucket. {container}", text)
     yield row("prefix", TEXT, f"{prefix} A leading / is ignored.", text)

@@ -18,10 +18,6 @@ from ..util.iso_times import period
 ALLOWED = "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC"
 
 
-NEVER_IN_TEXT = frozenset("\0\r\n")
-"""No name on a disk has the first; a secret that was read from a file often ends with the others."""
-
-
 class ConfigError(Exception):
     """A value of the config that can't be used.
 
@@ -49,10 +45,10 @@ Validator = Callable[[str, Any], Any]
 
 
 def text(key: str, value: Any) -> str:
-    """Text on one line, or a whole number of JSON; any other number may have been written in another way."""
+    """Text, or a whole number of JSON; any other number may have been written in another way."""
     written = _any_text(key, value)
-    if not NEVER_IN_TEXT.isdisjoint(written) or not _is_encodable(written):
-        raise ConfigError(key, "the value has a line break or a character that is not text in it", "text on one line")
+    if "\0" in written or not _is_encodable(written):
+        raise ConfigError(key, "the value has a NUL or half a surrogate pair in it", "text")
     return written
 
 
@@ -78,6 +74,14 @@ def header_text(key: str, value: Any) -> str:
         raise ConfigError(
             key, "the value has a line end or a character that HTTP headers can't have", "printable ASCII characters"
         )
+    return checked
+
+
+def one_line(key: str, value: Any) -> str:
+    """Text of printable characters: an access key ID goes into headers, too, and a path has no others."""
+    checked = text(key, value)
+    if not checked.isprintable():
+        raise ConfigError(key, "the value has a line break or another control character", "printable text")
     return checked
 
 
