@@ -31,7 +31,8 @@ hypothesis.settings.load_profile("tests")
 # Temporary files of the tests and of all they start: what a killed job leaves there goes with it. Pytest's own folders
 # stay, to be looked at.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-_workspace = tempfile.TemporaryDirectory(prefix="transform-logs-tests-", ignore_cleanup_errors=True)
+# A short name: the path of a Unix socket in it can have 107 bytes, and xdist's workers have a folder in this one.
+_workspace = tempfile.TemporaryDirectory(prefix="tl-", ignore_cleanup_errors=True)
 Path(_workspace.name).chmod(0o755)  # users in containers have files of their own in it
 os.environ["TMPDIR"] = tempfile.tempdir = _workspace.name
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from tests.harness.demo_lms import DemoLms
+from tests.harness.erb import transformer
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.lms_logging import tutor_logging
 from tests.harness.runs import erbs_ids
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.demo.outcomes import Expected
+from tutor_transform_logs.lms_job.transform.transformer import Transformer
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -123,6 +126,15 @@ def test_erbs_switch_turns_them_off(make: Callable[..., LoggingSite]) -> None:
     lms = site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False)
     assert replace(site, lms=lms).run().status == 0
     assert site.on_purpose() == []
+
+
+@pytest.mark.usefixtures("lms")
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_second_transformer_of_a_process_sees_erbs_switch_as_the_lms_has_it(enabled: bool) -> None:
+    """PLAN makes one of its own where it looks at what a table keeps."""
+    with override_settings(XAPI_EVENT_LOGGING_ENABLED=enabled), transformer("xapi") as first:
+        assert first.logging_enabled is enabled
+        assert Transformer("xapi", True, 1.0).logging_enabled is enabled
 
 
 def test_a_dry_run_does_not_feed_them(make: Callable[..., LoggingSite]) -> None:

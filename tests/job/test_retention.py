@@ -14,6 +14,7 @@ from tutor_transform_logs.lms_job.check.retention import (
     TableFacts,
     check_columns,
     describe_facts,
+    describe_loss,
     describe_retention,
     read_facts,
 )
@@ -107,6 +108,22 @@ def test_a_column_of_another_type_is_refused(server: clickhouse.ClickHouse, name
     server.query(f"CREATE TABLE openedx.second ({columns}) ENGINE = Memory")
     with pytest.raises(PermanentError, match=re.escape(f"the column {name} has the type {kind}, and")):
         check_columns(of_table(server, "second"))
+
+
+def test_a_table_that_drops_rows_itself(server: clickhouse.ClickHouse) -> None:
+    server.query(
+        "CREATE TABLE openedx.second AS openedx.xapi_events_all ENGINE = ReplacingMergeTree "
+        "ORDER BY (emission_time, event_id) TTL toDateTime(emission_time) + INTERVAL 90 DAY"
+    )
+    facts = read_facts(of_table(server, "second"))
+    assert facts.own_kept_from is not None
+    assert abs(facts.own_kept_from - days_ago(90)) <= timedelta(days=1)
+    assert (facts.fed, facts.kept_from) == ((), None)
+    assert describe_loss("a.b", date(2025, 1, 2), Ages(4, 1)) == (
+        "About 25 % of the events are from before 2025-01-02, the first day that a.b itself keeps: ClickHouse drops "
+        "them, and every run that reads them inserts them again. --since 2025-01-02 leaves them out."
+    )
+    assert describe_loss("a.b", date(2025, 1, 2), Ages(4, 0)) == ""
 
 
 def test_a_table_without_views(server: clickhouse.ClickHouse) -> None:

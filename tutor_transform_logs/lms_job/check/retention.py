@@ -50,6 +50,8 @@ class TableFacts:
     """Those of them that drop old rows."""
     kept_from: date | None
     """The first day (UTC) that all of them keep; ``None`` if all keep everything."""
+    own_kept_from: date | None = None
+    """The first day that the table itself keeps."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_facts(clickhouse: ClickHouse) -> TableFacts:
     """Ask for all that is known of the table. Raises :class:`~.errors.JobError` if ClickHouse does not answer."""
     database, table = clickhouse.table.database, clickhouse.table.table
     found = _tables(clickhouse, [(database, table)])
-    engine, rows, _, level = found.get((database, table), ("", "", "", ()))
+    engine, rows, own_ddl, level = found.get((database, table), ("", "", "", ()))
     fed: dict[str, str] = {}
     for _ in range(MAX_LEVELS):
         views = _tables(clickhouse, level)
@@ -75,10 +77,15 @@ def read_facts(clickhouse: ClickHouse) -> TableFacts:
         fed |= {".".join(name): ddl for name, (_, _, ddl, _) in tables.items()}
         level = [view for _, _, _, views_of in tables.values() for view in views_of]
     limits = {name: expression for name, ddl in fed.items() if (expression := _ttl(ddl))}
-    days = {expression: _kept_from(clickhouse, expression) for expression in set(limits.values())}
+    own = _ttl(own_ddl)
+    days = {
+        expression: _kept_from(clickhouse, expression) for expression in {*limits.values(), *([own] if own else [])}
+    }
     limited = tuple(sorted(name for name, expression in limits.items() if days[expression]))
-    kept_from = max((day for day in days.values() if day), default=None)
-    return TableFacts(engine, int(rows) if rows.isdecimal() else None, tuple(sorted(fed)), limited, kept_from)
+    kept_from = max((day for name in limited if (day := days[limits[name]])), default=None)
+    return TableFacts(
+        engine, int(rows) if rows.isdecimal() else None, tuple(sorted(fed)), limited, kept_from, days.get(own)
+    )
 
 
 def check_columns(clickhouse: ClickHouse) -> None:
@@ -109,17 +116,15 @@ def describe_retention(table: str, facts: TableFacts, ages: Ages) -> str:
     """What a run does that the charts will not show, and what can be done; ``""`` if there is nothing of the kind."""
     if facts.kept_from is None or not ages.older:
         return ""
-    share = ages.older / ages.dated
-    most = "All" if ages.older == ages.dated else f"About {100 * share:.0f} %" if share >= 0.01 else "Less than 1 %"
     return (
-        f"{most} of the events are from before {facts.kept_from}, the first day that Aspects keeps for its charts "
-        f"({_names(facts.limited)}): they reach {table} and no chart. --since {facts.kept_from} leaves them out; "
-        "ASPECTS_DATA_TTL_EXPRESSION changes how long Aspects keeps them."
+        f"{_most(ages)} of the events are from before {facts.kept_from}, the first day that Aspects keeps for its "
+        f"charts ({_names(facts.limited)}): they reach {table} and no chart. --since {facts.kept_from} leaves them "
+        "out; ASPECTS_DATA_TTL_EXPRESSION changes how long Aspects keeps them."
     )
 
 
 def retention_notice(config: JobConfig, clickhouse: ClickHouse, source: Readable, segments: Sequence[Segment]) -> str:
-    """:func:`describe_retention` of the events in a sample of ``segments``.
+    """What happens to the events in a sample of ``segments`` that are older than ClickHouse keeps; ``""`` if none is.
 
     ``""`` too if ClickHouse does not say what it keeps: a run delivers all the same. Raises
     :class:`~.errors.JobError` if the source can't be read.
@@ -128,10 +133,27 @@ def retention_notice(config: JobConfig, clickhouse: ClickHouse, source: Readable
         facts = read_facts(clickhouse)
     except JobError:
         return ""
+    table = f"{clickhouse.table.database}.{clickhouse.table.table}"
+    if facts.own_kept_from is not None:
+        return describe_loss(table, facts.own_kept_from, _ages(config, source, segments, facts.own_kept_from))
     if facts.kept_from is None:
         return ""
-    ages = _ages(config, source, segments, facts.kept_from)
-    return describe_retention(f"{clickhouse.table.database}.{clickhouse.table.table}", facts, ages)
+    return describe_retention(table, facts, _ages(config, source, segments, facts.kept_from))
+
+
+def describe_loss(table: str, kept_from: date, ages: Ages) -> str:
+    """What a run does that the table itself will not keep; ``""`` if there is nothing of the kind."""
+    if not ages.older:
+        return ""
+    return (
+        f"{_most(ages)} of the events are from before {kept_from}, the first day that {table} itself keeps: ClickHouse "
+        f"drops them, and every run that reads them inserts them again. --since {kept_from} leaves them out."
+    )
+
+
+def _most(ages: Ages) -> str:
+    share = ages.older / ages.dated
+    return "All" if ages.older == ages.dated else f"About {100 * share:.0f} %" if share >= 0.01 else "Less than 1 %"
 
 
 def _ages(config: JobConfig, source: Readable, segments: Sequence[Segment], kept_from: date) -> Ages:

@@ -67,7 +67,7 @@ class Transformer:
         self.notices: list[str] = []
         self._stable_ids = stable_ids and transformer_type == "caliper"
         self._max_wait_secs = max_wait_secs
-        self.logging_enabled = bool(getattr(settings, LOGGING_TOGGLES[transformer_type], True))
+        self.logging_enabled = self._logging_enabled()
         self._turn_on_toggles()
         self.router = self._find_router()
         self._whitelists = [p.whitelist for p in self.router.processors if hasattr(p, "whitelist")]
@@ -88,6 +88,14 @@ class Transformer:
             self.prefilter = prefilter if prefilter.usable else None
         else:
             patches.remove()
+
+    def _logging_enabled(self) -> bool:
+        """The LMS's own value of the toggle, which every transformer of this process turns off."""
+        toggle = LOGGING_TOGGLES[self.type]
+        kept = f"{OWN_SETTING}_{toggle}"
+        if not hasattr(settings, kept):
+            setattr(settings, kept, bool(getattr(settings, toggle, True)))
+        return bool(getattr(settings, kept))
 
     def _turn_on_toggles(self) -> None:
         toggle = TOGGLES[self.type]
