@@ -13,6 +13,9 @@ What is replaced, in the job's process only (:mod:`.sources` lists it):
 The invariant: the same statements, byte for byte, and the same errors. ERB's own code runs wherever the fast path is
 not certain: for another type, a subclass, a transformer of another plugin, or after an exception.
 
+Where another plugin has replaced code of ERB or tincan at run time, nothing is replaced for that transformer type, and
+the job says so (:mod:`.foreign_code`).
+
 How it is proven: the parity tests (``tests/job/test_parity.py``, ``tests/job/test_fast_path.py``, ``tests/fast``)
 compare every type of event, in many variations, with the results of unchanged ERB.
 

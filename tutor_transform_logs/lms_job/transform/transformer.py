@@ -19,7 +19,7 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
-from ..fast_path import patches
+from ..fast_path import foreign_code, patches
 from ..fast_path.lookups import Lookups
 from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
 from ..model import dead_letters
@@ -81,13 +81,19 @@ class Transformer:
         self._xapi_fast_path: XapiFastPath | None = None
         self.prefilter: Prefilter | None = None
         """Tells lines that need no parsing, since this type transforms none of their events."""
+        patches.remove()
         if fast_path:
-            self._lookups = patches.install(self.type)
-            self._xapi_fast_path = xapi_fast_path(self.router)
             prefilter = Prefilter(self.known_names)
             self.prefilter = prefilter if prefilter.usable else None
-        else:
-            patches.remove()
+            self._install_fast_path()
+
+    def _install_fast_path(self) -> None:
+        reason = foreign_code.reason_against_fast_path(self.type, self.router)
+        if reason:
+            self.notices.append(f"The fast path is off for {self.type}: {reason}.")
+            return
+        self._lookups = patches.install(self.type)
+        self._xapi_fast_path = xapi_fast_path(self.router)
 
     def _logging_enabled(self) -> bool:
         """The LMS's own value of the toggle, which every transformer of this process turns off."""
