@@ -1,16 +1,16 @@
-"""Finds the lines whose type of event is not transformed. It compares bytes, and parses no JSON.
+"""Finds the lines whose type of event is not transformed: by their bytes, and by their JSON where those do not tell.
 
 Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
 ``event_source`` and ``page`` are its last) is decided by its name alone, if it has no second name. Any other is
-examined in full: :meth:`Prefilter.skips` says yes only where the full parse (:func:`~.events.parse`) could give no
-other name than an unknown one, whatever the order of the keys, whatever is nested or twice; where it can't tell, it
-says no, and the line is parsed.
+examined in full: :meth:`Prefilter.skips` says yes only where the full parse (:func:`~.events.parse`) gives no other
+name than an unknown one, whatever the order of the keys, whatever is nested or twice; where it can't tell, it says no,
+and the line is parsed.
 
 A line may hold the beginning of one event and a second one: a process was killed, the disk was full, or two processes
 wrote at the same time. Its JSON is broken, so the line must become a dead letter. A line in which a second event
-begins, by its name, is never skipped, nor is one that lacks its beginning. The JSON of a skipped line is not checked
-further: of one that lacks a part of its middle, or whose rest looks like a page view by itself, the full parse might
-have said ``unparsable``, but never that it is a known event.
+begins, by its name, is never skipped, nor is one that lacks its beginning. The JSON of a line with a tracker's marks is
+not checked further: of one that lacks a part of its middle, or whose rest looks like a page view by itself, the full
+parse might have said ``unparsable``, but never that it is a known event.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from io import BytesIO
+
+from .events import Unparsable, parse
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -124,22 +126,9 @@ class Prefilter:
             if found is None or (found[2] == b'"' and found[1] in self._known):
                 return False
             at = raw.find(b'"name"', found.end() - 1)
-        return not _may_be_torn(raw)
-
-
-def _may_be_torn(raw: bytes) -> bool:
-    """Does the line lack its beginning, or may a second event begin in it?
-
-    In a whole event, each brace that begins an object follows a colon, a comma or a bracket, and is closed again. A
-    text with braces in it may look torn, though it is not.
-    """
-    begin = raw.find(b"{")
-    if b'"' in raw[:begin] or raw.count(b"{") != raw.count(b"}"):
+        # Without a tracker's marks, no bytes tell a whole event from the parts of two.
+        try:
+            parse(raw)
+        except Unparsable:
+            return False
         return True
-    at = raw.find(b'{"', begin)
-    if at != begin:
-        return True
-    while (at := raw.find(b'{"', at + 1)) >= 0:
-        if not raw[:at].endswith((b": ", b", ", b":", b",", b"[")):
-            return True
-    return False
