@@ -144,7 +144,7 @@ def test_a_line_in_which_a_second_event_begins_is_skipped_only_if_the_full_parse
 
 
 @pytest.mark.timeout(0)
-def test_a_line_without_its_middle_is_skipped_only_if_it_is_no_known_event() -> None:
+def test_a_line_without_its_middle_is_skipped_only_if_its_event_is_unknown() -> None:
     check_skipped(without_its_middle(), lambda raw, known: not is_known(raw, known))
 
 
