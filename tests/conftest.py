@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("tests")
+
+# A shell starts what runs in the background with Ctrl-C ignored, which all that the tests start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Temporary files of the tests and of all they start: what a killed job leaves there goes with it. Pytest's own folders
 # stay, to be looked at.
