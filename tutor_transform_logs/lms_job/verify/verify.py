@@ -149,16 +149,9 @@ class Verifier:
         return OutgoingStatement(expected.made, body)
 
     def mismatch(self, kind: str, expected: ExpectedStatement) -> Mismatch:
-        segment, line = self.expected.ranges[expected.source.range].segment, expected.made.line
-        return Mismatch(
-            kind,
-            expected.made.statement.id,
-            segment.object,
-            line.offset,
-            expected.source.number,
-            line.raw,
-            expected.source.key,
-        )
+        source, made = expected.source, expected.made
+        name = self.expected.ranges[source.range].segment.object
+        return Mismatch(kind, made.statement.id, name, made.line.offset, source.number, made.line.raw, source.key)
 
     def _in_files(
         self,
