@@ -41,7 +41,6 @@ from tutor_transform_logs.lms_job.storage.base import write_all
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
-from tutor_transform_logs.lms_job.verify.workers import verify_shares
 from tutor_transform_logs.lms_job.work.pool import Channel, Pool
 from tutor_transform_logs.lms_job.work.progress import Progress
 
@@ -366,10 +365,6 @@ def killed(channel: Channel) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed_share(number: int, channel: Channel) -> None:
-    killed(channel)
-
-
 def killed_at_work(channel: Channel) -> None:
     channel.next_assignment()
     killed(channel)
@@ -521,7 +516,6 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Interrupted": lambda s: s.log().run(steps={**STEP, "signal": "SIGTERM"}),
     "A worker .... Run again": lambda s: in_workers(killed),
     "for the second time": lambda s: in_workers(killed_at_work),
-    "A worker of the verification": lambda s: text_of(lambda: verify_shares(2, killed_share, Progress(1).emit)),
     "A worker failed": lambda s: in_workers(mistaken),
     "nothing to verify. Leave": lambda s: s.run("verify", dry_run=True),
     "so nothing can be missing": lambda s: s.run("gaps", dry_run=True),

@@ -129,31 +129,6 @@ def test_in_ralph(world: ForkedSite, lrs: Lrs) -> None:
     assert not list(world.folder.rglob("missing.jsonl"))
 
 
-def test_workers_find_what_one_process_finds(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
-    """Missing, voided and dead letters, in some thousand lines; each missing line is sent again once."""
-    write(world, Mix(good=3500, unknown_user=2))
-    world.to_lrs({"url": scripted_lrs.url})
-    done(world)
-    refused, *others = list(scripted_lrs.statements)
-    scripted_lrs.statements.clear()
-    scripted_lrs.refused = {refused: 422}
-    assert world.run(restart=True).status == 3
-    scripted_lrs.voided = {others[1]}
-    lost = others[100::100]
-    for statement in lost:
-        del scripted_lrs.statements[statement]
-    expected = {"found": 3498 - len(lost), "voided": 1, "missing": len(lost), "dead letters": 1}
-    first, *more = (verified(world, 3, expected, workers=workers) for workers in (1, 2, 3))
-    assert len(named(first)) == 20
-    assert [list(named(ran).items()) for ran in more] == [list(named(first).items())] * 2
-    asked = len(scripted_lrs.requests)
-    repaired = world.run(command="verify", repair=True, workers=2)
-    assert repaired.status == 0, repaired.detail
-    posts = [request for request in scripted_lrs.requests[asked:] if request.method == "POST"]
-    sent = [statement["id"] for request in posts for statement in json.loads(request.body)]
-    assert sorted(sent) == sorted(lost)
-
-
 def test_in_an_lrs_by_the_book(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     """One whose times are times of storing: each statement is asked for by its id. What was rejected is not missed."""
     write(world, Mix(good=60, unknown_user=2))

@@ -149,9 +149,16 @@ class Verifier:
         return OutgoingStatement(expected.made, body)
 
     def mismatch(self, kind: str, expected: ExpectedStatement) -> Mismatch:
-        source, made = expected.source, expected.made
-        name = self.expected.ranges[source.range].segment.object
-        return Mismatch(kind, made.statement.id, name, made.line.offset, source.number, made.line.raw, source.key)
+        segment, line = self.expected.ranges[expected.source.range].segment, expected.made.line
+        return Mismatch(
+            kind,
+            expected.made.statement.id,
+            segment.object,
+            line.offset,
+            expected.source.number,
+            line.raw,
+            expected.source.key,
+        )
 
     def _in_files(
         self,
