@@ -6,7 +6,6 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
 from ..model.counts import Counts
@@ -68,9 +67,9 @@ class ExpectedStatements:
     problems: dict[str, None] = field(default_factory=dict)
     """For people, in order, each once."""
 
-    def everything(self, share: tuple[int, int] = (0, 1)) -> Iterator[list[ExpectedStatement]]:
-        """All statements, some at a time; or a ``share`` (I of N) of them, for which all lines are read too."""
-        return map(self._transformed, islice(_together(self._lines()), share[0], None, share[1]))
+    def everything(self) -> Iterator[list[ExpectedStatement]]:
+        """All statements, some at a time."""
+        return self.of_lines(self._lines())
 
     def at(self, keys: Sequence[int]) -> Iterator[list[ExpectedStatement]]:
         """The statements of the lines with these ``keys``, which are in order."""
@@ -94,7 +93,16 @@ class ExpectedStatements:
 
     def of_lines(self, lines: Iterable[DeliveredLine]) -> Iterator[list[ExpectedStatement]]:
         """The statements of ``lines``, transformed some at a time."""
-        return map(self._transformed, _together(lines))
+        together: list[DeliveredLine] = []
+        weight = 0
+        for line in lines:
+            together.append(line)
+            weight += len(line.line.raw)
+            if len(together) >= TOGETHER or weight >= TOGETHER_BYTES:
+                yield self._transformed(together)
+                together, weight = [], 0
+        if together:
+            yield self._transformed(together)
 
     def _transformed(self, lines: Sequence[DeliveredLine]) -> list[ExpectedStatement]:
         parsed = [parse_line(line.line, None, self.transformer, self.filters) for line in lines]
@@ -141,20 +149,6 @@ class ExpectedStatements:
                         yield DeliveredLine(index, line, _number_in_object(segment, line))
             except (BrokenObject, ObjectGone) as error:
                 self.problems[f"{segment.object}: {error}"] = None
-
-
-def _together(lines: Iterable[DeliveredLine]) -> Iterator[list[DeliveredLine]]:
-    """``lines`` in lists that are transformed together; the same ones every time."""
-    together: list[DeliveredLine] = []
-    weight = 0
-    for line in lines:
-        together.append(line)
-        weight += len(line.line.raw)
-        if len(together) >= TOGETHER or weight >= TOGETHER_BYTES:
-            yield together
-            together, weight = [], 0
-    if together:
-        yield together
 
 
 def _number_in_object(segment: Segment, line: Line) -> int:

@@ -6,34 +6,26 @@ import json
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing.sharedctypes import RawArray
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.lrs import Lrs
-from ..model.counts import Counts
 from ..model.delivery import Destination, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
-from ..model.progress_events import BatchDone, Message, ProgressEvent
+from ..model.progress_events import BatchDone, Message
 from ..plan.discovery import identify_objects
 from ..plan.planner import select_objects
 from ..read.filters import Filters
 from ..transform.transformer import Transformer
 from ..util.collector import collect_rarely
-from ..util.cpus import worker_count
 from ..util.errors import JobError
 from ..util.formatting import count, size
-from ..util.temporary import temporary_file
 from ..work.opened import OpenJob
-from ..work.pool import Channel
 from ..work.prefetch import Prefetcher
 from ..work.progress import Progress, watched
 from ..work.throttle import Throttle
-from ..work.work import show_log
 from .dead_letter_index import DeadLetterIndex
 from .delivered import delivered, ranges
 from .expected import ExpectedStatement, ExpectedStatements
@@ -42,29 +34,10 @@ from .multiset_diff import DiffCounts, MultisetDiff, hashed
 from .output_files import OutputFiles
 from .search import Held, Search
 from .table_search import TableSearch
-from .verify_result import (
-    DIFFERENT,
-    MISSING,
-    Mismatch,
-    MissingLines,
-    VerifyResult,
-    describe_results,
-    together,
-    verify_status,
-)
-from .workers import ShareVerified, verify_shares
+from .verify_result import DIFFERENT, MISSING, Mismatch, MissingLines, VerifyResult, describe_results, verify_status
 
 # How many statements an LRS is searched for at a time.
 SEARCH_SIZE = 1000
-
-# One for each destination: 1 once it has failed, for whichever worker.
-Flags = MutableSequence[int]
-
-
-def new_flags(destinations: Sequence[Destination]) -> Flags:
-    """All 0. Forked workers share them, without a lock: one that is killed must not hold up the others."""
-    flags: Flags = RawArray("b", len(destinations))
-    return flags
 
 
 def check_verifiable(config: JobConfig) -> None:
@@ -103,16 +76,6 @@ class Verifier:
         if outputs is not None:
             [files] = destinations
             return [self._in_files(statements, files, outputs, missing)], len(lines)
-        return self.search(statements, destinations, missing, new_flags(destinations)), len(lines)
-
-    def search(
-        self,
-        statements: Iterator[list[ExpectedStatement]],
-        destinations: Sequence[Destination],
-        missing: MissingLines,
-        failed: Flags,
-    ) -> list[VerifyResult]:
-        """Search for ``statements`` at each destination that has not ``failed`` for any worker."""
         results = [VerifyResult(destination.id, destination.name) for destination in destinations]
         verifiers = [
             SearchVerifier(destination, self, result, missing)
@@ -121,18 +84,15 @@ class Verifier:
         made = Prefetcher(statements)
         try:
             for batch in made:
-                for number, verifier in enumerate(verifiers):
-                    if not failed[number]:
-                        verifier.add(batch)
-                        failed[number] |= results[number].stopped is not None
-                if all(failed):
+                for verifier in verifiers:
+                    verifier.add(batch)
+                if all(result.stopped for result in results):
                     break
         finally:
             made.close()
-        for number, verifier in enumerate(verifiers):
-            if not failed[number]:
-                verifier.search()
-        return results
+        for verifier in verifiers:
+            verifier.search()
+        return results, len(lines)
 
     def expected_at(
         self, expected: ExpectedStatement, destination: Destination, result: VerifyResult
@@ -150,15 +110,7 @@ class Verifier:
 
     def mismatch(self, kind: str, expected: ExpectedStatement) -> Mismatch:
         segment, line = self.expected.ranges[expected.source.range].segment, expected.made.line
-        return Mismatch(
-            kind,
-            expected.made.statement.id,
-            segment.object,
-            line.offset,
-            expected.source.number,
-            line.raw,
-            expected.source.key,
-        )
+        return Mismatch(kind, expected.made.statement.id, segment.object, line.offset, expected.source.number, line.raw)
 
     def _in_files(
         self,
@@ -298,8 +250,7 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing
     if not parts and not gone:
         raise JobError("Nothing has been delivered by this job yet, so there is nothing to verify: run it first.")
     total = sum(part.segment.stored_bytes for part in parts)
-    workers = 1 if job.store is not None or config.verify_sample else worker_count(config.workers)
-    progress = Progress(total, workers)
+    progress = Progress(total)
     emit = progress.emit
     what = f"a sample of {count(config.verify_sample, 'line')} of" if config.verify_sample else "all of"
     emit(Message(f"Verifying {what} what was delivered: {count(len(parts), 'part')} of logs, {size(total)}."))
@@ -318,61 +269,8 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, missing
     if job.store is not None and config.destination is not None:
         outputs = OutputFiles(ledger, job.store, config.destination.prefix, config.transformer_type)
     try:
-        if workers > 1:
-            results, drawn = _in_workers(job, plan, verifier, workers, progress.emit, missing), 0
-        else:
-            results, drawn = verifier.verify(job.destinations, outputs, missing)
+        results, drawn = verifier.verify(job.destinations, outputs, missing)
     finally:
         progress.close()
     notes = [*(f"{name}: not in the source any more" for name in gone), *expected.problems]
     return verify_status(results), describe_results(results, config.verify_sample, drawn, notes, config.repair)
-
-
-def _in_workers(
-    job: OpenJob,
-    plan: Plan,
-    verifier: Verifier,
-    workers: int,
-    emit: Callable[[ProgressEvent, int], None],
-    missing: MissingLines,
-) -> list[VerifyResult]:
-    """The result of each destination; each worker searches for its share of the statements.
-
-    Six parameters: what one process has at hand, and how many there are to be.
-    """
-    failed = new_flags(job.destinations)
-    with ExitStack() as stack:
-        files = [stack.enter_context(temporary_file()) for _ in range(workers)]
-        kept = [MissingLines(file if job.config.repair else None) for file in files]
-        shares = verify_shares(workers, partial(_verify_share, job, plan, verifier, kept, failed), emit)
-        for file, share in zip(files, shares, strict=True):
-            missing.take(file, share.missing, share.has_unfixable)
-    verifier.expected.problems.update(dict.fromkeys(problem for share in shares for problem in share.problems))
-    return [together(results) for results in zip(*(share.results for share in shares), strict=True)]
-
-
-def _verify_share(
-    job: OpenJob,
-    plan: Plan,
-    verifier: Verifier,
-    kept: Sequence[MissingLines],
-    failed: Flags,
-    number: int,
-    channel: Channel,
-) -> None:
-    """The life of a forked worker: what talks over a connection is opened again.
-
-    Seven parameters: what all workers share, and what is this one's.
-    """
-    show_log(channel.send)
-    own = job.reopened(plan)
-
-    def report(counts: Counts) -> None:
-        # All workers read all lines; the first one's reading is the progress.
-        channel.send(BatchDone(replace(counts, lines=0 if number else counts.lines)))
-
-    source = own.source if number else watched(own.source, channel.send)
-    expected = replace(verifier.expected, source=source, report=report)
-    share = replace(verifier, expected=expected)
-    results = share.search(expected.everything((number, len(kept))), own.destinations, kept[number], failed)
-    channel.send(ShareVerified(results, list(expected.problems), kept[number].count, kept[number].has_unfixable))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO
@@ -31,8 +30,6 @@ class Mismatch:
     line: int
     """Its number in the object; 0 where that is not known."""
     raw: bytes
-    place: int
-    """A number by which lines are in the order of the logs."""
 
 
 class MissingLines:
@@ -55,16 +52,6 @@ class MissingLines:
             with explained():
                 self._file.write(dead_letters.dump([letter]))
                 # Each by itself, so that the error is this one's.
-                self._file.flush()
-
-    def take(self, file: IO[bytes], count: int, has_unfixable: bool) -> None:
-        """Add what a worker has kept in its ``file``."""
-        self.count += count
-        self.has_unfixable |= has_unfixable
-        if self._file is not None:
-            with explained():
-                file.seek(0)
-                shutil.copyfileobj(file, self._file)
                 self._file.flush()
 
 
@@ -104,23 +91,6 @@ class VerifyResult:
         else:
             self.missing += 1
             missing.add(mismatch, self.name)
-
-
-def together(results: Sequence[VerifyResult]) -> VerifyResult:
-    """The result of one destination, from those of all workers."""
-    mismatches = sorted((each for result in results for each in result.mismatches), key=lambda each: each.place)
-    return replace(
-        results[0],
-        found=sum(result.found for result in results),
-        missing=sum(result.missing for result in results),
-        different=sum(result.different for result in results),
-        voided=sum(result.voided for result in results),
-        dead_letters=sum(result.dead_letters for result in results),
-        surplus=sum(result.surplus for result in results),
-        mismatches=mismatches[:MOST_NAMED],
-        requests=sum(result.requests for result in results),
-        stopped=next((result.stopped for result in results if result.stopped), None),
-    )
 
 
 def verify_status(results: Iterable[VerifyResult]) -> int:

@@ -76,7 +76,7 @@ class Channel:
         self._pipe = pipe
         self._lock = threading.Lock()
 
-    def send(self, message: object) -> None:
+    def send(self, message: WorkerMessage) -> None:
         try:
             with self._lock:
                 self._pipe.send(message)
@@ -94,9 +94,7 @@ class Channel:
 
 
 @dataclass
-class Child:
-    """A forked worker, as its parent sees it."""
-
+class _Child:
     number: int
     """From 0; one that takes another's place has its number."""
     process: Any
@@ -117,7 +115,7 @@ class Pool:
     """Destination id -> why nothing more goes there in this run."""
     aborted: JobError | None = None
     _queue: list[Segment] = field(default_factory=list)
-    _children: list[Child] = field(default_factory=list)
+    _children: list[_Child] = field(default_factory=list)
     _tries: dict[int, int] = field(default_factory=dict)
 
     def run(self, segments: Sequence[Segment], destinations: int) -> WorkOutcome:
@@ -136,13 +134,19 @@ class Pool:
                 if self.aborted or (self.stopped and len(self.stopped) == destinations):
                     self._queue.clear()
         except Interrupted:
-            end_workers(self._children)
+            self._end_all()
             raise
         return WorkOutcome(self.stopped, self.aborted)
 
     def _start(self) -> None:
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe()
+        others = [child.pipe for child in self._children]
         number = min(set(range(self.count)) - {child.number for child in self._children})
-        self._children.append(fork_worker(number, self.body, self._children))
+        process = context.Process(target=_child_main, args=(self.body, theirs, [ours, *others], os.getpid()))
+        process.start()
+        theirs.close()
+        self._children.append(_Child(number, process, ours))
 
     def _receive(self) -> None:
         pipes = {child.pipe: child for child in self._children}
@@ -155,7 +159,7 @@ class Pool:
             else:
                 self._handle(message, child)
 
-    def _handle(self, message: WorkerMessage, child: Child) -> None:
+    def _handle(self, message: WorkerMessage, child: _Child) -> None:
         if isinstance(message, SegmentWanted):
             child.segment = self._queue.pop() if self._queue else None
             with contextlib.suppress(OSError):
@@ -167,7 +171,7 @@ class Pool:
         else:
             self.emit(message, child.number)
 
-    def _reap(self, child: Child) -> None:
+    def _reap(self, child: _Child) -> None:
         """A worker has ended: normally, or killed; then another one resumes where its ledger ends."""
         child.process.join()
         self._children.remove(child)
@@ -175,7 +179,7 @@ class Pool:
         code = child.process.exitcode
         if code == 0:
             return
-        how = how_it_ended(code)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
         segment = child.segment
         where = f" in {segment.object}" if segment else ""
         if segment is None or self.aborted:
@@ -189,33 +193,15 @@ class Pool:
         self._queue.append(segment)
         self._start()
 
-
-def fork_worker(number: int, body: Callable[[Channel], None], others: Sequence[Child]) -> Child:
-    """Start a process that does ``body`` and ends. ``others``: the workers that run already."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    not_its_own = [ours, *(child.pipe for child in others)]
-    process = context.Process(target=_child_main, args=(body, theirs, not_its_own, os.getpid()))
-    process.start()
-    theirs.close()
-    return Child(number, process, ours)
-
-
-def end_workers(children: Sequence[Child]) -> None:
-    """Ask all of them to end, and kill those that don't in time."""
-    for child in children:
-        child.process.terminate()
-    deadline = time.monotonic() + END_SECS
-    for child in children:
-        child.process.join(timeout=max(0.0, deadline - time.monotonic()))
-        if child.process.is_alive():
-            child.process.kill()
-            child.process.join()
-
-
-def how_it_ended(code: int) -> str:
-    """For people: how a worker with this exit code ended before its time."""
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
+    def _end_all(self) -> None:
+        for child in self._children:
+            child.process.terminate()
+        deadline = time.monotonic() + END_SECS
+        for child in self._children:
+            child.process.join(timeout=max(0.0, deadline - time.monotonic()))
+            if child.process.is_alive():
+                child.process.kill()
+                child.process.join()
 
 
 def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Sequence[Connection], parent: int) -> None:

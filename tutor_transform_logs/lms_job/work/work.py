@@ -33,7 +33,7 @@ def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: t
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(worker_count(config.workers), max(len(segments), 1))
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
-    show_log(progress.emit)
+    _show_log(progress.emit)
     setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, shares), interruptions)
     try:
         if workers > 1:
@@ -81,7 +81,7 @@ class _Setup:
 
 def _work_on_assignments(job: OpenJob, setup: _Setup, channel: Channel) -> None:
     """The life of a forked worker: what talks over a connection is opened again."""
-    show_log(channel.send)
+    _show_log(channel.send)
     worker = setup.worker(job.reopened(setup.plan), channel.send)
     while (assignment := channel.next_assignment()) is not None:
         worker.stopped.update(assignment.stopped)
@@ -95,8 +95,7 @@ def _reason(error: Interrupted | JobError) -> JobError:
     return error
 
 
-def show_log(emit: Emit) -> None:
-    """Have what this process says shown with the progress."""
+def _show_log(emit: Emit) -> None:
     console.show_log(lambda text: emit(Message(text)), emit)
 
 
