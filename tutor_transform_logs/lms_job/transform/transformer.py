@@ -14,6 +14,7 @@ import logging
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -51,6 +52,17 @@ class Untransformable(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(frozen=True)
+class TurnedOff:
+    """The value of a toggle that the job has turned off; false, as ERB takes it."""
+
+    before: bool
+    """The LMS's own value."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class Transformer:
@@ -96,12 +108,9 @@ class Transformer:
         self._xapi_fast_path = xapi_fast_path(self.router)
 
     def _logging_enabled(self) -> bool:
-        """The LMS's own value of the toggle, which every transformer of this process turns off."""
-        toggle = LOGGING_TOGGLES[self.type]
-        kept = f"{OWN_SETTING}_{toggle}"
-        if not hasattr(settings, kept):
-            setattr(settings, kept, bool(getattr(settings, toggle, True)))
-        return bool(getattr(settings, kept))
+        """The LMS's own value of the toggle, which an earlier transformer of this process has turned off."""
+        value = getattr(settings, LOGGING_TOGGLES[self.type], True)
+        return value.before if isinstance(value, TurnedOff) else bool(value)
 
     def _turn_on_toggles(self) -> None:
         toggle = TOGGLES[self.type]
@@ -109,7 +118,7 @@ class Transformer:
             setattr(settings, toggle, True)
             self.notices.append(f"{toggle} is off in the LMS settings: turned on for this job.")
         # The job writes statements to the loggers itself, once their ids are final.
-        setattr(settings, LOGGING_TOGGLES[self.type], False)
+        setattr(settings, LOGGING_TOGGLES[self.type], TurnedOff(self.logging_enabled))
 
     def _find_router(self) -> Any:
         """The router of the LMS's own ``event_transformer`` backend, else that of ERB's recommended settings."""
