@@ -52,22 +52,22 @@ class Echo:
 
 
 class Box:
-    """Keeps what it is given. Unavailable after ``room`` batches."""
+    """Keeps what it is given. Unavailable after ``capacity`` batches."""
 
     id = "box"
     name = "box"
 
     def __init__(self) -> None:
         self.batches: dict[str, list[str]] = {}
-        self.room = 0
+        self.capacity = 0
 
     def route(self, made: SourcedStatement) -> bytes:
         return made.statement.body
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
-        if self.room <= 0:
+        if self.capacity <= 0:
             raise Unavailable("the box is full")
-        self.room -= 1
+        self.capacity -= 1
         # As a file has it: the same batch again is the same file again.
         self.batches[batch_name] = [statement.id for statement in outgoing]
         return Outcome(stored=len(outgoing))
@@ -144,9 +144,9 @@ class Scene:
             path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
             path.unlink()
 
-    def run(self, room: int) -> None:
+    def run(self, capacity: int) -> None:
         """A run that ends when the box is full; one that got through takes up what came since, as ``run`` does."""
-        self.box.room = room
+        self.box.capacity = capacity
         for _ in range(2):
             if not any(self.logs.iterdir()):
                 return

@@ -31,16 +31,6 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 TABLE = "openedx.xapi_events_all"
 
 
-def to_clickhouse(server: ClickHouse) -> dict[str, Any]:
-    return {
-        "destination_provider": "CLICKHOUSE",
-        "clickhouse_url": server.url,
-        "clickhouse_username": "ch_vector",
-        "clickhouse_password": server.password("ch_vector"),
-        "clickhouse_database": "openedx",
-    }
-
-
 def spread(site: ForkedSite, days: int = 20) -> None:
     """Stretch the log's events to this many days."""
     text = (site.logs / "tracking.log").read_text()
@@ -73,7 +63,7 @@ def rows_by_day(server: ClickHouse) -> dict[str, int]:
 
 @pytest.mark.usefixtures("lms")
 def test_days_that_are_missing_are_found_and_filled(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
-    server, target = aspects_clickhouse, to_clickhouse(aspects_clickhouse)
+    server, target = aspects_clickhouse, aspects_clickhouse.destination()
     log = site.log(MIX)
     spread(site)
     assert_accounted(site.run(site.source(), target), log.xapi)
@@ -102,7 +92,7 @@ def test_days_that_are_missing_are_found_and_filled(site: ForkedSite, aspects_cl
 
 def test_a_job_that_never_ran_is_compared_too(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     """Vector has delivered all live, once more than once; nothing of the ledger is made."""
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     log = site.log(Mix(good=50, copies=5))
     found = as_json(site, target)
     assert (found["missing"], len(found["ranges"])) == (log.xapi.distinct_statements, 1)
@@ -122,7 +112,7 @@ def test_each_day_of_every_type_of_event_has_as_many_statements_as_the_table(
     site: ForkedSite, aspects_clickhouse: ClickHouse
 ) -> None:
     """The demo's logs: events that make several statements, dead letters, copies, rotated and compressed logs."""
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     for log in SAMPLE_LOGS.iterdir():
         shutil.copy(log, site.logs)
     assert site.run(site.source(""), target).status == 0
@@ -133,7 +123,7 @@ def test_each_day_of_every_type_of_event_has_as_many_statements_as_the_table(
 
 def test_the_command_that_fills_a_gap_is_not_printed_again(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     """Some events of that day become dead letters, of a job with other filters and so of another ledger."""
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     log = site.log(Mix(good=20, unknown_user=3, type_error=2)).path
     # One event more that is the same statement: the user's id counts, not the name.
     first = json.loads(log.read_text().splitlines()[0])
@@ -156,7 +146,7 @@ def test_which_types_make_one_statement() -> None:
 
 
 def test_the_range_of_the_comparison_is_that_of_the_filters(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     site.log(Mix(good=300))
     spread(site)
     days = [entry["day"] for entry in as_json(site, target)["days"]]
@@ -167,6 +157,6 @@ def test_the_range_of_the_comparison_is_that_of_the_filters(site: ForkedSite, as
 def test_what_can_not_be_counted_is_refused(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     site.log(Mix(good=1))
     assert_refused(gaps(site, site.to_files()), "--gaps counts the rows of a table in ClickHouse", "--verify")
-    target = to_clickhouse(aspects_clickhouse)
+    target = aspects_clickhouse.destination()
     assert_refused(gaps(site, target, course=["course-v1:a+b+c"]), "leave out --event")
     assert_refused(gaps(site, target, dry_run=True), "Leave --dry-run out")

@@ -26,19 +26,12 @@ PARSED = "openedx.xapi_events_all_parsed"
 PER_DAY = "openedx.events_per_day"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouse.ClickHouse]:
-    with clickhouse.start(tmp_path_factory.mktemp("clickhouse")) as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: clickhouse.ClickHouse) -> Iterator[clickhouse.ClickHouse]:
-    running.clear()
-    running.query(f"ALTER TABLE {PARSED} MODIFY TTL toDateTime(emission_time) + INTERVAL 1 YEAR")
-    yield running
+def server(aspects_clickhouse: clickhouse.ClickHouse) -> Iterator[clickhouse.ClickHouse]:
+    aspects_clickhouse.query(f"ALTER TABLE {PARSED} MODIFY TTL toDateTime(emission_time) + INTERVAL 1 YEAR")
+    yield aspects_clickhouse
     for name in ("second_mv", "second"):
-        running.query(f"DROP TABLE IF EXISTS openedx.{name}")
+        aspects_clickhouse.query(f"DROP TABLE IF EXISTS openedx.{name}")
 
 
 def facts_of(server: clickhouse.ClickHouse, database: str = "openedx", user: str = "ch_vector") -> TableFacts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -39,16 +38,10 @@ def insert(server: clickhouse.ClickHouse, sent: OutgoingStatement, event: str) -
     )
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clickhouse.ClickHouse]:
-    with clickhouse.start(tmp_path_factory.mktemp("clickhouse")) as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: clickhouse.ClickHouse) -> clickhouse.ClickHouse:
-    running.clear()
-    return running
+def server(aspects_clickhouse: clickhouse.ClickHouse) -> clickhouse.ClickHouse:
+    """Its shorter name here."""
+    return aspects_clickhouse
 
 
 def destination(server: clickhouse.ClickHouse) -> ClickHouse:
