@@ -138,6 +138,8 @@ class Handler(BaseHTTPRequestHandler):
     """Requests."""
 
     protocol_version = "HTTP/1.1"
+    # Headers and body are two segments: the second would wait for an acknowledgement, 40 ms with each answer.
+    disable_nagle_algorithm = True
     engine: Engine
 
     def do_GET(self) -> None:
