@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tutor.exceptions import TutorError
 from tutor.types import Config
 
 from tutor_transform_logs.lms_job.config import schema
 from tutor_transform_logs.lms_job.config.settings import CLICKHOUSE, LRS, PREFIX, RAW_XAPI_TABLE
+
+BUNDLED_HOST = "clickhouse"
+"""The name of Aspects' own ClickHouse, as a service of compose and of Kubernetes."""
 
 
 def is_enabled(site: Config) -> bool:
@@ -53,6 +57,22 @@ def _table(values: Mapping[str, Any], site: Config) -> dict[str, str]:
         offers["username"] = setting(f"ASPECTS_CLICKHOUSE_{user}_USER")
         offers["password"] = setting(f"ASPECTS_CLICKHOUSE_{user}_PASSWORD")
     return {f"clickhouse_{name}": value for name, value in offers.items()}
+
+
+def check_server(given: Mapping[str, Any], config: schema.JobConfig, site: Config) -> None:
+    """Raise ``TutorError`` if the table is in Aspects' own ClickHouse, and Aspects wants TLS, which that does not have.
+
+    Aspects 6.1 renders it with plain HTTP on the TLS port, and its Service on Kubernetes without that port. ``given``
+    and ``config`` as for :func:`describe_destination`.
+    """
+    is_aspects_url = config.clickhouse is not None and not given.get("clickhouse_url") and is_enabled(site)
+    is_bundled = bool(site.get("RUN_CLICKHOUSE")) and site.get("CLICKHOUSE_HOST") == BUNDLED_HOST
+    if is_aspects_url and is_bundled and site.get("CLICKHOUSE_SECURE_CONNECTION"):
+        raise TutorError(
+            "CLICKHOUSE_SECURE_CONNECTION is true, but Aspects' own ClickHouse (RUN_CLICKHOUSE) has no TLS: "
+            f"{_table({}, site)['clickhouse_url']} can't work. Set CLICKHOUSE_SECURE_CONNECTION to false; for a "
+            f"ClickHouse elsewhere set RUN_CLICKHOUSE to false and its CLICKHOUSE_HOST, or {PREFIX}CLICKHOUSE_URL."
+        )
 
 
 def describe_destination(given: Mapping[str, Any], config: schema.JobConfig, site: Config) -> str:

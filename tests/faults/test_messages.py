@@ -203,6 +203,7 @@ ELSEWHERE = (
     "tests/unit/test_host_job_config.py::test_erbs_config_that_is_not_an_object_is_refused_without_showing_it",
     "tests/host/test_report.py::test_without_a_report_it_says_how_to_get_one",
     "tests/host/test_report.py::test_a_ledger_that_is_not_here_is_told",
+    "tests/unit/test_host_aspects.py::test_tls_with_the_clickhouse_of_aspects_is_refused",
     "tests/unit/test_host_cluster_config.py::test_local_without_a_claim_is_refused",
     "tests/unit/test_host_cluster_config.py::test_what_goes_into_the_manifests_is_checked",
 )

@@ -120,6 +120,17 @@ def test_another_clickhouse_works_with_aspects_settings(stock_site: Tutor) -> No
     assert stock_site.replay().config["clickhouse_url"] == "https://ch.example.org:8443"
 
 
+def test_tls_with_the_clickhouse_of_aspects_is_refused_before_a_container_starts(stock_site: Tutor) -> None:
+    """Aspects' own templates show why: plain HTTP on the port of TLS."""
+    stock_site.save(CLICKHOUSE_SECURE_CONNECTION="true")
+    server = (stock_site.root / "env/plugins/aspects/apps/clickhouse/config/server_config.xml").read_text()
+    assert "<http_port>8443</http_port>" in server
+    assert "<https_port>" not in server
+    for option in ("--check", "--verify", "--gaps"):
+        assert "CLICKHOUSE_SECURE_CONNECTION is true, but" in stock_site.replay(option).error
+    assert stock_site.replay("--status").status == stock_site.replay("--dry-run").status == 0
+
+
 def test_a_clickhouse_of_ones_own_gets_none_of_aspects_credentials(stock_site: Tutor) -> None:
     stock_site.save(TRANSFORM_LOGS_CLICKHOUSE_URL="https://ch.example.org", TRANSFORM_LOGS_CLICKHOUSE_DATABASE="mine")
     config = stock_site.replay().config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tutor.exceptions import TutorError
 
 from tutor_transform_logs import aspects, job_config
 
@@ -37,6 +38,7 @@ OF_RALPH = {
     "clickhouse_username": "ch_lrs",
     "clickhouse_password": "ralph's",
 }
+WITH_TLS: dict[str, Any] = {"CLICKHOUSE_SECURE_CONNECTION": True, "CLICKHOUSE_INTERNAL_HTTP_PORT": "8443"}
 CHOSEN = {"destination_provider": "clickhouse"}
 
 
@@ -125,3 +127,34 @@ def test_caliper_is_refused_with_the_setting_and_what_is_allowed() -> None:
         "TRANSFORM_LOGS_TRANSFORMER_TYPE (--transformer-type): ClickHouse has a table for xAPI statements only; "
         "allowed: xapi; or set destination_provider to LRS or to a provider of files"
     )
+
+
+def check_server(site: dict[str, Any], given: dict[str, Any]) -> None:
+    config = job_config.check(job_config.with_site_defaults(given, site))
+    aspects.check_server(given, config, site)
+
+
+@pytest.mark.parametrize("given", [{}, CHOSEN, {"clickhouse_table": "mine"}])
+def test_tls_with_the_clickhouse_of_aspects_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(TutorError) as raised:
+        check_server(VECTOR_SITE | WITH_TLS | {"RUN_CLICKHOUSE": True}, given)
+    assert str(raised.value) == (
+        "CLICKHOUSE_SECURE_CONNECTION is true, but Aspects' own ClickHouse (RUN_CLICKHOUSE) has no TLS: "
+        "https://clickhouse:8443 can't work. Set CLICKHOUSE_SECURE_CONNECTION to false; for a ClickHouse elsewhere set "
+        "RUN_CLICKHOUSE to false and its CLICKHOUSE_HOST, or TRANSFORM_LOGS_CLICKHOUSE_URL."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "given"),
+    [
+        ({"CLICKHOUSE_SECURE_CONNECTION": False}, {}),
+        ({"RUN_CLICKHOUSE": False}, {}),
+        ({"CLICKHOUSE_HOST": "ch.example.org"}, {}),
+        ({"PLUGINS": []}, {}),
+        ({}, {"clickhouse_url": "https://clickhouse:8443", "clickhouse_database": "openedx"}),
+        ({}, {"destination_provider": "LRS"}),
+    ],
+)
+def test_tls_with_any_other_server_is_not(changed: dict[str, Any], given: dict[str, Any]) -> None:
+    check_server(VECTOR_SITE | WITH_TLS | {"RUN_CLICKHOUSE": True} | changed, given)
