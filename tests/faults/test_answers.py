@@ -205,6 +205,24 @@ def test_a_wrong_password_for_one_of_two(sending: ForkedSite, scripted_lrs: Scri
         tally.same((0, GOOD), (len(other.statements), len(scripted_lrs.statements)), "the other gets all")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_would_fail_again_does_not_ask_to_be_run_again(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, workers: int
+) -> None:
+    """One LRS is down and another one refuses the password: the status is 1, and so is the advice."""
+    with start_scripted_lrs() as other:
+        other.authorization = basic("u", "another")
+        scripted_lrs.script = [Answer(503)] * 50
+        sending.to_lrs(
+            *({"url": server.url, "username": "u", "password": PASSWORD} for server in (other, scripted_lrs))
+        )
+        ran = tried(sending, lrs_max_wait_secs=1, workers=workers)
+    tally.same(1, ran.status, ran.detail)
+    assert "answers 503" in ran.detail
+    assert "resume" not in ran.detail
+    assert "Not finished. Fix what the message names and run the same command again." in ran.stdout
+
+
 def test_a_certificate_that_does_not_fit(sending: ForkedSite, stranger: str) -> None:
     sending.to_lrs({"url": stranger, "username": "u", "password": PASSWORD})
     ran = tried(sending)

@@ -157,6 +157,12 @@ def test_the_script_passes_shellcheck_and_ends_with_the_jobs_status(tutor: Tutor
     command = ["sh", "-c", text, "run.sh", "work", "/a", "3/8"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert done.stdout == "-m tutor_transform_logs.lms_job work --config /a --share 3/8\n"
+    # From elsewhere, a relative path is that of a file there, and not one beside manage.py.
+    (tmp_path / "here").mkdir()
+    for given, used in (("a b.json", f"{tmp_path}/here/a b.json"), ("-", "-")):
+        command = ["sh", "-c", text, "run.sh", "run", given]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path / "here")
+        assert done.stdout == f"-m tutor_transform_logs.lms_job run --config {used}\n"
 
 
 @pytest.mark.parametrize("files", [LOCAL, DEV])

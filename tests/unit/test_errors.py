@@ -6,8 +6,16 @@ import json
 
 import pytest
 
+from tutor_transform_logs.lms_job.model.work_outcome import WorkOutcome
 from tutor_transform_logs.lms_job.util import errors
-from tutor_transform_logs.lms_job.util.errors import ExitStatus, JobError, NoContainer, PermanentError, Unavailable
+from tutor_transform_logs.lms_job.util.errors import (
+    ExitStatus,
+    JobError,
+    NoContainer,
+    PermanentError,
+    Unavailable,
+    without_resuming,
+)
 
 
 def test_the_numbers_are_those_that_scripts_know() -> None:
@@ -26,6 +34,28 @@ def test_each_says_what_it_means_and_what_to_do_next(status: ExitStatus) -> None
 def test_an_error_of_a_kind_leads_to_one_status() -> None:
     kinds = (JobError, PermanentError, NoContainer, Unavailable)
     assert [kind.status.name for kind in kinds] == ["FAILED", "FAILED", "FAILED", "STOPPED"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("LRS does not answer (x). Run again to resume.", "LRS does not answer (x)."),
+        ("Make room and run again to resume.", "Make room."),
+        ("Run again to resume. It is said here.", "Run again to resume. It is said here."),
+        ("", ""),
+    ],
+)
+def test_a_run_that_would_fail_again_is_not_to_be_run_again(text: str, left: str) -> None:
+    assert without_resuming(text) == left
+
+
+def test_what_another_run_does_not_fix_is_raised_first() -> None:
+    first, second = Unavailable("not there"), PermanentError("wrong password")
+    with pytest.raises(PermanentError):
+        WorkOutcome({"a": first}, second).raise_first()
+    with pytest.raises(Unavailable):
+        WorkOutcome({"a": first}).raise_first()
+    WorkOutcome().raise_first()
 
 
 def test_the_tree_in_the_docstring_has_every_error() -> None:

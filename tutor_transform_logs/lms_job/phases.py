@@ -35,7 +35,7 @@ from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
-from .report.summary import SAME_COMMAND, SAME_JOB, last_result, summary
+from .report.summary import AFTER_WORK, SAME_COMMAND, last_result, summary
 from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
@@ -99,7 +99,7 @@ def report(config: JobConfig) -> PhaseOutcome:
         current = _current_plan(job)
         if not current.segments:
             return _nothing_to_report(job, current)
-        return PhaseOutcome(_report(job, current, WorkOutcome(), resume=SAME_JOB))
+        return PhaseOutcome(_report(job, current, WorkOutcome(), resume=AFTER_WORK))
 
 
 def status(config: JobConfig) -> PhaseOutcome:

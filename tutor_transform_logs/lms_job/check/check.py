@@ -30,7 +30,7 @@ from ..storage.factory import open_source, open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
 from ..util import console
-from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable
+from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable, without_resuming
 from ..util.formatting import count
 from .findings import Findings
 from .retention import check_columns, describe_facts, read_facts, retention_notice
@@ -97,7 +97,7 @@ class Check:
         except ConfigError as error:
             self._findings.problem(f"{error}.")
         except JobError as error:
-            self._findings.problem(without_resuming(error))
+            self._findings.problem(without_resuming(str(error)))
         except DatabaseError as error:
             detail = f"{what}: {type(error).__name__}: {error}."
             self._findings.problem(
@@ -182,7 +182,7 @@ class Check:
                 self._findings.ok(f"{endpoint.name} {endpoint.probe()}")
                 answered = True
             except Unavailable as error:
-                raise JobError(f"{without_resuming(error)} {CHECK_SERVER}") from None
+                raise JobError(f"{without_resuming(str(error))} {CHECK_SERVER}") from None
         return answered
 
     def _check_files(self, destination: StorageConfig) -> None:
@@ -235,11 +235,6 @@ class Check:
         if not config.is_local and importlib.util.find_spec("libcloud") is None:
             return None
         return opener(config, min(WAIT_SECS, self._config.lrs_max_wait_secs))
-
-
-def without_resuming(error: JobError) -> str:
-    """The error's text without "run again": a check has nothing to resume."""
-    return str(error).removesuffix(" Run again to resume.")
 
 
 def _version(package: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..util.errors import JobError
+from ..util.errors import ExitStatus, JobError
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class WorkOutcome:
         return [*self.stopped.values(), *([self.aborted] if self.aborted is not None else [])]
 
     def raise_first(self) -> None:
-        """Raise the first error, if there is one."""
-        for error in self.errors:
-            raise error
+        """Raise the first error, if there is one; one that running again does not fix comes before all others."""
+        if self.errors:
+            raise min(self.errors, key=lambda error: error.status != ExitStatus.FAILED)

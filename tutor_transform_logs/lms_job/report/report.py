@@ -18,7 +18,7 @@ from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..model.work_outcome import WorkOutcome
 from ..plan.planner import finish_plan, numbered_lines
 from ..plan.resend import drop_retried
-from ..util.errors import JobError
+from ..util.errors import ExitStatus, JobError, without_resuming
 from ..work.opened import OpenJob
 from .examples import Examples
 from .html_page import page
@@ -48,6 +48,11 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
                 result.outputs = _finish_output(job, plan, destination, entries)
     result.aborted = str(outcome.aborted) if outcome.aborted else ""
     result.status = exit_status(result, [error.status for error in outcome.errors], job.config.strict)
+    if result.status == ExitStatus.FAILED:
+        # One LRS may be unavailable where another one refuses the credentials: the same command would fail again.
+        result.aborted = without_resuming(result.aborted)
+        for destination_result in result.destinations:
+            destination_result.stopped = without_resuming(destination_result.stopped)
     if result.done:
         result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
         if not plan.redelivers:

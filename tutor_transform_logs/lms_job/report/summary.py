@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
+from ..util.errors import ExitStatus
 from ..util.formatting import printable, size, wrapped
 from .glossary import DRY_RUN, OUTCOMES
 from .next_steps import REBUILD
@@ -18,6 +19,8 @@ NEXT = (
     "of most recent states, which may show older states now:"
 )
 SAME_JOB = "Not finished: run the job again with the same settings and options to resume where it stopped."
+# The phase report alone does not know how the phase work ended.
+AFTER_WORK = "Not finished: the messages of the phase work say why. The next run continues where this one stopped."
 # The widths of a table of objects without the name, of the names at least, and of names off a terminal.
 NUMBERS, MIN_NAME, USUAL_NAME = 44, 12, 36
 HEADINGS = ("size", "lines", "transformed", "dead")
@@ -170,6 +173,6 @@ def _end(config: JobConfig, result: Result, resume: str) -> Iterator[str]:
     else:
         if result.aborted:
             yield printable(result.aborted)
-        yield resume
+        yield f"Not finished. {ExitStatus.FAILED.next_step}" if result.status == ExitStatus.FAILED else resume
     if config.dry_run:
         yield f"Dry run. {DRY_RUN[config.log_statements]}"

@@ -13,6 +13,7 @@ The text of a ``JobError`` is one line for the operator: what happened, to what,
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -93,6 +94,11 @@ class Unavailable(JobError):
     """Something does not answer, after every try that the settings allow: run again to resume."""
 
     status = ExitStatus.STOPPED
+
+
+def without_resuming(text: str) -> str:
+    """An error's text without "run again to resume": for a run that would fail again, or has nothing to resume."""
+    return re.sub(r"(\.)? (and run|Run) again to resume\.$", ".", text)
 
 
 class TransientError(Exception):

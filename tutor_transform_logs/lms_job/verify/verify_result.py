@@ -9,7 +9,7 @@ from typing import IO
 from ..model import dead_letters
 from ..model.dead_letters import DELIVER, DeadLetter
 from ..util import console
-from ..util.errors import ExitStatus, JobError
+from ..util.errors import ExitStatus, JobError, without_resuming
 from ..util.formatting import count, printable
 from ..util.temporary import explained
 
@@ -155,7 +155,7 @@ def _destination(result: VerifyResult) -> Iterator[str]:
             yield f"  {kind}{'' if len(named) == total else f', the first {len(named)}'}:"
             yield from (f"    {mismatch.statement}  {_location(mismatch)}" for mismatch in named)
     if result.stopped:
-        yield f"  stopped: {printable(str(result.stopped))}"
+        yield f"  stopped: {printable(without_resuming(str(result.stopped)))}"
 
 
 def _location(mismatch: Mismatch) -> str:
