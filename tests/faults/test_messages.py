@@ -31,7 +31,7 @@ from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.object_store import Bucket
 from tests.harness.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix, write_log
-from tutor_transform_logs.lms_job.check.retention import check_columns
+from tutor_transform_logs.lms_job.check.table import check_table
 from tutor_transform_logs.lms_job.config import schema as job_config
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
@@ -433,10 +433,10 @@ def with_password_in_url(stage: Stage) -> str:
     return said
 
 
-def time_that_is_cut(stage: Stage) -> str:
-    stage.lrs.script = [Answer(200, b"name\ttype\nemission_time\tDateTime\n")]
+def table_with(stage: Stage, engine: str, columns: str) -> str:
+    stage.lrs.script = [Answer(200, f"engine\n{engine}\n".encode()), Answer(200, f"name\ttype\n{columns}\n".encode())]
     table = ClickHouse(Table(stage.lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20)
-    return text_of(lambda: check_columns(table))
+    return text_of(lambda: check_table(table))
 
 
 def clickhouse_answers(stage: Stage, fault: Fault) -> str:
@@ -497,7 +497,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "There is no enabled router": router,
     "TRANSFORM_LOGS_CLICKHOUSE_URL is not set": lambda s: s.run(destination_provider="CLICKHOUSE"),
     "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
-    "and statements need": time_that_is_cut,
+    "and statements need": lambda s: table_with(s, "MergeTree", "emission_time\tDateTime"),
+    "does not keep each row": lambda s: table_with(s, "Null", "emission_time\tDateTime64(6)"),
     "The folder for temporary files": no_folder_for_turns,
     **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),

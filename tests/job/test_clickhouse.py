@@ -6,13 +6,14 @@ import base64
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,56 @@ def test_what_the_table_has_is_not_inserted_again(server: clickhouse.ClickHouse)
     assert sums(destination(server).deliver("a", both)) == (0, 4000, 0)
     assert inserts(server) == 0
     assert (server.count(), server.daily_sum()) == (4000, 4000)
+
+
+@pytest.fixture
+def deduplicating(server: clickhouse.ClickHouse) -> Iterator[str]:
+    """A table that drops repeated blocks, as each replicated one does; those need a Keeper, which chDB has not."""
+    server.query(
+        "CREATE TABLE openedx.deduplicating AS openedx.xapi_events_all ENGINE = ReplacingMergeTree "
+        "ORDER BY (emission_time, event_id) SETTINGS non_replicated_deduplication_window = 100"
+    )
+    yield "openedx.deduplicating"
+    server.query("DROP TABLE openedx.deduplicating")
+
+
+def test_rows_that_were_deleted_are_stored_again(server: clickhouse.ClickHouse, deduplicating: str) -> None:
+    """ClickHouse would take them for a repetition of the first insert, drop them, and answer 200."""
+    batch = statements(50)
+    for _ in range(2):
+        assert sums(destination(server, table="deduplicating").deliver("batch", batch)) == (50, 0, 0)
+        assert server.count(deduplicating) == 50
+        server.delete("1", deduplicating)
+
+
+def tokens(server: clickhouse.ClickHouse) -> list[str]:
+    found = (parse_qs(request["path"].partition("?")[2]) for request in server.requests())
+    return [query["insert_deduplication_token"][0] for query in found if "insert_deduplication_token" in query]
+
+
+def test_only_a_repeated_insert_of_the_same_rows_has_the_same_token(server: clickhouse.ClickHouse) -> None:
+    """A replica that has not caught up does not have them yet at the look-up; ClickHouse itself tells them then."""
+    target, [first, *others] = destination(server), statements(20)
+    server.set_faults(Fault("answer_only", status=500, times=2))
+    assert sums(target.deliver("batch", others)) == (19, 0, 0)
+    [first_try, second_try, third_try] = tokens(server)
+    assert first_try == second_try == third_try
+    server.set_faults(Fault("cut_body"))
+    server.delete("1")
+    assert sums(target.deliver("batch", others)) == (19, 0, 0)
+    assert len({first_try, *tokens(server)}) == 3
+    server.set_faults()
+    assert sums(target.deliver("batch", [first])) == (1, 0, 0)
+    assert len({first_try, *tokens(server)}) == 2
+
+
+def test_an_insert_waits_until_everything_is_stored(server: clickhouse.ClickHouse) -> None:
+    """Behind a Distributed table, too. (chDB has no clusters: what goes out is looked at.)"""
+    server.set_faults()
+    destination(server).deliver("batch", statements(2))
+    [insert] = [request["path"] for request in server.requests() if "insert_deduplication_token" in request["path"]]
+    sent = parse_qs(insert.partition("?")[2])
+    assert (sent["async_insert"], sent["insert_distributed_sync"]) == (["0"], ["1"])
 
 
 def test_a_live_row_of_vector_is_known_again(server: clickhouse.ClickHouse) -> None:

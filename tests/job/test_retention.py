@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
@@ -12,14 +11,12 @@ from tests.harness import clickhouse
 from tutor_transform_logs.lms_job.check.retention import (
     Ages,
     TableFacts,
-    check_columns,
     describe_facts,
     describe_loss,
     describe_retention,
     read_facts,
 )
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
-from tutor_transform_logs.lms_job.util.errors import PermanentError
 
 TABLE = "openedx.xapi_events_all"
 PARSED = "openedx.xapi_events_all_parsed"
@@ -82,25 +79,6 @@ def test_views_of_views_are_found(server: clickhouse.ClickHouse) -> None:
     assert "openedx.second" in facts.limited
     assert facts.kept_from is not None
     assert abs(facts.kept_from - days_ago(10)) <= timedelta(days=1)
-
-
-def test_a_table_with_a_time_zone_serves_too(server: clickhouse.ClickHouse) -> None:
-    server.query("CREATE TABLE openedx.second AS openedx.xapi_events_all")
-    server.query("ALTER TABLE openedx.second ADD COLUMN more Int8")
-    server.query("CREATE TABLE openedx.zoned (emission_time DateTime64(6, 'UTC')) ENGINE = Memory")
-    check_columns(of_table(server, "second"))
-    check_columns(of_table(server, "zoned"))
-    server.query("DROP TABLE openedx.zoned")
-
-
-@pytest.mark.parametrize(("name", "kind"), [("emission_time", "DateTime64(3)"), ("event_id", "String")])
-def test_a_column_of_another_type_is_refused(server: clickhouse.ClickHouse, name: str, kind: str) -> None:
-    """Cut times would not be found again."""
-    types = {"event_id": "UUID", "emission_time": "DateTime64(6)", "event": "String", name: kind}
-    columns = ", ".join(f"{column} {type_}" for column, type_ in types.items())
-    server.query(f"CREATE TABLE openedx.second ({columns}) ENGINE = Memory")
-    with pytest.raises(PermanentError, match=re.escape(f"the column {name} has the type {kind}, and")):
-        check_columns(of_table(server, "second"))
 
 
 def test_a_table_that_drops_rows_itself(server: clickhouse.ClickHouse) -> None:

@@ -18,7 +18,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict
 
-from .check.retention import check_columns, retention_notice
+from .check.retention import retention_notice
+from .check.table import check_table
 from .config.schema import JobConfig
 from .deliver import dashboards
 from .deliver.clickhouse import ClickHouse
@@ -279,7 +280,7 @@ def _check_tables(job: OpenJob, made: Plan, resumed: bool) -> None:
     """
     for destination in job.destinations:
         if isinstance(destination, ClickHouse):
-            check_columns(destination)
+            check_table(destination)
             notice = "" if resumed else retention_notice(job.config, destination, job.source, made.segments)
             if notice:
                 console.say(notice, "notice", console.WARNING)

@@ -33,8 +33,9 @@ from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable, without_resuming
 from ..util.formatting import count
 from .findings import Findings
-from .retention import check_columns, describe_facts, read_facts, retention_notice
+from .retention import describe_facts, read_facts, retention_notice
 from .source import check_source
+from .table import check_table
 
 # A server that does not answer within this time is reported as unavailable; a run would wait much longer.
 WAIT_SECS = 5.0
@@ -163,7 +164,7 @@ class Check:
                 self._destinations = [table]
                 if self._ask(table):
                     self._findings.ok(describe_facts(table.name, read_facts(table)))
-                    check_columns(table)
+                    check_table(table)
         elif has_database or config.lrs_endpoints:
             with self._reporting("The LMS's routers can't be read"):
                 endpoints = open_endpoints(config)

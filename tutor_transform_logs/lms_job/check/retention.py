@@ -22,13 +22,11 @@ from ..read.filters import Filters, event_time
 from ..read.lines import split_lines
 from ..storage.base import Readable
 from ..transform.factory import make_transformer
-from ..util.errors import JobError, PermanentError
+from ..util.errors import JobError
 from ..util.formatting import count
 from ..work.parse import ParsedLine, parse_lines
 from .sample import places, read_place
 
-# Aspects' migrations 0011 and 0032.
-COLUMN_TYPES = {"event_id": "UUID", "emission_time": "DateTime64(6)", "event": "String"}
 # A view's table may have views of its own.
 MAX_LEVELS = 6
 # Rows older than this many days are not asked about: Open edX is younger.
@@ -86,23 +84,6 @@ def read_facts(clickhouse: ClickHouse) -> TableFacts:
     return TableFacts(
         engine, int(rows) if rows.isdecimal() else None, tuple(sorted(fed)), limited, kept_from, days.get(own)
     )
-
-
-def check_columns(clickhouse: ClickHouse) -> None:
-    """Raise :class:`~.errors.PermanentError` if a column can't hold what statements need.
-
-    With times that are cut, no statement would be found again, and each run would insert all of them once more.
-    """
-    database, table = map(quoted_text, (clickhouse.table.database, clickhouse.table.table))
-    where = f"database = {database} AND table = {table}"
-    # All is quoted.
-    for name, kind in clickhouse.rows(f"SELECT name, type FROM system.columns WHERE {where}", "name\ttype"):  # noqa: S608
-        needed = COLUMN_TYPES.get(name, kind)
-        if not re.fullmatch(rf"{re.escape(needed)}|DateTime64\(6, .*\)", kind):
-            raise PermanentError(
-                f"{clickhouse.name}: the column {name} has the type {kind}, and statements need {needed}, as in the "
-                "table of Aspects. Set TRANSFORM_LOGS_CLICKHOUSE_TABLE to a table with such columns."
-            )
 
 
 def describe_facts(name: str, facts: TableFacts) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,8 +44,9 @@ MAX_MONTHS = 12
 # ClickHouse takes queries of 256 KiB (max_query_size); an id takes 39 bytes of them, and 114 more where it needs a time
 # range of its own.
 LOOKUP_IDS = 1500
-# As synchronous as it gets: what is answered is stored. Times are read with their "Z", whatever the server's zone.
-INSERT_SETTINGS = {"async_insert": "0", "date_time_input_format": "best_effort"}
+# As synchronous as it gets: what is answered is stored, behind a Distributed table, too (all versions know the setting
+# by this name). Times are read with their "Z", whatever the server's zone.
+INSERT_SETTINGS = {"async_insert": "0", "insert_distributed_sync": "1", "date_time_input_format": "best_effort"}
 # The status is known only when the whole answer is.
 LOOKUP_SETTINGS = {"wait_end_of_query": "1"}
 NOT_CLICKHOUSE = Answer(Verdict.STOP, "it answers, but not as ClickHouse does", URL)
@@ -165,11 +167,14 @@ class ClickHouse:
                 raise QueryFailed(NOT_CLICKHOUSE) from None
         return found.intersection(keys)
 
-    def insert(self, rows: Sequence[Row], query_id: str) -> None:
-        """Raises :class:`QueryFailed`; the rows may be stored all the same."""
+    def insert(self, rows: Sequence[Row], query_id: str, token: str) -> None:
+        """Raises :class:`QueryFailed`; the rows may be stored all the same.
+
+        A table that drops repeated blocks (of a replicated one, ClickHouse does) drops rows with the same ``token``.
+        """
         sql = f"INSERT INTO {self.table.sql} ({COLUMNS}) FORMAT JSONEachRow"
         body = b"".join(row.json + b"\n" for row in rows)
-        self._ask({"query_id": query_id, "query": sql, **INSERT_SETTINGS}, body)
+        self._ask({"query_id": query_id, "query": sql, "insert_deduplication_token": token, **INSERT_SETTINGS}, body)
 
     def error(self, failed: QueryFailed) -> PermanentError | TransientError:
         """The job's error for a query that failed."""
@@ -225,6 +230,16 @@ class _Group:
 
     (Another worker may have stored some meanwhile, from another log. Then both count them as stored.)
     """
+    nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def token(self) -> str:
+        """Tells ClickHouse a repeated insert of the same rows of this group, which has only ever fewer of them.
+
+        Without a token, it would know the rows by their content, and drop those that were inserted, deleted and are
+        sent again, by a repair or a later run. It would answer as if they were stored.
+        """
+        return f"{self.nonce}-{len(self.rows)}"
 
 
 class _Batch:
@@ -265,7 +280,7 @@ class _Batch:
                 if group.rows:
                     group.sent = True
                     days.sent(self._query_id)
-                    self._server.insert(group.rows, self._query_id)
+                    self._server.insert(group.rows, self._query_id, group.token)
                     days.ended()
                     self._outcome.stored += len(group.rows)
         except QueryFailed as failed:

@@ -1,0 +1,122 @@
+"""Which tables of ClickHouse are refused before a run: the real engine, with tables that it can make.
+
+It has no Keeper and no clusters, so it can't make a Replicated, Shared or Distributed table: their names are tested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import clickhouse
+from tests.harness.forked_site import ForkedSite
+from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.lms_job.check.table import check_engine, check_table
+from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
+from tutor_transform_logs.lms_job.util.errors import PermanentError
+
+COLUMNS = {"event_id": "UUID", "emission_time": "DateTime64(6)", "event": "String"}
+SORTED = "ORDER BY (emission_time, event_id)"
+
+
+@pytest.fixture
+def server(aspects_clickhouse: clickhouse.ClickHouse) -> Iterator[clickhouse.ClickHouse]:
+    yield aspects_clickhouse
+    aspects_clickhouse.query("DROP TABLE IF EXISTS openedx.mine")
+
+
+def make_table(server: clickhouse.ClickHouse, engine: str, **other_types: str) -> ClickHouse:
+    columns = ", ".join(f"{name} {kind}" for name, kind in (COLUMNS | other_types).items())
+    server.query(f"CREATE TABLE openedx.mine ({columns}) ENGINE = {engine}")
+    return mine(server)
+
+
+def mine(server: clickhouse.ClickHouse) -> ClickHouse:
+    return ClickHouse(Table(server.url, "openedx", "mine", "ch_vector", server.password("ch_vector")), 30, 0, 2**24)
+
+
+@pytest.mark.parametrize("engine", [f"MergeTree {SORTED}", f"ReplacingMergeTree {SORTED}"])
+def test_a_table_that_keeps_rows_serves(server: clickhouse.ClickHouse, engine: str) -> None:
+    check_table(make_table(server, engine))
+
+
+def test_a_table_with_a_time_zone_and_more_columns_serves_too(server: clickhouse.ClickHouse) -> None:
+    check_table(make_table(server, f"MergeTree {SORTED}", emission_time="DateTime64(6, 'UTC')", more="Int8"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("emission_time", "DateTime64(3)"), ("event_id", "String")])
+def test_a_column_of_another_type_is_refused(server: clickhouse.ClickHouse, name: str, kind: str) -> None:
+    """Cut times would not be found again."""
+    table = make_table(server, f"MergeTree {SORTED}", **{name: kind})
+    with pytest.raises(PermanentError, match=re.escape(f"the column {name} has the type {kind}, and")):
+        check_table(table)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "Null",
+        "Memory",
+        "Log",
+        "TinyLog",
+        "StripeLog",
+        "Buffer('openedx', 'xapi_events_all', 1, 10, 100, 10, 100, 1000, 10000)",
+        "File(JSONEachRow)",
+        "URL('http://127.0.0.1:1/', JSONEachRow)",
+        f"SummingMergeTree {SORTED}",
+        f"AggregatingMergeTree {SORTED}",
+    ],
+)
+def test_a_table_that_does_not_keep_each_row_is_refused(server: clickhouse.ClickHouse, engine: str) -> None:
+    table = make_table(server, engine)
+    name = re.split(r"\W", engine)[0]
+    with pytest.raises(PermanentError, match=f": its engine {name} does not keep each row "):
+        check_table(table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"), [("VIEW", "View"), ("MATERIALIZED VIEW", "MaterializedView")], ids=["view", "materialized"]
+)
+def test_a_view_is_refused(server: clickhouse.ClickHouse, kind: str, engine: str) -> None:
+    to = "TO openedx.xapi_events_all_parsed" if kind.startswith("M") else ""
+    server.query(f"CREATE {kind} openedx.mine {to} AS SELECT event_id, emission_time FROM openedx.xapi_events_all")
+    with pytest.raises(PermanentError, match=f": its engine {engine} "):
+        check_table(mine(server))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "SharedReplacingMergeTree",
+        "SharedMergeTree",
+        "ReplicatedReplacingMergeTree",
+        "ReplicatedMergeTree",
+        "Distributed",
+        "",
+    ],
+)
+def test_tables_of_clusters_and_of_the_cloud_serve(engine: str) -> None:
+    check_engine("table", engine)
+
+
+@pytest.mark.parametrize("engine", ["Kafka", "ReplicatedSummingMergeTree", "MergeTreeish", "Merge", "Dictionary"])
+def test_other_engines_do_not(engine: str) -> None:
+    with pytest.raises(PermanentError):
+        check_engine("table", engine)
+
+
+def test_a_run_and_a_check_say_so_before_anything_is_sent(
+    site: ForkedSite, aspects_clickhouse: clickhouse.ClickHouse, server: clickhouse.ClickHouse
+) -> None:
+    make_table(server, "Null")
+    site.log(Mix(good=5))
+    server.set_faults()
+    target = server.destination() | {"clickhouse_table": "mine"}
+    for command in ("run", "check"):
+        ran = site.run(target, site.source(), command=command)
+        assert ran.status == 1, ran.detail
+        assert "its engine Null does not keep each row" in " ".join(ran.detail.split())
+    # The question whether this user may insert has no rows.
+    assert not [request for request in server.requests() if "JSONEachRow" in request["sql"]]
