@@ -182,7 +182,8 @@ def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: Scri
     ("answer", "detail"),
     [
         (Answer(200, {"hello": "world"}), "answers 200, but without statements: this is not an LRS. Check its URL."),
-        (Answer(403), "refuses the credentials (403): check this LRS's user and password."),
+        (Answer(401), "refuses the credentials (401): check this LRS's user and password."),
+        (Answer(404), "answers 404: check its URL."),
         (
             Answer(503, {"detail": "busy"}),
             'answers 503: {"detail": "busy"}. Check that it is running, and that its URL',
@@ -199,6 +200,18 @@ def test_what_an_lrs_may_answer(
     check.check_destination(has_database=False)
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith(f"PROBLEM {scripted_lrs.url} {detail}")
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_an_lrs_that_lets_nothing_be_read_can_be_sent_to(
+    scripted_lrs: ScriptedLrs, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted_lrs.script = [Answer(status)]
+    check = Check(load({"lrs_endpoints": [{"url": scripted_lrs.url}]}))
+    check.check_destination(has_database=False)
+    said = " ".join(capsys.readouterr().out.split())
+    detail = f"answers, but does not let statements be read ({status}): whether it accepts the credentials shows when"
+    assert said.startswith(f"ok {scripted_lrs.url} {detail}")
 
 
 def test_filters_are_rehearsed_and_odd_objects_are_told(site: ForkedSite) -> None:

@@ -12,7 +12,8 @@ from tests.harness.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.deliver import dashboards, tables
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
-from tutor_transform_logs.lms_job.deliver.lrs import Lrs, Target
+from tutor_transform_logs.lms_job.deliver.lrs import Lrs
+from tutor_transform_logs.lms_job.deliver.lrs_client import Target
 from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, next_steps
 
 VECTOR = {"url": "http://clickhouse:8123", "xapi_database": "openedx"}

@@ -12,10 +12,9 @@ import pytest
 from tests.harness import clickhouse
 from tests.harness.clickhouse import Fault
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
-from tutor_transform_logs.lms_job.model.delivery import OutgoingStatement, SourcedStatement
+from tutor_transform_logs.lms_job.model.delivery import Held, OutgoingStatement, SourcedStatement
 from tutor_transform_logs.lms_job.model.records import Event, Line, Statement
 from tutor_transform_logs.lms_job.util.errors import PermanentError
-from tutor_transform_logs.lms_job.verify.search import Held
 from tutor_transform_logs.lms_job.verify.table_search import TableSearch
 
 START = datetime(2025, 3, 1, 8, 0, tzinfo=timezone.utc)

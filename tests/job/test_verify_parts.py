@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tutor_transform_logs.lms_job.deliver.lrs_search import _next_since
+from tutor_transform_logs.lms_job.model.equivalence import comparable
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.verify.delivered import DeliveredRange, merged
-from tutor_transform_logs.lms_job.verify.equivalence import comparable
 from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
-from tutor_transform_logs.lms_job.verify.lrs_search import _next_since
 from tutor_transform_logs.lms_job.verify.multiset_diff import DiffCounts, MultisetDiff
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))

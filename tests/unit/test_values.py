@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.deliver.files import group_parts
-from tutor_transform_logs.lms_job.deliver.lrs import retry_after
+from tutor_transform_logs.lms_job.deliver.http_answers import retry_after
 from tutor_transform_logs.lms_job.model import counts, dead_letters
 from tutor_transform_logs.lms_job.model.counts import LINE_OUTCOMES, NUMBER_FIELDS, STATEMENT_OUTCOMES, Counts, total
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter

@@ -35,7 +35,7 @@ from ..util.formatting import shown_url
 from .clickhouse_answers import URL, Answer, Verdict, classify
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
-from .lrs import body_text, innermost_cause, redirect_target, retry_after
+from .http_answers import body_text, innermost_cause, redirect_target, retry_after
 
 CONNECT_TIMEOUT = 10.0
 COLUMNS = "event_id, emission_time, event"

@@ -11,7 +11,8 @@ from typing import Any
 from ..config.schema import JobConfig
 from ..util.errors import JobError, PermanentError
 from ..util.formatting import shown_url
-from .lrs import Lrs, Target
+from .lrs import Lrs
+from .lrs_client import Target
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -51,6 +52,15 @@ class Outcome:
     stored: int = 0
     duplicates: int = 0
     rejected: list[Rejection] = field(default_factory=list)
+
+
+class Held(enum.Enum):
+    """What a destination has of a statement that was sent to it."""
+
+    SAME = "the same statement"
+    DIFFERENT = "another statement with its id"
+    VOIDED = "the statement, voided by another one"
+    NOTHING = "nothing"
 
 
 class NamedDestination(Protocol):

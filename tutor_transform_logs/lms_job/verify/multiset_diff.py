@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..model.equivalence import canonical
 from ..model.records import statement_id
 from ..util.temporary import HashedFiles
-from .equivalence import canonical
 
 _RECORD = struct.Struct(">QQq")
 _IS_FOUND = -1

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..model.delivery import OutgoingStatement
-
-
-class Held(enum.Enum):
-    """What a destination has of a statement that was sent to it."""
-
-    SAME = "the same statement"
-    DIFFERENT = "another statement with its id"
-    VOIDED = "the statement, voided by another one"
-    NOTHING = "nothing"
+from ..model.delivery import Held, OutgoingStatement
 
 
 class Search(Protocol):

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.clickhouse_rows import RowKey, key_condition, row_key
-from ..model.delivery import OutgoingStatement
-from .equivalence import comparable
-from .search import Held
+from ..model.delivery import Held, OutgoingStatement
+from ..model.equivalence import comparable
 
 KEY = "event_id, toUnixTimestamp64Micro(emission_time) AS micros"
 DIGEST = "hex(MD5(event)) AS content"

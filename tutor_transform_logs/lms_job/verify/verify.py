@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.lrs import Lrs
-from ..model.delivery import Destination, OutgoingStatement
+from ..deliver.lrs_search import LrsSearch
+from ..model.delivery import Destination, Held, OutgoingStatement
 from ..model.plan import ContentIndex, Plan
 from ..model.progress_events import BatchDone, Message
 from ..plan.discovery import identify_objects
@@ -29,10 +30,9 @@ from ..work.throttle import Throttle
 from .dead_letter_index import DeadLetterIndex
 from .delivered import delivered, ranges
 from .expected import ExpectedStatement, ExpectedStatements
-from .lrs_search import LrsSearch
 from .multiset_diff import DiffCounts, MultisetDiff, hashed
 from .output_files import OutputFiles
-from .search import Held, Search
+from .search import Search
 from .table_search import TableSearch
 from .verify_result import DIFFERENT, MISSING, Mismatch, MissingLines, VerifyResult, describe_results, verify_status
 
@@ -224,7 +224,7 @@ def _search_of(destination: Destination) -> Search:
     if isinstance(destination, ClickHouse):
         return TableSearch(destination)
     assert isinstance(destination, Lrs)
-    return LrsSearch(destination)
+    return LrsSearch(destination.client)
 
 
 def _key(number: int, statement: int) -> int:

@@ -9,12 +9,11 @@ from typing import Any
 
 import requests
 
-from ..deliver.lrs import Lrs
-from ..model.delivery import OutgoingStatement
+from ..model.delivery import Held, OutgoingStatement
+from ..model.equivalence import comparable, instant
 from ..util.errors import JobError, PermanentError
-from ..util.formatting import printable
-from .equivalence import comparable, instant
-from .search import Held
+from .http_answers import content_type
+from .lrs_client import LrsClient
 
 JsonObject = Mapping[str, Any]
 
@@ -35,8 +34,8 @@ class LrsSearch:
     takes the time of the event), so a statement is only missing if the LRS does not find it by its id.
     """
 
-    def __init__(self, lrs: Lrs) -> None:
-        self._lrs = lrs
+    def __init__(self, client: LrsClient) -> None:
+        self._client = client
         self._page_tries_left = PAGE_TRIES
         self._asks_voided = True
         self.requests = 0
@@ -111,8 +110,8 @@ class LrsSearch:
 
     def _answer(self, query: Mapping[str, str], patient: bool = True) -> JsonObject:
         self.requests += 1
-        response = self._lrs.get(query, patient)
-        return {} if response.status_code == 404 else _json(self._lrs.name, response)
+        response = self._client.get(query, patient)
+        return {} if response.status_code == 404 else _json(self._client.name, response)
 
 
 def _json(name: str, response: requests.Response) -> JsonObject:
@@ -122,10 +121,9 @@ def _json(name: str, response: requests.Response) -> JsonObject:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, Mapping):
-        kind = printable(response.headers.get("Content-Type", "no content type"))
         raise PermanentError(
-            f"{name} answers {response.status_code}, but with {kind} and not with statements: "
-            "it can't be verified. Check its URL."
+            f"{name} answers {response.status_code}, but with {content_type(response)} and not with "
+            "statements: it can't be verified. Check its URL."
         )
     return answer
 

@@ -1,0 +1,64 @@
+"""Reading what an HTTP server answers, whatever server it is: its text, its redirect, what failed. Pure functions."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+
+import requests
+
+from ..util.formatting import printable, shown_url
+
+MAX_QUOTED = 300
+
+
+def body_text(response: requests.Response) -> str:
+    """The body of an answer, whatever its header says of the charset."""
+    try:
+        return response.text
+    except UnicodeError:
+        # Of a charset that Python has a codec for, but none that reads text.
+        return response.content.decode("utf-8", "replace")
+
+
+def status_and_text(response: requests.Response) -> str:
+    """The status of an answer and the beginning of its text, on one line of a terminal."""
+    text = printable(" ".join(body_text(response)[:2000].split()))
+    return f"{response.status_code}: {text[:MAX_QUOTED]}" if text else str(response.status_code)
+
+
+def content_type(response: requests.Response) -> str:
+    """What an answer says that its body is."""
+    return printable(response.headers.get("Content-Type", "no content type"))
+
+
+def redirect_target(response: requests.Response) -> str:
+    """Where an answer redirects to, as it may be printed."""
+    try:
+        return printable(shown_url(response.headers.get("Location", "nowhere")))
+    except ValueError:
+        return "something that is not a URL"
+
+
+def innermost_cause(error: Exception) -> str:
+    """The innermost reason of a requests error, which is wrapped three deep and names the object's address."""
+    inner: BaseException = error
+    while inner.args and isinstance(inner.args[-1], BaseException):
+        inner = inner.args[-1]
+    reason = getattr(inner, "reason", None)
+    if isinstance(reason, BaseException):
+        inner = reason
+    text = str(inner).rpartition("object at 0x")[2].partition(">: ")[2] or str(inner)
+    return f"{type(inner).__name__}: {text}"[:MAX_QUOTED]
+
+
+def retry_after(value: str, now: float | None = None) -> float:
+    """Seconds to wait by a ``Retry-After`` header (RFC 9110, 10.2.3: seconds or a date); 0.0 if it says nothing."""
+    value = value.strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return max(0.0, at - (time.time() if now is None else now))
