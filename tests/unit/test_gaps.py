@@ -55,6 +55,25 @@ def test_the_table_fits_a_narrow_terminal(in_logs: dict[date, int], in_table: di
     assert all(len(line) <= 40 for line in lines if line.startswith("2025-"))
 
 
+@given(COUNTS, COUNTS, st.sampled_from([80, 50, 40, 30]))
+def test_sentences_are_wrapped_and_options_are_not(
+    in_logs: dict[date, int], in_table: dict[date, int], width: int
+) -> None:
+    found = Gaps("http://c:8123 openedx.t", compare(in_logs, in_table), 1, 2, ("a: deleted, or replaced", "b: gone"))
+    lines, whole = describe(found, width).splitlines(), describe(found).splitlines()
+    table = [line for line in whole if line.startswith(("2025-", "day (UTC)"))]
+    options = [line for line in whole if "--since" in line]
+    assert all(len(line) <= width for line in lines if line not in (*table, *options))
+    assert [line for line in lines if "--since" in line] == options
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(whole).split())
+
+
+def test_large_numbers_do_not_touch() -> None:
+    head, row, *_ = describe(gaps({FIRST: 98_765_432}, {FIRST: 12_345_678})).splitlines()
+    assert row.split() == ["2025-02-27", "98,765,432", "12,345,678", "86,419,754"]
+    assert len(head) == len(row) == 43
+
+
 def test_what_is_missing_is_printed_with_the_commands_that_send_it() -> None:
     day = timedelta(days=1)
     in_logs = {FIRST: 1500, FIRST + day: 7, FIRST + 2 * day: 8, FIRST + 9 * day: 4}

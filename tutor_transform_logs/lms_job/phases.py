@@ -169,7 +169,7 @@ def gaps(config: JobConfig) -> PhaseOutcome:
     source.check()
     _say_filters(config)
     found = find_gaps(config, source, open_ledger(config), clickhouse, open_transformer(config))
-    console.result(describe_gaps(found), "gaps", fields=found.to_json())
+    console.result(describe_gaps(found, console.columns()), "gaps", fields=found.to_json())
     return PhaseOutcome(ExitStatus.REJECTED if found.missing else ExitStatus.DONE)
 
 

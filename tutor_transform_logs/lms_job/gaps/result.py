@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from ..util.formatting import count, printable
+from ..util.formatting import count, printable, wrapped
 
 # At most this many days, and this many commands, are printed; the JSON has all.
 SHOWN_DAYS = 40
 MOST_COMMANDS = 10
+# Of a column of numbers, at least; a busy site has more than ten million events on a day.
+COLUMN = 10
 ONE_DAY = timedelta(days=1)
 
 
@@ -74,18 +76,23 @@ def compare(in_logs: Mapping[date, int], in_table: Mapping[date, int]) -> tuple[
     return tuple(DayCount(day, logged, in_table.get(day, 0)) for day, logged in sorted(in_logs.items()))
 
 
-def describe(gaps: Gaps) -> str:
-    """The comparison for people, in lines of at most 40 columns where that can be."""
-    return "\n".join([*_table(gaps), *_notes(gaps), *_advice(gaps)])
+def describe(gaps: Gaps, width: int | None = None) -> str:
+    """The comparison for people, with sentences in lines of at most ``width`` columns.
+
+    Neither the table, which usually has 40 columns, nor the options to copy are wrapped.
+    """
+    sentences = (wrapped(line, width, "    ") for line in (*_notes(gaps), *_advice(gaps)))
+    return "\n".join([*_table(gaps), *sentences, *_commands(gaps.ranges)])
 
 
 def _table(gaps: Gaps) -> Iterator[str]:
     short = [entry for entry in gaps.days if entry.missing]
     if not short:
         return
-    yield f"{'day (UTC)':<10}{'in logs':>10}{'in table':>10}{'missing':>10}"
+    column = max(COLUMN, *(len(f" {max(entry.in_logs, entry.in_table):,}") for entry in short))
+    yield f"{'day (UTC)':<10}{'in logs':>{column}}{'in table':>{column}}{'missing':>{column}}"
     for entry in short[:SHOWN_DAYS]:
-        yield f"{entry.day}{entry.in_logs:>10,}{entry.in_table:>10,}{entry.missing:>10,}"
+        yield f"{entry.day}{entry.in_logs:>{column},}{entry.in_table:>{column},}{entry.missing:>{column},}"
     if len(short) > SHOWN_DAYS:
         yield f"... and {count(len(short) - SHOWN_DAYS, 'more day')}"
     yield ""
@@ -113,7 +120,6 @@ def _advice(gaps: Gaps) -> Iterator[str]:
         f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. "
         f"{runs}, in place of --gaps, to send them:"
     )
-    yield from _commands(gaps.ranges)
 
 
 def _commands(ranges: Sequence[tuple[date, date]]) -> Iterator[str]:
