@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from tests.harness import clickhouse_messages
 from tests.harness.doc_commands import commands, missing
@@ -260,3 +261,15 @@ def test_entries_of_the_changelog_can_be_collected(tmp_path: Path) -> None:
     text = (tmp_path / "CHANGELOG.md").read_text()
     assert re.search(r"^## \d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)$", text, re.MULTILINE)
     assert "- Something." in text
+
+
+def test_read_the_docs_builds_what_make_docs_builds() -> None:
+    """The build itself is that of ``make docs``; the extra has what it needs beside the plugin."""
+    config = yaml.safe_load((REPOSITORY / ".readthedocs.yaml").read_text(encoding="utf-8"))
+    assert (REPOSITORY / config["sphinx"]["configuration"]).is_file()
+    [install] = config["python"]["install"]
+    [extra] = install["extra_requirements"]
+    pyproject = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(rf"^{extra} = \[(.+)\]$", pyproject, re.MULTILINE)
+    assert found is not None
+    assert re.findall(r'"(\w+)', found[1]) == ["furo", "sphinx"]
