@@ -167,11 +167,49 @@ def test_dead_letters_of_an_older_plan_that_can_not_be_listed_are_not_gone(world
     assert_refused(world, job / "0001", "verify")
 
 
-def test_a_folder_of_the_source_that_can_not_be_listed_is_left_out(world: ForkedSite) -> None:
+def test_what_a_volume_has_of_its_own_is_left_out(world: ForkedSite) -> None:
     (world.logs / "lost+found").mkdir(mode=0)
     write_log(world.logs / "tracking.log", Mix(good=30), names=["play_video"], seed=6)
-    tally.same(0, world.run(unprivileged=True).status, "the run")
+    tally.same(0, world.run(unprivileged=True, source_prefix="").status, "the run")
     tally.same(30, len(world.output_lines()), "statements")
+
+
+@pytest.mark.parametrize("mode", [0, 0o400], ids=["not listed", "listed and not entered"])
+@pytest.mark.parametrize("more", [{"source_prefix": ""}, {"source_prefix": "old/", "files": ["*.log*"]}], ids=str)
+def test_a_folder_of_the_source_that_can_not_be_listed_is_reported(
+    world: ForkedSite, mode: int, more: dict[str, object]
+) -> None:
+    folder = world.logs / "old/2025"
+    folder.mkdir(parents=True)
+    write_log(world.logs / "old/tracking.log", Mix(good=30), names=["play_video"], seed=6)
+    write_log(folder / "tracking.log", Mix(good=5), names=["play_video"], seed=7)
+    folder.chmod(mode)
+    try:
+        ran = world.run(unprivileged=True, **more)
+        checked = world.run(unprivileged=True, command="check", **more)
+        again = world.run(unprivileged=True, **more)
+    finally:
+        folder.chmod(0o755)
+    tally.add("faults")
+    for run in (ran, again):
+        tally.same(3, run.status, run.detail)
+        assert f"{folder}" in " ".join(run.stdout.split())
+        assert "can't be read by the job's user" in " ".join(run.stdout.split())
+    assert "old/2025/" in checked.stdout, checked.detail
+    tally.same(30, len(world.output_lines()), "statements of the log beside it")
+    tally.same(0, world.run(**more).status, "the run that can list it")
+    tally.same(35, len(world.output_lines()), "statements of both")
+
+
+@pytest.mark.parametrize("command", ["work", "report"])
+def test_a_phase_without_a_plan_makes_nothing(world: ForkedSite, command: str) -> None:
+    write_log(world.logs / "tracking.log", Mix(good=3), names=["play_video"], seed=6)
+    before = contents(world.folder / "out")
+    ran = world.run(command=command, ledger_container="new")
+    tally.same(1, ran.status, ran.detail)
+    assert "There is no plan in " in ran.stderr
+    assert not (world.folder / "new").exists()
+    tally.same(before, contents(world.folder / "out"), "the output's folder")
 
 
 @pytest.mark.parametrize("command", ["run", "status", "verify"])

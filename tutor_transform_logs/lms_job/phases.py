@@ -41,7 +41,7 @@ from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
-from .util.errors import ExitStatus, JobError
+from .util.errors import ExitStatus, JobError, NoContainer
 from .util.formatting import count, printable, wrapped
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
@@ -86,7 +86,7 @@ def plan(config: JobConfig, shares: int) -> PhaseOutcome:
 
 def work(config: JobConfig, interruptions: Interruptions, share: tuple[int, int]) -> PhaseOutcome:
     """The phase WORK alone: one ``share`` (I of N) of what the current plan has left."""
-    job = _open(config)
+    job = _open_planned(config)
     with job_lock(config, job.ledger, share[0]):
         current = _current_plan(job)
         do_segments(job.with_output_of(current), current, interruptions, share).raise_first()
@@ -95,7 +95,7 @@ def work(config: JobConfig, interruptions: Interruptions, share: tuple[int, int]
 
 def report(config: JobConfig) -> PhaseOutcome:
     """The phase REPORT alone."""
-    job = _open(config)
+    job = _open_planned(config)
     with job_lock(config, job.ledger):
         current = _current_plan(job)
         if not current.segments:
@@ -178,6 +178,15 @@ def _open(config: JobConfig, create_ledger: bool = True) -> OpenJob:
     return open_job(config, create_ledger)
 
 
+def _open_planned(config: JobConfig) -> OpenJob:
+    """Open a job that has a plan. Where there is none, nothing is made, not even the ledger's lock."""
+    job = _open(config, create_ledger=False)
+    with contextlib.suppress(NoContainer):
+        if job.ledger.load_plan() is not None:
+            return job
+    raise _no_plan(job)
+
+
 def _verify_lock(job: OpenJob) -> contextlib.AbstractContextManager[None]:
     """The job's lock for a repair. Otherwise nothing is written: it is only checked that nobody holds the lock."""
     if job.config.repair:
@@ -233,8 +242,12 @@ def _nothing_to_report(job: OpenJob, empty: Plan) -> PhaseOutcome:
 def _current_plan(job: OpenJob) -> Plan:
     current = job.ledger.load_plan()
     if current is None:
-        raise JobError(f"There is no plan in {job.ledger.where()}: run the phase plan first.")
+        raise _no_plan(job)
     return current
+
+
+def _no_plan(job: OpenJob) -> JobError:
+    return JobError(f"There is no plan in {job.ledger.where()}: run the phase plan first.")
 
 
 def _finish_redelivery(job: OpenJob, current: Plan, interruptions: Interruptions) -> None:

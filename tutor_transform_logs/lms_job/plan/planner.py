@@ -99,7 +99,8 @@ def select_objects(
             "check TRANSFORM_LOGS_SOURCE_CONTAINER and ..._SOURCE_PREFIX."
         )
     filters = Filters.of(config)
-    found = [obj for obj in listed if filters.takes_object(obj.name)]
+    # Of a folder that can't be listed, nobody knows which files are in it.
+    found = [obj for obj in listed if obj.name.endswith("/") or filters.takes_object(obj.name)]
     if not found and must_exist:
         raise JobError(
             f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "

@@ -17,6 +17,9 @@ from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError
 from ..util.formatting import printable
 from .base import READ_CHUNK, StoredObject
 
+LOST_AND_FOUND = "lost+found"
+# Of an object whose size can't be read. An object of 0 bytes would not be opened.
+UNKNOWN_BYTES = 1
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -55,12 +58,16 @@ class LocalStorage:
         seen: set[tuple[int, int]] = set()
         links: list[tuple[str, os.stat_result]] = []
         found: list[StoredObject] = []
-        for name in self._names(prefix):
+        denied: list[OSError] = []
+        for name in self._names(prefix, denied.append):
             path = self.root / name
             try:
                 status = path.stat()
-            except OSError:
-                continue  # a dangling link, or deleted since the directory was read
+            except OSError as error:
+                # Otherwise a dangling link, or deleted since the directory was read.
+                if error.errno in DENIED and not os.path.islink(path):
+                    denied.append(error)
+                continue
             if not os.path.isfile(path):
                 continue
             if path.is_symlink():
@@ -74,23 +81,28 @@ class LocalStorage:
             if inode not in seen and self._inside(self.root / name):
                 seen.add(inode)
                 found.append(StoredObject(name, status.st_size))
+        found += self._unlisted(error for error in denied if not isinstance(error, FileNotFoundError))
         yield from sorted(found, key=lambda entry: entry.name)
 
-    def _names(self, prefix: str) -> Iterator[str]:
-        """Paths below the root that begin with ``prefix``. Walks only the directories that can contain them."""
+    def _names(self, prefix: str, on_error: Callable[[OSError], None]) -> Iterator[str]:
+        """Paths below the root that begin with ``prefix``. Walks only the directories that can contain them.
+
+        ``on_error`` takes what listing a directory raises.
+        """
         top = self.root / prefix.rpartition("/")[0]
         if not self._inside(top):
             return
-        for directory, folders, files in os.walk(top, onerror=self._on_unlisted):
+        for directory, folders, files in os.walk(top, onerror=on_error):
             below = os.path.relpath(directory, self.root)
             start = "" if below == "." else f"{below}/"
             folders[:] = [folder for folder in folders if f"{start}{folder}/".startswith(prefix)]
             yield from (name for name in (f"{start}{file}" for file in files) if name.startswith(prefix))
 
-    def _on_unlisted(self, error: OSError) -> None:
+    def _unlisted(self, errors: Iterable[OSError]) -> list[StoredObject]:
         """What can't be listed must not count as empty: the ledger's objects, or parts of the output, may be there."""
-        if not isinstance(error, FileNotFoundError):
+        for error in errors:
             raise_unreadable(Path(error.filename), error)
+        return []
 
     def _inside(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self.root.resolve())
@@ -170,13 +182,21 @@ class LocalStorage:
 class LocalSource(LocalStorage):
     """A directory with logs: one that can't be read is reported, and the run goes on with the others.
 
-    Folders in it that can't be read are left out: a volume may have a ``lost+found``.
+    A folder that can't be listed is listed as an object with a ``/`` at the end of its name, and can't be read either.
     """
 
-    def _on_unlisted(self, error: OSError) -> None:
-        pass
+    def _unlisted(self, errors: Iterable[OSError]) -> list[StoredObject]:
+        paths = (Path(error.filename) for error in errors)
+        # Each volume has one, and it never holds logs.
+        return [
+            StoredObject(path.relative_to(self.root).as_posix() + "/" * os.path.isdir(path), UNKNOWN_BYTES)
+            for path in paths
+            if path.name != LOST_AND_FOUND
+        ]
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        if name.endswith("/"):
+            raise ObjectGone(f"the folder {self.root / name} can't be read by the job's user (uid {os.getuid()})")
         try:
             yield from super().read(name, start, end)
         except ObjectUnreadable as error:
