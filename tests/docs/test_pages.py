@@ -26,6 +26,7 @@ from tutor_transform_logs.lms_job.__main__ import _parser as job_parser
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.model.erb_faults import FAULTS
 from tutor_transform_logs.lms_job.read import events
 from tutor_transform_logs.lms_job.report.result import LINE_NAMES, STATEMENT_NAMES
 from tutor_transform_logs.settings import SETTINGS
@@ -71,6 +72,12 @@ def test_every_reason_of_dead_letters_is_explained() -> None:
     text = page("reference/dead-letters")
     _, _, reasons = text.partition("\nReasons\n")
     assert Counter(terms(reasons)) == dict.fromkeys((codes - stages) | set(events.PARSE_REASONS), 1)
+
+
+def test_every_known_fault_of_erb_is_in_the_table() -> None:
+    _, _, table = " ".join(page("explanation/invalid-statements").split()).partition("list-table::")
+    missing = [fault.what for faults in FAULTS.values() for fault in faults if fault.what not in table]
+    assert not missing, "docs/explanation/invalid-statements.rst lacks faults"
 
 
 def test_every_field_of_dead_letters_is_explained() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
 
+from ..deliver.lrs import Lrs
 from ..model.counts import Counts, total
 from ..model.delivery import Destination
+from ..model.erb_faults import faults_of
 from ..model.plan import Segment
 from ..read.filters import Filters
 from ..read.lines import BrokenObject, decompressed, split_lines
@@ -168,6 +172,8 @@ class Tally:
     statements: dict[str, int] = field(default_factory=dict)
     """Destination name -> statements for it."""
     bytes: dict[str, int] = field(default_factory=dict)
+    invalid: dict[str, Counter[tuple[str, ...]]] = field(default_factory=dict)
+    """LRS -> known faults of ERB in one statement for it -> how many statements have these."""
 
 
 @dataclass(frozen=True)
@@ -193,16 +199,20 @@ class Trial:
                 if time.monotonic() > end:
                     break
                 begun = time.monotonic()
-                self._try(content, tally)
+                sent = self._try(content, tally)
+                took = time.monotonic() - begun
+                self._judge(sent, tally)
                 tally.sampled += len(content)
                 if warm >= WARM_UP_LINES:
-                    tally.secs += time.monotonic() - begun
+                    tally.secs += took
                     tally.timed += len(content)
                 warm += content.count(b"\n")
         return tallies
 
-    def _try(self, content: bytes, tally: Tally) -> None:
+    def _try(self, content: bytes, tally: Tally) -> dict[str, list[bytes]]:
+        """Returns what would be sent to each destination."""
         transformer = self.transformer
+        sent: dict[str, list[bytes]] = {}
         lines = split_lines((content,), limit=self.limits.line_bytes, prefilter=transformer.prefilter)
         parsed = look_ahead(parse_lines(lines, transformer, self.filters), transformer)
         for batch in batches(parsed, transformer, Section(""), self.limits):
@@ -212,6 +222,14 @@ class Trial:
                 bodies = [body for made in batch.made if (body := destination.route(made)) is not None]
                 tally.statements[name] = tally.statements.get(name, 0) + len(bodies)
                 tally.bytes[name] = tally.bytes.get(name, 0) + sum(len(body) + 1 for body in bodies)
+                sent.setdefault(name, []).extend(bodies)
+        return sent
+
+    def _judge(self, sent: Mapping[str, Sequence[bytes]], tally: Tally) -> None:
+        """Count the statements that a strict LRS refuses. Not part of a run's work, so not in its time."""
+        for name, lrs in {to.name: to for to in self.destinations if isinstance(to, Lrs)}.items():
+            found = (faults_of(lrs.target.transformer_type, json.loads(body)) for body in sent.get(name, ()))
+            tally.invalid.setdefault(name, Counter()).update(faults for faults in found if faults)
 
 
 def _slices(content: bytes, first_lines: int) -> Iterator[bytes]:
@@ -277,6 +295,15 @@ def estimate(remaining: Mapping[str, int], tallies: Mapping[str, Tally]) -> Work
 def total_counts(tallies: Mapping[str, Tally]) -> Counts:
     """The counts of the whole sample."""
     return total(tally.counts for tally in tallies.values())
+
+
+def invalid_statements(tallies: Mapping[str, Tally]) -> dict[str, Counter[tuple[str, ...]]]:
+    """LRS -> known faults in one statement -> how many statements of the whole sample have these."""
+    found: dict[str, Counter[tuple[str, ...]]] = {}
+    for tally in tallies.values():
+        for name, counted in tally.invalid.items():
+            found.setdefault(name, Counter()).update(counted)
+    return {name: counted for name, counted in found.items() if counted}
 
 
 def format_estimate(number: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,8 +14,9 @@ from django.db import router
 from ..config.schema import JobConfig
 from ..ledger.ledger import Ledger
 from ..model.counts import Counts
-from ..model.dead_letters import UNKNOWN_COURSE, UNKNOWN_USER
+from ..model.dead_letters import INVALID_FROM_ERB, UNKNOWN_COURSE, UNKNOWN_USER
 from ..model.delivery import Destination
+from ..model.erb_faults import STANDARDS
 from ..model.plan import Plan, Segment
 from ..plan.description import describe_dead_letters
 from ..plan.planner import next_plan, select_objects, starts_over
@@ -30,10 +32,12 @@ from ..util.iso_times import in_utc
 from ..work.batches import Limits
 from .findings import INDENT, Findings
 from .sample import (
+    Tally,
     Trial,
     WorkEstimate,
     estimate,
     format_estimate,
+    invalid_statements,
     places,
     read_place,
     rolled_back,
@@ -192,6 +196,7 @@ def _try(
     counts = total_counts(tallies)
     findings.ok(f"sample: {count(counts.lines, 'line')} from {count(len(pieces), 'place')}")
     _print_sample(findings, counts)
+    _note_invalid(findings, config, tallies)
     whole = estimate(remaining.stored, tallies)
     if whole is None:
         findings.note("The sample has no lines: nothing can be estimated.")
@@ -232,6 +237,22 @@ def _print_sample(findings: Findings, counts: Counts) -> None:
             "unknown_event": "none of these events is transformed to this type",
         }
         findings.note(f"None of these lines makes a statement: {hints.get(most, 'see the reasons above')}.")
+
+
+def _note_invalid(findings: Findings, config: JobConfig, tallies: Mapping[str, Tally]) -> None:
+    """Say which of the sampled statements a strict LRS would reject."""
+    standard = STANDARDS[config.transformer_type]
+    for name, statements in invalid_statements(tallies).items():
+        invalid, sampled = statements.total(), sum(tally.statements.get(name, 0) for tally in tallies.values())
+        faults: Counter[str] = Counter()
+        for found, number in statements.items():
+            faults.update(dict.fromkeys(found, number))
+        details = "; ".join(f"{what} ({number:,})" for what, number in faults.most_common())
+        findings.note(
+            f"{invalid:,} of {sampled:,} sampled statements for {name} are invalid {standard} as "
+            f"event-routing-backends makes them: {details}. A strict LRS refuses them: they become dead letters "
+            f"({INVALID_FROM_ERB}), and the run ends with 3."
+        )
 
 
 def _format_time(config: JobConfig, whole: WorkEstimate, workers: int) -> str:

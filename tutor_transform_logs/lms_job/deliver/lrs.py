@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
+from ..model.erb_faults import explained
 from .lrs_answers import REJECTING, BatchRejected, new_ids
 from .lrs_client import LrsClient, Target
 
@@ -56,7 +57,8 @@ class Lrs:
                     # A body of this size would be refused again: later batches are cut before they are sent.
                     self._max_bytes = max(size // 2, 1)
                 if len(outgoing) == 1:
-                    outcome.rejected.append(Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail))
+                    rejection = Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail)
+                    outcome.rejected.append(explained(self.target.transformer_type, rejection))
                     return
         middle = len(outgoing) // 2
         self._deliver(outgoing[:middle], outcome)

@@ -23,8 +23,9 @@ NOT_JSON = "not_json"
 ERB_ERROR = "erb_error"
 CONFLICT = "conflict"
 INVALID = "invalid_statement"
+INVALID_FROM_ERB = "invalid_from_erb"
 TOO_LARGE = "too_large"
-DELIVER_REASONS = frozenset({CONFLICT, INVALID, TOO_LARGE})
+DELIVER_REASONS = frozenset({CONFLICT, INVALID, INVALID_FROM_ERB, TOO_LARGE})
 
 
 @dataclass(frozen=True)
