@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.harness.demo_lms import REPOSITORY, DemoLms
 from tests.harness.job import local
 
 BATCH_SIZE = 1000
+NO_HANDLERS = {"version": 1, "disable_existing_loggers": False}
 RALPH = ["-v", "ERROR", "convert", "-f", "edx", "-t", "xapi", "-p", "http://localhost:18000", "-I"]
 RALPH += ["-u", "ee241f8b-174f-5bdb-bae9-c09de5fe017f"]
 
@@ -33,6 +34,7 @@ class Bench:
     lms: DemoLms
     sink_url: str
     folder: Path
+    loggers_have_handlers: bool = True
 
     def job(self, log: Log, *, to_files: bool = False, **settings: Any) -> Measured:
         """This job, from nothing to the last statement delivered and accounted for."""
@@ -111,8 +113,12 @@ class Bench:
             return made
 
     def _environment(self) -> dict[str, str]:
-        # The statements' logger writes each statement, as on a site: both programs have it.
-        return {**self.lms.environment(), "DEMO_LMS_LOG": "/dev/null"}
+        environment = self.lms.environment()
+        if self.loggers_have_handlers:
+            # The statements' logger writes each statement, as ERB's does: both programs have it.
+            return environment | {"DEMO_LMS_LOG": "/dev/null"}
+        own = json.loads(environment.get("DEMO_LMS_SETTINGS") or "{}")
+        return environment | {"DEMO_LMS_SETTINGS": json.dumps(own | {"LOGGING": NO_HANDLERS})}
 
     @contextlib.contextmanager
     def _work_folder(self) -> Iterator[Path]:
@@ -152,10 +158,10 @@ class Stores:
     clickhouse: clickhouse.ClickHouse
     _accounts: Iterator[ralph.Lrs]
 
-    def into_clickhouse(self, log: Log) -> Measured:
-        """This job, with one worker, into an empty table. Rows are counted without ``FINAL``."""
+    def into_clickhouse(self, log: Log, **settings: Any) -> Measured:
+        """This job, with these settings, into an empty table. Rows are counted without ``FINAL``."""
         self.clickhouse.clear()
-        made = self.bench.job_into(log, {**self.clickhouse.destination(), "workers": 1})
+        made = self.bench.job_into(log, {**self.clickhouse.destination(), **settings})
         self._expect_all(self.clickhouse.count(), "the table")
         self._expect_all(self.clickhouse.daily_sum(), "a SummingMergeTree")
         return made
@@ -179,7 +185,8 @@ class Stores:
 
 @contextlib.contextmanager
 def stores(bench: Bench) -> Iterator[Stores]:
-    """Start ClickHouse and Ralph."""
+    """Start ClickHouse and Ralph. On a site that nothing was added to, statements go to no other place."""
+    bench = replace(bench, loggers_have_handlers=False)
     folders = [bench.folder / name for name in ("clickhouse", "ralph")]
     for folder in folders:
         folder.mkdir()
