@@ -7,6 +7,7 @@ triggers below are keyed by a part of it that no other message has.
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
@@ -41,6 +42,7 @@ from tutor_transform_logs.lms_job.storage.base import write_all
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
+from tutor_transform_logs.lms_job.util.temporary import unusable
 from tutor_transform_logs.lms_job.work.pool import Channel, Pool
 from tutor_transform_logs.lms_job.work.progress import Progress
 
@@ -450,6 +452,11 @@ def no_folder_for_turns(_: Stage) -> str:
     return text_of(lambda: DayLocks("no/such-folder").locked({1}).__enter__())
 
 
+def full_folder(_: Stage) -> str:
+    """A real one: tests/faults/test_full_tmp.py."""
+    return str(unusable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+
+
 NO_AWS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -499,7 +506,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
     "and statements need": lambda s: table_with(s, "MergeTree", "emission_time\tDateTime"),
     "does not keep each row": lambda s: table_with(s, "Null", "emission_time\tDateTime64(6)"),
-    "The folder for temporary files": no_folder_for_turns,
+    "Set TMPDIR to a folder that can be written": no_folder_for_turns,
+    "is full. Make room in it": full_folder,
     **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
     "The configurations of the router": lambda s: router(s, configurations=[1]),

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tutor_transform_logs.lms_job.gaps.distinct import DistinctByDay
-from tutor_transform_logs.lms_job.util.errors import PermanentError
-from tutor_transform_logs.lms_job.util.temporary import FILE_COUNT, temporary_file
+from tutor_transform_logs.lms_job.util.errors import PermanentError, Unavailable
+from tutor_transform_logs.lms_job.util.temporary import FILE_COUNT, named_file, temporary_file
 from tutor_transform_logs.lms_job.verify.multiset_diff import DiffCounts, MultisetDiff, hashed
 from tutor_transform_logs.lms_job.verify.verify_result import Mismatch, MissingLines
 
-SAID = r"The folder for temporary files, .*, can't be used: No space left on device\. Free some space in it"
+SAID = r"The folder for temporary files, .*, is full\. Make room in it"
 DAY = date(2026, 2, 1)
 STATEMENT = "a"
 NUMBER = hashed(STATEMENT)
@@ -55,7 +55,7 @@ def fail(records: int) -> None:
 @pytest.mark.parametrize("records", [1, 10_000])
 @pytest.mark.parametrize("use", [count, compare])
 def test_a_full_folder_is_said(use: Callable[[int], None], records: int) -> None:
-    with pytest.raises(PermanentError, match=SAID):
+    with pytest.raises(Unavailable, match=SAID):
         use(records)
 
 
@@ -67,7 +67,7 @@ def test_an_error_from_elsewhere_is_not_covered_up() -> None:
 
 def test_a_full_folder_is_said_of_the_missing_lines() -> None:
     lines = MissingLines(open("/dev/full", "wb"))
-    with pytest.raises(PermanentError, match=SAID):
+    with pytest.raises(Unavailable, match=SAID):
         lines.add(Mismatch("missing", "id", "tracking.log", 0, 1, b"{}"), "LRS")
 
 
@@ -77,3 +77,17 @@ def test_a_folder_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         pass
     with pytest.raises(PermanentError, match="can't be used: No such file"), temporary_file():
         pass
+    with pytest.raises(PermanentError, match="can't be used: No such file"), named_file(b""):
+        pass
+
+
+def test_a_named_file_is_removed_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def upload() -> None:
+        with named_file(b"content") as name:
+            raise ValueError(Path(name).read_text())
+
+    with pytest.raises(ValueError, match="content"):
+        upload()
+    assert not list(tmp_path.iterdir())

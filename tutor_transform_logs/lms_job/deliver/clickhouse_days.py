@@ -48,16 +48,17 @@ class DayLocks:
     """
 
     def __init__(self, name: str) -> None:
-        self._path = os.path.join(tempfile.gettempdir(), f"transform-logs-{os.getuid()}-{name}.lock")
+        self._file_name = f"transform-logs-{os.getuid()}-{name}.lock"
 
     @contextmanager
     def locked(self, days: Collection[int]) -> Iterator[LockedDays]:
         """Hold these days (numbers from 0) and those between them, waiting for whoever has them now.
 
-        Raises :class:`~.errors.PermanentError` if the file can't be used.
+        Raises :class:`~.errors.JobError` if the file can't be used.
         """
         with temporary.explained():
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            path = os.path.join(tempfile.gettempdir(), self._file_name)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with temporary.explained():
                 fcntl.lockf(file, fcntl.LOCK_EX, max(days) - min(days) + 1, min(days))

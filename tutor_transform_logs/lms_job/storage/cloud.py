@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from ..config.schema import StorageConfig
 from ..util.backoff import retrying
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
+from ..util.temporary import named_file
 from .base import StoredObject
 
 CONNECT_TIMEOUT = 20.0
@@ -148,12 +147,8 @@ class CloudStorage:
                 driver.upload_object_via_stream(itertools.chain((head,), iterator), container, name, extra=extra)
                 return
         # libcloud sends one PUT only from a file on disk.
-        with tempfile.NamedTemporaryFile(delete=False) as file:
-            file.write(head)
-        try:
-            driver.upload_object(file.name, container, name, extra=extra)
-        finally:
-            os.unlink(file.name)
+        with named_file(head) as path:
+            driver.upload_object(path, container, name, extra=extra)
 
     def delete(self, name: str) -> None:
         def remove() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TypeVar
 
-from .errors import PermanentError
+from .errors import JobError, PermanentError, Unavailable
 
 FILE_COUNT = 256
 
@@ -25,12 +28,46 @@ def explained() -> Iterator[None]:
         raise unusable(error) from None
 
 
-def unusable(error: OSError) -> PermanentError:
+def unusable(error: OSError) -> JobError:
     """What ends the run if the folder for temporary files is full, or can't be written."""
+    folder = _folder()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or _is_full(folder):
+        return Unavailable(
+            f"The folder for temporary files, {folder}, is full. "
+            "Make room in it, or set TMPDIR to a folder with more space, and run the command again."
+        )
     return PermanentError(
-        f"The folder for temporary files, {tempfile.gettempdir()}, can't be used: {error.strerror}. "
-        "Free some space in it, or set TMPDIR to a folder that can be written, and run the command again."
+        f"The folder for temporary files, {folder}, can't be used: {error.strerror}. "
+        "Set TMPDIR to a folder that can be written, and run the command again."
     )
+
+
+def _folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        # None of those that Python tries can be written, be it that their disk is full.
+        return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        return shutil.disk_usage(folder).free == 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def named_file(content: bytes) -> Iterator[str]:
+    """The name of a file with this content, for a library that takes nothing else."""
+    with explained():
+        descriptor, name = tempfile.mkstemp(prefix="transform-logs-")
+    try:
+        with explained(), open(descriptor, "wb") as file:
+            file.write(content)
+        yield name
+    finally:
+        os.unlink(name)
 
 
 @contextmanager
