@@ -12,6 +12,7 @@ from tutor.exceptions import TutorError
 
 from tutor_transform_logs.lms_job.util import phase_outcome
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
+from tutor_transform_logs.lms_job.util.formatting import printable
 from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
 
 # The job's container in its pods; a cluster may add others.
@@ -95,7 +96,7 @@ class Kubectl:
             ) from None
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            detail = lines[-1] if lines else f"status {done.returncode}"
+            detail = printable(lines[-1]) if lines else f"status {done.returncode}"
             raise TutorError(
                 f"kubectl {args[0]} failed ({detail}). Check that kubectl reaches the cluster, and try again"
             )

@@ -24,7 +24,7 @@ from tutor.types import Config
 from tutor_transform_logs import cluster_config, manifests
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
-from tutor_transform_logs.lms_job.util.formatting import count
+from tutor_transform_logs.lms_job.util.formatting import count, printable, printable_lines
 from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
 
 PHASE = manifests.PHASE_LABEL
@@ -117,7 +117,7 @@ class Replay:
             raise failure or TutorError(f"The result of {job.name} is not known: its pod was deleted. {AGAIN}")
         log = self._kubectl.log_of(pods[-1])
         if log:
-            click.echo(log.rstrip("\n"))
+            click.echo(printable_lines(log.rstrip("\n")))
         return replace(pods[-1].outcome, status=pods[-1].status)
 
     def _work(self) -> int:
@@ -134,7 +134,7 @@ class Replay:
         failed = [pod for pod in last.values() if pod.status]
         for text, pods in _by_message(failed).items():
             names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
-            fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {text}")
+            fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {printable(text)}")
         if any(pod.status == ExitStatus.FAILED for pod in failed):
             return ExitStatus.FAILED
         return ExitStatus.STOPPED if failed or not job.complete else ExitStatus.DONE
@@ -144,7 +144,7 @@ class Replay:
         active = [pod for pod in pods if pod.status is None]
         click.echo(f"{job.name} is running: of {self._pods} pods, {len(pods) - len(active)} have ended.")
         for pod in active:
-            click.echo(f"{pod.name}: {self._kubectl.log_of(pod, lines=1).strip() or 'no output yet'}")
+            click.echo(f"{pod.name}: {printable(self._kubectl.log_of(pod, lines=1).strip()) or 'no output yet'}")
 
     def _run(self, phase: str, script: str) -> tuple[Job, TutorError | None]:
         """Have Tutor run the phase's Job, and wait until it has really ended. Gives it, and Tutor's error."""

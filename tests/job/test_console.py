@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 
 import pytest
@@ -71,3 +72,15 @@ def test_statements_are_shown_where_they_are_asked_for(site: ForkedSite) -> None
     status, seen = run_on_a_terminal(site, log_statements=True)
     assert status == 0, seen
     assert seen.count('"version": "1.0.3"') == log.xapi.statements
+
+
+def test_names_in_the_source_say_nothing_to_the_terminal(site: ForkedSite) -> None:
+    """A log whose name would set the terminal's title, and one that can't be read to its end."""
+    whole = site.log(MIX, name="tracking.log-\x1b]0;gotcha\x07").path.read_bytes()
+    site.place("tracking.log-\x9b2J.gz", gzip.compress(whole)[:-100])
+    for command in ("check", "run", "status", "verify"):
+        status, seen = run_on_a_terminal(site, command=command)
+        assert status in (0, 3), seen
+        assert "\x1b]" not in seen
+        assert not set(seen) & {"\x07", "\x9b"}
+    assert "\\x1b]0;gotcha\\x07" in run_on_a_terminal(site, command="check")[1]

@@ -248,7 +248,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _globs(
         "org",
-        "Replay only events of these organisations: one or more names or globs. Events without one are left out.",
+        "Replay only events of these organisations: one or more names or globs. An event's organisation is its org_id, "
+        "or else the one in its course ID. Events with neither are left out.",
     ),
     _globs(
         "files",

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import IO
 
 from .backoff import Waiting
-from .formatting import wrapped
+from .formatting import printable_lines, wrapped
 
 TEXT_FORMAT, JSON_FORMAT = "text", "json"
 LOG_FORMATS = (TEXT_FORMAT, JSON_FORMAT)
@@ -77,8 +77,11 @@ def _write(stream: IO[str], text: str, event: str, level: str, fields: Fields) -
     if _state.log_format == JSON_FORMAT:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = json.dumps({"time": now, "level": level, "event": event, **fields})
-    elif level != ERROR and stream.isatty():
-        text = "\n".join(map(_fitted, text.split("\n")))
+    else:
+        # Names and answers come from outside: what would be an escape sequence to a terminal is shown as text.
+        text = printable_lines(text)
+        if level != ERROR and stream.isatty():
+            text = "\n".join(map(_fitted, text.split("\n")))
     print(text, file=stream, flush=True)
 
 

@@ -40,6 +40,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """``text`` on lines of its own, without what a terminal would take for a command; for texts from outside."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def wrapped(text: str, width: int | None, indent: str = "") -> str:
     """``text`` in lines of at most ``width`` columns, the second and later ones indented. Names are not broken."""
     if width is None or len(text) <= width:
