@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,18 @@ from django.test import override_settings
 from event_routing_backends.processors.xapi.event_transformers.video_events import VideoInteractionTransformers
 from event_routing_backends.processors.xapi.registry import XApiTransformersRegistry
 from event_routing_backends.processors.xapi.transformer import XApiTransformer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.harness.erb import transformer
+from tests.harness.erb import statements_of_erb, transformer
+from tests.harness.fast_steps import Recorder
 from tests.harness.parity import Way, assert_parity, scene, white_list
+from tests.harness.variations import CHANGES, changed
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.lms_job.fast_path import sources
+from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.read.events import parse
+from tutor_transform_logs.lms_job.transform.transformer import Untransformable
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -74,6 +81,43 @@ def test_filters_that_are_configured_run(filter_type: str, step: str) -> None:
         [one] = fast.transformer.statements(parse(raw), raw)
         assert one.fields["actor"].get("name") == ("by play_video" if step == "NamedActor" else None)
         assert one.fields["object"]["id"].endswith("#filtered") == (step == "OtherObject")
+
+
+@pytest.mark.parametrize("step", ["Recorder", "Failing"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_steps_of_filters_run_as_often_as_in_erb(step: str, broken: bool) -> None:
+    """Also if they fail, or something else of the event does after them."""
+    pipeline = {"fail_silently": False, "pipeline": [f"tests.harness.fast_steps.{step}"]}
+    raw = line("play_video")
+    if broken:
+        raw = json.dumps(json.loads(raw) | {"timestamp": ["x"], "time": ["x"]}).encode()
+    with override_settings(OPEN_EDX_FILTERS_CONFIG={ACTOR_FILTER: pipeline}), way() as fast:
+        Recorder.runs.clear()
+        with contextlib.suppress(Exception):
+            statements_of_erb("xapi", json.loads(raw))
+        # A whole statement takes its actor twice: ERB makes the id from it.
+        runs_of_erb = len(Recorder.runs)
+        Recorder.runs.clear()
+        if step == "Failing" or broken:
+            with pytest.raises(Untransformable) as raised:
+                fast.transformer.statements(parse(raw), raw)
+            assert raised.value.reason == dead_letters.ERB_ERROR
+            assert step != "Failing" or raised.value.detail == "RuntimeError: the step's own error"
+        else:
+            fast.transformer.statements(parse(raw), raw)
+        assert len(Recorder.runs) == runs_of_erb > 0
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(0, 10**6), CHANGES), min_size=20, max_size=20))
+def test_with_filters_the_errors_are_those_of_erb(varied: list[tuple[int, list[tuple[int, str, Any]]]]) -> None:
+    """The fallback, which would run the steps again, is not asked for them."""
+    names = sorted(white_list("xapi"))
+    pipeline = {"fail_silently": False, "pipeline": ["tests.harness.fast_steps.Recorder"]}
+    with override_settings(OPEN_EDX_FILTERS_CONFIG={ACTOR_FILTER: pipeline}), way() as fast:
+        for number, changes in varied:
+            event = changed(events.build(names[number % len(names)], scene("", number)), changes)
+            assert_parity(fast, json.dumps(event).encode())
 
 
 class PluginsVideo(VideoInteractionTransformers):  # type: ignore[misc]

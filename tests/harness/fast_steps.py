@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from openedx_filters import PipelineStep
 
@@ -21,3 +21,21 @@ class OtherObject(PipelineStep):
     def run_filter(self, transformer: Any, result: Any) -> dict[str, Any]:
         result.id = f"{result.id}#filtered"
         return {"result": result}
+
+
+class Recorder(PipelineStep):
+    """Writes elsewhere: what a step does must not happen twice."""
+
+    runs: ClassVar[list[str]] = []
+
+    def run_filter(self, transformer: Any, result: Any) -> dict[str, Any]:
+        self.runs.append(transformer.get_data("name"))
+        return {"result": result}
+
+
+class Failing(Recorder):
+    """Does what it does, then fails."""
+
+    def run_filter(self, transformer: Any, result: Any) -> dict[str, Any]:
+        super().run_filter(transformer, result)
+        raise RuntimeError("the step's own error")

@@ -189,10 +189,7 @@ def _share_equal_objects() -> None:
 
     Does nothing if a filter of ERB is configured: it could change an object that other statements share.
     """
-    configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
-    if any(str(name).startswith(f"{ERB}.") for name in configured):
-        return
-    if not is_known("xapi_transformer"):
+    if filters_are_configured() or not is_known("xapi_transformer"):
         return
     from .interning import Interner
 
@@ -206,6 +203,12 @@ def _share_equal_objects() -> None:
     interner = Interner(*(vars(cls)[name] for cls, name in owners))
     for (cls, name), method in zip(owners, interner.methods(), strict=True):
         _replace(cls, name, method)
+
+
+def filters_are_configured() -> bool:
+    """Does ERB run steps of other plugins (Open edX filters) while it makes statements?"""
+    configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
+    return any(str(name).startswith(f"{ERB}.") for name in configured)
 
 
 def tincan_is_replaced() -> bool:

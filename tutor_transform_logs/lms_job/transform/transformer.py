@@ -44,6 +44,10 @@ ERB_REASONS = (
     (re.compile(r"Could not get value for|Cannot find value for"), dead_letters.MISSING_FIELD),
 )
 
+# MySQL's codes of "Illegal mix of collations", which Django has for an OperationalError. It is about one name alone: an
+# emoji, where a table has the old character set utf8mb3.
+MIX_OF_COLLATIONS = (1267, 1270, 1271)
+
 
 class Untransformable(Exception):
     """ERB makes no statement of this event. ``reason`` is a code of ``dead_letters``, ``detail`` is ERB's text."""
@@ -91,6 +95,7 @@ class Transformer:
         logging.getLogger(ERB_PACKAGE).setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
         self._xapi_fast_path: XapiFastPath | None = None
+        self._runs_filters = patches.filters_are_configured()
         self.prefilter: Prefilter | None = None
         """Tells lines that need no parsing, since this type transforms none of their events."""
         patches.remove()
@@ -209,18 +214,23 @@ class Transformer:
         return Untransformable(dead_letters.NO_STATEMENT, "ERB made no statement (an object without an id?)")
 
     def _by_fast_path(self, xapi_fast_path: XapiFastPath, event: Event, raw: bytes) -> list[Statement] | None:
-        """The statements, or ``None`` if the fallback has to say what is wrong."""
+        """The statements, or ``None`` if the fallback has to say what is wrong.
+
+        With filters, the fallback would run their steps again, which may write elsewhere: it is left out.
+        """
         try:
             made = xapi_fast_path.statements(event)
         except NotJson as error:
             raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
         except ValueError as error:
             wrong = _untransformable(error)
-            if wrong.reason != dead_letters.ERB_ERROR:
+            if self._runs_filters or wrong.reason != dead_letters.ERB_ERROR:
                 raise wrong from None
             return None
-        except Exception:
-            # Also an unavailable database: the fallback waits for it.
+        except Exception as error:
+            # For an unavailable database the fallback waits.
+            if self._runs_filters and not _is_outage(error):
+                raise _untransformable(error) from None
             return None
         if not made:
             raise self._nothing_made(event)
@@ -232,12 +242,12 @@ class Transformer:
             try:
                 with patches.removed() if self._xapi_fast_path else contextlib.nullcontext():
                     return list(self.router.process_event(dict(event.fields)))
-            except (OperationalError, InterfaceError) as error:
-                connections.close_all()
-                # ERB takes fields out of the event's data as it goes: the next try needs them all.
-                event = parse(raw)
-                raise TransientError(f"The LMS's database does not answer ({error})") from None
             except Exception as error:
+                if _is_outage(error):
+                    connections.close_all()
+                    # ERB takes fields out of the event's data as it goes: the next try needs them all.
+                    event = parse(raw)
+                    raise TransientError(f"The LMS's database does not answer ({error})") from None
                 # One event's exception is that event's alone, whatever it is.
                 raise _untransformable(error) from None
 
@@ -251,6 +261,12 @@ class Transformer:
         except (TypeError, ValueError, RecursionError) as error:
             raise Untransformable(dead_letters.NOT_JSON, str(error)) from None
         return Statement(statement_id(fields), body)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Is the database unavailable? Else it refuses this query."""
+    of_query = bool(error.args) and error.args[0] in MIX_OF_COLLATIONS
+    return isinstance(error, (OperationalError, InterfaceError)) and not of_query
 
 
 def _untransformable(error: Exception) -> Untransformable:
