@@ -28,11 +28,12 @@ class MariaDb:
     port: int
     _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
-    def new_database(self) -> dict[str, Any]:
-        """Make an empty database with the character set of Tutor's; gives Django's ``DATABASES``."""
+    def new_database(self, collation: str = "utf8mb4_unicode_ci") -> dict[str, Any]:
+        """Make an empty database, with the collation of Tutor's or another; gives Django's ``DATABASES``."""
         name = f"openedx_{next(self._numbers)}"
         with pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection:
-            connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+            character_set = collation.partition("_")[0]
+            connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET {character_set} COLLATE {collation}")
         return {
             "default": {
                 "ENGINE": "django.db.backends.mysql",

@@ -183,7 +183,7 @@ def test_the_sizes_are_of_all_kinds_of_functions_and_parameters() -> None:
 SAME_MEANING = {
     "CONNECT_TIMEOUT": "how long to wait for a connection, for each kind of server",
     "SETTINGS": "those of the job, and on the host these with its own",
-    **dict.fromkeys(("Key", "T", "Value"), "type variables"),
+    **dict.fromkeys(("Key", "T"), "type variables"),
 }
 
 

@@ -8,10 +8,9 @@ function.
 from __future__ import annotations
 
 import importlib
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -19,19 +18,18 @@ from django.db import connections, router
 
 from ..read.events import find_nested
 from ..util.bounded_dict import BoundedDict
+from .usernames import IN_ONE_QUERY, Name, User, can_be_asked_with_others, find_users, retired_names_function, slices
 
 log = logging.getLogger(__name__)
 
 # A site may have millions of users. This limit keeps the memory for them small, compared with the rest of a worker.
 KEPT_USERS = 100_000
 KEPT_COURSES = 10_000
-# Every database that Django supports accepts at least 999 values in one query.
-IN_ONE_QUERY = 900
 # The largest id that a column of Django's AutoField can hold. Larger ones are left to ERB's own function.
 LARGEST_ID = 2**31 - 1
 EMAIL_ACTORS = ("mbox", "mbox_sha1sum")
-
-Value = TypeVar("Value")
+# What ERB's get_user_email returns for an unknown user.
+PLACEHOLDER_EMAIL = "unknown@example.com"
 
 
 class Lookups:
@@ -44,12 +42,13 @@ class Lookups:
         self._ask_erb_for_email = originals["get_user_email"]
         self._ask_erb_for_course = originals["get_course_from_id"]
         self._helpers = importlib.import_module("event_routing_backends.helpers")
-        self._retired_names = _retired_names()
-        self._ids: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
-        self._emails: BoundedDict[int | str, str] = BoundedDict(KEPT_USERS)
+        self._retired_names = retired_names_function()
+        self._ids: BoundedDict[Name, str] = BoundedDict(KEPT_USERS)
+        self._emails: BoundedDict[Name, str] = BoundedDict(KEPT_USERS)
         self._courses: BoundedDict[str, Any] = BoundedDict(KEPT_COURSES)
         # A user or a course that is missing now may be created later, so these sets hold for the current events only.
-        self._missing_users: set[int | str] = set()
+        self._missing_users: set[Name] = set()
+        self._without_email: set[Name] = set()
         self._missing_courses: set[str] = set()
 
     # The replacements of ERB's functions.
@@ -61,8 +60,14 @@ class Lookups:
             if known is not None:
                 return known
             if not username_or_id or username_or_id in self._missing_users:
-                raise ValueError(f"User with username {username_or_id} does not exist.")
-            found: str = self._ask_erb_for_id(username_or_id, external_type)
+                raise ValueError(_unknown_user(username_or_id))
+            try:
+                found: str = self._ask_erb_for_id(username_or_id, external_type)
+            except ValueError as error:
+                # Not ERB's other errors: they are not about the user.
+                if str(error) == _unknown_user(username_or_id):
+                    self._missing_users.add(username_or_id)
+                raise
             self._ids.put(username_or_id, found)
             return found
         answer: str = self._ask_erb_for_id(username_or_id, external_type)
@@ -74,10 +79,20 @@ class Lookups:
             known = self._emails.get(username_or_id)
             if known is not None:
                 return known
-            if not username_or_id or username_or_id in self._missing_users:
-                return "unknown@example.com"
+            if not username_or_id or self._has_no_email(username_or_id):
+                return PLACEHOLDER_EMAIL
+            found: str = self._ask_erb_for_email(username_or_id)
+            # Somebody's address may really be this one, so it does not prove that the user is missing.
+            if found == PLACEHOLDER_EMAIL:
+                self._without_email.add(username_or_id)
+            else:
+                self._emails.put(username_or_id, found)
+            return found
         answer: str = self._ask_erb_for_email(username_or_id)
         return answer
+
+    def _has_no_email(self, who: Name) -> bool:
+        return who in self._missing_users or who in self._without_email
 
     def get_course_from_id(self, course_id: Any) -> Any:
         """As ERB's. Raises ``ValueError`` for an unknown course."""
@@ -87,8 +102,13 @@ class Lookups:
         if known is not None:
             return known
         if course_id in self._missing_courses:
-            raise ValueError(f"Course with id {course_id} does not exist.")
-        found = self._ask_erb_for_course(course_id)
+            raise ValueError(_unknown_course(course_id))
+        try:
+            found = self._ask_erb_for_course(course_id)
+        except ValueError as error:
+            if str(error) == _unknown_course(course_id):
+                self._missing_courses.add(course_id)
+            raise
         self._courses.put(course_id, found)
         return found
 
@@ -97,9 +117,10 @@ class Lookups:
     def look_up(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Look up the users and the courses of ``events``. Never raises: what fails is looked up event by event."""
         self._missing_users.clear()
+        self._without_email.clear()
         self._missing_courses.clear()
         known_users = self._emails if self._wants_emails else self._ids
-        people: set[int | str] = set()
+        people: set[Name] = set()
         courses: set[str] = set()
         for event in events:
             who = person_of(event)
@@ -119,9 +140,9 @@ class Lookups:
             log.info("looking up in bulk failed, asking one by one: %s", error)
             connections.close_all()
 
-    def _look_up_people(self, people: set[int | str]) -> None:
-        by_id: dict[int, list[int | str]] = {}
-        names: set[int | str] = set()
+    def _look_up_people(self, people: set[Name]) -> None:
+        by_id: dict[int, list[Name]] = {}
+        names: set[Name] = set()
         for who in people:
             number = as_id(who)
             if number is None:
@@ -134,9 +155,9 @@ class Lookups:
             rows = self._external_ids(by_id)
             for number in rows:
                 self._keep_ids(by_id.pop(number), rows[number])
-        found: dict[int | str, tuple[int, str]] = {}
+        found: dict[Name, User] = {}
         if by_id:
-            users = self._users("id", by_id)
+            users = self._users(by_id)
             for number, asked_as in by_id.items():
                 if number in users:
                     found.update((who, users[number]) for who in asked_as)
@@ -144,18 +165,20 @@ class Lookups:
                     # ERB takes a number that is not a user's id for a name.
                     names.update(asked_as)
         if names:
-            found.update(self._people_by_name(names))
+            by_name = find_users(names, self._retired_names)
+            found.update(by_name.users)
+            self._missing_users |= by_name.missing
         if self._wants_emails:
             for who, (_, email) in found.items():
                 self._emails.put(who, email)
         elif found:
             self._keep_ids_of(found)
 
-    def _keep_ids(self, asked_as: Iterable[int | str], external_id: str) -> None:
+    def _keep_ids(self, asked_as: Iterable[Name], external_id: str) -> None:
         for who in asked_as:
             self._ids.put(who, external_id)
 
-    def _keep_ids_of(self, found: Mapping[int | str, tuple[int, str]]) -> None:
+    def _keep_ids_of(self, found: Mapping[Name, User]) -> None:
         """Keep the external ids of these users, and create those that are missing."""
         numbers = {number for number, _ in found.values()}
         rows = self._external_ids(numbers)
@@ -176,7 +199,7 @@ class Lookups:
         """User id -> external id, for the users who have one."""
         rows = self._helpers.ExternalId.objects.using(database) if database else self._helpers.ExternalId.objects
         found: dict[int, str] = {}
-        for some in _slices(numbers):
+        for some in slices(numbers, IN_ONE_QUERY):
             of_type = rows.filter(external_id_type__name=self._type_name(), user_id__in=some)
             found.update(
                 (number, str(external_id)) for number, external_id in of_type.values_list("user_id", "external_user_id")
@@ -189,7 +212,7 @@ class Lookups:
         kind = self._helpers.ExternalIdType.objects.filter(name=self._type_name()).first()
         if kind is None:
             return {}
-        for some in _slices(sorted(numbers)):
+        for some in slices(sorted(numbers), IN_ONE_QUERY):
             # The user and the type are unique together, so a row that another process has just created stays.
             model.objects.bulk_create(
                 [model(user_id=number, external_id_type=kind) for number in some], ignore_conflicts=True
@@ -197,41 +220,12 @@ class Lookups:
         # Read the rows that won from the database that was written to: a replica may not have them yet.
         return self._external_ids(numbers, router.db_for_write(model))
 
-    def _users(self, column: str, values: Iterable[Any]) -> dict[Any, tuple[int, str]]:
-        """Value of the column -> the user's id and email."""
-        users = get_user_model().objects
-        found: dict[Any, tuple[int, str]] = {}
-        for some in _slices(values):
-            rows = users.filter(**{f"{column}__in": some}).values_list(column, "id", "email")
-            found.update((value, (number, email)) for value, number, email in rows)
-        return found
-
-    def _people_by_name(self, names: Iterable[int | str]) -> dict[int | str, tuple[int, str]]:
-        """The users with these names, as ERB's ``get_user`` finds them: also under the name they got when retired.
-
-        Names that no user has are recorded as missing. A database may take two different names for equal (MariaDB
-        ignores case and accents). Names for which that may matter are left to ERB's own function.
-        """
-        candidates: dict[int | str, list[str]] = {}
-        for name in names:
-            if can_be_asked(str(name)):
-                # A number was never the name of a retired user.
-                retired = self._retired_names(name) if isinstance(name, str) else []
-                if retired is not None:
-                    candidates[name] = [str(name), *retired]
-        users = self._users("username", set(itertools.chain.from_iterable(candidates.values())))
-        asked = set(itertools.chain.from_iterable(candidates.values()))
-        if not users.keys() <= asked:
-            candidates = {name: own for name, own in candidates.items() if own[0] in users}
-        found: dict[int | str, tuple[int, str]] = {}
-        for name, own in candidates.items():
-            there = [users[name] for name in own if name in users]
-            if own[0] in users:
-                found[name] = users[own[0]]
-            elif len(there) == 1:
-                found[name] = there[0]
-            elif not there:
-                self._missing_users.add(name)
+    def _users(self, numbers: Iterable[int]) -> dict[int, User]:
+        """User id -> the id and the email, for the users who exist."""
+        found: dict[int, User] = {}
+        for some in slices(numbers, IN_ONE_QUERY):
+            rows = get_user_model().objects.filter(id__in=some).values_list("id", "email")
+            found.update((number, (number, email)) for number, email in rows)
         return found
 
     def _look_up_courses(self, course_ids: Iterable[str]) -> None:
@@ -242,19 +236,25 @@ class Lookups:
             except Exception:  # noqa: S112
                 # ERB's own function raises the same error when the course's event is transformed.
                 continue
-            if str(key) == course_id:
+            if str(key) == course_id and can_be_asked_with_others(course_id):
                 keys[course_id] = key
-        if not keys:
-            return
-        for some in _slices(keys.items()):
-            found = {
-                str(course["id"]): course for course in self._helpers.get_course_overviews([key for _, key in some])
-            }
-            asked = {course_id for course_id, _ in some}
-            for course_id in asked & found.keys():
-                self._courses.put(course_id, found[course_id])
-            if found.keys() <= asked:
-                self._missing_courses |= asked - found.keys()
+        self._keep_courses(keys)
+        rest = {course_id: key for course_id, key in keys.items() if course_id not in self._courses}
+        # The courses found may be the ones of these ids too, in a spelling that the database takes for equal. If it
+        # finds no course for these ids alone, none exists. Else ERB's own function asks for each.
+        for some in slices(rest.items(), IN_ONE_QUERY):
+            if not self._keep_courses(dict(some)):
+                self._missing_courses.update(course_id for course_id, _ in some)
+
+    def _keep_courses(self, keys: Mapping[str, Any]) -> bool:
+        """Look the courses up and keep those whose id is spelled as asked for. Returns whether there are any at all."""
+        found = False
+        for some in slices(keys.values(), IN_ONE_QUERY):
+            for course in self._helpers.get_course_overviews(some):
+                found = True
+                if str(course["id"]) in keys:
+                    self._courses.put(str(course["id"]), course)
+        return found
 
 
 def person_of(event: Mapping[str, Any]) -> Any:
@@ -270,41 +270,17 @@ def course_of(event: Mapping[str, Any]) -> Any:
     return context.get("course_id") if isinstance(context, dict) else None
 
 
-def as_id(who: int | str) -> int | None:
+def _unknown_user(who: Name) -> str:
+    return f"User with username {who} does not exist."
+
+
+def _unknown_course(course_id: str) -> str:
+    return f"Course with id {course_id} does not exist."
+
+
+def as_id(who: Name) -> int | None:
     """The number that ERB would look up as an id; ``None`` for a name."""
     try:
         return int(who)
     except ValueError:
         return None
-
-
-def can_be_asked(name: str) -> bool:
-    """Does every database accept this name in a query?"""
-    try:
-        return b"\0" not in name.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def _slices(values: Iterable[Value]) -> Iterator[Sequence[Value]]:
-    rest = iter(values)
-    while some := list(itertools.islice(rest, IN_ONE_QUERY)):
-        yield some
-
-
-def _retired_names() -> Callable[[str], list[str] | None]:
-    """A function that returns the names which a user may have after being retired; ``None`` if they can't be known.
-
-    It calls edx-platform's own function, which has had two names.
-    """
-    try:
-        module = importlib.import_module("common.djangoapps.student.models")
-    except ImportError:
-        # ERB raises an error about this when it is asked for a user.
-        return lambda username: None
-    for name in ("get_all_retired_usernames_by_username", "_get_all_retired_usernames_by_username"):
-        function = getattr(module, name, None)
-        if function is not None:
-            return lambda username: list(function(username))
-    # Without that function, ERB's own one looks up each name.
-    return lambda username: None
