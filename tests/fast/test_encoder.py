@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import tincan
-from hypothesis import example, given, settings
+from event_routing_backends.processors.xapi.statements import GroupActivity
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.fast_path.encoder import text_of
+from tutor_transform_logs.lms_job.fast_path.encoder import text_and_reparse, text_of
 
 TEXTS = st.text(max_size=8) | st.sampled_from(['"', "\\", "é", "\u2028", "\ud800", "</script>", "\x7f"])
 NUMBERS = st.integers() | st.booleans() | st.floats() | st.sampled_from([-0.0, 1e22, 2**70, float("nan"), float("inf")])
@@ -31,10 +32,11 @@ PLAIN = st.recursive(
     max_leaves=6,
 )
 # Names that tincan spells in another way, or takes a character from.
-KEYS = TEXTS | st.sampled_from(["_id", "_object_type", "object_type", "http://id.tincanapi.com/extension/x"])
+KEYS = TEXTS | st.sampled_from(["_id", "__id", "_object_type", "object_type", "http://id.tincanapi.com/extension/x"])
 EXTENSIONS = st.dictionaries(KEYS, PLAIN | OF_TINCAN, max_size=4).map(tincan.Extensions)
 ACTIVITIES = st.builds(
-    tincan.Activity,
+    lambda group, **values: (GroupActivity if group else tincan.Activity)(**values),
+    st.booleans(),
     id=st.just("http://a"),
     definition=st.builds(
         tincan.ActivityDefinition,
@@ -44,6 +46,10 @@ ACTIVITIES = st.builds(
         extensions=EXTENSIONS,
     ),
 )
+ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(
+    lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
+)
+ZONES |= st.just(datetime.timezone.utc)
 FLOATS = st.none() | st.floats(-1, 1)
 
 
@@ -57,7 +63,7 @@ def statements(draw: st.DrawFn) -> Any:
         actor=tincan.Agent(account=account),
         verb=tincan.Verb(id="http://v", display=draw(MAPS)),
         object=draw(ACTIVITIES),
-        timestamp=draw(st.datetimes(timezones=st.just(datetime.timezone.utc))),
+        timestamp=draw(st.datetimes(timezones=ZONES)),
         context=tincan.Context(
             registration=draw(st.none() | st.builds(uuid.UUID, int=st.integers(0, 2**128 - 1))),
             extensions=draw(EXTENSIONS),
@@ -66,7 +72,7 @@ def statements(draw: st.DrawFn) -> Any:
         result=tincan.Result(
             score=tincan.Score(scaled=draw(FLOATS), raw=draw(st.none() | st.floats(allow_nan=False))),
             success=draw(st.none() | st.booleans()),
-            duration=draw(st.none() | st.timedeltas(datetime.timedelta(0), datetime.timedelta(days=9))),
+            duration=draw(st.none() | st.timedeltas(datetime.timedelta(-9), datetime.timedelta(days=9))),
             extensions=draw(st.none() | EXTENSIONS),
         ),
     )
@@ -86,3 +92,38 @@ def test_the_text_is_that_of_its_data(obj: Any) -> None:
         assert str(raised.value) == str(error)  # noqa: PT017
     else:
         assert text_of(obj) == expected
+
+
+@settings(max_examples=300)
+@given(statements())
+def test_what_is_reparsed_as_written_is_the_same_again(statement: Any) -> None:
+    try:
+        text, as_written = text_and_reparse(statement)
+    except ValueError:
+        assume(False)
+    if as_written:
+        assert tincan.Statement(json.loads(text)).to_json() == text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"object": GroupActivity(id="http://a")}, False),
+        ({"context": tincan.Context(context_activities={"parent": [GroupActivity(id="http://a")]})}, False),
+        ({"context": tincan.Context(extensions={"__id": 1})}, False),
+        ({"result": tincan.Result(duration=datetime.timedelta(seconds=1))}, False),
+        ({"id": uuid.UUID(int=1)}, False),
+    ],
+)
+def test_what_may_change_is_known(change: dict[str, Any], expected: bool) -> None:
+    values = {
+        "id": uuid.uuid5(uuid.NAMESPACE_URL, "x"),
+        "actor": tincan.Agent(mbox="mailto:x@example.org"),
+        "verb": tincan.Verb(id="http://v", display={"en": "did"}),
+        "object": tincan.Activity(id="http://a", definition={"name": {"en": "a"}, "extensions": {"http://e": [1]}}),
+        "timestamp": datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc),
+        "result": tincan.Result(score={"raw": 1}, success=True, response="x"),
+    }
+    for _ in range(2):
+        assert text_and_reparse(tincan.Statement({**values, **change}))[1] is expected

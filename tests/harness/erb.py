@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.test import override_settings
+from edx_django_utils.cache import TieredCache
+from event_routing_backends.backends.sync_events_router import SyncEventsRouter
+from event_routing_backends.models import RouterConfiguration
 from eventtracking.tracker import get_tracker
 
 from tutor_transform_logs.demo.outcomes import Kind
@@ -26,6 +29,26 @@ def statements_of_erb(kind: Kind, event: dict[str, Any]) -> list[dict[str, Any]]
     with patches.removed():
         made: list[dict[str, Any]] = router.process_event(event)
     return made
+
+
+@contextmanager
+def live_router(kind: Kind, url: str, **fields: Any) -> Iterator[SyncEventsRouter]:
+    """ERB's router that sends at once, with the processors of the LMS's own, and one configuration: to ``url``.
+
+    ``fields`` are those of the configuration: ``auth_scheme``, ``username``, ``configurations`` ...
+    """
+    processors = get_tracker().backends["event_transformer"].backends[kind].processors
+    name = RouterConfiguration.XAPI_BACKEND if kind == "xapi" else RouterConfiguration.CALIPER_BACKEND
+    values = {"enabled": True, "backend_name": name, "configurations": {}, **fields}
+    # ERB keeps the rows that it has read, for minutes.
+    TieredCache.dangerous_clear_all_tiers()
+    row = RouterConfiguration.objects.create(route_url=url, **values)
+    try:
+        with patches.removed():
+            yield SyncEventsRouter(processors=processors, backend_name=name)
+    finally:
+        row.delete()
+        TieredCache.dangerous_clear_all_tiers()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import requests
+
 # Longest time that a request waits for the gate, so that no test hangs.
 GATE_SECS = 120
 
@@ -30,6 +32,11 @@ class Request:
     def json(self) -> Any:
         """The body, parsed."""
         return json.loads(self.body)
+
+    def items(self) -> list[Any]:
+        """What the body has, whether one by itself or several in an array."""
+        body = self.json()
+        return body if isinstance(body, list) else [body]
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
         self._answer()
 
     def do_GET(self) -> None:
@@ -136,8 +146,7 @@ class CaliperSink:
     @property
     def envelopes(self) -> list[dict[str, Any]]:
         """All envelopes, whether posted one by one or in arrays."""
-        bodies = [request.json() for request in self.requests]
-        return [envelope for body in bodies for envelope in (body if isinstance(body, list) else [body])]
+        return [envelope for request in self.requests for envelope in request.items()]
 
     def event_ids(self) -> list[str]:
         """The ids of all events in the envelopes."""
@@ -192,7 +201,7 @@ class ScriptedLrs:
             return self._read(request)
         if self.max_bytes is not None and len(request.body) > self.max_bytes:
             return Answer(413, {"detail": "Request Entity Too Large"})
-        batch = request.json()
+        batch = request.items()
         ids = [statement["id"] for statement in batch]
         for id_ in ids:
             if id_ in self.refused:
@@ -202,7 +211,7 @@ class ScriptedLrs:
         if any(self.statements.get(statement["id"], statement) != statement for statement in batch):
             return Answer(409, {"detail": "Differing statements already exist with the same ID"})
         new = self._store(request)
-        return Answer(200, new) if new else Answer(204)
+        return Answer(200, new) if new and request.method == "POST" else Answer(204)
 
     def _read(self, request: Request) -> Answer:
         """As xAPI has it, which Ralph has not: a single statement bare, 404, times as times of storing."""
@@ -216,7 +225,7 @@ class ScriptedLrs:
         return Answer(200, {"statements": [], "more": ""})  # nothing was stored when it happened
 
     def _store(self, request: Request) -> list[str]:
-        batch = request.json()
+        batch = request.items()
         new = [statement for statement in batch if statement["id"] not in self.statements]
         self.repeated += len(batch) - len(new)
         self.statements |= {statement["id"]: statement for statement in new}
@@ -244,3 +253,31 @@ def start_scripted_lrs() -> Iterator[ScriptedLrs]:
     with _serve(lrs.respond) as root:
         lrs.url = f"{root}/xAPI/statements"
         yield lrs
+
+
+@dataclass
+class Proxy:
+    """Hands each request on to another server and gives its answer; keeps the requests."""
+
+    target: str
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+
+    def respond(self, request: Request) -> Answer:
+        """Answer as the other server does."""
+        self.requests.append(request)
+        kept = {key: value for key, value in request.headers.items() if key not in ("host", "content-length")}
+        answer = requests.request(
+            request.method, self.target + request.path, headers=kept, data=request.body, timeout=GATE_SECS
+        )
+        return Answer(answer.status_code, answer.content, {"Content-Type": answer.headers.get("Content-Type", "")})
+
+
+@contextlib.contextmanager
+def start_proxy(url: str) -> Iterator[Proxy]:
+    """Run a proxy of the server of ``url`` on a free port; its own ``url`` has the same path."""
+    parts = urlsplit(url)
+    proxy = Proxy(f"{parts.scheme}://{parts.netloc}")
+    with _serve(proxy.respond) as root:
+        proxy.url = root + parts.path
+        yield proxy

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import tincan
 from event_routing_backends import helpers
 from event_routing_backends.management.commands.helpers.event_log_parser import parse_json_event
 from eventtracking.tracker import get_tracker
@@ -16,11 +20,19 @@ from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.demo.scene import Scene
+from tutor_transform_logs.lms_job.deliver.lrs import Lrs
+from tutor_transform_logs.lms_job.deliver.lrs_client import Target
+from tutor_transform_logs.lms_job.fast_path import patches
 from tutor_transform_logs.lms_job.model import dead_letters
+from tutor_transform_logs.lms_job.model.delivery import SourcedStatement
+from tutor_transform_logs.lms_job.model.records import Line
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.transform.transformer import Transformer, Untransformable
 
 KINDS: tuple[Kind, ...] = ("xapi", "caliper")
+
+
+LINE = Line(0, 0, 1, b"")
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,11 @@ class Way:
 
     kind: Kind
     transformer: Transformer
+
+    @functools.cached_property
+    def lrs(self) -> Lrs:
+        """An endpoint of this type, which nothing is sent to."""
+        return Lrs(Target("http://127.0.0.1:9/xAPI", self.kind), 1.0, 1.0, 10**6)
 
 
 def white_list(kind: Kind) -> set[str]:
@@ -112,10 +129,24 @@ def assert_parity(way: Way, raw: bytes) -> int:
             assert statement.body.decode("ascii") == json.dumps(their)
             assert statement.id == their["id"]
             assert statement.timestamp is None or statement.timestamp.isoformat() == their["timestamp"]
+            assert way.lrs.route(SourcedStatement(statement, event, LINE)) == posted_by_erb(their)
         else:
             assert statement.id == statement.fields["data"][0]["id"]
             assert uuid.UUID(statement.id).version == 5
     return len(mine)
+
+
+def posted_by_erb(statement: dict[str, Any]) -> bytes:
+    """What tincan's RemoteLRS, which ERB's LRS client is, posts of a statement that ERB's processor returned.
+
+    The statement itself where it raises an error: ERB posts nothing then.
+    """
+    with patches.removed():
+        try:
+            posted: str = tincan.Statement(copy.deepcopy(statement)).to_json()
+        except Exception:
+            posted = json.dumps(statement)
+    return posted.encode("ascii")
 
 
 def forget() -> None:

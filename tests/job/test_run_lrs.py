@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.harness.forked_site import ForkedSite
-from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic
+from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic, start_proxy
 from tests.harness.ralph import PASSWORD, Lrs
 from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
+from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -49,6 +50,31 @@ def test_local_to_lrs_through_the_settings(site: ForkedSite, lrs: Lrs) -> None:
     assert by_url(result, lrs.url)["duplicates"] == log.xapi.statements
     assert set(lrs.ids()) == set(found)
     assert PASSWORD not in run.stdout + run.stderr + json.dumps(result)
+
+
+def test_a_replay_of_what_erb_delivered_live_is_all_duplicates(site: ForkedSite, lrs: Lrs) -> None:
+    """Problems with several questions, forum, exams, a CCX: the demo's logs have them."""
+    logs = samples.write(site.logs)
+    delivered = site.lms.run_python(
+        "-m",
+        "tests.harness.erb_delivery",
+        lrs.url.removesuffix("statements"),
+        lrs.username,
+        lrs.password,
+        *map(str, logs),
+    )
+    assert int(delivered) > 0
+    there = {statement["id"]: statement for statement in lrs.statements()}
+    with start_proxy(lrs.url) as proxy:
+        run = site.run(
+            site.source(prefix=""), to_lrs(lrs), lrs_endpoints=[{**lrs.endpoint, "url": proxy.url}], batch_size=50
+        )
+    result = assert_accounted(run, samples.expected("xapi"))
+    [destination] = result["destinations"]
+    assert (destination["stored"], destination["rejected"]) == (0, 0)
+    assert {statement["id"]: statement for statement in lrs.statements()} == there
+    entries = [json.loads(path.read_text()) for path in site.ledger.rglob("00*.lrs-*.json")]
+    assert len(proxy.requests) == sum(entry["batches"] for entry in entries) > len(logs)
 
 
 def test_every_enabled_router_gets_what_is_for_it(

@@ -21,8 +21,12 @@ from tests.harness.validators import complaints
 from tutor_transform_logs.demo import events, samples
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 from tutor_transform_logs.demo.outcomes import Kind
+from tutor_transform_logs.lms_job.deliver.lrs import Lrs
+from tutor_transform_logs.lms_job.deliver.lrs_client import Target
 from tutor_transform_logs.lms_job.model.dead_letters import INVALID, INVALID_FROM_ERB
+from tutor_transform_logs.lms_job.model.delivery import SourcedStatement
 from tutor_transform_logs.lms_job.model.erb_faults import faults_of
+from tutor_transform_logs.lms_job.model.records import Line
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.report.glossary import REASON_MEANINGS
 from tutor_transform_logs.lms_job.transform.transformer import Untransformable
@@ -46,8 +50,6 @@ KNOWN: dict[Kind, dict[tuple[str, str], set[str]]] = {
     "xapi": {
         ("context.contextActivities.grouping[0].id", NO_IRI): EXAMS,
         LEARNING_LOCKERS_OWN: EXAMS,
-        ("object", "ObjectTypeWarning"): {"problem_check"},
-        ("context.contextActivities.parent[0].objectType", "RestrictedValueWarning"): {"problem_check"},
     },
     "caliper": {
         ("data[0].target.id", "not an IRI"): VIDEOS,
@@ -74,7 +76,9 @@ def one_of_each(kind: Kind) -> list[bytes]:
 
 
 def statements_of(kind: Kind, lines: Iterable[bytes]) -> list[Made]:
+    """As an LRS gets them."""
     made: list[Made] = []
+    lrs = Lrs(Target("http://127.0.0.1:9/xAPI", kind), 1.0, 1.0, 10**6)
     with override_settings(CALIPER_EVENTS_ENABLED=True, XAPI_EVENT_LOGGING_ENABLED=False), transformer(kind) as erb:
         for line in lines:
             try:
@@ -82,7 +86,8 @@ def statements_of(kind: Kind, lines: Iterable[bytes]) -> list[Made]:
                 statements = erb.statements(event, line) if erb.known(event.name) else []
             except (Unparsable, Untransformable):
                 continue
-            made += [Made(event.name, json.loads(statement.body)) for statement in statements]
+            posted = [lrs.route(SourcedStatement(statement, event, Line(0, 0, 1, line))) for statement in statements]
+            made += [Made(event.name, json.loads(body)) for body in posted if body is not None]
     return made
 
 

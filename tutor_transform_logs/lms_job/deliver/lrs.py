@@ -12,6 +12,7 @@ from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedState
 from ..model.erb_faults import explained
 from .lrs_answers import REJECTING, BatchRejected, new_ids
 from .lrs_client import LrsClient, Target
+from .wire_form import wire_form
 
 
 class Lrs:
@@ -30,9 +31,11 @@ class Lrs:
         matches, overrides = self.target.routing(made.event.fields)
         if not matches:
             return None
-        if not overrides:
-            return made.statement.body
-        return _dumps(dict(made.statement.fields) | dict(overrides))
+        statement = made.statement
+        body = _dumps(dict(statement.fields) | dict(overrides)) if overrides else statement.body
+        if self.target.transformer_type != "xapi" or (statement.is_wire_form and not overrides):
+            return body
+        return wire_form(body)
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from ..util.bounded_dict import BoundedDict
-from .sources import ERB
+from .sources import ERB, ErbsOwn
 from .tincan import SharedActivityList, SharedAgent, SharedVerb
 
 KEPT_ACTORS = 20_000
@@ -26,14 +26,6 @@ ACTOR = "_transform_logs_actor"
 VERB = "_transform_logs_verb"
 
 Method = Callable[[Any], Any]
-
-
-class _Own(dict[type, bool]):
-    """Class -> whether it and all its base classes are ERB's own."""
-
-    def __missing__(self, cls: type) -> bool:
-        self[cls] = all(base is object or base.__module__.startswith(f"{ERB}.") for base in cls.__mro__)
-        return self[cls]
 
 
 def _shared(cls: Any, original: Any) -> Any:
@@ -54,7 +46,7 @@ class Interner:
     def __init__(
         self, get_actor: Method, get_verb: Method, look_verb_up: Method, get_context_activities: Method
     ) -> None:
-        self._own = _Own()
+        self._own = ErbsOwn()
         self._by_email = settings.XAPI_AGENT_IFI_TYPE in ("mbox", "mbox_sha1sum")
         self._get_actor = get_actor
         self._get_verb = get_verb

@@ -38,6 +38,14 @@ TINCAN_MODULES = (
 )
 
 
+class ErbsOwn(dict[type, bool]):
+    """Class -> whether it and all its base classes are ERB's own."""
+
+    def __missing__(self, cls: type) -> bool:
+        self[cls] = all(base is object or base.__module__.startswith(f"{ERB}.") for base in cls.__mro__)
+        return self[cls]
+
+
 @dataclass(frozen=True)
 class ReplacedCode:
     """A piece of code that the fast path replaces."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..model.records import Event, Statement
 from . import patches
-from .sources import ERB, is_known
+from .sources import ERB, ErbsOwn, is_known
 
 _ID = '{"id": "'
 
@@ -28,11 +28,13 @@ class XapiFastPath:
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self._mapping = mapping
         self._statement_class: Any = importlib.import_module("tincan").Statement
-        self._to_json: Callable[[Any], str] = _encode
+        self._to_json: Callable[[Any], tuple[str, bool]] = _encode
         if patches.tincan_is_replaced():
-            from .encoder import text_of
+            from .encoder import text_and_reparse
 
-            self._to_json = text_of
+            self._to_json = text_and_reparse
+        self._own = ErbsOwn()
+        self._filtered = patches.filters_are_configured()
 
     def statements(self, event: Event) -> list[Statement]:
         """Empty if ERB makes none. Raises what ERB's transformers raise."""
@@ -43,10 +45,12 @@ class XapiFastPath:
         if not transformed:
             return []
         made = []
+        # Code that is not ERB's could put anything into tincan's objects.
+        erbs_own = not self._filtered and isinstance(transformer, type) and self._own[transformer]
         for statement in transformed if isinstance(transformed, list) else [transformed]:
             problem = ""
             try:
-                made.append(self._serialised(statement))
+                made.append(self._serialised(statement, erbs_own))
             except ValueError as error:
                 statement.to_json()  # raises the error that ERB would raise, unless JSON can't express a number
                 problem = str(error)
@@ -56,19 +60,20 @@ class XapiFastPath:
                 raise NotJson(problem)
         return made
 
-    def _serialised(self, statement: Any) -> Statement:
+    def _serialised(self, statement: Any, erbs_own: bool) -> Statement:
         if type(statement) is self._statement_class:
-            text = self._to_json(statement)
+            text, reparsed_as_written = self._to_json(statement)
             # Nearly every statement begins with its id, a UUID of 36 characters.
             has_id_first = text.startswith(_ID)
             statement_id = text[len(_ID) : len(_ID) + 36] if has_id_first else str(statement.id or "")
-            return Statement(statement_id, text.encode("ascii"), statement.timestamp)
+            is_wire_form = erbs_own and reparsed_as_written
+            return Statement(statement_id, text.encode("ascii"), statement.timestamp, is_wire_form)
         fields = json.loads(statement.to_json())
         return Statement(str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii"))
 
 
-def _encode(statement: Any) -> str:
-    return json.dumps(statement.as_version(), allow_nan=False)
+def _encode(statement: Any) -> tuple[str, bool]:
+    return json.dumps(statement.as_version(), allow_nan=False), False
 
 
 def xapi_fast_path(router: Any) -> XapiFastPath | None:

@@ -9,8 +9,9 @@ from typing import Any
 
 # xAPI 1.0.3, part 2, sections 2.4.8 to 2.4.10: set by the LRS, whatever was sent.
 SET_BY_LRS = frozenset({"stored", "authority", "version"})
-# Part 2, sections 2.4.2 and 2.4.4: the default ``objectType`` of agents and objects.
-DEFAULT_TYPES = frozenset({"Agent", "Activity"})
+# Part 2, sections 2.4.2 and 2.4.4: the default ``objectType`` of agents and objects. ERB logs an activity that has
+# children as GroupActivity, which xAPI does not have, and its LRS client posts that as Activity (deliver/wire_form).
+DEFAULT_TYPES = frozenset({"Agent", "Activity", "GroupActivity"})
 
 
 def comparable(fields: Mapping[str, Any]) -> Any:

@@ -38,22 +38,11 @@ def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
     yield from (_mapping(item) for item in (value if isinstance(value, list) else [value]))
 
 
-def _related(fields: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    return _mappings(_mapping(_mapping(fields.get("context")).get("contextActivities")).get(name))
-
-
 def _has_attempt_code(fields: Mapping[str, Any]) -> bool:
     return any(
         _mapping(activity.get("definition")).get("type") == _EXAM_ATTEMPT
         and not _SCHEME.match(str(activity.get("id", "")))
-        for activity in _related(fields, "grouping")
-    )
-
-
-def _is_group(fields: Mapping[str, Any]) -> bool:
-    return any(
-        activity.get("objectType") == "GroupActivity"
-        for activity in (_mapping(fields.get("object")), *_related(fields, "parent"))
+        for activity in _mappings(_mapping(_mapping(fields.get("context")).get("contextActivities")).get("grouping"))
     )
 
 
@@ -71,7 +60,6 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
             "context.contextActivities.grouping[0].id is the code of the exam attempt, and not an IRI",
             _has_attempt_code,
         ),
-        Fault('objectType is "GroupActivity", which xAPI does not have', _is_group),
     ),
     "caliper": (
         Fault('target.id is "_:MediaLocation", and not an IRI', _has_blank_location),
