@@ -43,7 +43,9 @@ from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.util.temporary import unusable
-from tutor_transform_logs.lms_job.work.pool import Channel, Pool
+from tutor_transform_logs.lms_job.verify.workers import run_shares
+from tutor_transform_logs.lms_job.work.pool import Pool, next_assignment
+from tutor_transform_logs.lms_job.work.processes import Channel
 from tutor_transform_logs.lms_job.work.progress import Progress
 
 PACKAGE = REPOSITORY / "tutor_transform_logs"
@@ -369,12 +371,12 @@ def killed(channel: Channel) -> None:
 
 
 def killed_at_work(channel: Channel) -> None:
-    channel.next_assignment()
+    next_assignment(channel)
     killed(channel)
 
 
 def mistaken(channel: Channel) -> None:
-    channel.next_assignment()
+    next_assignment(channel)
     raise RuntimeError("a bug")
 
 
@@ -526,6 +528,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Interrupted": lambda s: s.log().run(steps={**STEP, "signal": "SIGTERM"}),
     "A worker .... Run again": lambda s: in_workers(killed),
     "for the second time": lambda s: in_workers(killed_at_work),
+    "A worker of the verification": lambda s: text_of(lambda: run_shares([killed] * 2, Progress(1).emit, None)),
     "A worker failed": lambda s: in_workers(mistaken),
     "nothing to verify. Leave": lambda s: s.run("verify", dry_run=True),
     "so nothing can be missing": lambda s: s.run("gaps", dry_run=True),

@@ -10,11 +10,12 @@ import pytest
 
 from tests.harness import tally
 from tutor_transform_logs.lms_job.util.errors import JobError
-from tutor_transform_logs.lms_job.work.pool import Channel, SegmentWanted, _child_main
+from tutor_transform_logs.lms_job.work.pool import SegmentWanted, next_assignment
+from tutor_transform_logs.lms_job.work.processes import Channel, _child_main
 
 
 def ask(channel: Channel) -> None:
-    channel.next_assignment()
+    next_assignment(channel)
 
 
 def report_without_end(channel: Channel) -> None:

@@ -68,7 +68,7 @@ def test_an_error_from_elsewhere_is_not_covered_up() -> None:
 def test_a_full_folder_is_said_of_the_missing_lines() -> None:
     lines = MissingLines(open("/dev/full", "wb"))
     with pytest.raises(Unavailable, match=SAID):
-        lines.add(Mismatch("missing", "id", "tracking.log", 0, 1, b"{}"), "LRS")
+        lines.add(Mismatch("missing", "id", "tracking.log", 0, 1, b"{}", 0), "LRS")
 
 
 def test_a_folder_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

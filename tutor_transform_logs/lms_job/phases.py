@@ -48,6 +48,7 @@ from .util.signals import Interruptions
 from .util.temporary import temporary_file
 from .verify.verify import check_verifiable, verify_delivered
 from .verify.verify_result import MissingLines, after_repair
+from .verify.verify_result import describe as describe_verification
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
 from .work.work import do_segments
 
@@ -143,22 +144,25 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
             _finish_redelivery(job, current, interruptions)
             current = _current_plan(job)
         job = job.with_output_of(current)
-        missing = MissingLines(lines if config.repair else None)
-        found, text = verify_delivered(job, current, open_transformer(config), missing)
+        keep = MissingLines(lines).add if config.repair else None
+        found = verify_delivered(job, current, open_transformer(config), keep)
         width = console.columns()
-        console.result("\n".join(wrapped(line, width, "    ") for line in text.splitlines()), "verified")
-        if not config.repair and found != ExitStatus.DONE and _has_changed(job, current):
+        text = "\n".join(
+            wrapped(line, width, "    ") for line in describe_verification(found, config.repair).splitlines()
+        )
+        console.result(text, "verified", fields=found.to_json())
+        if not config.repair and found.status != ExitStatus.DONE and _has_changed(job, current):
             console.say(
                 "Another run of this job was active meanwhile. What differs may be what it was delivering: "
                 "verify again when no run is active.",
                 level=console.WARNING,
             )
-        if not config.repair or not missing.count:
-            return PhaseOutcome(found)
-        console.say(f"Repairing: {count(missing.count, 'statement')} to send again.")
+        if not config.repair or not found.missing:
+            return PhaseOutcome(found.status)
+        console.say(f"Repairing: {count(found.missing, 'statement')} to send again.")
         repair = make_repair_plan(job.ledger, current, lines)
         outcome = do_segments(job, repair, interruptions)
-        return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found, missing))
+        return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found))
 
 
 def gaps(config: JobConfig) -> PhaseOutcome:

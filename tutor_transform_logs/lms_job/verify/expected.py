@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from ..model.counts import Counts
 from ..model.delivery import SourcedStatement
 from ..model.plan import Segment
+from ..model.progress_events import BatchDone, Emit, SegmentStarted
 from ..model.records import Line, Position, SkippedLines
 from ..read.filters import TAKE_ALL, Filters
 from ..read.lines import BrokenObject
@@ -61,15 +63,18 @@ class ExpectedStatements:
     line_bytes: int
     """The longest line that can be an event."""
     ranges: Sequence[DeliveredRange]
-    report: Callable[[Counts], None]
-    """Takes the counts of what was read and transformed since the last call."""
+    emit: Emit
+    """Takes the progress."""
     filters: Filters = TAKE_ALL
     problems: dict[str, None] = field(default_factory=dict)
     """For people, in order, each once."""
 
-    def everything(self) -> Iterator[list[ExpectedStatement]]:
-        """All statements, some at a time."""
-        return self.of_lines(self._lines())
+    def everything(self, share: tuple[int, int] = (0, 1)) -> Iterator[list[ExpectedStatement]]:
+        """All statements, some at a time; or one ``share`` (I of N) of these lists, which are the same for every N.
+
+        All lines are read for a share, too, which takes little of the time: the others are not parsed.
+        """
+        return map(self._transformed, islice(_together(self._lines()), share[0], None, share[1]))
 
     def at(self, keys: Sequence[int]) -> Iterator[list[ExpectedStatement]]:
         """The statements of the lines with these ``keys``, which are in order."""
@@ -93,16 +98,7 @@ class ExpectedStatements:
 
     def of_lines(self, lines: Iterable[DeliveredLine]) -> Iterator[list[ExpectedStatement]]:
         """The statements of ``lines``, transformed some at a time."""
-        together: list[DeliveredLine] = []
-        weight = 0
-        for line in lines:
-            together.append(line)
-            weight += len(line.line.raw)
-            if len(together) >= TOGETHER or weight >= TOGETHER_BYTES:
-                yield self._transformed(together)
-                together, weight = [], 0
-        if together:
-            yield self._transformed(together)
+        return map(self._transformed, _together(lines))
 
     def _transformed(self, lines: Sequence[DeliveredLine]) -> list[ExpectedStatement]:
         parsed = [parse_line(line.line, None, self.transformer, self.filters) for line in lines]
@@ -119,7 +115,7 @@ class ExpectedStatements:
                 continue
             counts.transformed += 1
             expected += [ExpectedStatement(sourced, source) for sourced in made]
-        self.report(counts)
+        self.emit(BatchDone(counts))
         return expected
 
     def _lines_at(self, keys: Sequence[int]) -> Iterator[DeliveredLine]:
@@ -139,16 +135,31 @@ class ExpectedStatements:
         for index, delivered in enumerate(self.ranges):
             segment = delivered.segment
             start = Position(segment.start, 1)
+            self.emit(SegmentStarted(segment.object))
             try:
                 for line in segment_lines(self.source, segment, start, self.line_bytes, self.transformer.prefilter):
                     read += line.lines if isinstance(line, SkippedLines) else 1
                     if read >= REPORT_LINES:
-                        self.report(Counts(lines=read))
+                        self.emit(BatchDone(Counts(lines=read)))
                         read = 0
                     if not isinstance(line, SkippedLines) and not line.overlong:
                         yield DeliveredLine(index, line, _number_in_object(segment, line))
             except (BrokenObject, ObjectGone) as error:
                 self.problems[f"{segment.object}: {error}"] = None
+
+
+def _together(lines: Iterable[DeliveredLine]) -> Iterator[list[DeliveredLine]]:
+    """``lines`` in lists that are transformed together. Which ones are follows from the lines alone."""
+    together: list[DeliveredLine] = []
+    weight = 0
+    for line in lines:
+        together.append(line)
+        weight += len(line.line.raw)
+        if len(together) >= TOGETHER or weight >= TOGETHER_BYTES:
+            yield together
+            together, weight = [], 0
+    if together:
+        yield together
 
 
 def _number_in_object(segment: Segment, line: Line) -> int:

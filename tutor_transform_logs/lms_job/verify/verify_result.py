@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO
+from operator import attrgetter
+from typing import IO, Any
 
 from ..model import dead_letters
 from ..model.dead_letters import DELIVER, DeadLetter
@@ -30,29 +31,24 @@ class Mismatch:
     line: int
     """Its number in the object; 0 where that is not known."""
     raw: bytes
+    place: int
+    """Mismatches with a lower one come before it in the logs."""
 
 
 class MissingLines:
-    """The lines whose statements are missing, kept in a file until they are sent again (``None``: not kept)."""
+    """The lines whose statements are missing, kept in a file until they are sent again."""
 
-    def __init__(self, file: IO[bytes] | None) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.count = 0
-        self.has_unfixable = False
-        """Is there anything that sending lines again does not fix?"""
 
     def add(self, mismatch: Mismatch, destination: str) -> None:
-        self.count += 1
-        if self._file is not None:
-            detail = "not found at its destination"
-            letter = DeadLetter(
-                mismatch.object, mismatch.offset, mismatch.line, DELIVER, MISSING, detail, "", mismatch.raw
-            )
-            letter = replace(letter, statement=mismatch.statement, destination=destination)
-            with explained():
-                self._file.write(dead_letters.dump([letter]))
-                # Each by itself, so that the error is this one's.
-                self._file.flush()
+        detail = "not found at its destination"
+        letter = DeadLetter(mismatch.object, mismatch.offset, mismatch.line, DELIVER, MISSING, detail, "", mismatch.raw)
+        letter = replace(letter, statement=mismatch.statement, destination=destination)
+        with explained():
+            self._file.write(dead_letters.dump([letter]))
+            # Each by itself, so that the error is this one's.
+            self._file.flush()
 
 
 @dataclass
@@ -81,16 +77,81 @@ class VerifyResult:
     def expected(self) -> int:
         return self.found + self.missing + self.different + self.voided
 
-    def add(self, mismatch: Mismatch, missing: MissingLines) -> None:
-        """Count a statement that is missing or different, and keep its line if it can be sent again."""
+    def add(self, mismatch: Mismatch) -> None:
+        """Count a statement that is missing or different. Those of earlier lines come before those of later ones."""
         if len(self.mismatches) < MOST_NAMED:
             self.mismatches.append(mismatch)
         if mismatch.kind == DIFFERENT:
             self.different += 1
-            missing.has_unfixable = True
         else:
             self.missing += 1
-            missing.add(mismatch, self.name)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "expected": self.expected,
+            **{name: getattr(self, name) for name in COUNTS},
+            "broken": self.broken,
+            "mismatches": [
+                {
+                    "kind": mismatch.kind,
+                    "statement": mismatch.statement,
+                    "object": mismatch.object,
+                    "offset": mismatch.offset,
+                    "line": mismatch.line or None,
+                }
+                for mismatch in self.mismatches
+            ],
+            "stopped": None if self.stopped is None else without_resuming(str(self.stopped)),
+        }
+
+
+# What is counted of a destination; the sums of several workers' counts are those of one.
+COUNTS = ("found", "voided", "missing", "different", "dead_letters", "surplus", "requests")
+
+
+def total_result(results: Sequence[VerifyResult]) -> VerifyResult:
+    """The result of one destination, from those of all workers."""
+    mismatches = sorted((mismatch for result in results for mismatch in result.mismatches), key=attrgetter("place"))
+    return replace(
+        results[0],
+        **{name: sum(getattr(result, name) for result in results) for name in COUNTS},
+        mismatches=mismatches[:MOST_NAMED],
+        stopped=next((result.stopped for result in results if result.stopped), None),
+    )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found at all destinations."""
+
+    results: Sequence[VerifyResult]
+    not_verified: Sequence[str]
+    """What could not be read of the logs, for people."""
+    sample_size: int
+    """How many lines were to be drawn; 0: all."""
+    drawn: int
+
+    @property
+    def missing(self) -> int:
+        return sum(result.missing for result in self.results)
+
+    @property
+    def different(self) -> int:
+        return sum(result.different for result in self.results)
+
+    @property
+    def status(self) -> int:
+        return verify_status(self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers for programs."""
+        return {
+            "status": self.status,
+            "sample": self.drawn if self.sample_size else None,
+            "destinations": [result.to_json() for result in self.results],
+            "not_verified": list(self.not_verified),
+        }
 
 
 def verify_status(results: Iterable[VerifyResult]) -> int:
@@ -105,30 +166,30 @@ def verify_status(results: Iterable[VerifyResult]) -> int:
     return next(status for status in worst_first if status in statuses)
 
 
-def after_repair(sent: int, verified: int, missing: MissingLines) -> int:
+def after_repair(sent: int, before: Verification) -> int:
     """Say how ``--repair`` ended; returns the exit status of the command.
 
-    ``sent`` is the exit status of the run that sent the missing lines, ``verified`` that of the comparison before it.
+    ``sent`` is the exit status of the run that sent the missing lines; ``before`` is what was found before it.
     """
     if sent in (ExitStatus.DONE, ExitStatus.REJECTED):
         rejected = ", except those that were rejected" if sent == ExitStatus.REJECTED else ""
-        console.result(f"Repaired: {count(missing.count, 'missing statement')} sent again{rejected}.", "repaired")
-    if sent == ExitStatus.DONE and verified == ExitStatus.REJECTED and missing.has_unfixable:
+        text = f"Repaired: {count(before.missing, 'missing statement')} sent again{rejected}."
+        console.result(text, "repaired", fields={"message": text, "sent": before.missing})
+    # Sending lines again does not change what is different.
+    if sent == ExitStatus.DONE and before.status == ExitStatus.REJECTED and before.different:
         return ExitStatus.REJECTED
     return sent
 
 
-def describe_results(
-    results: Sequence[VerifyResult], sampled: int, lines: int, notes: Sequence[str], repair: bool
-) -> str:
-    """The outcome for people. ``sampled``: how many lines to draw, 0 for all; ``lines``: how many were drawn."""
+def describe(verification: Verification, repair: bool) -> str:
+    """The outcome for people."""
     text: list[str] = []
-    for result in results:
+    for result in verification.results:
         text += [*_destination(result), ""]
-    text += [f"not verified: {printable(note)}" for note in notes]
-    if sampled:
-        text += _sample_notes(results, lines)
-    text += _verdict(results, bool(notes), bool(sampled), repair)
+    text += [f"not verified: {printable(note)}" for note in verification.not_verified]
+    if verification.sample_size:
+        text += _sample_notes(verification.results, verification.drawn)
+    text += _verdict(verification, repair)
     return "\n".join(text)
 
 
@@ -177,9 +238,8 @@ def _sample_notes(results: Sequence[VerifyResult], lines: int) -> Iterator[str]:
             yield f"{result.name}: about {result.missing / result.expected:.2%} of all its statements are missing."
 
 
-def _verdict(results: Sequence[VerifyResult], notes: bool, sampled: bool, repair: bool) -> Iterator[str]:
-    missing = sum(result.missing for result in results)
-    different = sum(result.different for result in results)
+def _verdict(verification: Verification, repair: bool) -> Iterator[str]:
+    results, missing, different = verification.results, verification.missing, verification.different
     if any(result.stopped for result in results):
         yield "Not everything could be verified: fix what stopped it, and run the same command again."
     if different:
@@ -190,7 +250,11 @@ def _verdict(results: Sequence[VerifyResult], notes: bool, sampled: bool, repair
     if any(result.broken for result in results):
         yield "To write lost and damaged files again, with everything else: --restart."
     if missing and not repair:
-        what = "this sample's missing lines" if sampled else "what is missing"
+        what = "this sample's missing lines" if verification.sample_size else "what is missing"
         yield f"{count(missing, 'statement')} missing. To send {what}: --repair."
     if not missing and not different and not any(result.stopped or result.broken for result in results):
-        yield "All statements that could be verified were found." if notes else "All expected statements were found."
+        yield (
+            "All statements that could be verified were found."
+            if verification.not_verified
+            else "All expected statements were found."
+        )

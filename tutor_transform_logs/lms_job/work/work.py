@@ -18,7 +18,8 @@ from ..util.cpus import worker_count
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted, Interruptions
 from .opened import OpenJob
-from .pool import Channel, DestinationsStopped, Pool
+from .pool import DestinationsStopped, Pool, next_assignment
+from .processes import Channel
 from .progress import Progress
 from .throttle import Throttle
 from .worker import Worker, WorkerContext
@@ -33,7 +34,7 @@ def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: t
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(worker_count(config.workers), max(len(segments), 1))
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
-    _show_log(progress.emit)
+    show_log(progress.emit)
     setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, shares), interruptions)
     try:
         if workers > 1:
@@ -81,9 +82,9 @@ class _Setup:
 
 def _work_on_assignments(job: OpenJob, setup: _Setup, channel: Channel) -> None:
     """The life of a forked worker: what talks over a connection is opened again."""
-    _show_log(channel.send)
+    show_log(channel.send)
     worker = setup.worker(job.reopened(setup.plan), channel.send)
-    while (assignment := channel.next_assignment()) is not None:
+    while (assignment := next_assignment(channel)) is not None:
         worker.stopped.update(assignment.stopped)
         worker.do(assignment.segment)
         channel.send(DestinationsStopped(worker.stopped))
@@ -95,7 +96,8 @@ def _reason(error: Interrupted | JobError) -> JobError:
     return error
 
 
-def _show_log(emit: Emit) -> None:
+def show_log(emit: Emit) -> None:
+    """Have what the job's own log says shown with the progress."""
     console.show_log(lambda text: emit(Message(text)), emit)
 
 
