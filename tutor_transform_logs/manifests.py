@@ -10,7 +10,7 @@ from typing import Any
 import click
 from tutor import config as tutor_config
 
-from tutor_transform_logs import cluster_config, job_config, rendering
+from tutor_transform_logs import aspects, cluster_config, job_config, rendering
 
 NAME = "transform-logs"
 # All phases of a replay in one pod. "status", "verify", "gaps" and "check" are phases of their own.
@@ -82,9 +82,9 @@ def cron_config() -> str:
     It is in the manifests, so that "tutor k8s start" brings a changed setting to the cluster, as for Tutor's settings.
     """
     site = tutor_config.load(click.get_current_context().obj.root)
-    values = job_config.with_site_defaults(job_config.from_settings(site), site)
-    values = cluster_config.with_cluster_defaults(values, site)
-    job_config.check(values)
+    user_values = job_config.from_settings(site)
+    values = cluster_config.with_cluster_defaults(job_config.with_site_defaults(user_values, site), site)
+    aspects.check_server(user_values, job_config.check(values), site)
     cluster_config.check(values, site)
     return job_config.encode(values)
 

@@ -15,6 +15,7 @@ import yaml
 
 from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs import manifests, rendering
+from tutor_transform_logs.lms_job.deliver.choice import FROM_HOST
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +165,15 @@ def test_only_the_work_is_shared_out(everything: Tutor) -> None:
         assert first == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
         assert [rule["action"] for rule in rest] == ([] if phase == "work" else ["FailJob"])
     assert environ(container_of(pod_of(objects, "work")))["TRANSFORM_LOGS_K8S_PODS"] == "64"
+
+
+def test_only_the_schedule_says_itself_where_statements_go(everything: Tutor) -> None:
+    """Who starts a Job reads it from the command."""
+    for key, obj in ours(kustomized(everything)).items():
+        if "Job/" in key:
+            spec = obj["spec"]["jobTemplate"]["spec"] if key.startswith("CronJob") else obj["spec"]
+            names = {variable["name"] for variable in container_of(spec["template"]["spec"])["env"]}
+            assert (FROM_HOST in names) == key.startswith("Job/"), key
 
 
 def test_tutor_start_applies_the_schedule_and_no_job(everything: Tutor) -> None:

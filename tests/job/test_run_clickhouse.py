@@ -98,6 +98,8 @@ def test_without_settings_it_is_the_table_of_the_lms(site: ForkedSite, aspects_c
     dry = site.run(site.source(), target, lms=lms, dry_run=True)
     assert REBUILD not in dry.stdout
     run = site.run(site.source(), target, lms=lms)
+    place = f"Destination: {aspects_clickhouse.url} openedx.xapi_events_all"
+    assert run.stderr.startswith(f"{place} (from the LMS's EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG)\n")
     result = assert_accounted(run, log.xapi)
     assert aspects_clickhouse.count() == log.xapi.distinct_statements
     # It is the table that Aspects' dashboards read.

@@ -22,6 +22,7 @@ from .check.retention import retention_notice
 from .check.table import check_table
 from .config.schema import JobConfig
 from .deliver import dashboards
+from .deliver.choice import describe_choice
 from .deliver.clickhouse import ClickHouse
 from .gaps.gaps import find_gaps, open_counted_table
 from .gaps.result import describe as describe_gaps
@@ -57,6 +58,7 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """PLAN, WORK, REPORT. After a plan that was resumed, what has come to the source since is planned and done too."""
     job = _open(config)
     with job_lock(config, job.ledger):
+        _say_destination(job)
         first, resumed = _plan(job, 1, console.say)
         _say_notices(job)
         if not first.segments:
@@ -77,6 +79,7 @@ def plan(config: JobConfig, shares: int) -> PhaseOutcome:
     """The phase PLAN alone, for WORK in this many ``shares``."""
     job = _open(config)
     with job_lock(config, job.ledger):
+        _say_destination(job)
         made, resumed = _plan(job, shares, console.result)
         _say_notices(job)
         if not made.segments:
@@ -282,6 +285,12 @@ def _say_filters(config: JobConfig) -> None:
     filters = Filters.of(config)
     if filters is not TAKE_ALL:
         console.say(printable(f"Replaying only: {filters}."))
+
+
+def _say_destination(job: OpenJob) -> None:
+    choice = describe_choice(job.config, job.destinations)
+    if choice:
+        console.say(choice)
 
 
 def _say_notices(job: OpenJob) -> None:

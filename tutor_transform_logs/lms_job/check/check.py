@@ -14,6 +14,7 @@ from django.db import connections, router
 from ..config.schema import JobConfig, StorageConfig
 from ..config.validators import ConfigError
 from ..deliver import dashboards
+from ..deliver.choice import describe_choice
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.files import Files
 from ..deliver.loggers import DryRun
@@ -171,6 +172,9 @@ class Check:
                 self._destinations = endpoints
                 for endpoint in endpoints:
                     self._ask(endpoint)
+        choice = describe_choice(config, self._destinations) if self._destinations else ""
+        if choice:
+            self._findings.ok(choice)
         if has_database:
             for notice in dashboards.notices(self._destinations):
                 self._findings.note(notice)
