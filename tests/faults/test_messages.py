@@ -516,11 +516,10 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "not a valid regular expression": lambda s: router(s, configurations={"match_params": {"name": "("}}),
     "... refuses the credentials (": lambda s: s.to_lrs(Answer(401)).run(),
     "... redirects to": lambda s: s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})).run(),
-    "... answers ......:": lambda s: s.to_lrs(Answer(404)).run(),
     "list of the ids": lambda s: s.to_lrs(Answer(200, "<html>")).run(),
     "... can't be used (...): check": lambda s: s.to_lrs(url="http://.example.org/xAPI").run(),
     "TLS certificate": lambda s: s.to_lrs(url=s.request.getfixturevalue("stranger")).run(),
-    "... answers ....... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),
+    "... answers .... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),
     "... does not answer": lambda s: s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI").run(),
     "The LMS's database": lambda s: s.in_lms(DemoLms(databases=NO_DATABASE)),
     "offers no router": no_router,
@@ -542,7 +541,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "the right to read": lambda s: answered(s, Answer(403)),
     "not with statements": lambda s: answered(s, Answer(200, "<html>")),
     "without statements": lambda s: checked(s, Answer(200, {})),
-    "... answers ...: ": lambda s: checked(s, Answer(400)),
+    "... answers ...: check": lambda s: s.to_lrs(Answer(404)).run() + checked(s, Answer(400)),
     "... is damaged at byte": lambda s: bad_letters(s, "verify", b"null\n"),
 }
 

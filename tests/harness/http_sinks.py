@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -162,6 +163,8 @@ class ScriptedLrs:
     :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
     :param authorization: the Authorization header to insist on (else 401).
     :param voided: ids of statements that were taken back.
+    :param refuses_same: 409 also to statements that it has and that come again as they are, as ADL's LRS.
+    :param to_get: the answer to each GET; None: as usual.
     :param gate: while it is not set, requests wait for their answers.
     """
 
@@ -171,6 +174,8 @@ class ScriptedLrs:
     refused: dict[str, int] = field(default_factory=dict)
     authorization: str | None = None
     voided: set[str] = field(default_factory=set)
+    refuses_same: bool = False
+    to_get: Answer | None = None
     gate: threading.Event = field(default_factory=threading.Event)
     latency_secs: float = 0
     requests: list[Request] = field(default_factory=list)
@@ -198,7 +203,7 @@ class ScriptedLrs:
         if self.authorization is not None and request.headers.get("authorization") != self.authorization:
             return Answer(401, {"detail": "Invalid authentication credentials"})
         if request.method == "GET":
-            return self._read(request)
+            return self._read(request) if self.to_get is None else self.to_get
         if self.max_bytes is not None and len(request.body) > self.max_bytes:
             return Answer(413, {"detail": "Request Entity Too Large"})
         batch = request.items()
@@ -208,6 +213,8 @@ class ScriptedLrs:
                 return Answer(self.refused[id_], {"detail": f"statement {id_} is not welcome"})
         if len(set(ids)) < len(ids):
             return Answer(400, {"detail": "Duplicate statement IDs in the list of statements"})
+        if self.refuses_same and any(id_ in self.statements for id_ in ids):
+            return Answer(409, {"detail": "A statement with this ID already exists"})
         if any(self.statements.get(statement["id"], statement) != statement for statement in batch):
             return Answer(409, {"detail": "Differing statements already exist with the same ID"})
         new = self._store(request)
@@ -218,11 +225,19 @@ class ScriptedLrs:
         query = dict(parse_qsl(urlsplit(request.path).query))
         if "statementId" in query:
             one = query["statementId"]
-            return Answer(200, self.statements[one]) if one in set(self.statements) - self.voided else Answer(404)
+            return Answer(200, self._stored(one)) if one in set(self.statements) - self.voided else Answer(404)
         if "voidedStatementId" in query:
             one = query["voidedStatementId"]
-            return Answer(200, self.statements[one]) if one in self.voided else Answer(404)
+            return Answer(200, self._stored(one)) if one in self.voided else Answer(404)
         return Answer(200, {"statements": [], "more": ""})  # nothing was stored when it happened
+
+    def _stored(self, id_: str) -> dict[str, Any]:
+        """A statement with what an LRS adds to it."""
+        added = {
+            "stored": "2026-01-01T00:00:00.000Z",
+            "authority": {"objectType": "Agent", "mbox": "mailto:a@b.example"},
+        }
+        return {**self.statements[id_], **added}
 
     def _store(self, request: Request) -> list[str]:
         batch = request.items()
@@ -230,6 +245,10 @@ class ScriptedLrs:
         self.repeated += len(batch) - len(new)
         self.statements |= {statement["id"]: statement for statement in new}
         return [statement["id"] for statement in new]
+
+    def methods(self) -> Counter[str]:
+        """How many requests of each method there were."""
+        return Counter(request.method for request in self.requests)
 
     def batch_sizes(self) -> list[int]:
         """How many statements each request had."""

@@ -81,7 +81,7 @@ class _Watch:
 
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
-    from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs
+    from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs, lrs_conflicts
     from tutor_transform_logs.lms_job.ledger import entries, ledger
     from tutor_transform_logs.lms_job.storage import cloud, local
     from tutor_transform_logs.lms_job.work import worker
@@ -93,6 +93,7 @@ def watch(spec: dict[str, Any]) -> None:
     _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
     for destination in (files.Files, lrs.Lrs, clickhouse.ClickHouse):
         _around(destination, "deliver", watch, lambda *_: "deliver")
+    _around(lrs_conflicts.Conflicts, "compare", watch, lambda *_: "compare")
     _around(clickhouse.ClickHouse, "find", watch, lambda *_: "look-up")
     _around(clickhouse.ClickHouse, "insert", watch, lambda *_: "insert")
     _wrap_rename(watch)
@@ -164,6 +165,8 @@ def _wrap_http(watch: _Watch) -> None:
             # ClickHouse has one path for all queries.
             self.step = f"{method.decode()} {kind_of(target if path == '/' else path)}"
             send(self, data)
+            if self.step == "GET statements":
+                watch.pass_(f"{self.step}: sent")
         elif head and hasattr(self, "step"):
             send(self, data[: len(data) // 2])
             watch.pass_(f"{self.step}: half")

@@ -12,6 +12,7 @@ from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedState
 from ..model.erb_faults import explained
 from .lrs_answers import REJECTING, BatchRejected, new_ids
 from .lrs_client import LrsClient, Target
+from .lrs_conflicts import Asked, Conflicts
 from .wire_form import wire_form
 
 
@@ -26,6 +27,7 @@ class Lrs:
         account = f"{target.url.rstrip('/')} {target.username}".rstrip()
         self.id = "lrs-" + hashlib.sha256(account.encode()).hexdigest()[:10]
         self._max_bytes = batch_max_bytes
+        self._conflicts = Conflicts(self.client) if target.is_xapi else None
 
     def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)
@@ -46,8 +48,11 @@ class Lrs:
         """Describe what the endpoint answers to a request that changes nothing: :meth:`.LrsClient.probe`."""
         return self.client.probe()
 
-    def _deliver(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
-        """Send ``outgoing``; in halves if the endpoint rejects one of them or does not take a body of their size."""
+    def _deliver(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome, asked: Asked = Asked.NOT) -> None:
+        """Send ``outgoing``; in halves if the endpoint rejects one of them or does not take a body of their size.
+
+        ``asked``: how the LRS was asked before which of them it has.
+        """
         if not outgoing:
             return
         size = sum(len(statement.body) + 1 for statement in outgoing)
@@ -55,17 +60,30 @@ class Lrs:
             try:
                 self._post(outgoing, outcome)
                 return
-            except BatchRejected as rejected:
-                if rejected.status == 413 and len(outgoing) > 1:
-                    # A body of this size would be refused again: later batches are cut before they are sent.
-                    self._max_bytes = max(size // 2, 1)
-                if len(outgoing) == 1:
-                    rejection = Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail)
-                    outcome.rejected.append(explained(self.target.transformer_type, rejection))
+            except BatchRejected as error:
+                rejected = error
+            if rejected.status == 409 and self._conflicts is not None:
+                compared = self._conflicts.compare(outgoing, asked)
+                asked = compared.asked
+                outcome.duplicates += compared.same
+                detail = f"{rejected.detail}{compared.detail}"
+                outcome.rejected += [
+                    Rejection(statement, dead_letters.CONFLICT, detail) for statement in compared.different
+                ]
+                if len(compared.left) < len(outgoing):
+                    self._deliver(compared.left, outcome, asked)
                     return
+            elif len(outgoing) == 1:
+                rejection = Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail)
+                outcome.rejected.append(explained(self.target.transformer_type, rejection))
+                return
+            elif rejected.status == 413:
+                # A body of this size would be refused again: later batches are cut before they are sent.
+                self._max_bytes = max(size // 2, 1)
+        # Of a single one, the second half is that one: it is sent again.
         middle = len(outgoing) // 2
-        self._deliver(outgoing[:middle], outcome)
-        self._deliver(outgoing[middle:], outcome)
+        self._deliver(outgoing[:middle], outcome, asked)
+        self._deliver(outgoing[middle:], outcome, asked)
 
     def _post(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
         response = self.client.post(b"[" + b",".join(statement.body for statement in outgoing) + b"]")

@@ -1,9 +1,9 @@
-"""Asks an LRS through xAPI which statements it has, with as few requests as possible."""
+"""Asks an LRS through xAPI which statements it has, with few requests."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,28 +43,30 @@ class LrsSearch:
 
     def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
         """What the LRS has of each of these. Raises :class:`~.errors.JobError` if it does not answer."""
-        sent = [(statement.id.lower(), json.loads(statement.body)) for statement in statements]
-        found = self.find({statement: fields.get("timestamp") for statement, fields in sent})
-        return [self._held(statement, fields, found.get(statement)) for statement, fields in sent]
+        sent = {statement.id.lower(): json.loads(statement.body) for statement in statements}
+        found = self.in_pages(sent)
+        found |= self.by_ids(sent.keys() - found.keys())
+        held = {
+            name: compared(fields, found[name])
+            if name in found
+            else (Held.VOIDED if self.is_voided(name) else Held.NOTHING)
+            for name, fields in sent.items()
+        }
+        return [held[statement.id.lower()] for statement in statements]
 
-    def _held(self, statement: str, fields: JsonObject, found: JsonObject | None) -> Held:
-        if found is not None:
-            return Held.SAME if comparable(found) == comparable(fields) else Held.DIFFERENT
-        return Held.VOIDED if self.is_voided(statement) else Held.NOTHING
-
-    def find(self, wanted: Mapping[str, object]) -> dict[str, JsonObject]:
-        """Those of ``wanted`` (ids in lower case -> timestamps) that the LRS has, by id."""
-        found: dict[str, JsonObject] = {}
-        if self._page_tries_left and len(wanted) >= MIN_FOR_PAGES:
-            asked = self.requests
-            found = self._in_pages(wanted)
-            self._page_tries_left = PAGE_TRIES if len(found) > self.requests - asked else self._page_tries_left - 1
-        for statement_id in wanted:
-            if statement_id not in found:
-                statement = self._by_id("statementId", statement_id)
-                if statement is not None:
-                    found[statement_id] = statement
+    def in_pages(self, wanted: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
+        """Those of ``wanted`` (by id in lower case) that are found with few requests; the LRS may have others, too."""
+        if not self._page_tries_left or len(wanted) < MIN_FOR_PAGES:
+            return {}
+        asked = self.requests
+        found = self._in_pages({name: fields.get("timestamp") for name, fields in wanted.items()})
+        self._page_tries_left = PAGE_TRIES if len(found) > self.requests - asked else self._page_tries_left - 1
         return found
+
+    def by_ids(self, ids: Iterable[str]) -> dict[str, JsonObject]:
+        """Those of ``ids`` (in lower case) that the LRS has; a request for each."""
+        found = {name: self._by_id("statementId", name) for name in ids}
+        return {name: fields for name, fields in found.items() if fields is not None}
 
     def is_voided(self, statement_id: str) -> bool:
         """Was this statement, which was not found, voided by another one (xAPI 1.0.3, part 2, section 2.3.2)?"""
@@ -112,6 +114,11 @@ class LrsSearch:
         self.requests += 1
         response = self._client.get(query, patient)
         return {} if response.status_code == 404 else _json(self._client.name, response)
+
+
+def compared(sent: JsonObject, found: JsonObject) -> Held:
+    """Is what was found under the id of a statement the same as what was ``sent``?"""
+    return Held.SAME if comparable(found) == comparable(sent) else Held.DIFFERENT
 
 
 def _json(name: str, response: requests.Response) -> JsonObject:
