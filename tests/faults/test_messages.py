@@ -287,9 +287,12 @@ def text_of(action: Callable[[], object]) -> str:
 
 
 def no_space(stage: Stage) -> str:
-    out = stage.world.folder / "out"
-    (out / ".x.unfinished").symlink_to("/dev/full")
-    return text_of(lambda: write_all(LocalStorage(str(out)), "x", b"1"))
+    def chunks() -> Iterator[bytes]:
+        yield b"1"
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"1")
+
+    return text_of(lambda: LocalStorage(str(stage.world.folder / "out")).write("x", chunks))
 
 
 def too_long(stage: Stage) -> str:
@@ -307,6 +310,14 @@ def of_another_user(stage: Stage) -> str:
     stage.stopped()
     stage.path("plan.json").chmod(0)
     return stage.run(unprivileged=True)
+
+
+def linked_lock(stage: Stage) -> str:
+    stage.stopped()
+    lock = stage.path("lock")
+    lock.rename(lock.with_name("elsewhere"))
+    lock.symlink_to("elsewhere")
+    return stage.run()
 
 
 def through_a_link(stage: Stage) -> str:
@@ -497,6 +508,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
     "the ledger has files of plan": without_plan,
+    "is a symbolic link": linked_lock,
     "There is no plan": lambda s: s.run("work"),
     "is missing: start over": lost_part,
     "may hold what plan": without_record,

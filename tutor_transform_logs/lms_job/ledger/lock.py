@@ -153,15 +153,20 @@ def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner |
 
 
 def _open_lock(path: Path, mode: str) -> IO[str]:
-    """Raises ``FileNotFoundError``, and :class:`~.errors.JobError` for a lock that can't be opened."""
+    """Raises ``FileNotFoundError``, and :class:`~.errors.JobError` for a lock that can't be opened, or is a link."""
     try:
-        return open(path, mode, encoding="utf-8", errors="replace")
+        return open(path, mode, encoding="utf-8", errors="replace", opener=_open_no_link)
     except FileNotFoundError:
         raise
     except OSError as error:
         if mode == "r" or os.path.exists(path):
             raise_unreadable(path, error)
         raise_unwritable(path, error)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """The owner is written into the lock: not into a file that somebody has put a link to in its place."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def _refuse(owner: LeaseOwner) -> JobError:

@@ -136,7 +136,10 @@ class LocalStorage:
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
+            # What is there may be a link to another file, or have a mode of its own: never written to, but replaced.
+            unfinished.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(unfinished, flags, 0o600 if private else 0o644)
             with open(descriptor, "wb") as file:
                 for chunk in chunks():
                     file.write(chunk)
@@ -230,6 +233,12 @@ def raise_unwritable(path: Path, error: OSError) -> NoReturn:
 
 
 def _raise_misplaced(path: Path, error: OSError) -> None:
+    if error.errno == errno.ELOOP:
+        raise ObjectUnreadable(
+            f"{path} is a symbolic link, and the job does not write through one. "
+            "Remove the link and run the command again.",
+            f"{path} is a symbolic link that leads nowhere",
+        ) from None
     if isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
         raise ObjectUnreadable(
             f"{path} can't be used ({error.strerror}): a file is in the place of a directory, or a directory in the "
