@@ -87,12 +87,14 @@ def test_minio_to_minio(new_site: MakeSite, nanio_bucket: Bucket, found: Say) ->
     site.replay()
 
     names = nanio_bucket.keys("transformed_logs/")
-    [statements] = [name for name in names if re.fullmatch(r"transformed_logs/2026-06-02/[-_\d]+_xapi\.log", name)]
-    assert sorted(names) == sorted([statements, "transformed_logs/2026-06-02/manifest.log"])
+    [statements] = [
+        name for name in names if re.fullmatch(r"transformed_logs/2026-06-02/[-_\d]+_xapi_[0-9a-f]{12}-0001\.log", name)
+    ]
+    assert sorted(names) == sorted([statements, statements.replace(".log", "_manifest.log")])
     made = [json.loads(line) for line in nanio_bucket.get(statements).splitlines()]
     assert len(made) == EXPECTED.statements
     assert len({statement["id"] for statement in made}) == EXPECTED.distinct_statements
-    found(f"the bucket has {len(made)} statements in {statements}, and manifest.log")
+    found(f"the bucket has {len(made)} statements in {statements}, and a manifest")
 
 
 def test_dry_run(new_site: MakeSite, lrs: Lrs, found: Say) -> None:
@@ -188,10 +190,10 @@ def test_full_destination_volume(new_site: MakeSite, small_volume: Callable[[Pat
 
     assert "Traceback" not in printed
     [said] = [line for line in printed.splitlines() if "No space left" in line]
-    assert not list(folder.glob("*_xapi.log"))
+    assert not list(folder.glob("*_xapi_*-0001.log"))
     small_volume(folder, "64m")
     site.replay()
-    [statements] = folder.glob("*_xapi.log")
+    [statements] = folder.glob("*_xapi_*-0001.log")
     lines = statements.read_text().splitlines()
     assert len(lines) == EXPECTED.statements
     assert statements.stat().st_uid == 1000

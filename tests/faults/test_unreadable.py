@@ -104,18 +104,6 @@ def test_a_line_that_is_not_a_dead_letter_is_said(world: ForkedSite, line: bytes
         assert "report this" not in ran.detail
 
 
-def test_a_manifest_that_can_not_be_read_is_not_written_over(world: ForkedSite) -> None:
-    finished(world)
-    write_log(world.logs / "tracking.log.1", Mix(good=5), names=["play_video"], seed=7)
-    manifest = world.folder / "out/manifest.log"
-    before = manifest.read_bytes()
-    assert_refused(world, manifest, "run")
-    tally.same(before, manifest.read_bytes(), "the manifest")
-    tally.same(0, world.run().status, "the run that can read it")
-    tally.same(35, len(world.output_lines()), "statements")
-    assert manifest.read_bytes().startswith(before)
-
-
 @pytest.mark.parametrize("name", ["0001/000001.files.json", "0001"])
 def test_a_stopped_job_is_not_done_again(world: ForkedSite, name: str) -> None:
     job = stopped(world)

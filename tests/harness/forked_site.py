@@ -162,6 +162,6 @@ class ForkedSite(Site):
                 for content in plan["contents"]
             ],
             "finished": plan["finished"],
-            "manifest": [path.read_bytes() for path in self.out.rglob("manifest.log")],
+            "manifest": [path.read_bytes() for path in self.out.rglob("*_manifest.log")],
             "left over": self.left_over(),
         }

@@ -7,6 +7,7 @@ as pods, ``tests/e2e/site.py`` in Docker containers.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Site:
 
     def outputs_on_disk(self) -> list[Path]:
         """The output files, without the manifest."""
-        return [path for path in files_below(self.out) if path.name != "manifest.log"]
+        return [path for path in files_below(self.out) if not is_manifest(path.name)]
 
     def outputs(self) -> list[bytes]:
         """The content of the output files, in the order of their names, unpacked."""
@@ -80,6 +81,21 @@ class Site:
         result = latest_result(self.ledger)
         assert result is not None, f"there is no result in {self.ledger}"
         return result
+
+
+def is_manifest(name: str) -> bool:
+    """Is this the list of source files that a plan writes beside its output?"""
+    return name.endswith("manifest.log")
+
+
+def statement_files(output: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of an output that are not manifests."""
+    return {name: content for name, content in output.items() if not is_manifest(name)}
+
+
+def manifests(output: Mapping[str, bytes]) -> list[bytes]:
+    """The manifests in an output, in the order of the plans."""
+    return [content for name, content in sorted(output.items()) if is_manifest(name)]
 
 
 def files_below(folder: Path) -> list[Path]:

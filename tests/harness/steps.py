@@ -26,7 +26,7 @@ _KINDS = (
     (r"/dead-letters\.jsonl$", "dead letters"),
     (r"/dead/", "dead batch"),
     (r"/\d{6}\.[\w-]+\.json$", "entry"),
-    (r"manifest\.log$", "manifest"),
+    (r"_manifest\.log$", "manifest"),
     (r"\.parts-", "part"),
     (r"-\d{4}-\d{6}-\d{6}\.log", "batch file"),
     (r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)", "output"),

@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness.forked_site import ForkedSite
 from tests.harness.runs import statements
+from tests.harness.site import statement_files
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
 from tutor_transform_logs.lms_job.ledger.versions import upgraded
@@ -42,7 +43,7 @@ def old(site: ForkedSite) -> ForkedSite:
 
 
 def ids(site: ForkedSite) -> list[str]:
-    return sorted(row["id"] for name, text in site.output().items() if "_xapi" in name for row in statements(text))
+    return sorted(row["id"] for text in statement_files(site.output()).values() for row in statements(text))
 
 
 def test_an_unfinished_plan_is_resumed(old: ForkedSite) -> None:

@@ -14,6 +14,7 @@ from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.object_store import Bucket
 from tests.harness.runs import assert_refused, erbs_ids, statements
+from tests.harness.site import manifests, statement_files
 from tutor_transform_logs.demo.log_writer import LOG_START, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -24,7 +25,7 @@ DAY = timedelta(days=1)
 
 def written(site: ForkedSite) -> set[str]:
     """The ids of the statements in the output."""
-    files = [content for name, content in site.output().items() if name != "manifest.log"]
+    files = statement_files(site.output()).values()
     return {statement["id"] for content in files for statement in statements(content)}
 
 
@@ -137,7 +138,7 @@ def test_files_chooses_objects_by_their_whole_name(site: ForkedSite, nanio_bucke
     assert run.status == 0, run.stderr
     assert run.result is not None
     assert [obj["name"] for obj in run.result["objects"]] == ["logs/b/tracking.log-1.gz"]
-    assert site.output()["manifest.log"].startswith(b"logs/b/tracking.log-1.gz - ")
+    assert manifests(site.output())[0].startswith(b"logs/b/tracking.log-1.gz - ")
     assert lines_of(run)["transformed"] == 4
     none = site.run(source, site.to_files(), files=["tracking*"])
     assert_refused(none, "files: tracking* matches none of the 3 objects", "such as logs/a/tracking.log-1.gz")
@@ -162,7 +163,7 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite)
     assert passed == ["tracking.log-20260101.gz", "tracking.log-20260111.gz", "tracking.log-20260122.gz"]
     assert trusting.result["problems"] == ["tracking.log-20260209.gz: truncated gzip data"]
     assert written(site) == erbs_ids(wanted.path.read_bytes().splitlines())
-    assert b"tracking.log-20260101.gz" not in site.output()["manifest.log"]
+    assert b"tracking.log-20260101.gz" not in b"".join(manifests(site.output()))
     # The same job: what was not opened is taken up when the names are trusted no more, and nothing a second time.
     whole = site.run(site.source(), site.to_files(), choice)
     assert whole.result is not None

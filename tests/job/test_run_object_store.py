@@ -17,6 +17,7 @@ from tests.harness.job import JobRun
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import Lrs
 from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.site import is_manifest, manifests, statement_files
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -62,9 +63,9 @@ def test_minio_to_minio_with_the_ledger_there_too(site: ForkedSite, nanio_bucket
     run = site.run(config)
     assert run.status == 0, run.stdout + run.stderr
     keys = nanio_bucket.keys("transformed_logs/2023-06-02/")
-    [name] = [key for key in keys if key.endswith("_xapi.log")]
+    [name] = [key for key in keys if not is_manifest(key)]
     assert SINGLE_NAME.fullmatch(name.rpartition("/")[2])
-    manifest = name.rpartition("/")[0] + "/manifest.log"
+    manifest = name.replace(".log", "_manifest.log")
     assert sorted(keys) == sorted([name, manifest])
     written = statements(nanio_bucket.get(name))
     lines = [*one.path.read_bytes().splitlines(), *other.path.read_bytes().splitlines()]
@@ -98,8 +99,8 @@ def test_s3_to_local_past_a_thousand_objects(site: ForkedSite, moto_bucket: Buck
     result = assert_accounted(run, first.xapi + last.xapi)
     assert len(result["objects"]) == 1010
     output = site.output()
-    assert output.pop("manifest.log").count(b"\n") == 1010
-    [content] = output.values()
+    assert manifests(output)[0].count(b"\n") == 1010
+    [content] = statement_files(output).values()
     assert len(statements(content)) == (first.xapi + last.xapi).statements
     assert "and 990 more objects" in run.stdout
 
@@ -209,8 +210,6 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(
     assert later == sorted(set(later))
     assert len(later) >= len(cuts) - 1
     assert later[-1] > sum(cuts) - len(cuts) * 80_000
-    output = site.output()
-    del output["manifest.log"]
-    [content] = output.values()
+    [content] = statement_files(site.output()).values()
     ids = [statement["id"] for statement in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements

@@ -11,6 +11,7 @@ import pytest
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.runs import statements
+from tests.harness.site import statement_files
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model.plan import Segment, cut_points, segments_of_share
@@ -64,7 +65,7 @@ def test_the_phases_one_by_one_do_what_a_run_does(site: ForkedSite) -> None:
     for index, status in enumerate([4, 0]):
         assert phase(site, "work", "--share", f"{index}/2").status == 0
         assert phase(site, "report").status == status
-    [content] = [content for name, content in site.output().items() if name != "manifest.log"]
+    [content] = statement_files(site.output()).values()
     ids = [statement["id"] for statement in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements
 

@@ -18,6 +18,7 @@ from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.process import wait_for
 from tests.harness.ralph import PASSWORD
 from tests.harness.runs import erbs_ids, statements
+from tests.harness.site import is_manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lms")]
 
@@ -155,8 +156,8 @@ def test_a_pod_that_is_evicted(site: ClusterSite) -> None:
     assert evicted.status == 4
     assert "Interrupted (SIGTERM)." in evicted.sandbox.log()
     assert (len(job.pods), job.failures, job.condition) == (3, 0, "Complete")
-    [name] = [key for key in site.bucket.keys("out/") if key.endswith("_xapi.log")]
-    assert sorted(site.bucket.keys("out/")) == sorted([name, "out/manifest.log"])
+    [name] = [key for key in site.bucket.keys("out/") if not is_manifest(key)]
+    assert sorted(site.bucket.keys("out/")) == sorted([name, name.replace(".log", "_manifest.log")])
     ids = [statement["id"] for statement in statements(site.bucket.get(name))]
     assert len(ids) == len(set(ids))
     assert set(ids) == expected(site)

@@ -96,7 +96,10 @@ def embedded_lms(output: Path) -> dict[str, str]:
 
 
 def _say_where_to_look(type_: str, output: Path) -> None:
-    made = sorted((output / "statements").glob(f"*_{type_}.log*"), key=lambda path: path.stat().st_mtime)
+    written = (output / "statements").glob(f"*_{type_}_*.log")
+    made = sorted(
+        (path for path in written if not path.stem.endswith("_manifest")), key=lambda path: path.stat().st_mtime
+    )
     _say("\nWhere to look\n")
     for path in made:
         with path.open("rb") as file:

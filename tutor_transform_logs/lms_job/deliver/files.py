@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from ..config.schema import StorageConfig
 from ..model.delivery import Outcome, OutgoingStatement, SourcedStatement
-from ..model.plan import OutputFormat
-from ..storage.base import Storage, join_name, read_all, write_all
-from ..util.errors import ObjectGone
+from ..model.plan import OutputFormat, Plan
+from ..storage.base import Storage, join_name, write_all
 
 MANIFEST = "manifest.log"
-JOINED_NAME = r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_{}(-\d+)?\.log(\.gz)?"
-"""The file names that :func:`joined_stem` begins, for one type of statements."""
+JOINED_NAME = r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_{}(_[0-9a-f]{{12}}-\d{{4,}})?(-\d+)?\.log(\.gz)?"
+"""The file names that :func:`joined_stem` begins, for one type of statements.
+
+Earlier versions left out job and plan.
+"""
 
 
 class Files:
@@ -54,13 +56,14 @@ def parts_directory(prefix: str, job_key: str) -> str:
     return join_name(prefix, f".parts-{job_key}")
 
 
-def joined_stem(prefix: str, created: float, transformer_type: str) -> str:
-    """How the files into which a plan's batches are joined begin: with the time at which the plan was made.
+def joined_stem(prefix: str, plan: Plan, transformer_type: str, job_key: str) -> str:
+    """How the files of a plan begin: those into which its batches are joined, and its manifest.
 
-    ERB's command names its files in the same way.
+    With the time at which the plan was made, as ERB's command names its files. Several plans, of one job or of several,
+    may be made in the same second: the job's key and the plan's number tell their files apart.
     """
-    moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(created))
-    return join_name(prefix, f"{moment}_{transformer_type}")
+    moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(plan.created))
+    return join_name(prefix, f"{moment}_{transformer_type}_{job_key}-{plan.name}")
 
 
 def is_joined_name(prefix: str, name: str, transformer_type: str) -> bool:
@@ -96,16 +99,10 @@ def _escaped(c: str) -> str:
     return c if is_text and c != "\\" else c.encode("unicode_escape").decode("ascii")
 
 
-def add_to_manifest(storage: Storage, prefix: str, lines: Sequence[str]) -> str:
-    """Add lines to the manifest beside the output, and return the manifest's name. Lines of other jobs stay."""
-    name = join_name(prefix, MANIFEST)
-    try:
-        content = read_all(storage, name).decode("utf-8", "surrogateescape")
-        # Not splitlines(): earlier versions did not escape other line breaks.
-        present = [line for line in content.split("\n") if line]
-    except ObjectGone:
-        present = []
-    wanted = list(dict.fromkeys([*present, *lines]))
-    if wanted != present:
-        write_all(storage, name, "".join(f"{line}\n" for line in wanted).encode("utf-8", "surrogateescape"))
-    return name
+def write_manifest(storage: Storage, stem: str, lines: Sequence[str]) -> None:
+    """Write the manifest of one plan, which begins with ``stem`` (see :func:`joined_stem`), beside the output.
+
+    Each plan has its own, since no store can add a line to an object that another job is writing.
+    """
+    content = "".join(f"{line}\n" for line in dict.fromkeys(lines))
+    write_all(storage, f"{stem}_{MANIFEST}", content.encode("utf-8", "surrogateescape"))

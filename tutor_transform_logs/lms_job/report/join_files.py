@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from ..config.schema import JobConfig
 from ..deliver.files import Files, group_parts, joined_stem, parts_directory
 from ..ledger import names
 from ..model.plan import Plan, Segment
@@ -36,7 +35,7 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
         if lost:
             raise _lost(store, lost[0])
         groups = group_parts([(part, present[part]) for part in parts], plan.output.max_bytes)
-        free_names = _free_names(config, plan, store)
+        free_names = _free_names(joined_stem(prefix, plan, config.transformer_type, ledger.key), plan, store)
         joining = [{"name": next(free_names), "parts": group} for group in groups]
         ledger.save_joining(plan, joining)
     for file in joining:
@@ -66,10 +65,8 @@ def joined_bytes(store: Storage, parts: Sequence[str]) -> Iterator[bytes]:
             raise _lost(store, part) from None
 
 
-def _free_names(config: JobConfig, plan: Plan, store: Storage) -> Iterator[str]:
+def _free_names(stem: str, plan: Plan, store: Storage) -> Iterator[str]:
     """Names for the plan's files that are not taken."""
-    assert config.destination is not None
-    stem = joined_stem(config.destination.prefix, plan.created, config.transformer_type)
     taken = {stored.name for stored in store.listing(stem)}
     number = 1
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..deliver.files import Files, add_to_manifest, manifest_line
+from ..deliver.files import Files, joined_stem, manifest_line, write_manifest
 from ..ledger import names
 from ..ledger.entries import Entries, Entry
 from ..ledger.ledger import Ledger
@@ -183,5 +183,6 @@ def _finish_output(job: OpenJob, plan: Plan, files: Files, entries: Entries) -> 
     if plan.redelivers:
         return outputs
     sources = [manifest_line(obj.name, obj.size) for obj in plan.objects if obj.note != OUT_OF_RANGE]
-    add_to_manifest(store, config.destination.prefix, sources)
+    stem = joined_stem(config.destination.prefix, plan, config.transformer_type, job.ledger.key)
+    write_manifest(store, stem, sources)
     return outputs
