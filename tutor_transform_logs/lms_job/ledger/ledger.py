@@ -9,12 +9,13 @@ import contextlib
 import hashlib
 import json
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..config.schema import JobConfig
 from ..model import dead_letters
-from ..model.dead_letters import DeadLetter
+from ..model.dead_letters import INCOMPLETE_LINE, DeadLetter
 from ..model.delivery import NamedDestination
 from ..model.plan import Plan, Segment, plan_name
 from ..read.filters import Filters
@@ -209,6 +210,34 @@ class Ledger:
                     "restore the file from a backup, or remove that line, and run the command again."
                 ) from None
 
+    def drop_incomplete_lines(self, plan: Plan, places: Collection[tuple[str, int]]) -> None:
+        """Remove the joined dead letters of incomplete lines at ``places`` (object, offset) from plans before ``plan``.
+
+        A file without any other is deleted.
+        """
+        own = join_name(self.directory, plan.name, names.DEAD_LETTERS)
+        for file in self.dead_letter_files() if places else []:
+            kept = partial(self._lines_elsewhere, file.name, places)
+            if file.name == own or all(keep for _, keep in kept()):
+                continue
+            if any(keep for _, keep in kept()):
+                self.storage.write(file.name, partial(_kept_lines, kept), private=True)
+            else:
+                self.storage.delete(file.name)
+
+    def _lines_elsewhere(self, name: str, places: Collection[tuple[str, int]]) -> Iterator[tuple[bytes, bool]]:
+        """The lines of a file of joined dead letters; for each, is it something else than an incomplete line there?"""
+        for line in split_lines(self.storage.read(name), limit=names.MAX_DEAD_LETTER_BYTES):
+            letters: list[DeadLetter] = []
+            # Few lines have to be parsed: there may be millions.
+            if INCOMPLETE_LINE.encode() in line.raw:
+                with contextlib.suppress(ValueError):
+                    letters = dead_letters.parse(line.raw)
+            there = any(
+                letter.reason == INCOMPLETE_LINE and (letter.object, letter.offset) in places for letter in letters
+            )
+            yield line.raw + b"\n", not there
+
     def save_missing(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
         """Save the lines that ``plan`` sends again; returns the object's name."""
         name = join_name(self.directory, plan.name, names.MISSING_LINES)
@@ -293,3 +322,7 @@ class Ledger:
             f"The ledger {self.where(name)} is damaged ({type(error).__name__}): "
             "restore it from a backup, or start over with --restart (what was delivered is then sent again)."
         )
+
+
+def _kept_lines(lines: Callable[[], Iterable[tuple[bytes, bool]]]) -> Iterator[bytes]:
+    return (raw for raw, keep in lines() if keep)

@@ -13,7 +13,8 @@ PARSE = "parse"
 TRANSFORM = "transform"
 DELIVER = "deliver"
 
-# The reasons of the transform and deliver stages; those of the parse stage are in ``read/events``.
+# The reasons of the transform and deliver stages; those of the parse stage are in ``read/events``, but for this one.
+INCOMPLETE_LINE = "incomplete_line"
 UNKNOWN_USER = "unknown_user"
 UNKNOWN_COURSE = "unknown_course"
 MISSING_FIELD = "missing_field"

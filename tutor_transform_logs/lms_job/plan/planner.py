@@ -295,6 +295,28 @@ def finish_plan(plan: Plan, entries: Entries) -> Plan:
     return replace(plan, contents=tuple(known), finished=True)
 
 
+def completed_lines(plan: Plan, entries: Entries) -> set[tuple[str, int]]:
+    """Where lines begin that were incomplete in an earlier plan and that ``plan``, not finished yet, has read again.
+
+    As object and offset, for each name that the log has had. Another log may have had the same name before it was
+    rotated: what may be its incomplete line is left out.
+    """
+    read: set[tuple[str, int]] = set()
+    unread: set[tuple[str, int]] = set()
+    for content in plan.contents:
+        if content.resume_at is None:
+            continue
+        segments = [segment for segment in plan.segments if segment.content == content.id]
+        again = any(
+            segment.start <= content.resume_at < entry.position
+            for segment in segments
+            for entry in entries[segment.id].values()
+        )
+        names = {*content.names, *(segment.object for segment in segments)}
+        (read if again else unread).update((name, content.resume_at) for name in names)
+    return read - unread
+
+
 def numbered_lines(plan: Plan, entries: Entries) -> Iterator[tuple[Segment, int]]:
     """The segments in the order of their contents, each with the number of lines before it.
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..model.dead_letters import INCOMPLETE_LINE
 from ..model.records import Event
 
 
@@ -18,7 +19,7 @@ class Unparsable(Exception):
         self.detail = detail
 
 
-PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", "incomplete_line")
+PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", INCOMPLETE_LINE)
 _DECODER = json.JSONDecoder()
 
 

@@ -16,7 +16,7 @@ from ..model.dead_letters import DELIVER, DeadLetter
 from ..model.delivery import NamedDestination
 from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..model.work_outcome import WorkOutcome
-from ..plan.planner import finish_plan, numbered_lines
+from ..plan.planner import completed_lines, finish_plan, numbered_lines
 from ..plan.resend import drop_retried
 from ..util.errors import ExitStatus, JobError, without_resuming
 from ..work.opened import OpenJob
@@ -63,6 +63,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
         # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
         # finished plan without its result.
         drop_retried(ledger, plan)
+        ledger.drop_incomplete_lines(plan, completed_lines(plan, entries))
         ledger.save_plan(finish_plan(plan, entries))
         ledger.drop_dead_batches()
     return result

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..model.activity import Activity
 from ..model.counts import Counts
-from ..model.dead_letters import PARSE, TRANSFORM, DeadLetter
+from ..model.dead_letters import INCOMPLETE_LINE, PARSE, TRANSFORM, DeadLetter
 from ..model.delivery import SourcedStatement
 from ..model.records import START, Position, SkippedLines
 from ..read.lines import BrokenObject
@@ -142,7 +142,10 @@ def _add(batch: Batch, transformer: Transformer, name: str, parsed: ParsedLine) 
         if line.unterminated:
             # Perhaps still being written: counted under a reason of its own, and read again when the object has grown.
             batch.resume_at = line.offset
-            reason = "incomplete_line"
+            reason = INCOMPLETE_LINE
+        elif parsed.letter and parsed.letter.reason == INCOMPLETE_LINE:
+            # Delivered again while it is still incomplete. The reason stays, since the letter goes with it.
+            reason = INCOMPLETE_LINE
         batch.add_letter(_letter(name, parsed, PARSE, reason, parsed.unparsable.detail))
     elif parsed.filtered:
         counts.filtered += 1
