@@ -8,18 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 
-from .sources import KNOWN_SOURCES, REPLACED_CODE, digest_of
-
-PACKAGES = ("edx-event-routing-backends", "event-tracking", "tincan")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+from .sources import KNOWN_SOURCES, REPLACED_CODE, digest_of, installed_packages
 
 
 def main() -> int:
@@ -35,8 +25,8 @@ def main() -> int:
     except ImportError as error:
         print(f"The settings {settings} can't be loaded: {error}.", file=sys.stderr)
         return 1
-    for package in PACKAGES:
-        print(f"{package} {_version(package)}")
+    for package in installed_packages():
+        print(package)
     print(f"\n{'code':<20} {'what it does':<30} {'digest':<12}  known")
     unknown = 0
     for name, replaced in REPLACED_CODE.items():

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
-log = logging.getLogger(__name__)
-
 ERB = "event_routing_backends"
+PACKAGES = ("edx-event-routing-backends", "event-tracking", "tincan", "edx-tincan-py35")
 # The modules of tincan whose behaviour ``fast_path.tincan`` reproduces.
 TINCAN_MODULES = (
     "base",
@@ -114,14 +113,17 @@ REPLACED_CODE = {
     "xapi_processors": ReplacedCode("turns events into xAPI", _xapi_processors),
     "xapi_transformer": ReplacedCode("makes actor, verb, context", _xapi_transformer),
 }
-# Name -> the digests of the sources that the replacement was compared with. These digests belong to
-# event-routing-backends 9.3.8 and 10.1.0 (edx-tincan-py35 2.0.0).
+# What only xAPI needs.
+OF_XAPI = frozenset({"tincan", "xapi_processors", "xapi_transformer"})
+# Name -> the digests of the sources that the replacement was compared with: those of event-routing-backends 9.3.8 and
+# 10.1.0. Two packages write the folder tincan/: event-routing-backends requires tincan (1.0.0), edx-platform
+# edx-tincan-py35 (1.0.0 and 2.0.0, which differ in their number). What was installed last is there.
 KNOWN_SOURCES: dict[str, frozenset[str]] = {
     "get_data": frozenset({"ea82eab1569a"}),
     "get_uuid5": frozenset({"50750567b17d"}),
     "lookups": frozenset({"14b491537863"}),
     "openedx_filter": frozenset({"673b712ef5d9"}),
-    "tincan": frozenset({"1b06cf3145a5"}),
+    "tincan": frozenset({"1b06cf3145a5", "57fae6798653"}),
     "transformer_version": frozenset({"6aa244fa9b41"}),
     "xapi_processors": frozenset({"1e7013e1cb64"}),
     "xapi_transformer": frozenset({"363172aadb78"}),
@@ -139,8 +141,31 @@ def digest_of(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Was the replacement compared with the source that is installed?"""
-    found = digest_of(name)
-    if found in KNOWN_SOURCES[name]:
-        return True
-    log.info("%s has a source that is not known (%s): left as it is", name, found or "not found")
-    return False
+    return digest_of(name) in KNOWN_SOURCES[name]
+
+
+def installed_packages() -> list[str]:
+    """Name and version of each package that the replaced code is in."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def notice_of_unknown_code(transformer_type: str) -> str:
+    """What the fast path leaves as it is since it does not know that version, in one line; ``""`` if it knows all."""
+    names = [name for name in REPLACED_CODE if transformer_type == "xapi" or name not in OF_XAPI]
+    unknown = [name for name in names if not is_known(name)]
+    if not unknown:
+        return ""
+    what = ", ".join(f"{name} ({REPLACED_CODE[name].description})" for name in unknown)
+    packages = installed_packages()
+    both = sum("tincan" in package for package in packages) > 1
+    why = " Both tincan packages write the folder tincan/: the one installed last is used." if both else ""
+    return (
+        f"The fast path does not know the installed version of {what}, and uses it as it is: the statements are the "
+        f"same, made more slowly. Installed: {', '.join(packages)}.{why}"
+    )

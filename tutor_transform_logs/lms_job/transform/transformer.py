@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connections
 
 from ..fast_path import foreign_code, patches
 from ..fast_path.lookups import Lookups
+from ..fast_path.sources import notice_of_unknown_code
 from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
 from ..model import dead_letters
 from ..model.records import Event, Statement, statement_id
@@ -109,6 +110,8 @@ class Transformer:
         if reason:
             self.notices.append(f"The fast path is off for {self.type}: {reason}.")
             return
+        if notice := notice_of_unknown_code(self.type):
+            self.notices.append(notice)
         self._lookups = patches.install(self.type)
         self._xapi_fast_path = xapi_fast_path(self.router)
 
