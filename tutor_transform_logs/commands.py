@@ -251,9 +251,7 @@ def _say(text: str) -> None:
 
 def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:
     """Write the job's config file, which goes when the command ends; gives the task that runs the job with it."""
-    root = context.obj.root
-    path = rendering.write_config(root, job_config.encode(values))
-    context.call_on_close(lambda: path.unlink(missing_ok=True))
+    path = context.with_resource(rendering.config_file(context.obj.root, job_config.encode(values)))
     if image:
         os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
     return SERVICE, manifests.script(phase, path.name)

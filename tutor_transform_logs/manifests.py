@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from tutor import config as tutor_config
+from tutor import env as tutor_env
 
 from tutor_transform_logs import aspects, cluster_config, job_config, rendering
 
@@ -81,7 +82,10 @@ def cron_config() -> str:
 
     It is in the manifests, so that "tutor k8s start" brings a changed setting to the cluster, as for Tutor's settings.
     """
-    site = tutor_config.load(click.get_current_context().obj.root)
+    root = click.get_current_context().obj.root
+    # This is called while Tutor renders the file that the secrets get into.
+    rendering.make_private(Path(tutor_env.pathjoin(root, str(rendering.ENV_CRON))))
+    site = tutor_config.load(root)
     user_values = job_config.from_settings(site)
     values = cluster_config.with_cluster_defaults(job_config.with_site_defaults(user_values, site), site)
     aspects.check_server(user_values, job_config.check(values), site)

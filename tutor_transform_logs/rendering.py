@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from tutor import env as tutor_env
 from tutor.exceptions import TutorError
@@ -18,7 +22,9 @@ TASKS = "transform_logs/tasks"
 ENV_CODE = Path("plugins", "transform_logs", JOB_CODE)
 ENV_TASKS = Path("plugins", TASKS)
 KUBERNETES = "transform_logs/k8s"
+ENV_CRON = Path("plugins", KUBERNETES, "cron.yml")
 ENV_PRIVATE = Path("plugins", "transform_logs", "private")
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 CONTAINER_ROOT = "/openedx/transform-logs"
 """Where the job's container has the plugin's files."""
 
@@ -74,28 +80,79 @@ def make_private_folder(root: str) -> Path:
     return folder
 
 
-def write_config(root: str, text: str) -> Path:
-    """Write the job's config file for one run, and return its path. It may hold secrets. Raises ``TutorError``.
+@contextlib.contextmanager
+def config_file(root: str, text: str) -> Iterator[Path]:
+    """The path of the job's config file for one run, which is there in this context. Raises ``TutorError``.
 
-    Each file has a name of its own, so that two runs that start at the same time do not read each other's file.
+    It may hold secrets, and is removed at the end, by SIGTERM and SIGHUP, too. What a start that was killed has left is
+    removed by the next one. Each file has a name of its own, so that two runs that start at the same time do not read
+    each other's file.
     """
     private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
     path = private / "config" / f"config-{secrets.token_hex(4)}.json"
-    try:
-        make_private_folder(root)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = make_private_folder(root)
+            # One start at a time removes and makes files: it must not take a new one, not yet locked, for an old one.
+            with (private / "starting").open("w") as starting:
+                fcntl.flock(starting, fcntl.LOCK_EX)
+                _remove_abandoned(folder)
+                stack.enter_context(_removed_by_signals(path))
+                stack.callback(path.unlink, missing_ok=True)
+                # Locked as long as this process lives: the kernel lets go of it whatever ends the process.
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                file = stack.enter_context(open(descriptor, "w", encoding="utf-8"))
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(text)
+            file.flush()
             os.fchmod(descriptor, 0o644)
-    except OSError as error:
-        with contextlib.suppress(OSError):
+        except OSError as error:
+            raise TutorError(
+                f"The job's config file can't be written: {error}. If {private} belongs to another user, remove it"
+            ) from error
+        yield path
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the config files of starts that are no longer alive."""
+    for path in folder.glob("config-*.json"):
+        with contextlib.suppress(OSError), path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
-        raise TutorError(
-            f"The job's config file can't be written: {error}. If {private} belongs to another user, remove it"
-        ) from error
-    return path
+
+
+@contextlib.contextmanager
+def _removed_by_signals(path: Path) -> Iterator[None]:
+    """Remove ``path`` if one of these signals ends this process. One that is ignored or handled already stays so."""
+
+    def remove(number: int, _: FrameType | None) -> None:
+        path.unlink(missing_ok=True)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    mine = [number for number in ENDING_SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, remove)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def make_private(path: Path) -> None:
+    """Make the file at ``path``, which Tutor is about to write, readable by its owner only.
+
+    Tutor keeps the mode of a file that is there. Raises ``OSError``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def in_container(path: Path) -> str:
-    """The path in the container of a config file that :func:`write_config` wrote."""
+    """The path in the container of a :func:`config_file`."""
     return f"{CONTAINER_ROOT}/config/{path.name}"

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Notes each call and, while it is there to be seen, the job's config file and who may read it. Its status is the job's.
 RECORDER = r"""
-import json, os, re, stat, sys
+import json, os, re, stat, sys, time
 from pathlib import Path
 call = {"argv": sys.argv[1:], "environ": dict(os.environ)}
 if "ls" in sys.argv:
@@ -27,6 +27,7 @@ if found:
     call.update(config=json.loads(path.read_text()), modes=modes, path=str(path))
 with open(os.environ["RECORDING"], "a") as file:
     file.write(json.dumps(call) + "\n")
+time.sleep(float(os.environ.get("JOB_SECS", "0")))
 sys.exit(int(os.environ.get("JOB_STATUS", "0")) if found else 0)
 """
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +352,50 @@ def test_a_mistake_in_config_yml_is_one_line(tutor: Tutor) -> None:
 def test_an_environment_of_another_version_is_noticed(tutor: Tutor) -> None:
     (tutor.root / "env/plugins/transform_logs/lms_job/config/schema.py").write_text("old")
     assert "Run: tutor config save" in tutor.replay().error
+
+
+@contextlib.contextmanager
+def running(tutor: Tutor) -> Iterator[subprocess.Popen[bytes]]:
+    """The command while its job runs; both are ended with the context."""
+    recording = tutor.root.parent / "running"
+    environ = {**tutor.environ, "TUTOR_ROOT": str(tutor.root), "RECORDING": str(recording), "JOB_SECS": "60"}
+    command = [str(tutor.bin / "tutor"), "local", "do", "transform-tracking-logs"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as process:  # fmt: skip
+        try:
+            while not (recording.exists() and recording.read_text().endswith("\n")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            recording.unlink()
+
+
+def configs(tutor: Tutor) -> list[Path]:
+    return list((tutor.root / "env/plugins/transform_logs/private/config").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_removes_its_config(tutor: Tutor, number: int) -> None:
+    with running(tutor) as process:
+        assert len(configs(tutor)) == 1
+        process.send_signal(number)
+        assert process.wait(30) == -number
+        assert configs(tutor) == []
+
+
+def test_what_a_killed_command_leaves_goes_with_the_next(tutor: Tutor) -> None:
+    """And what belongs to one that is running stays."""
+    with running(tutor) as process:
+        [config] = configs(tutor)
+        assert tutor.replay("--status").status == 0
+        assert configs(tutor) == [config]
+        process.kill()
+        process.wait(30)
+        assert configs(tutor) == [config]
+        assert tutor.replay("--status").status == 0
+        assert configs(tutor) == []
 
 
 def test_a_config_folder_that_docker_made_is_explained(tutor: Tutor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -240,6 +241,15 @@ def test_secrets_are_in_the_secret_alone(everything: Tutor) -> None:
     for key, obj in ours(kustomized(everything)).items():
         text = "\n".join(texts(obj))
         assert [secret in text for secret in SECRETS] == [key == "Secret/transform-logs-cron"] * 2, key
+
+
+def test_only_the_owner_can_read_the_file_with_the_secrets(everything: Tutor) -> None:
+    path = everything.root / "env/plugins/transform_logs/k8s/cron.yml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    everything.must("config", "save")
+    assert SECRETS[0] in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_schedule_has_its_config_from_the_settings(everything: Tutor) -> None:
