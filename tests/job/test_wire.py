@@ -131,6 +131,45 @@ def test_statements_are_posted_as_erb_posts_them_in_bulk(fast_path: bool, script
     assert "GroupActivity" not in json.dumps(bulk)
 
 
+def test_the_fast_path_knows_what_erb_posts_without_parsing_it_again() -> None:
+    with transformer("xapi") as made:
+        sent = [statement for line in lines("xapi") for statement in outgoing(made, endpoint("http://x", "xapi"), line)]
+        known = [each.made.statement for each in sent if each.made.statement.wire_body is not None]
+    assert len(known) == len(sent)
+    assert any(statement.wire_body != statement.body for statement in known)
+
+
+@FAST_PATH
+@pytest.mark.parametrize(
+    "overrides", [{"context": {"platform": "ours"}, "authority": {"mbox": "mailto:x@example.org"}}, {"unknown": 1}]
+)
+def test_overrides_are_posted_as_erb_posts_them(
+    fast_path: bool, overrides: dict[str, Any], scripted_lrs: ScriptedLrs
+) -> None:
+    """What tincan can't parse ERB does not post at all; the job does, and leaves the decision to the LRS."""
+    url = scripted_lrs.url.removesuffix("statements")
+    line = json.dumps(events.problem_check_many("problem_check", scene("", 1))).encode()
+    with live_router("xapi", url, configurations={"override_args": overrides}) as router:
+        for event in erbs_events([line]):
+            if "unknown" in overrides:
+                with pytest.raises(AttributeError, match="unknown"):
+                    router.send(event)
+            else:
+                router.send(event)
+    live = taken("xapi", scripted_lrs)
+    scripted_lrs.statements.clear()
+    target = Target(scripted_lrs.url, "xapi", routing=lambda event: (True, overrides))
+    lrs = Lrs(target, timeout_secs=10, max_wait_secs=1, batch_max_bytes=10**7)
+    with transformer("xapi", fast_path=fast_path) as made:
+        lrs.deliver("batch", outgoing(made, lrs, line))
+    posted = taken("xapi", scripted_lrs)
+    if "unknown" in overrides:
+        assert not live
+        assert [statement["unknown"] for statement in posted] == [1] * 4
+    else:
+        assert list(map(json.dumps, posted)) == list(map(json.dumps, live))
+
+
 def is_transformed(process_event: Callable[[Any], Any], event: dict[str, Any]) -> bool:
     """One event on which ERB raises an error would end its bulk run."""
     try:

@@ -35,9 +35,10 @@ class Lrs:
             return None
         statement = made.statement
         body = _dumps(dict(statement.fields) | dict(overrides)) if overrides else statement.body
-        if self.target.transformer_type != "xapi" or (statement.is_wire_form and not overrides):
+        if not self.target.is_xapi:
             return body
-        return wire_form(body)
+        known = None if overrides else statement.wire_body
+        return known or wire_form(body)
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()

@@ -4,8 +4,9 @@ The text is the same as that of ``json.dumps(statement.as_version())``. Shared a
 text, so each is written only once. Only objects that ``fast_path.tincan`` knows are written here; all others are turned
 into plain data and encoded by ``json``.
 
-:func:`text_and_reparse` also says whether tincan, given that JSON, would make the same JSON of it again. ERB's LRS
-client posts what tincan makes of a statement's JSON (see ``deliver/wire_form``).
+:func:`text_and_wire_text` also gives the text that tincan would make of that text, once parsed: this is what ERB's LRS
+client posts (see ``deliver/wire_form``). It is known without parsing where nothing changes, and for ERB's
+``GroupActivity``, of which tincan makes an ``Activity``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 import tincan
+from tincan.conversions.iso8601 import jsonify_timedelta, make_timedelta
 from tincan.serializable_base import SerializableBase
 
 from .tincan import MAPS, SHARED, STORED_AS_IS, TIMESTAMP, keys, list_data, map_data, object_data, to_data
@@ -30,28 +32,34 @@ encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
 
 # Types of which tincan may write some values in another way once it has parsed them ...
 CHANGING = (SerializableBase, uuid.UUID, datetime.datetime, datetime.timedelta)
-# ... except these, provided that what is in them stays the same. Subclasses may change: of ERB's GroupActivity, tincan
-# makes an Activity. (The functions that write UUIDs and times look at each value.)
-REPARSED_AS_WRITTEN = frozenset({*STORED_AS_IS, *MAPS, *SHARED, tincan.ActivityList, uuid.UUID, datetime.datetime})
+# ... except these, provided that what is in them stays the same. (The functions that write UUIDs, times and durations
+# look at each value.)
+REPARSED_AS_WRITTEN = frozenset(
+    {*STORED_AS_IS, *MAPS, *SHARED, tincan.ActivityList, uuid.UUID, datetime.datetime, datetime.timedelta}
+)
+GROUP = '"objectType": "GroupActivity"'
+ACTIVITY = '"objectType": "Activity"'
 
 
-class _Changing:
+class _Changes:
     """Counts what tincan may write in another way once it has parsed it again."""
 
     def __init__(self) -> None:
         self._next = count(1).__next__
-        self.met = 0
+        self.unknown = 0
+        self.groups = 0
+        """Activities whose only change is from :data:`GROUP` to :data:`ACTIVITY`."""
 
     def note(self) -> None:
-        self.met = self._next()
+        self.unknown = self._next()
 
 
-_changing = _Changing()
+_changes = _Changes()
 
 
 def _noted(write: Callable[[Any], str]) -> Callable[[Any], str]:
     def write_and_note(value: Any) -> str:
-        _changing.note()
+        _changes.note()
         return write(value)
 
     return write_and_note
@@ -62,7 +70,8 @@ class _ToText(dict[type, Callable[[Any], str]]):
 
     def __missing__(self, cls: Any) -> Callable[[Any], str]:
         write = _writer(cls)
-        self[cls] = _noted(write) if issubclass(cls, CHANGING) and cls not in REPARSED_AS_WRITTEN else write
+        changes = issubclass(cls, CHANGING) and cls not in REPARSED_AS_WRITTEN and write is not _subclass_text
+        self[cls] = _noted(write) if changes else write
         return self[cls]
 
 
@@ -71,7 +80,7 @@ def _writer(cls: Any) -> Callable[[Any], str]:
     if cls in SHARED:
         return operator.attrgetter("text")
     if data is object_data and _has_a_key_for_each_slot(cls):
-        return _object_text
+        return _object_text if cls in STORED_AS_IS else _subclass_text
     if data is map_data:
         return _map_text
     if data is list_data:
@@ -81,7 +90,7 @@ def _writer(cls: Any) -> Callable[[Any], str]:
     if cls is uuid.UUID:
         return _uuid_text
     if cls is datetime.timedelta:
-        return lambda value: quoted(data(value))
+        return _duration_text
     return lambda value: encode(data(value))
 
 
@@ -104,7 +113,7 @@ def _bool_text(value: bool) -> str:
 def _datetime_text(value: datetime.datetime) -> str:
     text = value.isoformat()
     if not TIMESTAMP.fullmatch(text):
-        _changing.note()
+        _changes.note()
     return quoted(text)
 
 
@@ -112,8 +121,19 @@ def _uuid_text(value: uuid.UUID) -> str:
     text = str(value)
     # tincan reads the versions of RFC 4122 only.
     if text[14] not in "12345" or text[19] not in "89ab":
-        _changing.note()
+        _changes.note()
     return f'"{text}"'
+
+
+def _duration_text(value: datetime.timedelta) -> str:
+    text: str = jsonify_timedelta(value)
+    try:
+        if jsonify_timedelta(make_timedelta(text)) != text:
+            _changes.note()
+    except ValueError:
+        # A negative one.
+        _changes.note()
+    return quoted(text)
 
 
 _to_text = _ToText({str: quoted, int: int.__repr__, float: _float_text, bool: _bool_text})
@@ -135,14 +155,49 @@ def _object_text(obj: Any) -> str:
     return "{" + ", ".join(texts) + "}"
 
 
+class _Overridden(dict[type, "tuple[str, ...] | None"]):
+    """Subclass of a known class -> the properties that it overrides; ``None`` if it has properties of its own."""
+
+    def __missing__(self, cls: Any) -> tuple[str, ...] | None:
+        known = _known(cls)
+        names = tuple(name for name in cls._props if getattr(cls, name) is not getattr(known, name, None))
+        self[cls] = names if set(cls._props) == set(known._props) else None
+        return self[cls]
+
+
+_overridden = _Overridden()
+
+
+def _known(cls: type) -> Any:
+    return next(base for base in cls.__mro__ if base in STORED_AS_IS)
+
+
+def _subclass_text(obj: Any) -> str:
+    """An object of a subclass, of which tincan makes one of the known class."""
+    cls = type(obj)
+    names = _overridden[cls]
+    known = _known(cls)
+    for name in ("",) if names is None else names:
+        value = obj.__dict__.get(f"_{name}")
+        if known is tincan.Activity and name == "object_type" and value == "GroupActivity":
+            _changes.groups += 1
+        elif name == "" or type(value) not in STORED_AS_IS[known].get(name, ()) or value == "":
+            _changes.note()
+    return _object_text(obj)
+
+
 def _map_text(obj: Any) -> str:
+    groups = _changes.groups
     texts = []
     for key, value in obj.items():
         if type(key) is not str or key[:1] == "_":
-            _changing.note()
+            _changes.note()
             return encode(map_data(obj))
         if value is not None:
             texts.append(f"{quoted(key)}: {_to_text[type(value)](value)}")
+    if _changes.groups != groups:
+        # tincan keeps what is in a map as it is.
+        _changes.note()
     return "{" + ", ".join(texts) + "}"
 
 
@@ -156,11 +211,14 @@ def text_of(obj: Any) -> str:
     return _to_text[type(obj)](obj)
 
 
-def text_and_reparse(statement: Any) -> tuple[str, bool]:
-    """:func:`text_of` a statement, and: does tincan, parsing that text, make the same text of it again?
-
-    ``False`` also where that is not certain.
-    """
-    before = _changing.met
+def text_and_wire_text(statement: Any) -> tuple[str, str | None]:
+    """:func:`text_of` a statement, and the text that tincan makes of that text; ``None`` where this is not certain."""
+    unknown, groups = _changes.unknown, _changes.groups
     text = text_of(statement)
-    return text, _changing.met == before
+    groups = _changes.groups - groups
+    if _changes.unknown != unknown:
+        return text, None
+    if not groups:
+        return text, text
+    # If it is there this often, it is nowhere else, such as in the text of an answer.
+    return text, text.replace(GROUP, ACTIVITY) if text.count(GROUP) == groups else None

@@ -137,7 +137,7 @@ def _rule(cls: type, known: type, name: str) -> Rule:
     if setter is None:
         # tincan itself handles, or refuses, such a name.
         return f"_{name}", frozenset(), lambda obj, value: setattr(obj, name, value)
-    if declared is getattr(known, name):
+    if declared is getattr(known, name, None):
         if (known, name) in CONSTANT:
             return f"_{name}", frozenset(), _constant(f"_{name}", CONSTANT[known, name])
         if (known, name) == (tincan.Statement, "timestamp"):

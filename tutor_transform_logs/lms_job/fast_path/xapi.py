@@ -28,11 +28,11 @@ class XapiFastPath:
     def __init__(self, mapping: Mapping[str, Any]) -> None:
         self._mapping = mapping
         self._statement_class: Any = importlib.import_module("tincan").Statement
-        self._to_json: Callable[[Any], tuple[str, bool]] = _encode
+        self._to_json: Callable[[Any], tuple[str, str | None]] = _encode
         if patches.tincan_is_replaced():
-            from .encoder import text_and_reparse
+            from .encoder import text_and_wire_text
 
-            self._to_json = text_and_reparse
+            self._to_json = text_and_wire_text
         self._own = ErbsOwn()
         self._filtered = patches.filters_are_configured()
 
@@ -62,18 +62,20 @@ class XapiFastPath:
 
     def _serialised(self, statement: Any, erbs_own: bool) -> Statement:
         if type(statement) is self._statement_class:
-            text, reparsed_as_written = self._to_json(statement)
+            text, wire_text = self._to_json(statement)
             # Nearly every statement begins with its id, a UUID of 36 characters.
             has_id_first = text.startswith(_ID)
             statement_id = text[len(_ID) : len(_ID) + 36] if has_id_first else str(statement.id or "")
-            is_wire_form = erbs_own and reparsed_as_written
-            return Statement(statement_id, text.encode("ascii"), statement.timestamp, is_wire_form)
+            body, wire_body = text.encode("ascii"), None
+            if erbs_own and wire_text is not None:
+                wire_body = body if wire_text is text else wire_text.encode("ascii")
+            return Statement(statement_id, body, statement.timestamp, wire_body)
         fields = json.loads(statement.to_json())
         return Statement(str(fields.get("id", "")), json.dumps(fields, allow_nan=False).encode("ascii"))
 
 
-def _encode(statement: Any) -> tuple[str, bool]:
-    return json.dumps(statement.as_version(), allow_nan=False), False
+def _encode(statement: Any) -> tuple[str, None]:
+    return json.dumps(statement.as_version(), allow_nan=False), None
 
 
 def xapi_fast_path(router: Any) -> XapiFastPath | None:

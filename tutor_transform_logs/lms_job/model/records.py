@@ -84,8 +84,8 @@ class Statement(NamedTuple):
     body: bytes
     timestamp: datetime | None = None
     """That of the body, where it is known without parsing it."""
-    is_wire_form: bool = False
-    """Is the body known to be what ERB's LRS client posts, too? (``deliver/wire_form`` makes that form of any body.)"""
+    wire_body: bytes | None = None
+    """What ERB's LRS client posts for it, where that is already known: mostly the body (see ``deliver/wire_form``)."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
