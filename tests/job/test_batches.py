@@ -215,3 +215,16 @@ def test_a_line_over_the_limit_is_a_dead_letter_that_keeps_its_beginning(xapi: T
     assert content.startswith(letter.raw)
     assert len(letter.raw) <= 5000
     assert batch.counts.transformed == 1
+
+
+def test_fields_that_no_destination_asks_for_are_not_kept(xapi: Transformer) -> None:
+    """They are most of the memory that a batch takes; all else stays the same."""
+    whole, bare = (
+        batched(Memory(CONTENT, 4096), xapi, ROOMY, section=Section("", keeps_fields=kept)) for kept in (True, False)
+    )
+    assert facts(bare) == facts(whole)
+    made = [sourced for batch in bare for sourced in batch.made]
+    assert made
+    assert [sourced.event.name for sourced in made] == [sourced.event.name for batch in whole for sourced in batch.made]
+    assert not any(sourced.event.fields for sourced in made)
+    assert all(sourced.event.fields for batch in whole for sourced in batch.made)

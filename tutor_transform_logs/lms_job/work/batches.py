@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..model.activity import Activity
 from ..model.counts import Counts
 from ..model.dead_letters import INCOMPLETE_LINE, PARSE, TRANSFORM, DeadLetter
 from ..model.delivery import SourcedStatement
-from ..model.records import START, Position, SkippedLines
+from ..model.records import START, Event, Position, SkippedLines
 from ..read.lines import BrokenObject
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
@@ -18,6 +19,7 @@ from .statements import statements_of
 
 # Many lines that make no statements are still a batch now and then, so that progress is kept.
 LONGEST_BATCH_LINES = 100_000
+NO_FIELDS: Mapping[str, Any] = {}
 # What a dead letter keeps of a line that is too long to be an event.
 OVERLONG_KEPT_BYTES = 4096
 
@@ -39,6 +41,8 @@ class Section:
     start: Position = START
     stops: frozenset[int] = frozenset()
     """Offsets at which some destination resumes: a batch ends at each of them."""
+    keeps_fields: bool = True
+    """Keep the fields of events, which only an LRS's routing asks for, and which are most of what a batch takes."""
 
 
 @dataclass
@@ -91,7 +95,7 @@ def batches(
                 if batch.counts.lines and (batch.is_full(limits) or line.line.offset in stops):
                     yield batch
                     batch = Batch(line.line.offset, line.line.offset, line.line.number)
-                _add(batch, transformer, section.object, line)
+                _add(batch, transformer, section, line)
                 continue
             rest: SkippedLines | None = line
             while rest is not None:
@@ -127,9 +131,9 @@ def _skip(batch: Batch, skipped: SkippedLines) -> None:
     batch.unterminated = False
 
 
-def _add(batch: Batch, transformer: Transformer, name: str, parsed: ParsedLine) -> None:
-    """Account for one line of the object ``name``."""
-    counts, line, event = batch.counts, parsed.line, parsed.event
+def _add(batch: Batch, transformer: Transformer, section: Section, parsed: ParsedLine) -> None:
+    """Account for one line of the section."""
+    name, counts, line, event = section.object, batch.counts, parsed.line, parsed.event
     counts.lines += 1
     batch.end = line.end
     batch.next_line = line.number + 1
@@ -162,6 +166,9 @@ def _add(batch: Batch, transformer: Transformer, name: str, parsed: ParsedLine) 
             return
         counts.transformed += 1
         batch.activity.transformed(event.name, event.fields.get("timestamp"), len(made))
+        if not section.keeps_fields:
+            bare = Event(event.name, NO_FIELDS)
+            made = [sourced._replace(event=bare) for sourced in made]
         batch.made += made
         batch.weight += sum(len(sourced.statement.body) for sourced in made) + len(line.raw)
 

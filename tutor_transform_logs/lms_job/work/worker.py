@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger
+from ..deliver.lrs import Lrs
 from ..ledger import names
 from ..ledger.entries import Entry
 from ..ledger.ledger import Ledger
@@ -130,7 +131,8 @@ class Worker:
         """
         first = min(entries.values(), key=lambda entry: entry.position)
         stops = frozenset(entry.position for entry in entries.values())
-        section = Section(segment.object, Position(first.position, first.line), stops)
+        routed = any(isinstance(destination, Lrs) for destination in self._context.destinations)
+        section = Section(segment.object, Position(first.position, first.line), stops, keeps_fields=routed)
         lines = look_ahead(self._parsed(segment, section.start), self._context.transformer)
         made = Prefetcher(batches(lines, self._context.transformer, section, self._limits))
         try:
