@@ -94,7 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The client has died in the middle of its request.
+            self.close_connection = True
+            return
         headers = {key.lower(): value for key, value in self.headers.items()}
         answer = self.server.respond(Request(self.path, headers, body, time.monotonic(), self.command))
         self.server.stopping.wait(answer.hang_secs)
@@ -129,11 +134,19 @@ def _serve(respond: Callable[[Request], Answer]) -> Iterator[str]:
 
 @dataclass
 class CaliperSink:
-    """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in."""
+    """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in.
+
+    :param to_array: the answer to a body that is an array; None: arrays are taken.
+    :param refused: ids of events for whose sake a body is refused, with the status to refuse it with.
+    """
 
     url: str = ""
     authorization: str | None = None
+    to_array: Answer | None = None
+    refused: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    envelopes: list[dict[str, Any]] = field(default_factory=list)
+    """All envelopes that were taken, whether posted one by one or in arrays."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def respond(self, request: Request) -> Answer:
@@ -142,12 +155,21 @@ class CaliperSink:
             self.requests.append(request)
         if self.authorization is not None and request.headers.get("authorization") != self.authorization:
             return Answer(401, {"error": "unauthorized"})
+        if self.to_array is not None and isinstance(request.json(), list):
+            if self.to_array.store:
+                self.envelopes += request.items()
+            return self.to_array
+        for event in (event for envelope in request.items() for event in envelope["data"]):
+            if event["id"] in self.refused:
+                return Answer(self.refused[event["id"]], {"error": f"event {event['id']} is not welcome"})
+        with self._lock:
+            self.envelopes += request.items()
         return Answer(200, {})
 
-    @property
-    def envelopes(self) -> list[dict[str, Any]]:
-        """All envelopes, whether posted one by one or in arrays."""
-        return [envelope for request in self.requests for envelope in request.items()]
+    def sizes(self) -> list[int]:
+        """How many envelopes the array of each request had; 0 for an envelope by itself."""
+        bodies = [request.json() for request in self.requests]
+        return [len(body) if isinstance(body, list) else 0 for body in bodies]
 
     def event_ids(self) -> list[str]:
         """The ids of all events in the envelopes."""

@@ -31,6 +31,8 @@ _KINDS = (
     (r"-\d{4}-\d{6}-\d{6}\.log", "batch file"),
     (r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)", "output"),
     (r"statements", "statements"),
+    (r"caliper", "envelopes"),
+    (r"/endpoint\.[\w-]+\.json$", "endpoint"),
     (r"\?query_id=.*&query=INSERT", "insert"),
     (r"\?query_id=", "look-up"),
 )

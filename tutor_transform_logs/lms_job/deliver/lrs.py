@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from ..model.erb_faults import explained
+from .caliper_arrays import CaliperArrays, EndpointMemory, ProcessMemory, as_array
 from .lrs_answers import REJECTING, BatchRejected, new_ids
 from .lrs_client import LrsClient, Target
 from .lrs_conflicts import Asked, Conflicts
@@ -19,7 +21,15 @@ from .wire_form import wire_form
 class Lrs:
     """One endpoint that statements are sent to."""
 
-    def __init__(self, target: Target, timeout_secs: float, max_wait_secs: float, batch_max_bytes: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        timeout_secs: float,
+        max_wait_secs: float,
+        batch_max_bytes: int,
+        memory_of: Callable[[str], EndpointMemory] = lambda _id: ProcessMemory(),
+    ) -> None:
+        """``memory_of``: what is known of the endpoint with this id."""
         self.target = target
         self.client = LrsClient(target, timeout_secs, max_wait_secs)
         self.name = self.client.name
@@ -28,6 +38,7 @@ class Lrs:
         self.id = "lrs-" + hashlib.sha256(account.encode()).hexdigest()[:10]
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client) if target.is_xapi else None
+        self._arrays = None if target.is_xapi else CaliperArrays(self.client, memory_of(self.id))
 
     def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)
@@ -42,7 +53,11 @@ class Lrs:
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
-        self._deliver(_distinct(outgoing, outcome), outcome)
+        distinct: Sequence[OutgoingStatement] = _distinct(outgoing, outcome)
+        if self._arrays is not None:
+            stored, distinct = self._arrays.find_out(distinct, partial(self._deliver_one, outcome))
+            outcome.stored += stored
+        self._deliver(distinct, outcome)
         return outcome
 
     def probe(self) -> str:
@@ -54,6 +69,10 @@ class Lrs:
 
         ``asked``: how the LRS was asked before which of them it has.
         """
+        if self._arrays is not None and not self._arrays.taken:
+            for statement in outgoing:
+                self._deliver_one(outcome, statement)
+            return
         if not outgoing:
             return
         size = sum(len(statement.body) + 1 for statement in outgoing)
@@ -74,9 +93,13 @@ class Lrs:
                 if len(compared.left) < len(outgoing):
                     self._deliver(compared.left, outcome, asked)
                     return
+            elif len(outgoing) == 1 and self._arrays is not None:
+                # Refused because it is an array? Then this endpoint has changed since it took some.
+                if self._deliver_one(outcome, outgoing[0]):
+                    self._arrays.refuses()
+                return
             elif len(outgoing) == 1:
-                rejection = Rejection(outgoing[0], REJECTING[rejected.status], rejected.detail)
-                outcome.rejected.append(explained(self.target.transformer_type, rejection))
+                self._reject(outcome, outgoing[0], rejected)
                 return
             elif rejected.status == 413:
                 # A body of this size would be refused again: later batches are cut before they are sent.
@@ -86,8 +109,22 @@ class Lrs:
         self._deliver(outgoing[:middle], outcome, asked)
         self._deliver(outgoing[middle:], outcome, asked)
 
+    def _deliver_one(self, outcome: Outcome, envelope: OutgoingStatement) -> bool:
+        """Send a Caliper envelope as ERB sends it. Returns whether it was accepted."""
+        try:
+            self.client.post(envelope.body)
+        except BatchRejected as rejected:
+            self._reject(outcome, envelope, rejected)
+            return False
+        outcome.stored += 1
+        return True
+
+    def _reject(self, outcome: Outcome, statement: OutgoingStatement, rejected: BatchRejected) -> None:
+        rejection = Rejection(statement, REJECTING[rejected.status], rejected.detail)
+        outcome.rejected.append(explained(self.target.transformer_type, rejection))
+
     def _post(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
-        response = self.client.post(b"[" + b",".join(statement.body for statement in outgoing) + b"]")
+        response = self.client.post(as_array(outgoing))
         stored = len(outgoing)
         if self.target.is_xapi:
             stored = len(new_ids(self.name, response, {statement.id.lower() for statement in outgoing}))

@@ -71,9 +71,13 @@ class LrsClient:
         timeout = (min(CONNECT_TIMEOUT, timeout_secs), timeout_secs)
         self._send = partial(session.request, url=target.resource, timeout=timeout, allow_redirects=False)
 
-    def post(self, body: bytes) -> requests.Response:
-        """One POST. Raises :class:`~.lrs_answers.BatchRejected` if the endpoint rejects what is in it."""
-        return self._request(partial(self._send, "POST", data=body), lrs_answers.check_post, self._max_wait_secs)
+    def post(self, body: bytes, patient: bool = True) -> requests.Response:
+        """One POST. Raises :class:`~.lrs_answers.BatchRejected` if the endpoint rejects what is in it.
+
+        With ``patient``, tried again while the endpoint is unavailable.
+        """
+        send = partial(self._send, "POST", data=body)
+        return self._request(send, lrs_answers.check_post, self._max_wait_secs if patient else 0.0)
 
     def get(self, query: Mapping[str, str], patient: bool = True) -> requests.Response:
         """One GET of the statements resource; a 404 is an answer like any other.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..config.schema import JobConfig
 from ..util.errors import JobError, PermanentError
 from ..util.formatting import shown_url
+from .caliper_arrays import EndpointMemory, ProcessMemory
 from .lrs import Lrs
 from .lrs_client import Target
 
@@ -19,8 +20,10 @@ log = logging.getLogger(__name__)
 SETTING_UP = "Add one in the Django admin (Router Configurations), or set TRANSFORM_LOGS_LRS_ENDPOINTS."
 
 
-def open_endpoints(config: JobConfig) -> list[Lrs]:
-    """The endpoints that this job delivers to.
+def open_endpoints(
+    config: JobConfig, memory_of: Callable[[str], EndpointMemory] = lambda _id: ProcessMemory()
+) -> list[Lrs]:
+    """The endpoints that this job delivers to. ``memory_of``: what is known of the one with this id.
 
     Raises :class:`~.errors.JobError` if there is none, or if ``lrs_urls`` names a URL that no endpoint has.
     """
@@ -34,7 +37,8 @@ def open_endpoints(config: JobConfig) -> list[Lrs]:
             raise PermanentError(f"There is no enabled router for {config.transformer_type} in the LMS. {SETTING_UP}")
     if config.lrs_urls:
         targets = _limited(targets, config.lrs_urls)
-    return [Lrs(t, config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes) for t in targets]
+    limits = (config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes)
+    return [Lrs(target, *limits, memory_of) for target in targets]
 
 
 def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:

@@ -130,6 +130,16 @@ class Ledger:
         found = (names.destination_of_entry(name) for name in of_plan)
         return sorted({destination for destination in found if destination})
 
+    # What is known of the destinations.
+
+    def takes_arrays(self, destination: str) -> bool | None:
+        """Does this Caliper endpoint take arrays of envelopes? ``None`` if that is not known."""
+        known: bool | None = self._load(names.endpoint_name(destination), lambda values: bool(values["takes_arrays"]))
+        return known
+
+    def save_takes_arrays(self, destination: str, takes_arrays: bool) -> None:
+        self._save(names.endpoint_name(destination), {"takes_arrays": takes_arrays})
+
     # Dead letters.
 
     def save_dead_letters(

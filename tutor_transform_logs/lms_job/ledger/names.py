@@ -2,6 +2,7 @@
 
 job.json                            what the job is
 plan.json                           the current plan, with all that is known from the plans before it
+endpoint.DESTINATION.json           what was found out about a Caliper endpoint
 NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
 NNNN/dead/SEGMENT.DESTINATION.BATCH.jsonl   the dead letters of one batch, until REPORT joins them
 NNNN/dead-letters.jsonl             the dead letters of the plan, joined
@@ -30,6 +31,11 @@ MAX_DEAD_LETTER_BYTES = 1024**3
 def entry_name(plan: Plan, segment: Segment, destination: str) -> str:
     """The name of the entry of one destination in one segment."""
     return f"{plan.name}/{segment.id:06d}.{destination}.json"
+
+
+def endpoint_name(destination: str) -> str:
+    """The name of what is known of an endpoint."""
+    return f"endpoint.{destination}.json"
 
 
 def segment_of_entry(name: str, destination: str) -> str | None:

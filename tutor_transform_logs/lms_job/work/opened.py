@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..config.schema import JobConfig
 from ..deliver.files import Files
@@ -14,6 +15,7 @@ from ..model.delivery import Destination, KnownDestination, NamedDestination
 from ..model.plan import OutputFormat, Plan
 from ..storage.base import Storage
 from ..storage.factory import open_source, open_storage
+from .endpoint_memory import LedgerMemory
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _destinations(config: JobConfig, output: OutputFormat, store: Storage | None
     if config.clickhouse is not None:
         return (open_table(config, config.clickhouse),)
     if store is None:
-        return tuple(open_endpoints(config))
+        return tuple(open_endpoints(config, partial(LedgerMemory, open_ledger(config))))
     return (_files(config, store, output, job_key(job_identity(config))),)
 
 

@@ -1,0 +1,179 @@
+"""Caliper endpoints that take arrays of envelopes, and those that do not: how many requests, and what is remembered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.harness import tally
+from tests.harness.forked_site import ForkedSite
+from tests.harness.http_sinks import Answer, CaliperSink
+from tests.harness.job import JobRun
+from tests.harness.runs import check_sums
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, LOG_START, Mix, write_log
+
+GOOD = 35
+# What a run in batches of 10 posts: an envelope by itself, an array of one, and then arrays.
+TAKEN = [0, 1, 8, 10, 10, 5]
+REFUSED = [0, 1, *[0] * (GOOD - 1)]
+STEPS = [
+    "POST envelopes: half",
+    "POST envelopes: sent",
+    "endpoint write: before",
+    "endpoint write: half",
+    "endpoint rename: before",
+    "endpoint write: after",
+    "deliver: after",
+]
+
+
+@pytest.fixture
+def sending(world: ForkedSite, caliper_sink: CaliperSink) -> ForkedSite:
+    """A world whose job sends 35 Caliper events in batches of 10."""
+    return with_log(world, caliper_sink)
+
+
+def with_log(world: ForkedSite, sink: CaliperSink) -> ForkedSite:
+    write_log(world.logs / "tracking.log", Mix(good=GOOD), names=CALIPER_GOOD_NAMES, seed=3)
+    world.settings |= {"batch_size": 10, "workers": 1, "transformer_type": "caliper", "lrs_max_wait_secs": 0.5}
+    world.to_lrs({"url": sink.url, "bearer": "t"})
+    return world
+
+
+def delivered(world: ForkedSite, sink: CaliperSink, **more: Any) -> tuple[JobRun, list[int]]:
+    """Run it from the start; gives the run and the sizes of the arrays that it posted."""
+    sink.requests.clear()
+    sink.envelopes.clear()
+    ran = world.run(restart=True, **more)
+    tally.add("faults")
+    assert "Traceback" not in ran.detail
+    check_sums(world.result())
+    return ran, sink.sizes()
+
+
+def test_arrays_are_used_where_they_are_taken(sending: ForkedSite, caliper_sink: CaliperSink) -> None:
+    ran, sizes = delivered(sending, caliper_sink)
+    tally.same((0, TAKEN), (ran.status, sizes), ran.detail)
+    ids = caliper_sink.event_ids()
+    assert len(set(ids)) == len(ids) == GOOD
+    # The next run knows.
+    ran, sizes = delivered(sending, caliper_sink)
+    tally.same((0, [10, 10, 10, 5]), (ran.status, sizes), ran.detail)
+    assert caliper_sink.event_ids() == ids
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 415, 422])
+def test_an_endpoint_that_refuses_arrays_gets_one_and_no_other(
+    sending: ForkedSite, caliper_sink: CaliperSink, status: int
+) -> None:
+    caliper_sink.to_array = Answer(status, {"error": "not an envelope"})
+    ran, sizes = delivered(sending, caliper_sink)
+    tally.same((0, REFUSED), (ran.status, sizes), ran.detail)
+    ids = caliper_sink.event_ids()
+    assert len(set(ids)) == len(ids) == GOOD
+    ran, sizes = delivered(sending, caliper_sink)
+    tally.same((0, [0] * GOOD), (ran.status, sizes), ran.detail)
+    assert caliper_sink.event_ids() == ids
+
+
+@pytest.mark.parametrize("answer", [Answer(500), Answer(502), Answer(503), Answer(no_answer=True)])
+def test_an_endpoint_that_fails_on_arrays_gets_one_in_each_run(
+    sending: ForkedSite, caliper_sink: CaliperSink, answer: Answer
+) -> None:
+    """Whether it only failed for a moment is not known: envelopes go by themselves, and nothing is remembered."""
+    caliper_sink.to_array = answer
+    for _ in range(2):
+        ran, sizes = delivered(sending, caliper_sink)
+        tally.same((0, REFUSED), (ran.status, sizes), ran.detail)
+        assert len(set(caliper_sink.event_ids())) == len(caliper_sink.event_ids()) == GOOD
+    caliper_sink.to_array = None
+    assert delivered(sending, caliper_sink)[1] == TAKEN
+
+
+def test_an_array_that_is_stored_without_an_answer_doubles_one_event_at_most(
+    sending: ForkedSite, caliper_sink: CaliperSink
+) -> None:
+    """As after any answer that is lost; the second one has the id of the first."""
+    caliper_sink.to_array = Answer(500, store=True)
+    ran, _ = delivered(sending, caliper_sink)
+    assert ran.status == 0, ran.detail
+    counts = Counter(caliper_sink.event_ids())
+    assert (len(counts), sorted(counts.values())[-2:]) == (GOOD, [1, 2])
+
+
+def test_an_event_that_is_refused_by_itself_decides_nothing(sending: ForkedSite, caliper_sink: CaliperSink) -> None:
+    """The first two and the fifth are refused in any form, by an endpoint that refuses arrays."""
+    assert delivered(sending, caliper_sink)[0].status == 0
+    ids = caliper_sink.event_ids()
+    for path in sending.ledger.rglob("endpoint.*.json"):
+        path.unlink()
+    caliper_sink.refused = dict.fromkeys([ids[0], ids[1], ids[4]], 422)
+    ran, sizes = delivered(sending, caliper_sink)
+    # The third one is taken by itself, and the array of the fourth.
+    tally.same((3, [0, 0, 0, 1]), (ran.status, sizes[:4]), ran.detail)
+    assert [letter["statement"] for letter in ran.dead_letters()] == [ids[0], ids[1], ids[4]]
+    assert all("is not welcome" in letter["detail"] for letter in ran.dead_letters())
+    caliper_sink.refused = {ids[1]: 400}
+    caliper_sink.to_array = Answer(400)
+    for path in sending.ledger.rglob("endpoint.*.json"):
+        path.unlink()
+    ran, sizes = delivered(sending, caliper_sink)
+    # The array of the second one and the second one are refused; the array of the third one is the last.
+    tally.same((3, [0, 1, 0, 1, *[0] * 33]), (ran.status, sizes), ran.detail)
+    assert sorted(caliper_sink.event_ids()) == sorted(set(ids) - {ids[1]})
+
+
+def test_an_endpoint_that_no_longer_takes_arrays_loses_nothing(sending: ForkedSite, caliper_sink: CaliperSink) -> None:
+    assert delivered(sending, caliper_sink)[0].status == 0
+    ids = caliper_sink.event_ids()
+    caliper_sink.to_array = Answer(422)
+    ran, sizes = delivered(sending, caliper_sink)
+    tally.same((0, [10, 5, 2, 1, *[0] * GOOD]), (ran.status, sizes), ran.detail)
+    assert caliper_sink.event_ids() == ids
+    assert delivered(sending, caliper_sink)[1] == [0] * GOOD
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_of_several_workers_one_finds_it_out(world: ForkedSite, caliper_sink: CaliperSink, takes: bool) -> None:
+    sending = with_log(world, caliper_sink)
+    for number in range(6):
+        start = LOG_START.replace(hour=number + 1)
+        write_log(
+            world.logs / f"tracking.log-{number}", Mix(good=20), names=CALIPER_GOOD_NAMES, seed=number, start=start
+        )
+    caliper_sink.to_array = None if takes else Answer(400)
+    ran, sizes = delivered(sending, caliper_sink, workers=4)
+    assert ran.status == 0, ran.detail
+    tally.same((1, 1), (sizes.count(0), sizes.count(1)) if takes else (sizes.count(1), sizes.count(1)), str(sizes))
+    assert len(set(caliper_sink.event_ids())) == len(caliper_sink.event_ids()) == GOOD + 6 * 20
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_kill_while_it_finds_out_loses_nothing(
+    new_world: Callable[[str], ForkedSite], caliper_sink: CaliperSink, takes: bool
+) -> None:
+    """What is sent a second time, a batch at most, has its id."""
+    caliper_sink.to_array = None if takes else Answer(400)
+    reference = with_log(new_world("reference"), caliper_sink)
+    trace = reference.folder / "trace"
+    assert reference.run(steps={"trace": str(trace)}).status == 0
+    ids = caliper_sink.event_ids()
+    steps = trace.read_text().splitlines()
+    assert set(STEPS) <= set(steps), set(STEPS) - set(steps)
+    for label in STEPS:
+        caliper_sink.requests.clear()
+        caliper_sink.envelopes.clear()
+        world = with_log(new_world(f"killed-{STEPS.index(label)}"), caliper_sink)
+        killed = world.run(steps={"label": label, "number": min(2, steps.count(label))})
+        tally.add("kills")
+        tally.same(-9, killed.status, f"not killed at {label}")
+        resumed = world.run()
+        tally.same(0, resumed.status, f"killed at {label}: {resumed.detail}")
+        got = caliper_sink.event_ids()
+        tally.same(set(ids), set(got), f"killed at {label}")
+        assert len(got) <= GOOD + 10
+        assert caliper_sink.sizes().count(1) <= 2
+        check_sums(world.result())

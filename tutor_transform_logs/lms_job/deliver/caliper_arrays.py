@@ -1,0 +1,115 @@
+"""Does a Caliper endpoint take arrays of envelopes? Tried with one event, after one that was posted as ERB posts it.
+
+ERB posts each envelope as a JSON object of its own (``HttpClient.send``), with one event in it. That is the form that
+an endpoint is known to take. Its ``HttpClient.bulk_send`` would post an array of envelopes, in one request for a whole
+batch, and an endpoint may refuse that: IMS Caliper (1.1, section 6) knows single envelopes only. What it does have is
+an envelope with several events. The job makes none: it is a body that ERB never makes, and of which a receiver that
+reads ``data[0]``, which is enough for ERB's, would lose all but one event and still answer 200. An array that is
+refused is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model.delivery import OutgoingStatement
+from ..util.errors import PermanentError, Unavailable
+from .lrs_answers import BatchRejected
+from .lrs_client import LrsClient
+
+
+class EndpointMemory(Protocol):
+    """What is known of one endpoint, for this run and later ones. Methods raise :class:`~.errors.JobError`."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """A context that one process at a time is in: others wait, and read what it has found out."""
+
+    def takes_arrays(self) -> bool | None:
+        """``None``: not known."""
+
+    def remember(self, takes_arrays: bool) -> None: ...
+
+
+@dataclass
+class ProcessMemory:
+    """An :class:`EndpointMemory` that lasts as long as this process."""
+
+    known: bool | None = None
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def takes_arrays(self) -> bool | None:
+        return self.known
+
+    def remember(self, takes_arrays: bool) -> None:
+        self.known = takes_arrays
+
+
+class CaliperArrays:
+    """Knows, or finds out, whether one endpoint takes arrays.
+
+    An array of one envelope can't be stored by half. The endpoint refuses arrays if it rejects that one and then takes
+    the envelope by itself. If it rejects both, the event itself is rejected, and the next one decides. A failure that
+    may pass (no answer, 503) is not tried again as an array, because an endpoint that fails on arrays may answer so for
+    ever; it decides for this process, and is not remembered.
+    """
+
+    def __init__(self, client: LrsClient, memory: EndpointMemory) -> None:
+        self._client = client
+        self._memory = memory
+        self._has_taken_one = False
+        self.taken: bool | None = None
+        """``None`` until it is known."""
+
+    def find_out(
+        self, outgoing: Sequence[OutgoingStatement], deliver_one: Callable[[OutgoingStatement], bool]
+    ) -> tuple[int, Sequence[OutgoingStatement]]:
+        """Deliver envelopes until it is known: how many an array has stored, and the envelopes that are left.
+
+        ``deliver_one`` delivers an envelope by itself, accounts for it, and returns whether it was accepted.
+        """
+        if self.taken is not None:
+            return 0, outgoing
+        with self._memory.turn():
+            self.taken = self._memory.takes_arrays()
+            for number, envelope in enumerate(outgoing):
+                if self.taken is not None:
+                    return 0, outgoing[number:]
+                if not self._has_taken_one:
+                    self._has_taken_one = deliver_one(envelope)
+                elif self._try(envelope, deliver_one):
+                    self._decide(True)
+                    return 1, outgoing[number + 1 :]
+        return 0, ()
+
+    def refuses(self) -> None:
+        """An endpoint that took arrays has taken by itself what it rejected in one."""
+        self._decide(False)
+
+    def _try(self, envelope: OutgoingStatement, deliver_one: Callable[[OutgoingStatement], bool]) -> bool:
+        """Post an array of one envelope; without success, post the envelope."""
+        try:
+            self._client.post(as_array([envelope]), patient=False)
+            return True
+        except (BatchRejected, PermanentError):
+            is_clear = True
+        except Unavailable:
+            is_clear = False
+        if deliver_one(envelope):
+            if is_clear:
+                self._decide(False)
+            self.taken = False
+        return False
+
+    def _decide(self, taken: bool) -> None:
+        self.taken = taken
+        self._memory.remember(taken)
+
+
+def as_array(outgoing: Sequence[OutgoingStatement]) -> bytes:
+    """The body of a request for several statements, each as it is."""
+    return b"[" + b",".join(statement.body for statement in outgoing) + b"]"

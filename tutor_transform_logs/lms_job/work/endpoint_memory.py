@@ -1,0 +1,43 @@
+"""What was found out about an endpoint, kept in the ledger for the other workers and later runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..ledger.ledger import Ledger
+from ..util import temporary
+
+
+class LedgerMemory:
+    """An :class:`~.caliper_arrays.EndpointMemory`. Workers take turns by a file in the folder for temporary files.
+
+    The kernel lets go of the lock of a process that dies. On Kubernetes, each pod has a folder of its own: then each
+    may try once what it does not find in the ledger.
+    """
+
+    def __init__(self, ledger: Ledger, destination: str) -> None:
+        self._ledger = ledger
+        self._destination = destination
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        name = f"transform-logs-{os.getuid()}-{self._ledger.key}-{self._destination}.lock"
+        with temporary.explained():
+            path = os.path.join(tempfile.gettempdir(), name)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with temporary.explained():
+                fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def takes_arrays(self) -> bool | None:
+        return self._ledger.takes_arrays(self._destination)
+
+    def remember(self, takes_arrays: bool) -> None:
+        self._ledger.save_takes_arrays(self._destination, takes_arrays)
