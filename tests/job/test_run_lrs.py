@@ -10,9 +10,10 @@ import pytest
 
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, CaliperSink, ScriptedLrs, basic, start_proxy
+from tests.harness.parity import scene
 from tests.harness.ralph import PASSWORD, Lrs
 from tests.harness.runs import assert_accounted, assert_refused, erbs_ids
-from tutor_transform_logs.demo import samples
+from tutor_transform_logs.demo import events, samples
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -75,6 +76,26 @@ def test_a_replay_of_what_erb_delivered_live_is_all_duplicates(site: ForkedSite,
     assert {statement["id"]: statement for statement in lrs.statements()} == there
     entries = [json.loads(path.read_text()) for path in site.ledger.rglob("00*.lrs-*.json")]
     assert len(proxy.requests) == sum(entry["batches"] for entry in entries) > len(logs)
+
+
+def test_what_an_earlier_version_posted_is_not_different(site: ForkedSite, lrs: Lrs) -> None:
+    """It posted the objectType that ERB logs, and not the one that ERB posts."""
+    lines = [events.to_json(events.problem_check_many("problem_check", scene("", number))) for number in range(5, 9)]
+    site.place("tracking.log", "".join(f"{line}\n" for line in lines).encode())
+    assert site.run(site.source(), to_lrs(lrs)).status == 0
+    posted = lrs.statements()
+    assert len(posted) == 4 * len(lines)
+    parents = [statement for statement in posted if "statement" not in statement["context"]]
+    for statement in parents:
+        lrs.alter(statement["id"], object=statement["object"] | {"objectType": "GroupActivity"})
+    verified = site.run(site.source(), to_lrs(lrs), command="verify")
+    assert verified.status == 0, verified.detail
+    assert "All expected statements were found." in verified.stdout
+    again = site.run(site.source(), to_lrs(lrs), restart=True)
+    assert again.status == 0, again.detail
+    assert again.result is not None
+    assert by_url(again.result, lrs.url)["duplicates"] == len(posted)
+    assert sum(statement["object"]["objectType"] == "GroupActivity" for statement in lrs.statements()) == len(lines)
 
 
 def test_every_enabled_router_gets_what_is_for_it(
