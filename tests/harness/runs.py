@@ -82,7 +82,8 @@ def assert_refused(run: JobRun, *detail: str, secrets: Iterable[str] = ()) -> No
     """The run ended with status 1 and one clear line that holds ``detail``."""
     assert run.status == 1, run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
-    [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(("20", "  ", "Listing "))]
+    before = ("20", "  ", "Destination: ", "Listing ")
+    [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(before)]
     for word in detail:
         assert word in line
     assert run.stdout == ""
