@@ -93,8 +93,9 @@ def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dic
             {
                 "into ClickHouse, workers by CPUs": lambda: into.into_clickhouse(log),
                 "into ClickHouse": lambda: into.into_clickhouse(log, workers=1),
-                # These two compare with what the one before has stored.
-                "--verify": into.verify,
+                # These compare with what the one before has stored.
+                "--verify, 1 worker": lambda: into.verify(1),
+                "--verify, 2 workers": lambda: into.verify(2),
                 "--gaps": into.bench.gaps,
                 "into Ralph": lambda: into.into_ralph(log),
             },
@@ -107,6 +108,7 @@ def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dic
         "statements": statements,
         "times_as_fast": ratio(made["into Ralph"], made["into ClickHouse"]),
         "times_as_fast_workers_by_cpus": ratio(made["into Ralph"], made["into ClickHouse, workers by CPUs"]),
+        "verify_times_as_fast_as_1_worker": ratio(made["--verify, 1 worker"], made["--verify, 2 workers"]),
         "per_minute": {name: per_minute(runs, statements) for name, runs in made.items()},
         "programs": summed_up(made, lines),
     }
@@ -197,7 +199,10 @@ def table(results: dict[str, Any]) -> str:
         row("  the same, one worker for each CPU", found["times_as_fast_workers_by_cpus"], "5x")
         rate = results["clickhouse"]["per_minute"]
         rows.append(("  statements stored a minute", f"{rate['into ClickHouse']:,}", ""))
-        rows.append(("  verified a minute, by one process", f"{rate['--verify']:,}", "aim 1,000,000"))
+        row("  --verify, 2 workers vs 1", found["verify_times_as_fast_as_1_worker"], "")
+        for name in ("--verify, 1 worker", "--verify, 2 workers"):
+            cpu = found["programs"][name]["median_cpu_secs"]
+            rows.append((f"  a minute by {name}", f"{rate[name]:,} ({cpu} s of CPU)", "aim 1,000,000"))
         rows.append(("  counted a minute by --gaps", f"{rate['--gaps']:,}", ""))
     if "workers" in results:
         row("2 workers vs 1", results["workers"]["times_as_fast_as_1"][2], "1.8x, aim 1.95x")

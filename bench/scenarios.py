@@ -55,8 +55,10 @@ class Bench:
             self._expect(log.events, self._reported("transformed"), "this job")
             return made
 
-    def verify(self, statements: int) -> Measured:
+    def verify(self, statements: int, workers: int) -> Measured:
         """``--verify`` of what the last run has delivered, which are this many statements."""
+        config = self._work / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"workers": workers}))
         made = self._command("verify")
         self._expect(statements, self._reported("found"), "--verify")
         return made
@@ -173,9 +175,9 @@ class Stores:
         self._expect_all(account.count(), "Ralph")
         return made
 
-    def verify(self) -> Measured:
+    def verify(self, workers: int) -> Measured:
         """``--verify`` of what :meth:`into_clickhouse` has stored."""
-        return self.bench.verify(self.clickhouse.count())
+        return self.bench.verify(self.clickhouse.count(), workers)
 
     def _expect_all(self, found: int, where: str) -> None:
         stored = self.bench.stored()

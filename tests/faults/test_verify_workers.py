@@ -100,6 +100,19 @@ def test_in_clickhouse(world: ForkedSite, aspects_clickhouse: ClickHouse) -> Non
     assert redelivered["destinations"][0]["found"] > after["destinations"][0]["found"]
 
 
+def test_of_a_choice_of_events_a_thousand_are_searched_for_at_a_time(
+    world: ForkedSite, aspects_clickhouse: ClickHouse
+) -> None:
+    write_logs(world)
+    world.settings |= {**aspects_clickhouse.destination(), "event": ["*_video"]}
+    assert world.run().status == 0
+    assert aspects_clickhouse.count() > 100
+    status, found = verified(world, workers=2)
+    [numbers] = found["destinations"]
+    assert (status, numbers["requests"]) == (0, 1)
+    assert numbers["found"] == numbers["expected"] >= aspects_clickhouse.count()
+
+
 def test_in_an_lrs(world: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     """Missing, changed and voided statements. Each missing line is sent again once."""
     write_log(world.logs / "tracking.log", Mix(good=1200, unknown_user=2))

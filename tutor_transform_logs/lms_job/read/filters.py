@@ -66,6 +66,10 @@ class Filters:
         """Is the object of this name, relative to the container, to be read?"""
         return not self.files or _matches(name, self.files)
 
+    def takes_name(self, name: str) -> bool:
+        """May an event of this name be replayed?"""
+        return (not self.event or _matches(name, self.event)) and not _matches(name, self.exclude_event)
+
     def takes(self, event: Event) -> bool:
         """Is this event to be replayed?
 
@@ -73,8 +77,7 @@ class Filters:
         makes of it is counted.
         """
         return (
-            (not self.event or _matches(event.name, self.event))
-            and not _matches(event.name, self.exclude_event)
+            self.takes_name(event.name)
             and self._takes_time(event.fields)
             and (not self.course or _matches(_context(event.fields, "course_id"), self.course))
             and (not self.org or _matches(_org(event.fields), self.org))

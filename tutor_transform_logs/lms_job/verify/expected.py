@@ -16,6 +16,7 @@ from ..model.progress_events import BatchDone, Emit, SegmentStarted
 from ..model.records import Line, Position, SkippedLines
 from ..read.filters import TAKE_ALL, Filters
 from ..read.lines import BrokenObject
+from ..read.prefilter import Prefilter
 from ..read.segment import segment_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer, Untransformable
@@ -131,13 +132,14 @@ class ExpectedStatements:
 
     def _lines(self) -> Iterator[DeliveredLine]:
         """All lines that may make statements."""
+        prefilter = self._prefilter()
         read = 0
         for index, delivered in enumerate(self.ranges):
             segment = delivered.segment
             start = Position(segment.start, 1)
             self.emit(SegmentStarted(segment.object))
             try:
-                for line in segment_lines(self.source, segment, start, self.line_bytes, self.transformer.prefilter):
+                for line in segment_lines(self.source, segment, start, self.line_bytes, prefilter):
                     read += line.lines if isinstance(line, SkippedLines) else 1
                     if read >= REPORT_LINES:
                         self.emit(BatchDone(Counts(lines=read)))
@@ -146,6 +148,12 @@ class ExpectedStatements:
                         yield DeliveredLine(index, line, _number_in_object(segment, line))
             except (BrokenObject, ObjectGone) as error:
                 self.problems[f"{segment.object}: {error}"] = None
+
+    def _prefilter(self) -> Prefilter | None:
+        """Skips what the filters leave out by name, too: here, it need not be counted."""
+        if self.transformer.prefilter is None or self.filters is TAKE_ALL:
+            return self.transformer.prefilter
+        return Prefilter([name for name in self.transformer.known_names if self.filters.takes_name(name)])
 
 
 def _together(lines: Iterable[DeliveredLine]) -> Iterator[list[DeliveredLine]]:
