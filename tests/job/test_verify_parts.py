@@ -17,6 +17,7 @@ from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.verify.delivered import DeliveredRange, merged
 from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
 from tutor_transform_logs.lms_job.verify.multiset_diff import DiffCounts, MultisetDiff
+from tutor_transform_logs.lms_job.verify.verify_result import DIFFERENT, MISSING, Mismatch, VerifyResult, total_result
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
 
@@ -96,6 +97,19 @@ def test_sets_are_compared_as_multisets(expected: list[tuple[int, int]], found: 
     assert compared.different == sum(min(by_id[id_], extra[id_]) for id_ in by_id)
     assert compared.missing == len(absent) - compared.different == sum(not another for _, another in absent)
     assert compared.surplus == sum(surplus.values()) - compared.different
+
+
+@given(st.lists(st.tuples(st.sampled_from([MISSING, DIFFERENT, "found"]), st.integers(0, 2)), max_size=80))
+def test_the_results_of_workers_add_up_to_that_of_one(statements: list[tuple[str, int]]) -> None:
+    """``statements``: what is found of each, and the worker that searches for it."""
+    whole, *shares = (VerifyResult("id", "LRS") for _ in range(4))
+    for place, (kind, worker) in enumerate(statements):
+        for result in (whole, shares[worker]):
+            if kind == "found":
+                result.found += 1
+            else:
+                result.add(Mismatch(kind, f"id-{place}", "tracking.log", place, place, b"{}", place))
+    assert total_result(shares) == whole
 
 
 class Lines:

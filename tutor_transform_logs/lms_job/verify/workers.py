@@ -73,7 +73,7 @@ def run_shares(
                     emit(WorkerEnded(), number)
                 else:
                     raise Unavailable(f"A worker of the verification {message}. Run the same command again.")
-    return list(verified.values())
+    return [verified[number] for number in range(len(bodies))]
 
 
 def _verify_share(job: OpenJob, plan: Plan, verifier: Verifier, share: tuple[int, int], channel: Channel) -> None:
