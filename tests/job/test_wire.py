@@ -83,32 +83,58 @@ def taken(kind: Kind, server: ScriptedLrs | CaliperSink) -> list[Any]:
     return items if kind == "xapi" else [comparable(kind, envelope) for envelope in items]
 
 
+def posted_live(kind: Kind, logged: list[bytes], server: ScriptedLrs | CaliperSink) -> list[list[Any]]:
+    """What ERB's live path posts of each line."""
+    posted = []
+    with live_router(kind, server.url.removesuffix("statements")) as router:
+        for line in logged:
+            forget_statements(server)
+            for event in erbs_events([line]):
+                try:
+                    router.send(event)
+                except Exception:
+                    # One event that ERB can't transform: nothing is sent.
+                    assert not server.requests
+            posted.append(taken(kind, server))
+    return posted
+
+
+def assert_posted_as_live(kind: Kind, logged: list[bytes], server: ScriptedLrs | CaliperSink, fast_path: bool) -> int:
+    """Compare what the job and ERB's live path post of each line; gives the number of statements or envelopes."""
+    live = posted_live(kind, logged, server)
+    lrs = endpoint(server.url, kind)
+    with transformer(kind, fast_path=fast_path) as made:
+        for line, expected in zip(logged, live, strict=True):
+            forget_statements(server)
+            lrs.deliver("batch", outgoing(made, lrs, line))
+            # As text: in the same order, too.
+            assert list(map(json.dumps, taken(kind, server))) == list(map(json.dumps, expected))
+    return sum(map(len, live))
+
+
+def forget_statements(server: ScriptedLrs | CaliperSink) -> None:
+    if isinstance(server, ScriptedLrs):
+        server.statements.clear()
+
+
 @FAST_PATH
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_event_is_posted_as_erb_posts_it_live(
     kind: Kind, fast_path: bool, scripted_lrs: ScriptedLrs, caliper_sink: CaliperSink
 ) -> None:
     server = scripted_lrs if kind == "xapi" else caliper_sink
-    url = server.url.removesuffix("statements")
-    lrs = endpoint(url, kind)
-    posted = 0
-    with transformer(kind, fast_path=fast_path) as made:
-        for line in lines(kind):
-            scripted_lrs.statements.clear()
-            with live_router(kind, url) as router:
-                for event in erbs_events([line]):
-                    try:
-                        router.send(event)
-                    except Exception:
-                        # One event that ERB can't transform: nothing is sent.
-                        assert not server.requests
-            live = taken(kind, server)
-            scripted_lrs.statements.clear()
-            lrs.deliver("batch", outgoing(made, lrs, line))
-            # As text: in the same order, too.
-            assert list(map(json.dumps, taken(kind, server))) == list(map(json.dumps, live))
-            posted += len(live)
-    assert posted > len(white_list(kind))
+    assert assert_posted_as_live(kind, lines(kind), server, fast_path) > len(white_list(kind))
+
+
+@FAST_PATH
+@pytest.mark.parametrize("identified_by", ["mbox", "mbox_sha1sum"])
+def test_actors_are_posted_as_erb_posts_them_live(
+    identified_by: str, fast_path: bool, scripted_lrs: ScriptedLrs
+) -> None:
+    several = [events.problem_check_many("problem_check", scene("", number)) for number in range(20)]
+    logged = [json.dumps(event).encode() for event in several]
+    with override_settings(XAPI_AGENT_IFI_TYPE=identified_by):
+        assert assert_posted_as_live("xapi", logged, scripted_lrs, fast_path) == 4 * len(several)
 
 
 @FAST_PATH
