@@ -438,6 +438,13 @@ def stopped_at_once(stage: Stage) -> str:
     return stage.run("verify")
 
 
+def with_another_lrs(stage: Stage) -> str:
+    assert stage.to_lrs().world.run().status == 0
+    [endpoint] = stage.world.settings["lrs_endpoints"]
+    stage.world.to_lrs(endpoint, {**endpoint, "username": "another"})
+    return stage.run("verify")
+
+
 def with_password_in_url(stage: Stage) -> str:
     lms: DemoLms = stage.request.getfixturevalue("demo_lms")
     backend = {"url": "http://ch_cms:secret@clickhouse:8123", "xapi_database": "openedx"}
@@ -548,7 +555,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Caliper has no way to read": lambda s: s.to_lrs().run("verify", transformer_type="caliper"),
     "without stable ids": lambda s: s.run("verify", transformer_type="caliper", caliper_stable_ids=False),
     "then verify it": lambda s: s.run("verify"),
-    "Nothing has been delivered": stopped_at_once,
+    "Nothing has been delivered by": stopped_at_once,
+    "Nothing has been delivered there": with_another_lrs,
     "without --repair": lambda s: s.stopped().run("verify", repair=True),
     "the right to read": lambda s: answered(s, Answer(403)),
     "not with statements": lambda s: answered(s, Answer(200, "<html>")),

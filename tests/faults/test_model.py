@@ -56,6 +56,7 @@ class Box:
 
     id = "box"
     name = "box"
+    names = ("box",)
 
     def __init__(self) -> None:
         self.batches: dict[str, list[str]] = {}

@@ -88,6 +88,7 @@ class ClickHouse:
         self._max_bytes = batch_max_bytes
         self._url = table.url.rstrip("/") + "/"
         self.name = f"{shown_url(table.url.rstrip('/'))} {table.database}.{table.table}"
+        self.names = (self.name,)
         # Whoever writes to it, it is the same table.
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]

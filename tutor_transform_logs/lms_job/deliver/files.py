@@ -34,6 +34,7 @@ class Files:
             self._directory = parts_directory(config.prefix, job_key)
         self._job_key = job_key
         self.name = str(config)
+        self.names = (self.name,)
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body

@@ -64,6 +64,7 @@ class DryRun:
     def __init__(self, transformer_type: str, log_statements: bool) -> None:
         where = f"logger {NAMES[transformer_type]}" if log_statements else "no destination"
         self.name = f"{where} (dry run)"
+        self.names = (self.name,)
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body

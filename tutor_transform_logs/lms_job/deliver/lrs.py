@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,10 +31,9 @@ class Lrs:
         """``memory_of``: what is known of the endpoint with this id."""
         self.target = target
         self.client = LrsClient(target, timeout_secs, max_wait_secs)
-        self.name = self.client.name
-        # Two accounts at one URL are two destinations: each may have a store of its own behind it.
-        account = f"{target.url.rstrip('/')} {target.username}".rstrip()
-        self.id = "lrs-" + hashlib.sha256(account.encode()).hexdigest()[:10]
+        self.id = target.id
+        self.name = target.name
+        self.names = target.names
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client) if target.is_xapi else None
         self._arrays = None if target.is_xapi else CaliperArrays(self.client, memory_of(self.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from ..util.backoff import retrying
-from ..util.formatting import shown_url
+from ..util.formatting import printable, shown_url
 from . import lrs_answers
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
@@ -38,10 +39,31 @@ class Target:
     bearer: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     routing: Routing = to_all
+    own_account: str = ""
+    """What tells it from an older router whose URL differs in nothing but a slash at the end."""
+    own_name: str = ""
+    """One of :attr:`names` that no other target of the job has, where the shortest is not that."""
 
     @property
     def is_xapi(self) -> bool:
         return self.transformer_type == "xapi"
+
+    @property
+    def id(self) -> str:
+        """What the ledger calls it. Two accounts at one URL may each have a store of its own behind it."""
+        account = self.own_account or f"{self.url.rstrip('/')} {self.username}".rstrip()
+        return "lrs-" + hashlib.sha256(account.encode()).hexdigest()[:10]
+
+    @property
+    def name(self) -> str:
+        """For people, without secrets."""
+        return self.own_name or self.names[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it may have had, beside other targets than now, the shortest first."""
+        named = printable(f"{shown_url(self.url)} ({f'user {self.username}' if self.username else 'no user'})")
+        return shown_url(self.resource), named, f"{named} {self.id}"
 
     @property
     def resource(self) -> str:
@@ -58,7 +80,7 @@ class LrsClient:
     """Sends requests to one target. Each method raises :class:`~.errors.JobError` once it is of no use to go on."""
 
     def __init__(self, target: Target, timeout_secs: float, max_wait_secs: float) -> None:
-        self.name = shown_url(target.resource)
+        self.name = target.name
         self._target = target
         self._max_wait_secs = max_wait_secs
         session = requests.Session()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..config.schema import JobConfig
@@ -32,13 +34,25 @@ def open_endpoints(
             Target(e.url, config.transformer_type, e.username, e.password, e.bearer) for e in config.lrs_endpoints
         ]
     else:
-        targets = [_target(router, config.transformer_type) for router in _enabled_routers(config.transformer_type)]
+        first_urls = _first_urls(config.transformer_type)
+        routers = _enabled_routers(config.transformer_type)
+        targets = [_target(router, config.transformer_type, first_urls) for router in routers]
         if not targets:
             raise PermanentError(f"There is no enabled router for {config.transformer_type} in the LMS. {SETTING_UP}")
+    targets = with_own_names(targets)
     if config.lrs_urls:
         targets = _limited(targets, config.lrs_urls)
     limits = (config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes)
     return [Lrs(target, *limits, memory_of) for target in targets]
+
+
+def with_own_names(targets: Sequence[Target]) -> list[Target]:
+    """The targets, each with a name of its own: the shortest one that no other has."""
+    used = [Counter(names) for names in zip(*(target.names for target in targets), strict=True)]
+    return [
+        replace(target, own_name=next(name for name, times in zip(target.names, used, strict=True) if times[name] == 1))
+        for target in targets
+    ]
 
 
 def _limited(targets: list[Target], urls: tuple[str, ...]) -> list[Target]:
@@ -63,7 +77,21 @@ def _enabled_routers(transformer_type: str) -> list[Any]:
     return [router for router in routers if router.backend_name.lower() == transformer_type]
 
 
-def _target(router: Any, transformer_type: str) -> Target:
+def _first_urls(transformer_type: str) -> dict[str, str]:
+    """URL without a slash at its end -> how it was written in the first router that had it.
+
+    No row of this table is ever changed, so that the answer stays the same: routers that are added later, or disabled,
+    are rows, too.
+    """
+    model = importlib.import_module("event_routing_backends.models").RouterConfiguration
+    first: dict[str, str] = {}
+    for url, backend_name in model.objects.order_by("pk").values_list("route_url", "backend_name"):
+        if backend_name.lower() == transformer_type:
+            first.setdefault(url.rstrip("/"), url)
+    return first
+
+
+def _target(router: Any, transformer_type: str, first_urls: Mapping[str, str]) -> Target:
     """A router as a target, as ERB's ``EventsRouter.configure_host`` reads it."""
     configurations = router.configurations or {}
     if not isinstance(configurations, Mapping):
@@ -72,6 +100,7 @@ def _target(router: Any, transformer_type: str) -> Target:
     _check_match_params(router.route_url, configurations.get("match_params") or {})
     basic = router.auth_scheme == router.AUTH_BASIC
     overrides = configurations.get("override_args") or {}
+    is_first = first_urls[router.route_url.rstrip("/")] == router.route_url
 
     def routing(event: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
         return bool(router.get_allowed_host(event)), overrides
@@ -84,6 +113,7 @@ def _target(router: Any, transformer_type: str) -> Target:
         bearer=(router.auth_key or "") if router.auth_scheme == router.AUTH_BEARER else "",
         headers=(configurations.get("headers") or {}) if transformer_type == "caliper" else {},
         routing=routing,
+        own_account="" if is_first else f"router {router.route_url} {router.username or ''}",
     )
 
 

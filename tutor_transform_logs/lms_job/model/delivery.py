@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -20,9 +20,9 @@ class SourcedStatement(NamedTuple):
     letter: DeadLetter | None = None
     """The dead letter that is delivered again, in a redelivery."""
 
-    def concerns(self, destination_name: str) -> bool:
+    def concerns(self, destination: Destination) -> bool:
         """A statement that one destination rejected is delivered again there only."""
-        return self.letter is None or self.letter.destination in ("", destination_name)
+        return self.letter is None or self.letter.destination in ("", *destination.names)
 
 
 class OutgoingStatement(NamedTuple):
@@ -85,6 +85,10 @@ class KnownDestination:
 
 class Destination(NamedDestination, Protocol):
     """Where statements go. One object belongs to one worker."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """What dead letters may call it: its name, and those that it may have had beside other destinations."""
 
     def route(self, made: SourcedStatement) -> bytes | None:
         """The bytes to send for this statement, or ``None`` if its event is not for this destination."""

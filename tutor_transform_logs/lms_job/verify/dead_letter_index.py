@@ -18,12 +18,14 @@ class DeadLetterIndex:
         keys = array("Q", (_key(letter.raw, letter.statement, letter.destination) for letter in letters))
         self._keys = array("Q", sorted(keys))
 
-    def contains(self, made: SourcedStatement, destination: str) -> bool:
-        """Is this statement, or the line it was made of, a dead letter of ``destination`` (its name)?"""
+    def contains(self, made: SourcedStatement, destination: Iterable[str]) -> bool:
+        """Is this statement, or the line it was made of, a dead letter of ``destination`` (by any of these names)?"""
         if not self._keys:
             return False
         raw = made.letter.raw if made.letter else made.line.raw
-        return self._has(_key(raw, "", "")) or self._has(_key(raw, made.statement.id, destination))
+        return self._has(_key(raw, "", "")) or any(
+            self._has(_key(raw, made.statement.id, name)) for name in destination
+        )
 
     def _has(self, key: int) -> bool:
         at = bisect_left(self._keys, key)

@@ -78,7 +78,7 @@ class Verifier:
         body = destination.route(expected.made)
         if body is None:
             return None
-        if self.dead_letters.contains(expected.made, destination.name):
+        if self.dead_letters.contains(expected.made, destination.names):
             result.dead_letters += 1
             return None
         return OutgoingStatement(expected.made, body)

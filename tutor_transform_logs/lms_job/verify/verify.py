@@ -53,7 +53,8 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, keep: K
     entries = {} if plan.finished else ledger.load_entries(plan, job.destinations)
     found, _ = select_objects(config, job.source, must_exist=False)
     seen = identify_objects(job.source, found, ContentIndex(plan.contents))
-    parts, gone = ranges(plan, delivered(plan, entries, job.destination_ids), seen)
+    done = delivered(plan, entries, job.destination_ids)
+    parts, gone = ranges(plan, done, seen)
     if not parts and not gone:
         raise JobError("Nothing has been delivered by this job yet, so there is nothing to verify: run it first.")
     total = sum(part.segment.stored_bytes for part in parts)
@@ -77,6 +78,10 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, keep: K
             results, drawn = verifier.verify(job.destinations, _outputs(job))
     finally:
         progress.close()
+    started = {destination for of_content in done.values() for destination, spans in of_content.items() if spans}
+    for result in results:
+        if result.id not in started and result.stopped is None:
+            result.stopped = JobError("Nothing has been delivered there yet: run the job without --verify first.")
     notes = [*(f"{name}: not in the source any more" for name in gone), *expected.problems]
     return Verification(results, notes, config.verify_sample, drawn)
 

@@ -207,6 +207,8 @@ def _destination(result: VerifyResult) -> Iterator[str]:
     for name, number, meaning in rows:
         if number or name in ("found", "missing"):
             yield f"  {name:<16}{number:>11,}{meaning}"
+    if not result.expected and not result.stopped:
+        yield "  what was delivered there had no statements for it"
     for broken in result.broken:
         yield f"  {printable(broken)}"
     for kind in (MISSING, DIFFERENT):
@@ -253,8 +255,9 @@ def _verdict(verification: Verification, repair: bool) -> Iterator[str]:
         what = "this sample's missing lines" if verification.sample_size else "what is missing"
         yield f"{count(missing, 'statement')} missing. To send {what}: --repair."
     if not missing and not different and not any(result.stopped or result.broken for result in results):
-        yield (
-            "All statements that could be verified were found."
-            if verification.not_verified
-            else "All expected statements were found."
-        )
+        if not any(result.expected for result in results):
+            yield "No statements were expected."
+        elif verification.not_verified:
+            yield "All statements that could be verified were found."
+        else:
+            yield "All expected statements were found."

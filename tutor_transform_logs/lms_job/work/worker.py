@@ -212,7 +212,7 @@ class Worker:
         outgoing = []
         not_routed = 0
         for made in batch.made:
-            if not made.concerns(destination.name):
+            if not made.concerns(destination):
                 continue
             body = destination.route(made)
             if body is None:
