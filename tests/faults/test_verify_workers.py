@@ -196,7 +196,7 @@ def test_a_signal_ends_all_of_it(
     tally.add("signals")
     ran = searching.wait(timeout_secs=15)
     tally.same((4, ""), (ran.status, ran.stdout), ran.detail)
-    assert ran.stderr.splitlines()[-1].startswith(f"Interrupted ({number.name}).")
+    assert ran.stderr.splitlines()[-1] == f"Interrupted ({number.name}). Run the same command again."
     assert len(ran.stderr.splitlines()) == 2
     assert files_of(world) == before
     assert not alive(workers)

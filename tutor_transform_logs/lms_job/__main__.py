@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.tell_traceback()
         outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
-        outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). Run again to resume.")
+        is_resumed = options.phase in ("run", "plan", "work", "report")
+        what_next = "Run again to resume." if is_resumed else "Run the same command again."
+        outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). {what_next}")
     finally:
         interruptions.uninstall()
     try:
