@@ -136,6 +136,45 @@ def test_an_endpoint_that_no_longer_takes_arrays_loses_nothing(sending: ForkedSi
     assert delivered(sending, caliper_sink)[1] == [0] * GOOD
 
 
+@pytest.mark.parametrize("available", [1, 2, 3, 20, 33, 35])
+def test_what_was_accepted_of_a_batch_is_not_sent_again(
+    sending: ForkedSite, caliper_sink: CaliperSink, available: int
+) -> None:
+    """The endpoint goes down in the middle of a batch, and comes back for the next run."""
+    caliper_sink.to_array = Answer(400)
+    caliper_sink.available = available
+    ran, _ = delivered(sending, caliper_sink, batch_size=30)
+    tally.same(4, ran.status, ran.detail)
+    caliper_sink.available = None
+    resumed = sending.run(batch_size=30)
+    tally.same(0, resumed.status, resumed.detail)
+    check_sums(sending.result())
+    [destination] = sending.result()["destinations"]
+    ids = caliper_sink.event_ids()
+    tally.same((GOOD, GOOD, GOOD), (len(ids), len(set(ids)), destination["stored"]), f"down after {available}")
+    assert not list(sending.ledger.rglob("sent/*"))
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_a_signal_in_the_middle_of_a_batch_doubles_little(
+    sending: ForkedSite, caliper_sink: CaliperSink, signal: str
+) -> None:
+    """After SIGTERM, the event that was being sent at most; after SIGKILL, those since the record was saved."""
+    caliper_sink.to_array = Answer(400)
+    sending.settings["batch_size"] = 300
+    write_log(sending.logs / "tracking.log", Mix(good=250), names=CALIPER_GOOD_NAMES, seed=3)
+    steps = {"label": "POST envelopes: sent", "number": 230, "signal": signal}
+    ran = sending.run(steps=steps)
+    tally.add("kills")
+    tally.same(4 if signal == "SIGTERM" else -9, ran.status, ran.detail)
+    resumed = sending.run()
+    tally.same(0, resumed.status, resumed.detail)
+    check_sums(sending.result())
+    ids = caliper_sink.event_ids()
+    assert len(set(ids)) == 250
+    assert len(ids) - 250 <= (1 if signal == "SIGTERM" else 30)
+
+
 @pytest.mark.parametrize("takes", [True, False])
 def test_of_several_workers_one_finds_it_out(world: ForkedSite, caliper_sink: CaliperSink, takes: bool) -> None:
     sending = with_log(world, caliper_sink)

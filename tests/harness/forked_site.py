@@ -133,7 +133,11 @@ class ForkedSite(Site):
         """Files that no finished job leaves behind."""
         paths = [*files_below(self.out), *files_below(self.ledger)]
         names = [str(path.relative_to(self.folder)) for path in paths]
-        return [name for name in names if ".parts-" in name or "/dead/" in name or name.endswith(".unfinished")]
+        return [
+            name
+            for name in names
+            if ".parts-" in name or "/dead/" in name or "/sent/" in name or name.endswith(".unfinished")
+        ]
 
     def outcome(self) -> dict[str, Any]:
         """All of a finished job that must not depend on how often it was killed."""

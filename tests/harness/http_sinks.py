@@ -137,12 +137,14 @@ class CaliperSink:
     """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in.
 
     :param to_array: the answer to a body that is an array; None: arrays are taken.
+    :param available: how many requests are answered before there is only 503; None: all.
     :param refused: ids of events for whose sake a body is refused, with the status to refuse it with.
     """
 
     url: str = ""
     authorization: str | None = None
     to_array: Answer | None = None
+    available: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     envelopes: list[dict[str, Any]] = field(default_factory=list)
@@ -155,6 +157,8 @@ class CaliperSink:
             self.requests.append(request)
         if self.authorization is not None and request.headers.get("authorization") != self.authorization:
             return Answer(401, {"error": "unauthorized"})
+        if self.available is not None and len(self.requests) > self.available:
+            return Answer(503)
         if self.to_array is not None and isinstance(request.json(), list):
             if self.to_array.store:
                 self.envelopes += request.items()

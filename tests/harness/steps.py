@@ -25,6 +25,7 @@ _KINDS = (
     (r"/joining\.json$", "joining"),
     (r"/dead-letters\.jsonl$", "dead letters"),
     (r"/dead/", "dead batch"),
+    (r"/sent/", "sent"),
     (r"/\d{6}\.[\w-]+\.json$", "entry"),
     (r"_manifest\.log$", "manifest"),
     (r"\.parts-", "part"),

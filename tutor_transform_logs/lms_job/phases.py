@@ -231,7 +231,7 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
         console.result("Nothing new in the ledger: there are no dead letters to retry.", "nothing_new")
         return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
     # A run that was killed at the very end of its plan has left these.
-    job.ledger.drop_dead_batches()
+    job.ledger.drop_batches()
     description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
     console.result(description.text, "nothing_new", fields=description.fields)
     return PhaseOutcome(ExitStatus.DONE, nothing_new=True)

@@ -10,7 +10,7 @@ refused is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +32,11 @@ class EndpointMemory(Protocol):
 
     def remember(self, takes_arrays: bool) -> None: ...
 
+    def sent(self, batch: str) -> Collection[str]:
+        """The ids of the events that it has accepted of a batch whose delivery was not finished."""
+
+    def remember_sent(self, batch: str, ids: Sequence[str]) -> None: ...
+
 
 @dataclass
 class ProcessMemory:
@@ -47,6 +52,12 @@ class ProcessMemory:
 
     def remember(self, takes_arrays: bool) -> None:
         self.known = takes_arrays
+
+    def sent(self, batch: str) -> Collection[str]:
+        return ()
+
+    def remember_sent(self, batch: str, ids: Sequence[str]) -> None:
+        """A batch is not delivered again by the same process."""
 
 
 class CaliperArrays:
@@ -66,25 +77,29 @@ class CaliperArrays:
         """``None`` until it is known."""
 
     def find_out(
-        self, outgoing: Sequence[OutgoingStatement], deliver_one: Callable[[OutgoingStatement], bool]
-    ) -> tuple[int, Sequence[OutgoingStatement]]:
-        """Deliver envelopes until it is known: how many an array has stored, and the envelopes that are left.
+        self,
+        outgoing: Sequence[OutgoingStatement],
+        deliver_one: Callable[[OutgoingStatement], bool],
+        count: Callable[[Sequence[OutgoingStatement]], None],
+    ) -> Sequence[OutgoingStatement]:
+        """Deliver envelopes until it is known; gives those that are left.
 
-        ``deliver_one`` delivers an envelope by itself, accounts for it, and returns whether it was accepted.
+        ``deliver_one`` delivers an envelope by itself, accounts for it, and returns whether it was accepted. ``count``
+        accounts for those that an array has stored.
         """
         if self.taken is not None:
-            return 0, outgoing
+            return outgoing
         with self._memory.turn():
             self.taken = self._memory.takes_arrays()
             for number, envelope in enumerate(outgoing):
                 if self.taken is not None:
-                    return 0, outgoing[number:]
+                    return outgoing[number:]
                 if not self._has_taken_one:
                     self._has_taken_one = deliver_one(envelope)
                 elif self._try(envelope, deliver_one):
+                    count([envelope])
                     self._decide(True)
-                    return 1, outgoing[number + 1 :]
-        return 0, ()
+        return ()
 
     def refuses(self) -> None:
         """An endpoint that took arrays has taken by itself what it rejected in one."""

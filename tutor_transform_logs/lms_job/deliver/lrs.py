@@ -14,6 +14,7 @@ from .caliper_arrays import CaliperArrays, EndpointMemory, ProcessMemory, as_arr
 from .lrs_answers import REJECTING, BatchRejected, new_ids
 from .lrs_client import LrsClient, Target
 from .lrs_conflicts import Asked, Conflicts
+from .sent_record import SentRecord
 from .wire_form import wire_form
 
 
@@ -36,7 +37,11 @@ class Lrs:
         self.names = target.names
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client) if target.is_xapi else None
-        self._arrays = None if target.is_xapi else CaliperArrays(self.client, memory_of(self.id))
+        self._arrays: CaliperArrays | None = None
+        self._sent: SentRecord | None = None
+        if not target.is_xapi:
+            memory = memory_of(self.id)
+            self._arrays, self._sent = CaliperArrays(self.client, memory), SentRecord(memory)
 
     def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)
@@ -51,11 +56,18 @@ class Lrs:
 
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
-        distinct: Sequence[OutgoingStatement] = _distinct(outgoing, outcome)
-        if self._arrays is not None:
-            stored, distinct = self._arrays.find_out(distinct, partial(self._deliver_one, outcome))
-            outcome.stored += stored
-        self._deliver(distinct, outcome)
+        distinct = _distinct(outgoing, outcome)
+        if self._arrays is None or self._sent is None:
+            self._deliver(distinct, outcome)
+            return outcome
+        with self._sent.of_batch(batch_name) as sent:
+            unsent = [envelope for envelope in distinct if envelope.id not in sent]
+            # Nothing has counted them: the delivery that has sent them was not finished.
+            outcome.stored += len(distinct) - len(unsent)
+            left = self._arrays.find_out(
+                unsent, partial(self._deliver_one, outcome), partial(self._count_stored, outcome)
+            )
+            self._deliver(left, outcome)
         return outcome
 
     def probe(self) -> str:
@@ -114,8 +126,13 @@ class Lrs:
         except BatchRejected as rejected:
             self._reject(outcome, envelope, rejected)
             return False
-        outcome.stored += 1
+        self._count_stored(outcome, [envelope])
         return True
+
+    def _count_stored(self, outcome: Outcome, accepted: Sequence[OutgoingStatement]) -> None:
+        outcome.stored += len(accepted)
+        if self._sent is not None:
+            self._sent.add(accepted)
 
     def _reject(self, outcome: Outcome, statement: OutgoingStatement, rejected: BatchRejected) -> None:
         rejection = Rejection(statement, REJECTING[rejected.status], rejected.detail)
@@ -123,9 +140,10 @@ class Lrs:
 
     def _post(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
         response = self.client.post(as_array(outgoing))
-        stored = len(outgoing)
-        if self.target.is_xapi:
-            stored = len(new_ids(self.name, response, {statement.id.lower() for statement in outgoing}))
+        if not self.target.is_xapi:
+            self._count_stored(outcome, outgoing)
+            return
+        stored = len(new_ids(self.name, response, {statement.id.lower() for statement in outgoing}))
         outcome.stored += stored
         outcome.duplicates += len(outgoing) - stored
 

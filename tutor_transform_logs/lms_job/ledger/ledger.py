@@ -140,6 +140,17 @@ class Ledger:
     def save_takes_arrays(self, destination: str, takes_arrays: bool) -> None:
         self._save(names.endpoint_name(destination), {"takes_arrays": takes_arrays})
 
+    def load_sent(self, batch: str, destination: str) -> frozenset[str]:
+        """The ids of what a destination has accepted of a batch whose delivery was not finished."""
+        ids: list[str] | None = self._load(
+            names.sent_name(batch, destination), lambda values: values["ids"] if values["batch"] == batch else []
+        )
+        return frozenset(ids or ())
+
+    def save_sent(self, batch: str, destination: str, ids: Sequence[str]) -> None:
+        """Those of an earlier batch of the same segment are forgotten."""
+        self._save(names.sent_name(batch, destination), {"batch": batch, "ids": [*ids]})
+
     # Dead letters.
 
     def save_dead_letters(
@@ -160,10 +171,10 @@ class Ledger:
                 raise self._unreadable(name, error) from None
         return letters
 
-    def drop_dead_batches(self) -> None:
-        """Remove the dead letters by batch once they are joined: they hold personal data."""
+    def drop_batches(self) -> None:
+        """Remove what is kept by batch: what was sent, and dead letters, which are joined by now (personal data)."""
         for stored in list(self.storage.listing(f"{self.directory}/")):
-            if names.is_dead_letters_name(stored.name):
+            if names.is_dead_letters_name(stored.name) or names.is_sent_name(stored.name):
                 self.storage.delete(stored.name)
 
     def write_dead_letters(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:

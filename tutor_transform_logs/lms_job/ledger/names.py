@@ -5,6 +5,7 @@ plan.json                           the current plan, with all that is known fro
 endpoint.DESTINATION.json           what was found out about a Caliper endpoint
 NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
 NNNN/dead/SEGMENT.DESTINATION.BATCH.jsonl   the dead letters of one batch, until REPORT joins them
+NNNN/sent/SEGMENT.DESTINATION.json  what a Caliper endpoint has accepted of a batch that was not finished
 NNNN/dead-letters.jsonl             the dead letters of the plan, joined
 NNNN/joining.json                   which batches REPORT joins into which output files
 NNNN/missing.jsonl                  the lines that ``--verify`` sends again, while it runs
@@ -23,6 +24,7 @@ MISSING_LINES = "missing.jsonl"
 RESULT = "result.json"
 REPORT_PAGE = "report.html"
 _DEAD_FOLDER = "dead"
+_SENT_FOLDER = "sent"
 
 MAX_DEAD_LETTER_BYTES = 1024**3
 """The longest line of a file of dead letters: far above ``max_line_bytes``, even if each of its bytes is escaped."""
@@ -58,6 +60,17 @@ def dead_letters_name(plan: Plan, segment: Segment, destination: str, batch: int
 def is_dead_letters_name(name: str) -> bool:
     """Is this the whole name of an object with the dead letters of one batch?"""
     return f"/{_DEAD_FOLDER}/" in name
+
+
+def sent_name(batch: str, destination: str) -> str:
+    """The name of the object with what a destination has accepted of an unfinished batch of this name."""
+    plan, segment, _ = batch.split("-")
+    return f"{plan}/{_SENT_FOLDER}/{segment}.{destination}.json"
+
+
+def is_sent_name(name: str) -> bool:
+    """Is this the whole name of an object that :func:`sent_name` names?"""
+    return f"/{_SENT_FOLDER}/" in name
 
 
 def batch_name(plan: Plan, segment: Segment, number: int) -> str:

@@ -65,7 +65,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
         drop_retried(ledger, plan)
         ledger.drop_incomplete_lines(plan, completed_lines(plan, entries))
         ledger.save_plan(finish_plan(plan, entries))
-        ledger.drop_dead_batches()
+        ledger.drop_batches()
     return result
 
 

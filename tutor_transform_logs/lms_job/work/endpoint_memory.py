@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..ledger.ledger import Ledger
@@ -41,3 +41,9 @@ class LedgerMemory:
 
     def remember(self, takes_arrays: bool) -> None:
         self._ledger.save_takes_arrays(self._destination, takes_arrays)
+
+    def sent(self, batch: str) -> Collection[str]:
+        return self._ledger.load_sent(batch, self._destination)
+
+    def remember_sent(self, batch: str, ids: Sequence[str]) -> None:
+        self._ledger.save_sent(batch, self._destination, ids)

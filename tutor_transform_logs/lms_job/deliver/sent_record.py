@@ -1,0 +1,50 @@
+"""Which events of a batch a Caliper endpoint has accepted, kept in case the batch is not delivered to its end.
+
+An LRS recognises a statement that comes again. Of a Caliper endpoint that is not known, and a batch may take as many
+requests as it has events: if it is stopped in between, what was accepted must not be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..model.delivery import OutgoingStatement
+from .caliper_arrays import EndpointMemory
+
+# After a kill, the events of at most this many requests are sent again.
+SAVE_EVERY = 100
+
+
+class SentRecord:
+    """Of one endpoint, and of one batch at a time."""
+
+    def __init__(self, memory: EndpointMemory) -> None:
+        self._memory = memory
+        self._batch = ""
+        self._ids: list[str] = []
+        self._unsaved = 0
+
+    @contextmanager
+    def of_batch(self, batch: str) -> Iterator[Collection[str]]:
+        """For the delivery of a batch: the ids of what an earlier, unfinished delivery has sent of it."""
+        earlier = self._memory.sent(batch)
+        self._batch, self._ids, self._unsaved = batch, [*earlier], 0
+        try:
+            yield earlier
+        except BaseException:
+            # A signal, too.
+            self._save()
+            raise
+
+    def add(self, accepted: Sequence[OutgoingStatement]) -> None:
+        """One more request was accepted, with these."""
+        self._ids += (statement.id for statement in accepted)
+        self._unsaved += 1
+        if self._unsaved >= SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        if self._unsaved:
+            self._memory.remember_sent(self._batch, self._ids)
+            self._unsaved = 0
