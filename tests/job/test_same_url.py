@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.forked_site import ForkedSite
-from tests.harness.http_sinks import ScriptedLrs, basic
+from tests.harness.http_sinks import ScriptedLrs, basic, start_scripted_lrs
 from tests.harness.job import JobRun
 from tests.harness.ralph import Lrs
 from tests.harness.runs import erbs_ids
@@ -66,6 +66,32 @@ def test_two_accounts_have_names_and_dead_letters_of_their_own(site: ForkedSite,
     # By the name that it has alone, it gets its dead letters, too.
     alone = site.run({**both, "lrs_endpoints": [one.endpoint]}, retry_failed=True)
     assert counts(alone) == {one.url: (20, 0, 20)}
+
+
+def test_a_retry_without_a_destination_keeps_its_dead_letters(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """It was left out by a setting, or its router was disabled: they are delivered when it is there again."""
+    site.log(Mix(good=20, unknown_user=1), names=["play_video"])
+    with start_scripted_lrs() as other:
+        both = {**site.source(), "lrs_endpoints": [{"url": scripted_lrs.url}, {"url": other.url}]}
+        assert site.run(both).status == 0
+        ids = list(other.statements)
+        other.statements.clear()
+        scripted_lrs.statements.clear()
+        scripted_lrs.refused, other.refused = {ids[3]: 422}, {ids[5]: 422, ids[6]: 422}
+        assert site.run(both, restart=True).status == 3
+        scripted_lrs.refused, other.refused = {}, {}
+        alone = site.run(both, lrs_urls=[scripted_lrs.url], retry_failed=True)
+        assert counts(alone) == {scripted_lrs.url: (1, 1, 0)}
+        # Those of the other one, where they were, and those of the unknown user, of both runs.
+        left = sorted(site.ledger.rglob("dead-letters.jsonl"))
+        assert [path.read_bytes().count(b"invalid_statement") for path in left] == [2, 0]
+        assert [path.read_bytes().count(b"unknown_user") for path in left] == [0, 2]
+        again = site.run(both, retry_failed=True)
+        assert counts(again) == {scripted_lrs.url: (0, 0, 0), other.url: (2, 2, 0)}
+        assert set(other.statements) == set(scripted_lrs.statements) == set(ids)
+    # What is left is the line that no transformer can make a statement of.
+    [path] = site.ledger.rglob("dead-letters.jsonl")
+    assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"unknown_user") == 2
 
 
 def test_a_router_that_differs_in_a_slash_gets_what_is_for_it(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:

@@ -186,7 +186,19 @@ class Ledger:
     def dead_letter_files(self) -> list[StoredObject]:
         """The joined dead letters of every plan that has some."""
         listing = self.storage.listing(f"{self.directory}/")
-        return [stored for stored in listing if stored.name.endswith(f"/{names.DEAD_LETTERS}")]
+        return [stored for stored in listing if names.is_dead_letters_file(stored.name)]
+
+    def keep_dead_letters(self, name: str, wanted: Callable[[DeadLetter], bool]) -> None:
+        """Remove those that are not ``wanted`` from a file of joined dead letters, and the file with the last one."""
+
+        def kept() -> Iterator[bytes]:
+            return (dead_letters.dump([letter]) for letter in self._dead_letters_in(name) if wanted(letter))
+
+        with contextlib.suppress(ObjectGone):
+            if next(kept(), None) is not None:
+                self.storage.write(name, kept, private=True)
+                return
+        self.storage.delete(name)
 
     def joined_dead_letters(self, plan: Plan) -> str:
         """Where a plan's joined dead letters are; ``""`` if it has none."""
@@ -215,7 +227,7 @@ class Ledger:
         """Those of every job whose ledger is beside this one: what one job could not deliver, another can't either."""
         parent = posixpath.dirname(self.directory)
         for file in list(self.storage.listing(f"{parent}/" if parent else "")):
-            if file.name.endswith(f"/{names.DEAD_LETTERS}") or names.is_dead_letters_name(file.name):
+            if names.is_dead_letters_file(file.name) or names.is_dead_letters_name(file.name):
                 # It may be joined, or delivered, by now.
                 with contextlib.suppress(ObjectGone):
                     yield from self._dead_letters_in(file.name)

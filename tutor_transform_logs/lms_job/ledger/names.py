@@ -57,6 +57,11 @@ def dead_letters_name(plan: Plan, segment: Segment, destination: str, batch: int
     return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}.jsonl"
 
 
+def is_dead_letters_file(name: str) -> bool:
+    """Is this the whole name of an object with the joined dead letters of a plan?"""
+    return name.endswith(f"/{DEAD_LETTERS}")
+
+
 def is_dead_letters_name(name: str) -> bool:
     """Is this the whole name of an object with the dead letters of one batch?"""
     return f"/{_DEAD_FOLDER}/" in name

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import IO
 
 from ..ledger.ledger import Ledger
+from ..ledger.names import is_dead_letters_file
+from ..model.delivery import Destination
 from ..model.plan import REDELIVERY, Plan, Segment, SourceObject
 from ..storage.base import READ_CHUNK
 from ..util.errors import JobError
@@ -62,10 +64,18 @@ def resume_redelivery(ledger: Ledger, plan: Plan) -> Plan:
     return resumed
 
 
-def drop_retried(ledger: Ledger, plan: Plan) -> None:
-    """Remove the dead letters that a finished redelivery has replaced: those that failed again are in its own file."""
-    if plan.redelivers:
-        for obj in plan.objects:
+def drop_retried(ledger: Ledger, plan: Plan, destinations: Sequence[Destination]) -> None:
+    """Remove the dead letters that a finished redelivery has replaced: those that failed again are in its own file.
+
+    Those of another destination than its ``destinations`` (left out by a setting, disabled) stay where they are.
+    """
+    if not plan.redelivers:
+        return
+    replaced = {"", *(name for destination in destinations for name in destination.names)}
+    for obj in plan.objects:
+        if is_dead_letters_file(obj.name):
+            ledger.keep_dead_letters(obj.name, lambda letter: letter.destination not in replaced)
+        else:
             ledger.storage.delete(obj.name)
 
 

@@ -62,7 +62,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     if finishing:
         # In this order, so that a kill in between leaves nothing that would be retried or joined twice, and no
         # finished plan without its result.
-        drop_retried(ledger, plan)
+        drop_retried(ledger, plan, job.destinations)
         ledger.drop_incomplete_lines(plan, completed_lines(plan, entries))
         ledger.save_plan(finish_plan(plan, entries))
         ledger.drop_batches()
