@@ -91,7 +91,7 @@ def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dic
     with stores(bench) as into:
         made = in_turn(
             {
-                "into ClickHouse, workers by CPUs": lambda: into.into_clickhouse(log),
+                "into ClickHouse, workers by CPUs": lambda: into.into_clickhouse(log, workers=os.cpu_count() or 1),
                 "into ClickHouse": lambda: into.into_clickhouse(log, workers=1),
                 # These compare with what the one before has stored.
                 "--verify, 1 worker": lambda: into.verify(1),
