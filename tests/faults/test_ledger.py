@@ -41,7 +41,7 @@ def stop_midway(world: ForkedSite) -> None:
 DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "a truncated plan": ("plan.json", lambda content: content[: len(content) // 2]),
     "an empty plan": ("plan.json", lambda content: b""),
-    "a plan of another version": ("plan.json", lambda content: content.replace(b'"version": 2', b'"version": 99')),
+    "a plan of another version": ("plan.json", lambda content: re.sub(rb'"version": \d+', b'"version": 99', content)),
     "an entry of rubbish": ("0001/000001.files.json", lambda content: b"\0" * len(content)),
     "a plan that is nested too deeply": ("plan.json", lambda content: b"[" * 200_000),
     "a plan with a number that is text": (

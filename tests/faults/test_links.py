@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def test_an_unfinished_file_of_the_ledger_is_replaced(world: ForkedSite, preciou
 
 
 def test_an_unfinished_file_of_the_output_is_replaced(world: ForkedSite, precious: Path) -> None:
-    key = finished(world).name
-    link = world.out / f".parts-{key}/.{key}-0002-000001-000001.log.unfinished"
+    job = finished(world)
+    assert world.run(command="plan").status == 0
+    uuid = json.loads((job / "plan.json").read_text())["uuid"]
+    link = world.out / f".parts-{job.name}/.{job.name}-0002-{uuid[:8]}-000001-000001.log.unfinished"
     link.parent.mkdir()
     link.symlink_to(precious)
     tally.add("faults")

@@ -348,6 +348,30 @@ def without_plan(stage: Stage) -> str:
     return stage.run()
 
 
+def with_an_older_plan(stage: Stage) -> str:
+    stage.log()
+    assert stage.world.run().status == 0
+    job = stage.path("plan.json").parent
+    (job / "0001").rename(job / "0002")
+    return stage.run()
+
+
+def with_an_entry_of_another_plan(stage: Stage) -> str:
+    stage.stopped()
+    path = stage.path("0001/000001.files.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"plan": "another"}))
+    return stage.run()
+
+
+def without_lock(stage: Stage) -> str:
+    stage.to_lrs()
+    run = stage.world.start(sleep_between_batches_secs=1)
+    while not stage.lrs.requests:
+        assert not run.ended(0.02)
+    stage.path("lock").unlink()
+    return run.wait().detail
+
+
 def lost_part(stage: Stage) -> str:
     stage.log()
     assert stage.world.run(steps={"label": "joining write: before", "number": 1}).status == -9
@@ -514,7 +538,10 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "leads out of": through_a_link,
     "The ledger ... is damaged": lambda s: damaged(s, "plan.json", b"{"),
     "The ledger ... has the format": lambda s: damaged(s, "plan.json", b'{"version": 99}'),
-    "the ledger has files of plan": without_plan,
+    "is missing, but the ledger has files of plan": without_plan,
+    "is of plan ..., but": with_an_older_plan,
+    "is of another plan": with_an_entry_of_another_plan,
+    "no longer holds the lock": without_lock,
     "is a symbolic link": linked_lock,
     "There is no plan": lambda s: s.run("work"),
     "is missing: start over": lost_part,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -17,12 +18,12 @@ HANG = -1
 class FaultyProxy:
     """Stands before a store. ``fault`` sees the number and the first line of each request.
 
-    It says what to do: ``None``, pass it on; bytes, send that instead; a number, cut the answer after that many bytes;
-    ``HANG``, never answer.
+    It says what to do: ``None``, pass it on; bytes, send that instead; an integer, cut the answer after that many
+    bytes; ``HANG``, never answer; a float, wait for as many seconds and pass it on.
     """
 
     upstream: int
-    fault: Callable[[int, str], bytes | int | None]
+    fault: Callable[[int, str], bytes | float | None]
     port: int = 0
     requests: list[str] = field(default_factory=list)
     faults: int = 0
@@ -57,7 +58,10 @@ class FaultyProxy:
             if isinstance(what, bytes):
                 client.sendall(what)
                 return
-            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), what)
+            if isinstance(what, float):
+                time.sleep(what)
+            most = what if isinstance(what, int) else None
+            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), most)
 
     def _pass_on(self, client: socket.socket, head: bytes, most: int | None) -> None:
         with socket.create_connection(("127.0.0.1", self.upstream)) as server:
@@ -80,7 +84,7 @@ class FaultyProxy:
 
 
 @contextlib.contextmanager
-def faulty(bucket: Bucket, fault: Callable[[int, str], bytes | int | None]) -> Iterator[tuple[Bucket, FaultyProxy]]:
+def faulty(bucket: Bucket, fault: Callable[[int, str], bytes | float | None]) -> Iterator[tuple[Bucket, FaultyProxy]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = FaultyProxy(bucket.store.port, fault, listener.getsockname()[1])
         threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()

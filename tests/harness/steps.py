@@ -19,17 +19,18 @@ ANY = "*"
 _KINDS = (
     (r"/plan\.json$", "plan"),
     (r"/job\.json$", "job"),
-    (r"/lock(\.json)?$", "lock"),
+    (r"/lock(-\d{5})?(-[0-9a-f]{32}\.json)?$", "lock"),
     (r"/result\.json$", "result"),
     (r"/report\.html$", "page"),
     (r"/joining\.json$", "joining"),
+    (r"/missing\.jsonl$", "missing lines"),
     (r"/dead-letters\.jsonl$", "dead letters"),
     (r"/dead/", "dead batch"),
     (r"/sent/", "sent"),
     (r"/\d{6}\.[\w-]+\.json$", "entry"),
     (r"_manifest\.log$", "manifest"),
     (r"\.parts-", "part"),
-    (r"-\d{4}-\d{6}-\d{6}\.log", "batch file"),
+    (r"-\d{4}-[0-9a-f]{8}-\d{6}-\d{6}\.log", "batch file"),
     (r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)", "output"),
     (r"statements", "statements"),
     (r"caliper", "envelopes"),
@@ -50,7 +51,7 @@ class _Watch:
     :param spec: ``trace``: file to write labels to; ``label`` (or ``*``) and ``number``: where to act; ``signal``;
         ``group``: act on the whole process group; ``token``: a file that makes sure that it happens once, whatever
         number of processes pass the step; ``stop_secs``: sleep after it (for signals that do not end the process);
-        ``bug``: raise an exception instead.
+        ``bug``: raise an exception instead; ``sure_secs``: how long a heartbeat is trusted.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -85,13 +86,15 @@ class _Watch:
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
     from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs, lrs_conflicts
-    from tutor_transform_logs.lms_job.ledger import entries, ledger
+    from tutor_transform_logs.lms_job.ledger import entries, ledger, remote_lock
     from tutor_transform_logs.lms_job.storage import cloud, local
     from tutor_transform_logs.lms_job.work import worker
 
     watch = _Watch(spec)
+    remote_lock.SURE_SECS = spec.get("sure_secs", remote_lock.SURE_SECS)
     for storage in (local.LocalStorage, cloud.CloudStorage):
         _wrap_storage(storage, watch)
+    _around(cloud.CloudStorage, "write_if", watch, lambda name, *_: f"{kind_of(name)} write")
     _around(ledger.Ledger, "save_plan", watch, lambda plan: "finish plan" if plan.finished else "save plan")
     _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
     for destination in (files.Files, lrs.Lrs, clickhouse.ClickHouse):

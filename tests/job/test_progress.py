@@ -18,7 +18,8 @@ from tests.harness.job import JobRun, local
 from tests.harness.object_store import Bucket
 from tests.harness.terminal import run_on_a_terminal
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.ledger.lock import LeaseOwner, current_owner, remote_lock
+from tutor_transform_logs.lms_job.ledger.lock import current_owner, remote_lock
+from tutor_transform_logs.lms_job.ledger.owner import LeaseOwner
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.progress_events import BatchDone, BytesRead, Resting, SegmentStarted
 from tutor_transform_logs.lms_job.util import console

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def test_caliper_to_gzipped_batches(site: ForkedSite) -> None:
     output = statement_files(output)
     # 45 events that ERB is asked for, in batches of 10.
     assert len(output) == 5
-    assert all(name.startswith(f"{result['job_key']}-0001-000001-") and name.endswith(".log.gz") for name in output)
+    batch = re.compile(f"{result['job_key']}-0001-[0-9a-f]{{8}}-000001-\\d{{6}}\\.log\\.gz")
+    assert all(batch.fullmatch(name) for name in output)
     envelopes = [envelope for name in sorted(output) for envelope in statements(output[name])]
     assert len(envelopes) == log.caliper.statements
     assert {len(envelope["data"]) for envelope in envelopes} == {1}

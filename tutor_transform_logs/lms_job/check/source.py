@@ -115,7 +115,8 @@ def _remaining_work(
     plan = next_plan(config, source, old, 0, [destination.id for destination in to] or ["none"])
     segments: list[Segment] = []
     stored: dict[str, int] = {}
-    entries = ledger.load_entries(plan, to) if ledger is not None and old is not None and to else {}
+    resumed = old is not None and not old.finished
+    entries = ledger.load_entries(plan, to) if ledger is not None and resumed and to else {}
     for segment in plan.segments:
         positions = [entry.position for entry in entries.get(segment.id, {}).values() if not entry.done]
         if entries and not positions:

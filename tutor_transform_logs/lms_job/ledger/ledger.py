@@ -20,15 +20,12 @@ from ..model.delivery import NamedDestination
 from ..model.plan import Plan, Segment, plan_name
 from ..read.filters import Filters
 from ..read.lines import split_lines
-from ..storage.base import Storage, StoredObject, join_name, read_all, write_all
-from ..util.errors import JobError, ObjectGone
+from ..storage.base import ObjectChanged, Storage, StoredObject, join_name, read_all
+from ..util.errors import ObjectGone
 from . import names
 from .entries import Entries, Entry
-from .versions import VERSION, UnknownVersion, upgraded
-
-
-class LedgerError(JobError):
-    """The ledger can't be read. The job never starts over silently because of it."""
+from .json_objects import LedgerError, load, serialised, unreadable, with_plan
+from .lease import Lease, lease_lost
 
 
 def job_identity(config: JobConfig) -> dict[str, object]:
@@ -58,31 +55,67 @@ class Ledger:
         self.storage = storage
         self.key = key
         self.directory = join_name(prefix, key)
+        self.lease: Lease | None = None
+        """The lock of the job, while this run holds it."""
+        self._plan_version: str | None = None
+        """The version of the plan's object that was read or written last."""
 
     def where(self, *parts: str) -> str:
         """The place of an object of the ledger, for people."""
         return self.storage.where(join_name(self.directory, *parts))
 
+    def hold(self, certain: bool = False) -> None:
+        """Called before each change of the ledger or of a destination. ``certain``: before one that matters most.
+
+        Raises :class:`~.lease.LeaseLost` if this run no longer holds the job's lock.
+        """
+        if self.lease is not None:
+            self.lease.ensure(self.storage, certain)
+
     # The job and its plans.
 
     def load_plan(self) -> Plan | None:
-        """``None`` if the job has not run yet. Raises :class:`LedgerError` if it has, and its plan is missing."""
+        """``None`` if the job has not run yet.
+
+        Raises :class:`LedgerError` if it has, and its plan is missing, or older than what else the ledger has.
+        """
+        # In this order: a run that is going on saves a plan before anything else of it.
+        last = self.last_number()
+        self._plan_version = self.storage.version_of(join_name(self.directory, names.PLAN))
         plan: Plan | None = self._load(names.PLAN, Plan.from_json)
-        # Saved before anything else of a plan: what a plan has left is never there without it.
-        if plan is None and (last := self.last_number()):
+        if plan is None and last:
             raise LedgerError(
                 f"{self.where(names.PLAN)} is missing, but the ledger has files of plan {plan_name(last)}: "
                 "restore the ledger from a backup, or start over with --restart "
                 "(what was delivered is then sent again)."
             )
+        if plan is not None and plan.number < last:
+            raise LedgerError(
+                f"{self.where(names.PLAN)} is of plan {plan.name}, but the ledger has files of plan {plan_name(last)}: "
+                f"restore the plan.json of plan {plan_name(last)}, or start over with --restart "
+                "(what was delivered is then sent again)."
+            )
         return plan
 
     def save_plan(self, plan: Plan) -> None:
-        self._save(names.PLAN, plan.to_json())
+        """Raises :class:`~.lease.LeaseLost` if another run has saved one since this one read or saved it."""
+        self.hold(certain=True)
+        name = join_name(self.directory, names.PLAN)
+        if self._plan_version is None:
+            # It starts over: whatever is there is replaced.
+            self._plan_version = self.storage.version_of(name)
+        try:
+            self._plan_version = self.storage.write_if(name, serialised(plan.to_json()), self._plan_version)
+        except ObjectChanged:
+            raise lease_lost(self.where()) from None
 
     def last_number(self) -> int:
-        """The highest number that a plan of this ledger has ever had; 0 if none. Works on a damaged ledger."""
-        return max((int(plan) for plan, _ in self._objects_of_plans()), default=0)
+        """The highest number of a plan that has left something; 0 if none. Works on a damaged ledger.
+
+        The lines that a plan is to send again, written or half written, do not count: they are saved before it.
+        """
+        found = self._objects_of_plans()
+        return max((int(plan) for plan, name in found if names.MISSING_LINES not in name), default=0)
 
     def save_identity(self, identity: Mapping[str, object], first_plan: int) -> None:
         """Remember what the job is; ``first_plan`` is the number of the plan that it started, or started over, with."""
@@ -103,7 +136,8 @@ class Ledger:
 
     def load_entry(self, plan: Plan, segment: Segment, destination: str) -> Entry:
         """The entry, or a new one for a segment that was not started."""
-        entry = self._load(names.entry_name(plan, segment, destination), Entry.from_json)
+        name = names.entry_name(plan, segment, destination)
+        entry = self._load_of(plan, name, Entry.from_json)
         return entry or Entry(position=segment.first_offset(destination))
 
     def load_entries(self, plan: Plan, destinations: Sequence[NamedDestination]) -> Entries:
@@ -114,15 +148,15 @@ class Ledger:
         }
 
     def save_entry(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> None:
-        self._save(names.entry_name(plan, segment, destination), entry.to_json())
+        self._save(names.entry_name(plan, segment, destination), {"plan": plan.uuid, **entry.to_json()})
 
-    def batches_of(self, destination: str, first: int) -> Iterator[tuple[str, str, int]]:
-        """From plan ``first`` on: plan, segment (both as in names) and how many batches were delivered."""
+    def batches_of(self, destination: str, first: int) -> Iterator[tuple[str, list[str]]]:
+        """From plan ``first`` on: the plan's name, and the names of the batches that one of its entries counts."""
         for plan, name in self._objects_of_plans(first):
             segment = names.segment_of_entry(name, destination)
             if segment is not None:
-                entry: Entry | None = self._load(f"{plan}/{name}", Entry.from_json)
-                yield plan, segment, entry.batches if entry else 0
+                uuid, entry = self._load(f"{plan}/{name}", with_plan(Entry.from_json)) or ("", Entry(0))
+                yield plan, [names.batch_name_of(plan, uuid, segment, n) for n in range(1, entry.batches + 1)]
 
     def destination_ids(self, plan: Plan) -> list[str]:
         """The destinations that have entries in ``plan``, in order."""
@@ -157,8 +191,8 @@ class Ledger:
         self, plan: Plan, segment: Segment, destination: str, batch: int, letters: list[DeadLetter]
     ) -> None:
         """Save the dead letters of a batch, before the entry that counts them: a second try overwrites them."""
-        name = names.dead_letters_name(plan, segment, destination, batch)
-        write_all(self.storage, join_name(self.directory, name), dead_letters.dump(letters), private=True)
+        name = join_name(self.directory, names.dead_letters_name(plan, segment, destination, batch))
+        self._write(name, lambda: (dead_letters.dump(letters),), private=True)
 
     def load_dead_letters(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> list[DeadLetter]:
         """The dead letters of one destination in one segment of the current plan."""
@@ -168,19 +202,19 @@ class Ledger:
             try:
                 letters += dead_letters.parse(read_all(self.storage, join_name(self.directory, name)))
             except (ObjectGone, ValueError) as error:
-                raise self._unreadable(name, error) from None
+                raise unreadable(self.where(name), error) from None
         return letters
 
     def drop_batches(self) -> None:
         """Remove what is kept by batch: what was sent, and dead letters, which are joined by now (personal data)."""
         for stored in list(self.storage.listing(f"{self.directory}/")):
             if names.is_dead_letters_name(stored.name) or names.is_sent_name(stored.name):
-                self.storage.delete(stored.name)
+                self.delete(stored.name)
 
     def write_dead_letters(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
         """Write a plan's joined dead letters; returns where they are."""
         name = join_name(self.directory, plan.name, names.DEAD_LETTERS)
-        self.storage.write(name, chunks, private=True)
+        self._write(name, chunks, private=True)
         return self.storage.where(name)
 
     def dead_letter_files(self) -> list[StoredObject]:
@@ -196,9 +230,9 @@ class Ledger:
 
         with contextlib.suppress(ObjectGone):
             if next(kept(), None) is not None:
-                self.storage.write(name, kept, private=True)
+                self._write(name, kept, private=True)
                 return
-        self.storage.delete(name)
+        self.delete(name)
 
     def joined_dead_letters(self, plan: Plan) -> str:
         """Where a plan's joined dead letters are; ``""`` if it has none."""
@@ -254,9 +288,9 @@ class Ledger:
             if file.name == own or all(keep for _, keep in kept()):
                 continue
             if any(keep for _, keep in kept()):
-                self.storage.write(file.name, partial(_kept_lines, kept), private=True)
+                self._write(file.name, partial(_kept_lines, kept), private=True)
             else:
-                self.storage.delete(file.name)
+                self.delete(file.name)
 
     def _lines_elsewhere(self, name: str, places: Collection[tuple[str, int]]) -> Iterator[tuple[bytes, bool]]:
         """The lines of a file of joined dead letters; for each, is it something else than an incomplete line there?"""
@@ -274,30 +308,31 @@ class Ledger:
     def save_missing(self, plan: Plan, chunks: Callable[[], Iterable[bytes]]) -> str:
         """Save the lines that ``plan`` sends again; returns the object's name."""
         name = join_name(self.directory, plan.name, names.MISSING_LINES)
-        self.storage.write(name, chunks, private=True)
+        self._write(name, chunks, private=True)
         return name
 
     # What REPORT writes.
 
     def save_joining(self, plan: Plan, joining: Sequence[Mapping[str, Any]]) -> None:
         """Remember which batches are joined into which output files."""
-        self._save(f"{plan.name}/{names.JOINING}", {"files": list(joining)})
+        self._save(f"{plan.name}/{names.JOINING}", {"plan": plan.uuid, "files": list(joining)})
 
     def load_joining(self, plan: Plan) -> list[dict[str, Any]] | None:
         """What :meth:`save_joining` saved; ``None`` before that."""
-        return self._load_joining(plan.name)
+        files: list[dict[str, Any]] | None = self._load_of(plan, f"{plan.name}/{names.JOINING}", _files)
+        return files
 
     def joined_files(self, first: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """For each plan from number ``first`` on whose batches are joined: its name and the files with their parts."""
         for plan, name in self._objects_of_plans(first):
             if name == names.JOINING:
-                yield plan, self._load_joining(plan) or []
+                yield plan, self._load(f"{plan}/{name}", _files) or []
 
     def save_result(self, plan: Plan, result: Mapping[str, Any]) -> str:
         """Write the plan's result for people and programs to read; returns where it is."""
-        name = f"{plan.name}/{names.RESULT}"
-        write_all(self.storage, join_name(self.directory, name), json.dumps(result, indent=2).encode() + b"\n")
-        return self.where(name)
+        name = join_name(self.directory, plan.name, names.RESULT)
+        self._write(name, lambda: (json.dumps(result, indent=2).encode(), b"\n"))
+        return self.storage.where(name)
 
     def load_result(self, plan: str) -> Mapping[str, Any]:
         """What :meth:`save_result` wrote for the plan of this name; empty if it was deleted or damaged since."""
@@ -309,9 +344,9 @@ class Ledger:
 
     def save_report_page(self, plan: Plan, page: str) -> str:
         """Write the plan's report for a browser; returns where it is."""
-        name = f"{plan.name}/{names.REPORT_PAGE}"
-        write_all(self.storage, join_name(self.directory, name), page.encode("utf-8", "backslashreplace"))
-        return self.where(name)
+        name = join_name(self.directory, plan.name, names.REPORT_PAGE)
+        self._write(name, lambda: (page.encode("utf-8", "backslashreplace"),))
+        return self.storage.where(name)
 
     # Reading and writing.
 
@@ -322,40 +357,38 @@ class Ledger:
             if plan.isdecimal() and int(plan) >= first:
                 yield plan, name
 
-    def _load_joining(self, plan: str) -> list[dict[str, Any]] | None:
-        files: list[dict[str, Any]] | None = self._load(f"{plan}/{names.JOINING}", lambda values: values["files"])
-        return files
+    def delete(self, name: str) -> None:
+        """Delete an object of the ledger; ``name`` is its whole name."""
+        self.hold()
+        self.storage.delete(name)
+
+    def _write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
+        """``name`` is the object's whole name."""
+        self.hold()
+        self.storage.write(name, chunks, private)
 
     def _save(self, name: str, values: Mapping[str, Any]) -> None:
-        content = json.dumps({"version": VERSION, **values}, sort_keys=True).encode("ascii")
-        write_all(self.storage, join_name(self.directory, name), content)
+        self._write(join_name(self.directory, name), lambda: (serialised(values),))
+
+    def _load_of(self, plan: Plan, name: str, make: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """Like :meth:`_load`, for an object of ``plan``. Raises :class:`LedgerError` for one of another plan."""
+        uuid, made = self._load(name, with_plan(make)) or (plan.uuid, None)
+        if uuid != plan.uuid:
+            raise LedgerError(
+                f"The ledger {self.where(name)} is of another plan {plan.name} than {self.where(names.PLAN)}: "
+                "restore the job's whole folder from one backup, or start over with --restart "
+                "(what was delivered is then sent again)."
+            )
+        return made
 
     def _load(self, name: str, make: Callable[[Mapping[str, Any]], Any]) -> Any:
-        """``None`` if there is no such object. Raises :class:`~.errors.JobError` for one that can't be read."""
-        try:
-            values = json.loads(read_all(self.storage, join_name(self.directory, name)))
-        except ObjectGone:
-            return None
-        except (ValueError, RecursionError) as error:
-            raise self._unreadable(name, error) from None
-        if not isinstance(values, dict):
-            raise self._unreadable(name, ValueError())
-        try:
-            return make(upgraded(values))
-        except UnknownVersion as error:
-            raise LedgerError(
-                f"The ledger {self.where(name)} has the format {error.version}, and this release of the plugin reads "
-                f"formats up to {VERSION}: upgrade the plugin and run the command again."
-            ) from None
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise self._unreadable(name, error) from None
-
-    def _unreadable(self, name: str, error: Exception) -> LedgerError:
-        return LedgerError(
-            f"The ledger {self.where(name)} is damaged ({type(error).__name__}): "
-            "restore it from a backup, or start over with --restart (what was delivered is then sent again)."
-        )
+        return load(self.storage, join_name(self.directory, name), make)
 
 
 def _kept_lines(lines: Callable[[], Iterable[tuple[bytes, bool]]]) -> Iterator[bytes]:
     return (raw for raw, keep in lines() if keep)
+
+
+def _files(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    files: list[dict[str, Any]] = values["files"]
+    return files

@@ -4,12 +4,15 @@ job.json                            what the job is
 plan.json                           the current plan, with all that is known from the plans before it
 endpoint.DESTINATION.json           what was found out about a Caliper endpoint
 NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
-NNNN/dead/SEGMENT.DESTINATION.BATCH.jsonl   the dead letters of one batch, until REPORT joins them
+NNNN/dead/SEGMENT.DESTINATION.BATCH.UUID.jsonl   the dead letters of one batch, until REPORT joins them
 NNNN/sent/SEGMENT.DESTINATION.json  what a Caliper endpoint has accepted of a batch that was not finished
 NNNN/dead-letters.jsonl             the dead letters of the plan, joined
 NNNN/joining.json                   which batches REPORT joins into which output files
 NNNN/missing.jsonl                  the lines that ``--verify`` sends again, while it runs
 NNNN/result.json, report.html       the result, for programs and for people
+
+A plan's uuid is in the names of its batches, and in its entries, where its number alone would not tell it apart from
+another plan's: one that was made after an older ledger was restored from a backup, for example.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ RESULT = "result.json"
 REPORT_PAGE = "report.html"
 _DEAD_FOLDER = "dead"
 _SENT_FOLDER = "sent"
+MARK_DIGITS = 8
+"""How many digits of a plan's uuid are in names: enough for the plans of one job that have the same number."""
 
 MAX_DEAD_LETTER_BYTES = 1024**3
 """The longest line of a file of dead letters: far above ``max_line_bytes``, even if each of its bytes is escaped."""
@@ -54,7 +59,8 @@ def destination_of_entry(name: str) -> str:
 
 def dead_letters_name(plan: Plan, segment: Segment, destination: str, batch: int) -> str:
     """The name of the object with the dead letters of one batch. Writing a batch again overwrites it."""
-    return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}.jsonl"
+    mark = f".{plan.uuid[:MARK_DIGITS]}" if plan.uuid else ""
+    return f"{plan.name}/{_DEAD_FOLDER}/{segment.id:06d}.{destination}.{batch:06d}{mark}.jsonl"
 
 
 def is_dead_letters_file(name: str) -> bool:
@@ -69,7 +75,7 @@ def is_dead_letters_name(name: str) -> bool:
 
 def sent_name(batch: str, destination: str) -> str:
     """The name of the object with what a destination has accepted of an unfinished batch of this name."""
-    plan, segment, _ = batch.split("-")
+    plan, *_, segment, _ = batch.split("-")
     return f"{plan}/{_SENT_FOLDER}/{segment}.{destination}.json"
 
 
@@ -80,4 +86,12 @@ def is_sent_name(name: str) -> bool:
 
 def batch_name(plan: Plan, segment: Segment, number: int) -> str:
     """The name of a batch at its destination. Delivering a batch again writes the same object again."""
-    return f"{plan.name}-{segment.id:06d}-{number:06d}"
+    return batch_name_of(plan.name, plan.uuid, f"{segment.id:06d}", number)
+
+
+def batch_name_of(plan: str, uuid: str, segment: str, number: int) -> str:
+    """The name of a batch, from the plan and the segment as they are in names.
+
+    The beginning of the plan's uuid is in it; earlier versions, whose plans have none, left it out.
+    """
+    return "-".join(filter(None, (plan, uuid[:MARK_DIGITS], segment, f"{number:06d}")))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..model.plan import Plan
 from ..util.formatting import count, of
 from .entries import Entries
-from .lock import LeaseOwner
+from .owner import LeaseOwner
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 
 Values = dict[str, Any]
 
@@ -71,4 +71,13 @@ def _from_version_1(values: Values) -> Values:
     return values
 
 
-UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1}
+def _from_version_2(values: Values) -> Values:
+    """Version 2 did not say of which plan an object is, and its plans had no uuid."""
+    if "contents" in values:
+        values["uuid"] = ""
+    elif "counts" in values or "files" in values:
+        values["plan"] = ""
+    return values
+
+
+UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1, 2: _from_version_2}

@@ -6,6 +6,7 @@ Pure values and functions; ``plan`` makes them, ``ledger`` stores them.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -128,6 +129,11 @@ def plan_name(number: int) -> str:
     return f"{number:04d}"
 
 
+def new_uuid() -> str:
+    """For a plan: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True)
 class Plan:
     """All work until the next plan. Numbered; resumed unchanged until it is finished."""
@@ -141,6 +147,8 @@ class Plan:
     finished: bool = False
     kind: str = REPLAY
     """:data:`REPLAY`, or :data:`REDELIVERY`: the objects are dead letters in the ledger, not logs in the source."""
+    uuid: str = ""
+    """Tells the plan apart from any other with its number; ``""`` in a plan that an earlier version made."""
 
     @property
     def name(self) -> str:
@@ -160,7 +168,7 @@ class Plan:
             Content(**(content | {"fingerprint": checked(Fingerprint(**content["fingerprint"]))}))
             for content in values["contents"]
         )
-        rest = {name: values[name] for name in ("number", "created", "finished", "kind")}
+        rest = {name: values[name] for name in ("number", "created", "finished", "kind", "uuid")}
         plan = cls(
             contents=tuple(map(checked, contents)),
             objects=tuple(checked(SourceObject(**obj)) for obj in values["objects"]),

@@ -23,6 +23,7 @@ from ..model.plan import (
     Segment,
     SourceObject,
     cut_points,
+    new_uuid,
     subtract,
 )
 from ..read.filters import Filters
@@ -80,7 +81,7 @@ def next_plan(
         plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda obj: obj.name)))
         if not plan.segments:
             # A plan without work gets no number of its own; what was learned about the objects is kept.
-            plan = replace(finish_plan(plan, {}), number=last_number)
+            plan = replace(finish_plan(plan, {}), number=last_number, uuid=old.uuid if old else plan.uuid)
     return plan
 
 
@@ -138,6 +139,7 @@ def _new_plan(
         objects=tuple(sorted(objects, key=lambda entry: entry.name)),
         segments=tuple(replace(segment, id=number) for number, segment in enumerate(ordered, 1)),
         output=OutputFormat.of(config),
+        uuid=new_uuid(),
     )
 
 

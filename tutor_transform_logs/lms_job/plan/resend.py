@@ -10,7 +10,7 @@ from typing import IO
 from ..ledger.ledger import Ledger
 from ..ledger.names import is_dead_letters_file
 from ..model.delivery import Destination
-from ..model.plan import REDELIVERY, Plan, Segment, SourceObject
+from ..model.plan import REDELIVERY, Plan, Segment, SourceObject, new_uuid
 from ..storage.base import READ_CHUNK
 from ..util.errors import JobError
 
@@ -40,6 +40,7 @@ def make_retry_plan(ledger: Ledger) -> Plan:
         segments=tuple(segments),
         finished=False,
         kind=REDELIVERY,
+        uuid=new_uuid(),
     )
     if segments:
         ledger.save_plan(plan)
@@ -76,7 +77,7 @@ def drop_retried(ledger: Ledger, plan: Plan, destinations: Sequence[Destination]
         if is_dead_letters_file(obj.name):
             ledger.keep_dead_letters(obj.name, lambda letter: letter.destination not in replaced)
         else:
-            ledger.storage.delete(obj.name)
+            ledger.delete(obj.name)
 
 
 def make_repair_plan(ledger: Ledger, plan: Plan, lines: IO[bytes]) -> Plan:
@@ -92,6 +93,7 @@ def make_repair_plan(ledger: Ledger, plan: Plan, lines: IO[bytes]) -> Plan:
         segments=(Segment(id=1, content=0, object=name, start=0, end=size, stored_bytes=size, lines_before=0),),
         finished=False,
         kind=REDELIVERY,
+        uuid=new_uuid(),
     )
     ledger.save_plan(repair)
     return repair

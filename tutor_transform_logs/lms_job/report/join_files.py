@@ -39,6 +39,7 @@ def join_parts(job: OpenJob, plan: Plan, files: Files, batches: Sequence[tuple[S
         joining = [{"name": next(free_names), "parts": group} for group in groups]
         ledger.save_joining(plan, joining)
     for file in joining:
+        ledger.hold()
         left = [part for part in file["parts"] if part in present]
         if len(left) == len(file["parts"]):
             store.write(file["name"], partial(joined_bytes, store, left))

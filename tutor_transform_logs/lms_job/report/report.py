@@ -31,6 +31,7 @@ from .table_rows import rows_by_day
 def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     """Add up how far the plan is, finish it if all is done, and save the result in the ledger."""
     ledger = job.ledger
+    ledger.hold(certain=True)
     entries = ledger.load_entries(plan, job.destinations)
     result = _add_up(plan, ledger, job.destinations, entries, outcome.stopped)
     examples = Examples()

@@ -17,6 +17,10 @@ class StoredObject:
     size: int
 
 
+class ObjectChanged(Exception):
+    """An object is another one than a conditional write replaces, or exists where it creates one."""
+
+
 class Readable(Protocol):
     """The part of a storage that is needed to read the source."""
 
@@ -48,6 +52,16 @@ class Storage(Readable, Protocol):
         """Write an object completely or not at all. ``chunks`` is called again for each try.
 
         ``private``: on a disk, only the owner can read the file. An object store ignores it.
+        """
+
+    def version_of(self, name: str) -> str:
+        """A text that changes whenever the object is replaced; ``""`` if there is no such object."""
+
+    def write_if(self, name: str, content: bytes, version: str) -> str:
+        """Write a (small) object if its :meth:`version_of` still is ``version``. Returns the new version.
+
+        Raises :class:`ObjectChanged` if it is not. In a store with conditional writes nobody else can have written it
+        between the comparison and the write.
         """
 
     def delete(self, name: str) -> None:

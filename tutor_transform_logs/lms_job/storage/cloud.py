@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import requests
 import urllib3
 from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.storage.base import Container, Object, StorageDriver
+from libcloud.storage.drivers.s3 import BaseS3StorageDriver
 from libcloud.storage.providers import get_driver
 from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError, Provider
 from requests.adapters import HTTPAdapter
@@ -19,7 +20,7 @@ from ..config.schema import StorageConfig
 from ..util.backoff import retrying
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
 from ..util.temporary import named_file
-from .base import StoredObject
+from .base import ObjectChanged, StoredObject, read_all
 
 CONNECT_TIMEOUT = 20.0
 READ_TIMEOUT = 120.0
@@ -36,6 +37,14 @@ T = TypeVar("T")
 TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
+# Headers of a conditional request, in lower case.
+CONDITIONS = {"if-match", "if-none-match"}
+
+
+class ConditionUnknown(Exception):
+    """The store refuses a conditional write."""
+
+
 class CloudStorage:
     """A container of a libcloud storage driver; one connection, so one instance a worker."""
 
@@ -45,6 +54,8 @@ class CloudStorage:
         self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
         self._driver: StorageDriver | None = None
         self._driver_key: tuple[str, str, str] | None = None
+        # Google's is made like S3's, and has other headers for conditions.
+        self._knows_conditions = not config.provider.startswith("GOOGLE")
 
     def check(self, create: bool = False) -> None:
         self._retrying("reach", lambda: self._container(create))
@@ -150,6 +161,44 @@ class CloudStorage:
         with named_file(head) as path:
             driver.upload_object(path, container, name, extra=extra)
 
+    def version_of(self, name: str) -> str:
+        def ask() -> str:
+            try:
+                return str(self._connected().get_object(self._config.container, name).hash)
+            except ObjectDoesNotExistError:
+                return ""
+
+        return self._retrying("read", ask)
+
+    def write_if(self, name: str, content: bytes, version: str) -> str:
+        # Not every store knows conditions, and of those that don't, some ignore them.
+        if self.version_of(name) != version:
+            raise ObjectChanged(name)
+        condition = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
+        try:
+            return self._retrying("write to", lambda: self._put(name, content, condition))
+        except ObjectChanged:
+            # Perhaps by an earlier try, whose answer was lost.
+            written = self.version_of(name)
+            if written and read_all(self, name) == content:
+                return written
+            raise
+
+    def _put(self, name: str, content: bytes, condition: Mapping[str, str]) -> str:
+        """One PUT, under a ``condition`` where the store knows such. Returns the object's new version."""
+        driver = self._connected()
+        container = Container(self._config.container, {}, driver)
+        more: dict[str, Any] = {}
+        if self._knows_conditions and isinstance(driver, BaseS3StorageDriver):
+            more["headers"] = dict(condition)
+        with named_file(content) as path:
+            try:
+                extra = {"content_type": "application/octet-stream"}
+                return str(driver.upload_object(path, container, name, extra=extra, **more).hash)
+            except ConditionUnknown:
+                self._knows_conditions = False
+        return self._put(name, content, condition)
+
     def delete(self, name: str) -> None:
         def remove() -> None:
             driver = self._connected()
@@ -219,9 +268,21 @@ class _Adapter(HTTPAdapter):
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
         response: Any = super().send(request, *args, **kwargs)
+        if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
+            _check_condition(response.status_code)
         response.raw.headers.pop("Content-Encoding", None)
         response.iter_content = partial(_iter_small_pieces, response.iter_content)
         return response
+
+
+def _check_condition(status: int) -> None:
+    """What the status of a conditional PUT says of its condition. libcloud would make one error of all of them."""
+    if status in (404, 412):
+        raise ObjectChanged
+    if status == 409:
+        raise requests.ConnectionError("another write of the same object is going on")
+    if status == 501:
+        raise ConditionUnknown
 
 
 def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:

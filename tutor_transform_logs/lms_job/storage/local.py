@@ -15,7 +15,7 @@ from typing import NoReturn
 from ..util import console
 from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from ..util.formatting import printable
-from .base import READ_CHUNK, StoredObject
+from .base import READ_CHUNK, ObjectChanged, StoredObject, write_all
 
 LOST_AND_FOUND = "lost+found"
 # Of an object whose size can't be read. An object of 0 bytes would not be opened.
@@ -153,6 +153,23 @@ class LocalStorage:
             # ``chunks`` has failed.
             _remove(unfinished)
             raise
+
+    def version_of(self, name: str) -> str:
+        path = self.root / name
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise_unreadable(path, error)
+        return f"{status.st_dev}-{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+    def write_if(self, name: str, content: bytes, version: str) -> str:
+        """The comparison and the write are two steps: what is in a directory is locked by the kernel (``ledger``)."""
+        if self.version_of(name) != version:
+            raise ObjectChanged(name)
+        write_all(self, name, content)
+        return self.version_of(name)
 
     def delete(self, name: str) -> None:
         path = self.root / name

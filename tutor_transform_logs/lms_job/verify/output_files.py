@@ -8,7 +8,8 @@ from typing import Any
 
 from ..deliver.files import Files, is_joined_name, parts_directory
 from ..ledger import names
-from ..ledger.ledger import Ledger, LedgerError
+from ..ledger.json_objects import LedgerError
+from ..ledger.ledger import Ledger
 from ..model.records import statement_id
 from ..read.lines import BrokenObject, compression, decompressed, split_lines
 from ..storage.base import Storage, join_name
@@ -87,17 +88,17 @@ class OutputFiles:
             # A batch of an unfinished plan that no entry counts is delivered again.
             if plan in finished:
                 stems.setdefault(plan, {})[stem] = None
-        for plan, segment, written in self._ledger.batches_of(Files.id, self._ledger.first_plan()):
-            counted = (f"{self._ledger.key}-{plan}-{segment}-{number:06d}" for number in range(1, written + 1))
+        for plan, written in self._ledger.batches_of(Files.id, self._ledger.first_plan()):
+            counted = (f"{self._ledger.key}-{name}" for name in written)
             stems.setdefault(plan, {}).update(dict.fromkeys(counted))
         return stems
 
     def _joined_without_record(self, plan: str, recorded: Collection[str]) -> list[str] | None:
         """The joined files of a plan whose record of them is lost, as its result names them; ``None`` if it has none.
 
-        ``recorded``: the joined files of the other plans. Raises :class:`~.ledger.LedgerError` if the result is lost,
-        too, and there is a file that may be one of them: what is in it would count as missing, and a repair would
-        write it again.
+        ``recorded``: the joined files of the other plans. Raises :class:`~.json_objects.LedgerError` if the result is
+        lost, too, and there is a file that may be one of them: what is in it would count as missing, and a repair
+        would write it again.
         """
         present = {
             self._store.where(stored.name): stored.name

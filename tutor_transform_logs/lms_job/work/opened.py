@@ -44,8 +44,9 @@ class OpenJob:
         config = self.config
         wait = config.lrs_max_wait_secs
         store = open_storage(config.destination, wait) if self.store is not None and config.destination else None
-        source = open_source(config.source, wait)
-        return OpenJob(config, source, open_ledger(config), _destinations(config, plan.output, store), store)
+        source, ledger = open_source(config.source, wait), open_ledger(config)
+        ledger.lease = self.ledger.lease
+        return OpenJob(config, source, ledger, _destinations(config, plan.output, store), store)
 
 
 def open_ledger(config: JobConfig) -> Ledger:

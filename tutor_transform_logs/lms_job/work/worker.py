@@ -221,6 +221,7 @@ class Worker:
                 outgoing.append(OutgoingStatement(made, body))
         outcome = Outcome()
         if outgoing:
+            self._context.ledger.hold()
             outcome = destination.deliver(names.batch_name(self._plan, segment, entry.batches + 1), outgoing)
         with self._context.interruptions.deferred():
             return self._remember(segment, destination, entry, batch, _Delivery(len(outgoing), not_routed, outcome))
