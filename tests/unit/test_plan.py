@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import example, given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tutor_transform_logs.lms_job.model.plan import (
     HEAD_BYTES,
     SURE_BYTES,
+    TAIL_BYTES,
     Content,
     ContentIndex,
     Fingerprint,
@@ -18,6 +20,7 @@ from tutor_transform_logs.lms_job.model.plan import (
     Plan,
     Segment,
     SourceObject,
+    Tail,
     cut_points,
     segments_of_share,
     subtract,
@@ -75,6 +78,7 @@ CONTENTS = st.builds(
     names=st.dictionaries(NAMES, st.integers(0, 10**13)),
     resume_at=st.none() | st.integers(0, 10**13),
     unterminated=st.booleans(),
+    tail=st.none() | st.builds(Tail, st.integers(0, 10**13), st.text(max_size=9)),
 )
 SEGMENTS = st.builds(
     Segment,
@@ -116,36 +120,84 @@ def test_a_plan_comes_back_from_json(plan: Plan) -> None:
 LOG = bytes(range(256)) * 40
 
 
+class Seen:
+    """Objects as PLAN sees them: each is one of the contents that match it, or a new one."""
+
+    def __init__(self) -> None:
+        self.index = ContentIndex([])
+
+    def see(self, name: str, head: bytes) -> Content:
+        found = next(iter(self.index.matching(name, head)), None) or self.index.add(name, head)
+        if len(head) > found.fingerprint.length:
+            found = replace(found, fingerprint=Fingerprint.of(head))
+            self.index.put(found)
+        return found
+
+
 @given(
     heads=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 100, 255, 256, 300, 4096, 9000])), max_size=8)
 )
 @example(heads=[(1, 256), (0, 300), (0, 256), (0, 300)])
 def test_a_log_is_known_by_its_first_bytes_however_long_it_has_become(heads: list[tuple[int, int]]) -> None:
     """Three logs, seen again and again under new names and at other lengths."""
-    index = ContentIndex([])
+    seen = Seen()
     logs = [bytes([number]) + LOG for number in range(3)]
     sure: dict[int, int] = {}
     for turn, (number, length) in enumerate(heads):
         head = logs[number][: min(length, HEAD_BYTES)]
-        found = index.find_or_add(f"name-{turn}", head)
-        if length >= SURE_BYTES and number in sure and length >= index.contents[sure[number]].fingerprint.length:
+        known = seen.index.contents[sure[number]].fingerprint.length if number in sure else None
+        found = seen.see(f"name-{turn}", head)
+        if length >= SURE_BYTES and known is not None and length >= known:
             assert found.id == sure[number]
         if length >= SURE_BYTES:
             sure.setdefault(number, found.id)
         assert all(found.id != other for which, other in sure.items() if which != number)
-    assert list(index.contents) == list(range(1, len(index.contents) + 1))
+    assert list(seen.index.contents) == list(range(1, len(seen.index.contents) + 1))
 
 
 def test_a_short_log_is_known_by_its_name_too() -> None:
-    index = ContentIndex([])
-    first = index.find_or_add("a", b"short")
-    assert index.find_or_add("b", b"short").id != first.id
-    assert index.find_or_add("a", b"short, and grown").id == first.id
-    assert index.find_or_add("a", b"another").id != first.id
+    seen = Seen()
+    first = seen.see("a", b"short")
+    assert seen.see("b", b"short").id != first.id
+    assert seen.see("a", b"short, and grown").id == first.id
+    assert seen.see("a", b"another").id != first.id
+
+
+@given(st.sampled_from([1, 100, 255]), st.integers(256, 9000))
+def test_the_fingerprint_of_a_short_log_grows_with_it(short: int, grown: int) -> None:
+    seen = Seen()
+    first = seen.see("a", LOG[:short])
+    assert seen.see("a", LOG[: min(grown, HEAD_BYTES)]).id == first.id
+    assert seen.see("a.1", LOG[: min(grown, HEAD_BYTES)]).id == first.id
+    assert seen.see("a", LOG[:short] + b"another" * 40).id != first.id
 
 
 def test_an_empty_object_is_not_a_content_that_others_can_have() -> None:
-    index = ContentIndex([])
-    empty = index.find_or_add("a", b"")
-    assert index.find_or_add("b", b"x" * 500).id != empty.id
-    assert index.find_or_add("a", b"y" * 500).id != empty.id
+    seen = Seen()
+    empty = seen.see("a", b"")
+    assert seen.see("b", b"x" * 500).id != empty.id
+    assert seen.see("c", b"y" * 500).id != empty.id
+
+
+def test_of_the_contents_with_the_same_first_bytes_those_of_the_name_come_first() -> None:
+    logs = {number: replace(content(number), tail=Tail(number * 1000, "")) for number in (1, 2, 3)}
+    index = ContentIndex(logs.values())
+    assert [each.id for each in index.matching("tracking.log.2", LOG[:4096])] == [2, 3, 1]
+    assert [each.id for each in index.matching("other", LOG[:4096])] == [3, 2, 1]
+    assert index.matching("other", LOG[1:4097]) == []
+
+
+def content(number: int) -> Content:
+    return Content(number, Fingerprint.of(LOG[:4096]), 0, 0, {}, {f"tracking.log.{number}": 0})
+
+
+@given(st.binary(max_size=3), st.integers(0, 9000), st.integers(0, 9000))
+def test_a_tail_is_of_the_bytes_before_an_offset(start: bytes, end: int, at: int) -> None:
+    log = start + LOG[: max(0, end - len(start))]
+    tail = Tail.of(len(log), log)
+    assert tail == Tail.of(len(log), log[-TAIL_BYTES:])
+    # With fewer bytes there is none; another byte among those that count makes another one.
+    assert not log or Tail.of(len(log), log[-TAIL_BYTES:][1:]) is None
+    if at < len(log):
+        changed = log[:at] + bytes([log[at] ^ 1]) + log[at + 1 :]
+        assert (Tail.of(len(log), changed) == tail) == (at < len(log) - TAIL_BYTES)

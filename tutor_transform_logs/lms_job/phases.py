@@ -29,7 +29,7 @@ from .gaps.result import describe as describe_gaps
 from .ledger.ledger import job_identity
 from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
-from .model.plan import Plan
+from .model.plan import HARMLESS_NOTES, Plan
 from .model.work_outcome import WorkOutcome
 from .plan.description import describe_dead_letters, describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
@@ -233,8 +233,10 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
     # A run that was killed at the very end of its plan has left these.
     job.ledger.drop_batches()
     description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
-    console.result(description.text, "nothing_new", fields=description.fields)
-    return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
+    left_out = any(obj.note not in HARMLESS_NOTES for obj in empty.objects)
+    status, level = (ExitStatus.REJECTED, console.WARNING) if left_out else (ExitStatus.DONE, console.INFO)
+    console.result(description.text, "nothing_new", level, description.fields)
+    return PhaseOutcome(status, nothing_new=True)
 
 
 def _nothing_to_report(job: OpenJob, empty: Plan) -> PhaseOutcome:

@@ -72,11 +72,14 @@ def _from_version_1(values: Values) -> Values:
 
 
 def _from_version_2(values: Values) -> Values:
-    """Version 2 did not say of which plan an object is, and its plans had no uuid."""
+    """Version 2 did not say of which plan an object is or how a log ends, and its plans had no uuid."""
     if "contents" in values:
         values["uuid"] = ""
+        values["contents"] = [{**content, "tail": None} for content in values["contents"]]
     elif "counts" in values or "files" in values:
         values["plan"] = ""
+    if "counts" in values:
+        values["tail"] = ""
     return values
 
 

@@ -30,6 +30,8 @@ LOOK_AGAIN = "starts like another compressed object in this plan: checked again 
 # chance, and the object's name has to match as well.
 SURE_BYTES = 256
 HEAD_BYTES = 4096
+# Logs of servers that were cloned from one image have the same first bytes, but not the same last ones.
+TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,22 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """SHA-256 of the decompressed bytes (up to :data:`TAIL_BYTES`) before the offset ``end`` of a log."""
+
+    end: int
+    digest: str
+
+    @classmethod
+    def of(cls, end: int, before: bytes) -> Tail | None:
+        """``before``: what comes before ``end``, at least as much of it as counts; ``None`` if it is less."""
+        counting = min(end, TAIL_BYTES)
+        if len(before) < counting:
+            return None
+        return cls(end, hashlib.sha256(before[len(before) - counting :]).hexdigest())
+
+
+@dataclass(frozen=True)
 class Content:
     """What is known about one log, whatever its objects are called now. Offsets are in decompressed bytes."""
 
@@ -83,8 +101,16 @@ class Content:
     """Where the last line starts, if it had no newline and was incomplete: it is read again when the log grows."""
     unterminated: bool = False
     """The last line had no newline, but was a complete event: a newline that follows belongs to it."""
+    tail: Tail | None = None
+    """How it ends as far as it has been read, or is planned to be; ``None`` if that is not known."""
 
-    def is_same(self, name: str, head: bytes) -> bool:
+    @property
+    def end(self) -> int:
+        """Up to where the log is known: an object that is shorter can't be compared with it."""
+        return self.tail.end if self.tail else self.length
+
+    def begins_like(self, name: str, head: bytes) -> bool:
+        """May the object ``name`` with these first bytes be this log? :attr:`tail` has to match as well."""
         if not self.fingerprint.length or not self.fingerprint.matches(head):
             return False
         return self.fingerprint.length >= SURE_BYTES or name in self.names
@@ -164,19 +190,24 @@ class Plan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what :meth:`to_json` has not written."""
-        contents = (
-            Content(**(content | {"fingerprint": checked(Fingerprint(**content["fingerprint"]))}))
-            for content in values["contents"]
-        )
         rest = {name: values[name] for name in ("number", "created", "finished", "kind", "uuid")}
         plan = cls(
-            contents=tuple(map(checked, contents)),
+            contents=tuple(map(_content, values["contents"])),
             objects=tuple(checked(SourceObject(**obj)) for obj in values["objects"]),
             segments=tuple(checked(Segment(**segment)) for segment in values["segments"]),
             output=checked(OutputFormat(**values["output"])),
             **rest,
         )
         return checked(plan)
+
+
+def _content(values: Mapping[str, Any]) -> Content:
+    tail = values["tail"]
+    parts = {
+        "fingerprint": checked(Fingerprint(**values["fingerprint"])),
+        "tail": None if tail is None else checked(Tail(**tail)),
+    }
+    return checked(Content(**(dict(values) | parts)))
 
 
 Range = tuple[int, int | None]
@@ -221,27 +252,38 @@ def segments_of_share(segments: Sequence[Segment], index: int, of: int) -> list[
 
 
 class ContentIndex:
-    """Finds the content to which an object's first bytes belong, in a time that does not depend on their number."""
+    """Finds the contents that begin like an object, in a time that does not depend on their number."""
 
     def __init__(self, contents: Iterable[Content]) -> None:
         self._by_length: dict[int, dict[str, list[int]]] = {}
         self.contents: dict[int, Content] = {}
         for content in contents:
-            self._add(content)
+            self.put(content)
 
-    def _add(self, content: Content) -> None:
+    def put(self, content: Content) -> None:
+        """Add ``content``, or replace the one with its number."""
+        old = self.contents.get(content.id)
         self.contents[content.id] = content
+        if old is not None and old.fingerprint == content.fingerprint:
+            return
+        if old is not None:
+            self._by_length[old.fingerprint.length][old.fingerprint.digest].remove(old.id)
         digests = self._by_length.setdefault(content.fingerprint.length, {})
         digests.setdefault(content.fingerprint.digest, []).append(content.id)
 
-    def find_or_add(self, name: str, head: bytes) -> Content:
-        # The longest fingerprint first: a shorter one may match the start of another log.
-        for length in sorted(self._by_length, reverse=True):
-            if length > len(head):
-                continue
-            for number in self._by_length[length].get(Fingerprint.of(head, length).digest, ()):
-                if self.contents[number].is_same(name, head):
-                    return self.contents[number]
+    def matching(self, name: str, head: bytes) -> list[Content]:
+        """The contents that begin like the object ``name``: first those that had this name, then the longest."""
+        found = [
+            self.contents[number]
+            for length, digests in self._by_length.items()
+            if length <= len(head)
+            for number in digests.get(Fingerprint.of(head, length).digest, ())
+        ]
+        found = [content for content in found if content.begins_like(name, head)]
+        return sorted(found, key=lambda content: (name not in content.names, -content.end, content.id))
+
+    def add(self, name: str, head: bytes) -> Content:
+        """A content of which nothing has been read yet."""
         content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
-        self._add(content)
+        self.put(content)
         return content

@@ -1,7 +1,9 @@
-"""Identifies the objects of the source by their first bytes: the first step of PLAN.
+"""Identifies the objects of the source by their bytes: the first step of PLAN.
 
 A log keeps its first bytes when it is renamed, compressed or appended to. So its content is found again under any name,
-and another log that has taken its name is not mistaken for it.
+and another log that has taken its name is not mistaken for it. Two logs may have the same first bytes, where servers
+were cloned from one image or a log was restored from a backup: what is known of a content is therefore compared at its
+end, too.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.plan import Content, ContentIndex, Segment
-from ..read.identify import read_head
+from ..model.plan import Content, ContentIndex, Fingerprint, Segment
+from ..read.identify import StoredLog, has_tail, read_head
 from ..storage.base import Readable, Storage, StoredObject
+from ..util.formatting import printable, size
 
 log = logging.getLogger(__name__)
 
@@ -29,29 +32,164 @@ class IdentifiedObject:
     size: int
     compression: str
     content: int
+    """0: none, since it is empty or :attr:`note` says why."""
+    length: int | None
+    """How many decompressed bytes it has; ``None`` if it is compressed and that is not known."""
+    note: str = ""
+    """Why it can't be told which log it is."""
 
 
 def identify_objects(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[IdentifiedObject]:
-    """Read the first bytes of every object. Contents that ``index`` does not know are added to it."""
-    identified: list[IdentifiedObject] = []
+    """Find the content of every object, in order of their names. Contents that ``index`` does not know are added to it.
+
+    Of each object the first bytes are read, and of a plain one those at its end. What begins like a known content or
+    like another object is compared with it; a compressed object is read to its end for that, unless it is known under
+    its name and size.
+    """
+    identifier = _Identifier(source, index)
     logged_at = time.monotonic()
-    for entry in found:
+    known = {name for content in index.contents.values() for name in content.names}
+    # The objects that had their names before come first, so that no other takes their place.
+    for number, entry in enumerate(sorted(found, key=lambda entry: (entry.name not in known, entry.size, entry.name))):
         if time.monotonic() - logged_at >= LOG_EVERY_SECS:
             logged_at = time.monotonic()
-            log.info("Reading the first bytes of each object: %s so far.", f"{len(identified):,}")
-        kind, head = read_head(source, entry.name, entry.size) if entry.size else ("", b"")
-        number = index.find_or_add(entry.name, head).id if entry.size else 0
-        identified.append(IdentifiedObject(entry.name, entry.size, kind, number))
-    return identified
+            log.info("Reading the first bytes of each object: %s so far.", f"{number:,}")
+        identifier.add(entry)
+    return sorted(identifier.identified(), key=lambda obj: obj.name)
+
+
+@dataclass
+class _Candidate:
+    """An object that is being identified."""
+
+    entry: StoredObject
+    head: bytes
+    stored: StoredLog
+    content: int = 0
+    note: str = ""
+
+
+class _Identifier:
+    """Gives each object its content."""
+
+    def __init__(self, source: Readable, index: ContentIndex) -> None:
+        self._source = source
+        self._index = index
+        self._holders: dict[int, StoredLog] = {}
+        """Content id -> the longest of the objects that hold it."""
+        self._placed: list[_Candidate] = []
+        self._shorter: list[_Candidate] = []
+
+    def add(self, entry: StoredObject) -> None:
+        """Identify ``entry``, now or, where that depends on the other objects, at the end."""
+        kind, head = read_head(self._source, entry.name, entry.size) if entry.size else ("", b"")
+        candidate = _Candidate(entry, head, StoredLog(self._source, entry.name, entry.size, kind))
+        if entry.size and not self._place(candidate, compare_shorter=False):
+            self._shorter.append(candidate)
+            return
+        candidate.head = b""  # there may be many objects
+        self._placed.append(candidate)
+
+    def identified(self) -> list[IdentifiedObject]:
+        """All objects that were added."""
+        for candidate in self._shorter:
+            if not self._place(candidate, compare_shorter=True):
+                candidate.note = self._undecided(candidate)
+        return [
+            IdentifiedObject(
+                each.entry.name,
+                each.entry.size,
+                each.stored.compression,
+                each.content,
+                each.stored.length,
+                each.note,
+            )
+            for each in [*self._placed, *self._shorter]
+        ]
+
+    def _place(self, candidate: _Candidate, compare_shorter: bool) -> bool:
+        """Find the content of an object; ``False`` if it is shorter than one that it may be a copy of."""
+        entry, stored = candidate.entry, candidate.stored
+        contents = self._index.matching(entry.name, candidate.head)
+        for content in contents:
+            if stored.compression and content.length and content.names.get(entry.name) == entry.size:
+                stored.assume_length(content.length)
+                self._claim(candidate, content)
+                return True
+        compared = [content for content in contents if content.end or content.id in self._holders]
+        if compared and stored.compression:
+            log.info("Comparing %s (%s) with another log.", printable(entry.name), size(entry.size))
+        if compared:
+            # Of a plain one, the others are read if it is not the first of them.
+            stored.load({content.end for content in (compared if stored.compression else compared[:1])})
+        matched, undecided = None, False
+        # A content of which nothing is known but its beginning is the last choice.
+        for content in [*compared, *(each for each in contents if each not in compared)]:
+            same = content not in compared or self._is_same(candidate, content, compare_shorter)
+            if same:
+                matched = content
+                break
+            undecided = undecided or same is None
+        if matched is None and undecided:
+            return False
+        self._claim(candidate, matched or self._index.add(entry.name, candidate.head))
+        return True
+
+    def _is_same(self, candidate: _Candidate, content: Content, compare_shorter: bool) -> bool | None:
+        """Does the object hold ``content``? ``None`` if it ends before the place where they can be compared."""
+        entry, stored = candidate.entry, candidate.stored
+        if content.tail is not None and stored.readable >= content.end:
+            return stored.tail(content.end) == content.tail
+        if content.names.get(entry.name) == entry.size:
+            # A shorter copy, as it was when it was compared with the log.
+            return True
+        holder = self._holders.get(content.id)
+        if holder is None:
+            # An earlier version saved no tails: as it did, the first bytes are trusted.
+            return True if content.tail is None and stored.readable >= content.end else None
+        if content.tail is not None and not compare_shorter:
+            return None
+        end = min(stored.readable, holder.readable)
+        if stored.tail(end) is None or stored.tail(end) != holder.tail(end):
+            return False
+        return True if content.tail is None or end == stored.readable else None
+
+    def _claim(self, candidate: _Candidate, content: Content) -> None:
+        """``candidate`` holds ``content``, which is known from now on by all that is known of ``candidate``."""
+        stored, head = candidate.stored, candidate.head
+        candidate.content = content.id
+        if len(head) > content.fingerprint.length:
+            content = replace(content, fingerprint=Fingerprint.of(head))
+        measured = not stored.compression or stored.has_tails
+        if head and measured and stored.length is not None and stored.length >= content.end:
+            content = replace(content, tail=stored.tail(stored.length) or content.tail)
+        self._index.put(content)
+        holder = self._holders.get(content.id)
+        if holder is None or (measured and stored.readable > (holder.length or 0)):
+            self._holders[content.id] = stored
+
+    def _undecided(self, candidate: _Candidate) -> str:
+        """What is to be said of an object that is shorter than what it may be."""
+        entry, stored = candidate.entry, candidate.stored
+        content = self._index.matching(entry.name, candidate.head)[0]
+        sizes = f"{stored.readable:,} bytes" + (f": {stored.problem}" if stored.problem else "")
+        sizes += f"; {content.length:,}"
+        if entry.name in content.names:
+            what = f"shorter than it was ({sizes} were read before)"
+        else:
+            what = (
+                f"has the first bytes of {printable(min(content.names))} and is shorter ({sizes} were read before), "
+                "so it may be a copy or another log"
+            )
+        return f"{what}: nothing of it is read; --restart reads all logs again"
 
 
 def find_object_of(segment: Segment, identified: Sequence[IdentifiedObject]) -> Segment | None:
     """``segment`` with the object that holds its content now; ``None`` if none does, or none that is long enough."""
-    # The length of a compressed object is not known before it has been read.
     candidates = [
         obj
         for obj in identified
-        if obj.content == segment.content and (obj.compression or segment.end is None or obj.size >= segment.end)
+        if obj.content == segment.content and (obj.length is None or segment.end is None or obj.length >= segment.end)
     ]
     if any((obj.name, obj.compression) == (segment.object, segment.compression) for obj in candidates):
         return segment
@@ -63,5 +201,10 @@ def find_object_of(segment: Segment, identified: Sequence[IdentifiedObject]) -> 
 
 def find_again(source: Storage, prefix: str, segment: Segment, contents: Iterable[Content]) -> Segment | None:
     """Search the whole source for the content of ``segment``, for example after a log was rotated during the run."""
-    index = ContentIndex(contents)
-    return find_object_of(segment, identify_objects(source, source.listing(prefix), index))
+    content = next(content for content in contents if content.id == segment.content)
+    holders = []
+    for entry in source.listing(prefix):
+        kind, head = read_head(source, entry.name, entry.size)
+        if content.begins_like(entry.name, head) and has_tail(source, entry.name, content, kind):
+            holders.append(IdentifiedObject(entry.name, entry.size, kind, content.id, None if kind else entry.size))
+    return find_object_of(segment, holders)

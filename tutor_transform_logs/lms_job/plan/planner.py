@@ -22,6 +22,7 @@ from ..model.plan import (
     Range,
     Segment,
     SourceObject,
+    Tail,
     cut_points,
     new_uuid,
     subtract,
@@ -126,8 +127,8 @@ def _new_plan(
     segments: list[Segment] = []
     objects: list[SourceObject] = []
     segment_bytes = _segment_bytes(config, sum(obj.size for obj in identified), shares)
-    objects += [SourceObject(obj.name, 0, None, EMPTY) for obj in identified if not obj.size]
-    for same in _by_content([obj for obj in identified if obj.size]):
+    objects += [SourceObject(obj.name, obj.size, None, obj.note or EMPTY) for obj in identified if not obj.content]
+    for same in _by_content([obj for obj in identified if obj.content]):
         planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
         segments += planned
         objects += noted
@@ -233,18 +234,10 @@ def _done(content: Content, destinations: Sequence[str], grown: bool) -> dict[st
 
 def _wanted(content: Content, obj: IdentifiedObject, destinations: Sequence[str]) -> tuple[Range | None, str]:
     """The range of ``one`` that some destination has not got yet, or why there is none."""
-    grown = _has_grown(content, obj)
-    if obj.compression:
-        end = None if grown else content.length
-    else:
-        end = obj.size
-        if end < content.length:
-            problem = f"shorter than it was ({obj.size} bytes, {content.length} were read before)"
-            return None, f"{problem}: nothing of it is done; --restart does it again whole"
-    start = min(_done(content, destinations, grown).values())
-    if end is not None and start >= end:
+    start = min(_done(content, destinations, _has_grown(content, obj)).values())
+    if obj.length is not None and start >= obj.length:
         return None, DONE_BEFORE
-    return (start, end), ""
+    return (start, obj.length), ""
 
 
 def _cut(segment_bytes: int, source: Storage, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
@@ -342,4 +335,8 @@ def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry],
     if last.position < content.length:
         return content
     unterminated = last.unterminated and last.resume_at is None
-    return replace(content, length=last.position, lines=lines, resume_at=last.resume_at, unterminated=unterminated)
+    digest = next((entry.tail for entry in entries.values() if entry.position == last.position and entry.tail), "")
+    tail = Tail(last.position, digest) if digest else content.tail
+    return replace(
+        content, length=last.position, lines=lines, resume_at=last.resume_at, unterminated=unterminated, tail=tail
+    )

@@ -20,7 +20,14 @@ def segment_lines(
     The lines that ``prefilter`` rules out come as :class:`SkippedLines`. Raises :class:`~.errors.ObjectGone` or
     :class:`~.lines.BrokenObject` after the last line that can be read.
     """
-    lines = split_lines(segment_chunks(source, segment, start.offset), start, limit, prefilter)
+    return split_segment(segment_chunks(source, segment, start.offset), segment, start, limit, prefilter)
+
+
+def split_segment(
+    chunks: Iterable[bytes], segment: Segment, start: Position, limit: int, prefilter: Prefilter | None = None
+) -> Iterator[Line | SkippedLines]:
+    """:func:`segment_lines` of what :func:`segment_chunks` gives."""
+    lines = split_lines(chunks, start, limit, prefilter)
     if segment.after_unterminated_line and start.offset == segment.start:
         return _without_line_end(lines)
     return lines

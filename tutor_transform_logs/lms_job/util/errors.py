@@ -51,8 +51,8 @@ class ExitStatus(IntEnum):
         3,
         "done, but some statements were rejected, or some logs could not be read",
         "What was rejected is in the dead letters: fix the cause and run the command again with --retry-failed.",
-        "The destination rejected some statements, an object could not be read to its end, or there are dead letters "
-        "and TRANSFORM_LOGS_STRICT is on.",
+        "The destination rejected some statements, an object could not be read to its end, a log may be a copy or "
+        "another log and was left out, or there are dead letters and TRANSFORM_LOGS_STRICT is on.",
     )
     STOPPED = (
         4,

@@ -83,7 +83,8 @@ def verify_delivered(job: OpenJob, plan: Plan, transformer: Transformer, keep: K
         if result.id not in started and result.stopped is None:
             result.stopped = JobError("Nothing has been delivered there yet: run the job without --verify first.")
     notes = [*(f"{name}: not in the source any more" for name in gone), *expected.problems]
-    return Verification(results, notes, config.verify_sample, drawn)
+    undecided = [f"{obj.name}: {obj.note}" for obj in seen if obj.note]
+    return Verification(results, [*notes, *undecided], config.verify_sample, drawn, bool(undecided))
 
 
 def _outputs(job: OpenJob) -> OutputFiles | None:

@@ -131,6 +131,8 @@ class Verification:
     sample_size: int
     """How many lines were to be drawn; 0: all."""
     drawn: int
+    left_out: bool = False
+    """Is there a log that may hold lines that were never read?"""
 
     @property
     def missing(self) -> int:
@@ -142,7 +144,8 @@ class Verification:
 
     @property
     def status(self) -> int:
-        return verify_status(self.results)
+        status = verify_status(self.results)
+        return int(ExitStatus.REJECTED) if self.left_out and status == ExitStatus.DONE else status
 
     def to_json(self) -> dict[str, Any]:
         """The numbers for programs."""

@@ -22,9 +22,9 @@ from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Re
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
-from ..read.identify import still_holds
+from ..read.identify import TailRecorder, still_holds
 from ..read.redelivery import segment_letters
-from ..read.segment import segment_lines
+from ..read.segment import segment_chunks, split_segment
 from ..storage.base import Readable, Storage
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
@@ -78,6 +78,8 @@ class Worker:
         self._sample = StatementSample()
         self._began = 0.0
         """When the current batch was asked for (monotonic clock)."""
+        self._recorder: TailRecorder | None = None
+        """Of the compressed object that is read: only then is it known how it ends."""
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
@@ -150,7 +152,12 @@ class Worker:
         if self._plan.redelivers:
             letters = segment_letters(source, segment, start, names.MAX_DEAD_LETTER_BYTES)
             return parse_letters(letters, transformer, self._filters)
-        lines = segment_lines(source, segment, start, self._limits.line_bytes, transformer.prefilter)
+        chunks = segment_chunks(source, segment, start.offset)
+        self._recorder = None
+        if segment.compression:
+            self._recorder = TailRecorder(start.offset)
+            chunks = self._recorder.watch(chunks)
+        lines = split_segment(chunks, segment, start, self._limits.line_bytes, transformer.prefilter)
         return parse_lines(lines, transformer, self._filters)
 
     def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
@@ -242,6 +249,7 @@ class Worker:
         activity = total_activity([entry.activity, batch.activity])
         events = batch.counts.transformed + batch.counts.untransformable
         activity.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
+        tail = self._recorder.tail(batch.end) if self._recorder and batch.last else None
         new = Entry(
             position=batch.end,
             line=batch.next_line,
@@ -253,6 +261,7 @@ class Worker:
             unterminated=batch.unterminated,
             problem=batch.problem,
             activity=activity.bounded(),
+            tail=tail.digest if tail else "",
         )
         if letters:
             ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
