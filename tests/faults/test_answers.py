@@ -18,7 +18,7 @@ from tests.harness.process import free_port
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
-from tutor_transform_logs.lms_job.util.errors import PermanentError
+from tutor_transform_logs.lms_job.util.errors import PermanentError, Unavailable
 
 GOOD = 40
 PASSWORD = "the-pa55word"
@@ -61,6 +61,8 @@ TRANSIENT: dict[str, Callable[[], list[Answer | None]]] = {
     "cut off in the middle": lambda: [Answer(200, ["x"], cut_off=True)],
     "cut off after storing": lambda: [None, Answer(200, ["x"], cut_off=True, store=True)],
     "hanging past the time-out": lambda: [Answer(hang_secs=4, store=True)],
+    "a byte now and then": lambda: [None, Answer(200, b"[" * 100, store=True, drip_secs=0.5)],
+    "a byte now and then of a header": lambda: [Answer(200, store=True, drip_secs=0.5, drip_headers=True)],
     "slow": lambda: [Answer(200, hang_secs=1, store=True, body=[])],
 }
 
@@ -169,6 +171,13 @@ def test_what_clickhouse_never_answers_is_quoted_on_one_line(
     scripted_lrs.script = [answer]
     with pytest.raises(PermanentError, match=said):
         ClickHouse(Table(scripted_lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20).probe()
+    tally.add("faults")
+
+
+def test_an_answer_of_clickhouse_has_a_deadline(scripted_lrs: ScriptedLrs) -> None:
+    scripted_lrs.script = [Answer(200, b"1" * 100, drip_secs=0.5)]
+    with pytest.raises(Unavailable, match="it does not answer"):
+        ClickHouse(Table(scripted_lrs.url, "openedx", "xapi_events_all"), 1.0, 0.0, 2**20).probe()
     tally.add("faults")
 
 

@@ -563,6 +563,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "... refuses the credentials (": lambda s: s.to_lrs(Answer(401)).run(),
     "... redirects to": lambda s: s.to_lrs(Answer(301, headers={"Location": "https://a.example.org/"})).run(),
     "list of the ids": lambda s: s.to_lrs(Answer(200, "<html>")).run(),
+    "... answers with ...: this is": lambda s: s.to_lrs(Answer(200, b"[" * 5_000_000)).run(),
     "... can't be used (...): check": lambda s: s.to_lrs(url="http://.example.org/xAPI").run(),
     "TLS certificate": lambda s: s.to_lrs(url=s.request.getfixturevalue("stranger")).run(),
     "... answers .... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),

@@ -49,6 +49,9 @@ class Answer:
     :param hang_secs: wait so long before answering.
     :param cut_off: close the connection in the middle of the body that the header promises.
     :param no_answer: close the connection without a word.
+    :param times: how often to send the body.
+    :param drip_secs: send the body byte by byte, with so long between two of them.
+    :param drip_headers: the headers, too.
     """
 
     status: int = 200
@@ -58,6 +61,9 @@ class Answer:
     hang_secs: float = 0
     cut_off: bool = False
     no_answer: bool = False
+    times: int = 1
+    drip_secs: float = 0
+    drip_headers: bool = False
 
 
 def basic(username: str, password: str) -> str:
@@ -83,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Headers and body are two segments: the second would wait for an acknowledgement, 40 ms with each answer.
     disable_nagle_algorithm = True
     server: _Server
+    _headers_buffer: list[bytes]
 
     def do_POST(self) -> None:
         self._answer()
@@ -110,10 +117,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for key, value in answer.headers.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content) + (1000 if answer.cut_off else 0)))
+        self.send_header("Content-Length", str(len(content) * answer.times + (1000 if answer.cut_off else 0)))
+        if answer.drip_headers:
+            head = b"".join(self._headers_buffer)
+            self._headers_buffer.clear()
+            self._drip(head, answer.drip_secs)
         self.end_headers()
-        self.wfile.write(content)
+        for _ in range(answer.times):
+            self._drip(content, answer.drip_secs)
         self.close_connection = self.close_connection or answer.cut_off
+
+    def _drip(self, content: bytes, secs: float) -> None:
+        """Write ``content``; with ``secs``, byte by byte, so long after each other."""
+        step = 1 if secs else max(1, len(content))
+        for at in range(0, len(content), step):
+            self.wfile.write(content[at : at + step])
+            self.server.stopping.wait(secs)
 
     def log_message(self, *_: Any) -> None:
         """Tests look at the requests, not at a log."""

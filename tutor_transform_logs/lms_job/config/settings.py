@@ -290,7 +290,7 @@ SETTINGS: tuple[Setting, ...] = (
         "all",
         metavar="URL...",
     ),
-    _seconds("lrs_timeout_secs", "LRS", "Seconds to wait for an answer.", 60.0),
+    _seconds("lrs_timeout_secs", "LRS", "Seconds to wait for an answer, from its first byte to its last.", 60.0),
     _seconds(
         "lrs_max_wait_secs",
         "LRS",

@@ -32,6 +32,7 @@ from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedState
 from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
+from .bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
 from .clickhouse_answers import URL, Answer, Verdict, classify
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
@@ -93,7 +94,8 @@ class ClickHouse:
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]
         self.days = DayLocks(self.id)
-        self._session = requests.Session()
+        # A look-up may answer with the events of a batch, in base64.
+        self._session = bounded_session(MAX_ANSWER_BYTES + 2 * batch_max_bytes)
         # Set even without credentials: requests would otherwise look for some in the user's .netrc.
         self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
         self._credentials = f"{table.username}:{table.password}".encode()
@@ -207,6 +209,8 @@ class ClickHouse:
     def _unanswered(self, error: requests.RequestException | ValueError) -> Answer:
         if isinstance(error, requests.exceptions.SSLError):
             return Answer(Verdict.STOP, f"its TLS certificate can't be trusted ({innermost_cause(error)})", URL)
+        if isinstance(error, AnswerTooLong):
+            return Answer(Verdict.STOP, f"it answers with {error}, not as ClickHouse does", URL)
         if isinstance(error, ValueError):
             # Of requests' InvalidURL among others, and of a redirect to what is not a URL.
             return Answer(Verdict.STOP, f"it can't be used ({type(error).__name__})", URL)

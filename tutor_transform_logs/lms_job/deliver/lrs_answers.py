@@ -9,6 +9,7 @@ import requests
 
 from ..model import dead_letters
 from ..util.errors import PermanentError, TransientError
+from .bounded_http import AnswerTooLong
 from .http_answers import content_type, innermost_cause, redirect_target, retry_after, status_and_text
 
 REJECTING = {
@@ -138,6 +139,8 @@ def no_answer(name: str, error: requests.RequestException | ValueError) -> Perma
             f"{name}: the TLS certificate is not trusted ({innermost_cause(error)}). Fix the certificate, or use the "
             "host name that it was issued for."
         )
+    if isinstance(error, AnswerTooLong):
+        return PermanentError(f"{name} answers with {error}: this is not an LRS. Check its URL.")
     if isinstance(error, ValueError):
         # InvalidURL and InvalidHeader among them. Not repeated: a header's value may be a secret.
         return PermanentError(f"{name} can't be used ({type(error).__name__}): check its URL and credentials.")

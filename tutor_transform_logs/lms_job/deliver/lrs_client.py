@@ -14,6 +14,7 @@ import requests
 from ..util.backoff import retrying
 from ..util.formatting import printable, shown_url
 from . import lrs_answers
+from .bounded_http import bounded_session
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
@@ -83,7 +84,7 @@ class LrsClient:
         self.name = target.name
         self._target = target
         self._max_wait_secs = max_wait_secs
-        session = requests.Session()
+        session = bounded_session()
         session.auth = _auth(target)
         session.headers.update(target.headers)
         session.headers["Content-Type"] = "application/json"

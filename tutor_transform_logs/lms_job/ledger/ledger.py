@@ -194,16 +194,14 @@ class Ledger:
         name = join_name(self.directory, names.dead_letters_name(plan, segment, destination, batch))
         self._write(name, lambda: (dead_letters.dump(letters),), private=True)
 
-    def load_dead_letters(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> list[DeadLetter]:
+    def load_dead_letters(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> Iterator[DeadLetter]:
         """The dead letters of one destination in one segment of the current plan."""
-        letters = []
         for batch in range(1, entry.dead_batches + 1):
             name = names.dead_letters_name(plan, segment, destination, batch)
             try:
-                letters += dead_letters.parse(read_all(self.storage, join_name(self.directory, name)))
-            except (ObjectGone, ValueError) as error:
+                yield from self._dead_letters_in(join_name(self.directory, name))
+            except ObjectGone as error:
                 raise unreadable(self.where(name), error) from None
-        return letters
 
     def drop_batches(self) -> None:
         """Remove what is kept by batch: what was sent, and dead letters, which are joined by now (personal data)."""
@@ -226,7 +224,7 @@ class Ledger:
         """Remove those that are not ``wanted`` from a file of joined dead letters, and the file with the last one."""
 
         def kept() -> Iterator[bytes]:
-            return (dead_letters.dump([letter]) for letter in self._dead_letters_in(name) if wanted(letter))
+            return dead_letters.dump_in_pieces(filter(wanted, self._dead_letters_in(name)))
 
         with contextlib.suppress(ObjectGone):
             if next(kept(), None) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .typed import checked
@@ -27,6 +27,8 @@ INVALID = "invalid_statement"
 INVALID_FROM_ERB = "invalid_from_erb"
 TOO_LARGE = "too_large"
 DELIVER_REASONS = frozenset({CONFLICT, INVALID, INVALID_FROM_ERB, TOO_LARGE})
+
+PIECE_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ class DeadLetter:
 def dump(letters: Iterable[DeadLetter]) -> bytes:
     """As JSON lines. A line that is not UTF-8 goes as base64 under ``line_base64``."""
     return b"".join(_dump_one(letter) for letter in letters)
+
+
+def dump_in_pieces(letters: Iterable[DeadLetter]) -> Iterator[bytes]:
+    """As :func:`dump`, in pieces of bounded size: there may be millions."""
+    piece, size = [], 0
+    for letter in letters:
+        piece.append(_dump_one(letter))
+        size += len(piece[-1])
+        if size >= PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def _dump_one(letter: DeadLetter) -> bytes:

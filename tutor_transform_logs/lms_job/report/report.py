@@ -149,12 +149,11 @@ def _save_dead_letters(plan: Plan, ledger: Ledger, entries: Entries, examples: E
     if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
         return ""
 
-    def lines() -> Iterator[bytes]:
+    def letters() -> Iterator[DeadLetter]:
         for segment, before in numbered_lines(plan, entries):
-            letters = _letters(ledger, plan, segment, entries[segment.id], before)
-            yield dead_letters.dump(examples.collect(letters))
+            yield from _letters(ledger, plan, segment, entries[segment.id], before)
 
-    return ledger.write_dead_letters(plan, lines)
+    return ledger.write_dead_letters(plan, lambda: dead_letters.dump_in_pieces(examples.collect(letters())))
 
 
 def _letters(

@@ -22,6 +22,8 @@ LONGEST_BATCH_LINES = 100_000
 NO_FIELDS: Mapping[str, Any] = {}
 # What a dead letter keeps of a line that is too long to be an event.
 OVERLONG_KEPT_BYTES = 4096
+# What a dead letter takes beside its line, in memory and in the ledger.
+LETTER_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Batch:
     def add_letter(self, letter: DeadLetter) -> None:
         self.counts.add_dead_letters(letter.reason)
         self.letters.append(letter)
-        self.weight += len(letter.raw)
+        self.weight += LETTER_BYTES + len(letter.raw)
 
 
 def batches(

@@ -13,6 +13,8 @@ from .parse import ParsedLine
 # What is read ahead of the current batch, to be looked up together. No batch is cut because of it.
 WINDOW_EVENTS = 1000
 WINDOW_BYTES = 8 * 1024**2
+# A line that waits takes half a kilobyte even if it is blank.
+WINDOW_LINES = 10_000
 
 
 def look_ahead(
@@ -42,7 +44,7 @@ def look_ahead(
             weight += line.end - line.start if isinstance(line, SkippedLines) else len(line.raw)
             if isinstance(line, ParsedLine) and line.event is not None:
                 events.append(line.event)
-            if len(events) < WINDOW_EVENTS and weight < WINDOW_BYTES:
+            if len(events) < WINDOW_EVENTS and weight < WINDOW_BYTES and len(window) < WINDOW_LINES:
                 continue
         transformer.look_up(events)
         yield from window

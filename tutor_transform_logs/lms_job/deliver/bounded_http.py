@@ -1,0 +1,161 @@
+"""HTTP answers of bounded size that arrive in bounded time, whatever the server sends.
+
+requests' time-out is that of each read: a server that sends a byte now and then is never given up. And it keeps whole
+answers in memory, unpacked. Here the time-out is that of the whole answer, and an answer has a greatest size.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+import zlib
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+MAX_ANSWER_BYTES = 4 * 1024**2
+_PIECE = 64 * 1024
+
+
+class AnswerTooLong(requests.RequestException):
+    """A server answers with more than the job reads."""
+
+
+def bounded_session(limit: int = MAX_ANSWER_BYTES) -> requests.Session:
+    """A session whose read time-out is that of the whole answer, and which reads at most ``limit`` bytes of one.
+
+    Of an error's text the rest is left out; requests raise :class:`AnswerTooLong` where that would change the meaning,
+    and ``requests.ConnectionError`` for an answer that ends early or is not complete in time.
+    """
+    session = requests.Session()
+    # Unpacked in pieces of bounded size, which urllib3 does not do for all its encodings.
+    session.headers["Accept-Encoding"] = "gzip"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(limit))
+    return session
+
+
+def read_whole(response: requests.Response, limit: int) -> None:
+    """Read the body of a streamed answer, at most ``limit`` bytes of it unpacked, as :func:`bounded_session` says."""
+    raw: Any = response.raw
+    try:
+        content = _read(raw, limit, response.headers.get("Content-Encoding", "").lower())
+    except (urllib3.exceptions.HTTPError, zlib.error, OSError) as error:
+        raw.close()
+        raise requests.ConnectionError(error, request=response.request) from error
+    if len(content) > limit:
+        raw.close()
+        if 200 <= raw.status < 300:
+            raise AnswerTooLong(f"more than {limit // 1024**2} MiB", request=response.request)
+    # In place of what was read: ``content``, ``text`` and ``json()`` are made of it as usual.
+    response.raw = urllib3.HTTPResponse(
+        io.BytesIO(content[:limit]),
+        status=raw.status,
+        preload_content=False,
+        original_response=getattr(raw, "_original_response", None),
+    )
+
+
+def _read(raw: Any, limit: int, encoding: str) -> bytes:
+    """The body, unpacked, or more than ``limit`` bytes of it."""
+    unpacker = zlib.decompressobj(wbits=31) if encoding in ("gzip", "x-gzip") else None
+    content = bytearray()
+    while len(content) <= limit:
+        piece: bytes = raw.read(_PIECE, decode_content=False)
+        if not piece:
+            break
+        if unpacker is not None:
+            # With a limit, what is left of the input is of no use: the content is too long then.
+            piece = unpacker.decompress(piece, limit + 1)
+        content += piece
+    return bytes(content)
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until a deadline."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        super().__init__()
+        self._raw = raw
+        self._sock = sock
+        self._timeout = sock.gettimeout()
+        self._deadline = time.monotonic() + (self._timeout or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._timeout is None:
+            return self._raw.readinto(buffer)
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            # A connection that is kept alive is used again.
+            self._sock.settimeout(self._timeout)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose status line, headers and body have one deadline together."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        file: Any = self.fp
+        self.fp = io.BufferedReader(_TimedReader(file.detach(), sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class HTTPConnectionPool(urllib3.HTTPConnectionPool):
+    """Makes connections with deadlines. Named as its base, since messages of errors name it."""
+
+    ConnectionCls = _Connection
+
+
+class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
+    """The same for TLS."""
+
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+
+
+class _Adapter(HTTPAdapter):
+    """Reads answers before a session does, which reads those of redirects even of streamed requests."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def send(self, request: Any, stream: bool = False, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().send(request, True, *args, **kwargs)
+        read_whole(response, self._limit)
+        return response
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager: Any = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
