@@ -91,6 +91,8 @@ REFUSALS = {
     "nothing": (Answer(200), "this is not an LRS"),
     "nothing, and accepted": (Answer(202), "this is not an LRS"),
     "an empty list, and accepted": (Answer(202, []), "this is not an LRS"),
+    **{f"nothing, and {status}": (Answer(status, []), "this is not an LRS") for status in (201, 207, 208, 226)},
+    "an error as a list": (Answer(200, [{"error": "no"}]), "this is not an LRS"),
     "ids of other statements": (Answer(200, ["6d1a4b06-2f4c-4f9e-8f4b-0d6f0f3f2a11"]), "this is not an LRS"),
     "a redirect to what is not a URL": (Answer(301, headers={"Location": "http://[::1"}), "can't be used (ValueError)"),
     "an unknown text encoding": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=idna"}), "gone"),

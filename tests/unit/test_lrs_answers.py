@@ -94,17 +94,24 @@ def test_ids_are_those_of_new_statements_in_any_case(new: list[str]) -> None:
     assert new_ids(NAME, answer(200, body), IDS) == set(new)
 
 
-@pytest.mark.parametrize("body", [None, {}, "x", ["another"], [*IDS, "another"], [None], 1])
+@pytest.mark.parametrize(
+    "body", [None, {}, "x", ["another"], [*IDS, "another"], [None], 1, [IDS[0]] * 2, [IDS[0], IDS[0].upper()], [[]]]
+)
 def test_what_has_other_ids_is_not_an_lrs(body: Any) -> None:
     with pytest.raises(PermanentError, match="this is not an LRS"):
         new_ids(NAME, answer(200, json.dumps(body).encode()), IDS)
 
 
-def test_no_content_is_nothing_new_and_202_does_not_say() -> None:
+def test_no_content_is_nothing_new_and_so_is_an_empty_list() -> None:
     assert new_ids(NAME, answer(204), IDS) == set()
     assert new_ids(NAME, answer(200, b"[]"), IDS) == set()
-    with pytest.raises(PermanentError):
-        new_ids(NAME, answer(202, b"[]"), IDS)
+
+
+@pytest.mark.parametrize("status", [status for status in range(201, 300) if status != 204])
+@pytest.mark.parametrize("ids", [[], IDS])
+def test_no_other_status_says_that_statements_are_stored(status: int, ids: list[str]) -> None:
+    with pytest.raises(PermanentError, match=f"answers {status}.*this is not an LRS"):
+        new_ids(NAME, answer(status, json.dumps(ids).encode()), IDS)
 
 
 def test_a_busy_lrs_says_how_long() -> None:

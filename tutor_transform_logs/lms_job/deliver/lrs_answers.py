@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
+from typing import Any
 
 import requests
 
@@ -96,25 +98,25 @@ def check_head(name: str, response: requests.Response) -> None:
 def new_ids(name: str, response: requests.Response, sent: Collection[str]) -> set[str]:
     """Which of the statements that were ``sent`` (ids in lower case) the LRS did not have before.
 
-    xAPI 1.0.3, part 3, section 2.1.2: the answer has the ids of the statements that it stored. Where an LRS names all
-    that were sent, whether it had them or not, it is believed. Raises :class:`~.errors.PermanentError` for an answer
-    that no LRS gives: nothing may be stored there.
+    xAPI 1.0.3, part 3, section 2.1.2: 200 with the ids of the statements that it stored. Ralph names the new ones, and
+    answers 204 if there are none. Yet Analytics' SQL LRS answers 200 with an empty list then. Learning Locker names all
+    that were sent, whether it had them or not, and is believed. Raises :class:`~.errors.PermanentError` for any other
+    answer (202 and 207 among them): nothing may be stored there.
     """
     if response.status_code == 204:
         return set()
-    try:
-        ids = json.loads(response.content)
-    except (ValueError, RecursionError):
-        ids = None
-    # None new: that says only 200. A request that was no more than accepted (202) has no ids yet.
-    is_list = isinstance(ids, list) and (ids or response.status_code == 200)
-    found = {str(statement_id).lower() for statement_id in ids} if is_list else {""}
-    if found - set(sent):
+    ids: Any = None
+    if response.status_code == 200:
+        with contextlib.suppress(ValueError, RecursionError):
+            ids = json.loads(response.content)
+    found = [str(statement_id).lower() for statement_id in ids] if isinstance(ids, list) else [""]
+    # As many as were sent, and one of them twice: then another one is missing.
+    if set(found) - set(sent) or len(set(found)) < len(found):
         raise PermanentError(
             f"{name} answers {response.status_code}, but with {content_type(response)} and not with a list of the ids "
             "that were sent: this is not an LRS. Check its URL."
         )
-    return found
+    return set(found)
 
 
 def busy(name: str, response: requests.Response) -> TransientError:
