@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -53,6 +54,27 @@ def test_leaves_in_time(
     again = world.run()
     tally.same(0, again.status, again.detail)
     tally.same(GOOD, len(scripted_lrs.statements), doing)
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_all_of_its_processes_get_ctrl_c(world: ForkedSite, scripted_lrs: ScriptedLrs, command: str) -> None:
+    """Then a worker gets two signals, the terminal's and its parent's, at times that vary, and prints no traceback."""
+    write_log(world.logs / "tracking.log", Mix(good=2200), seed=8)
+    world.to_lrs({"url": scripted_lrs.url})
+    world.settings |= {"workers": 3, "batch_size": 1000, "segment_bytes": 65536, "lrs_timeout_secs": 100}
+    if command == "verify":
+        assert world.run().status == 0
+    scripted_lrs.gate.clear()
+    for _ in range(3):
+        asked = len(scripted_lrs.requests)
+        process = world.start(command=command)
+        wait_until(lambda asked=asked: len(scripted_lrs.requests) >= asked + 3)  # type: ignore[misc]
+        os.killpg(process.pid, signal.SIGINT)
+        tally.add("signals")
+        ran = process.wait(timeout_secs=15)
+        tally.same(4, ran.status, ran.detail)
+        assert "Traceback" not in ran.detail
+        assert "Error" not in ran.detail
 
 
 # role -> the request that gets no answer: method and a part of its line

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,13 @@ interruptions.install()
 """
 IN_A_FINALIZER = "Finalized()\n"
 IN_A_WEAK_REFERENCE = "watched = Watched(); finalizer = weakref.finalize(watched, send); del watched\n"
+BOTH_AT_ONCE = """
+both = {signal.SIGINT, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+for number in both:
+    os.kill(os.getpid(), number)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+"""
 WAIT = "time.sleep(30)\n"
 WHILE_DEFERRED = """
 with interruptions.deferred():
@@ -59,3 +68,29 @@ def test_where_python_ignores_exceptions_a_signal_is_not_lost(where: str) -> Non
 
 def test_then_too_a_deferred_block_ends_first() -> None:
     assert interrupted(IN_A_FINALIZER + WHILE_DEFERRED) == "the block has ended\nSIGTERM\n"
+
+
+def test_the_second_of_two_signals_that_arrive_together_is_ignored() -> None:
+    """As in a worker that gets one from the terminal and one from its parent: Python sees both at the same time."""
+    assert interrupted(BOTH_AT_ONCE + WAIT) == "SIGINT\n"
+
+
+def test_one_that_arrives_as_the_run_has_ended_is_ignored() -> None:
+    assert interrupted("interruptions.uninstall()\nsend()\nprint('the end')") == "the end\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_the_first_imports_ends_the_job(tmp_path: Path, name: str) -> None:
+    (tmp_path / "argparse.py").write_text(
+        f"import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(30)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tutor_transform_logs.lms_job", "check", "--config", "none"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == f"Interrupted ({name}). Run the same command again.\n"

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from .util.signals import Interrupted, Interruptions, exit_on_signals
+
+if __name__ == "__main__":
+    # Before all that takes long to import.
+    exit_on_signals()
+
 import argparse
 import importlib.util
 import os
@@ -16,7 +22,6 @@ from .deliver.loggers import NAMES
 from .util import console, lms_logging, phase_outcome
 from .util.errors import ExitStatus, JobError
 from .util.phase_outcome import PhaseOutcome
-from .util.signals import Interrupted, Interruptions
 
 PHASES = {
     "run": "plan, work and report in one process",

@@ -5,11 +5,14 @@ Unless the ledger does not answer: then the run leaves without that entry, and t
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from .errors import ExitStatus
 
 # The run has so long to leave by itself (to write its ledger, to report); docker stop waits ten seconds.
 LEAVE_SECS = 7.0
@@ -25,12 +28,26 @@ class Interrupted(BaseException):
         self.name = name
 
 
+def exit_on_signals() -> None:
+    """Until :meth:`Interruptions.install`, a signal ends the process at once: it has only imported modules so far."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        message = f"Interrupted ({signal.Signals(number).name}). Run the same command again.\n"
+        # Nothing that is half imported takes part in this.
+        os.write(2, message.encode())
+        os._exit(ExitStatus.STOPPED)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
 class Interruptions:
     """Turns the signals into :class:`Interrupted`, at once or at the end of a :meth:`deferred` block."""
 
     def __init__(self) -> None:
         self._deferring = False
         self._pending = ""
+        self._leaving = False
 
     def install(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -38,11 +55,11 @@ class Interruptions:
         sys.unraisablehook = self._on_unraisable
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        # One is enough: a second one, as from a terminal and from docker, would only disturb the leaving.
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        self._interrupt(name)
+        # One is enough: a second one, as from a terminal and from docker or from the parent of a worker, would only
+        # disturb the leaving. Not SIG_IGN: Python complains if a signal has arrived and is set to be ignored.
+        if not self._leaving:
+            self._leaving = True
+            self._interrupt(signal.Signals(number).name)
 
     def _interrupt(self, name: str) -> None:
         # Whatever it is that does not answer then: the ledger, the lock, a report of very many segments.
@@ -68,8 +85,10 @@ class Interruptions:
 
     def uninstall(self) -> None:
         """The run has ended; nothing is left to be interrupted."""
+        self._leaving = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.unraisablehook = sys.__unraisablehook__
+        # Python puts the default back for a handler of its own while it exits, and not for this.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
