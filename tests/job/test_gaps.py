@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import tutor_transform_logs.demo
-from tests.harness.clickhouse import ClickHouse
+from tests.harness.clickhouse import ClickHouse, Fault
 from tests.harness.erb import transformer
 from tests.harness.forked_site import ForkedSite
+from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.parity import scene, white_list
 from tests.harness.runs import assert_accounted, assert_refused
@@ -133,6 +134,46 @@ def test_the_command_that_fills_a_gap_is_not_printed_again(site: ForkedSite, asp
     assert site.run(site.source(), target, gap).status == 0
     found = as_json(site, target)
     assert (found["missing"], found["dead_letters"], found["ranges"]) == (0, 5, [])
+
+
+def test_what_another_destination_has_rejected_is_missing_all_the_same(
+    site: ForkedSite, aspects_clickhouse: ClickHouse, scripted_lrs: ScriptedLrs
+) -> None:
+    target = aspects_clickhouse.destination()
+    site.log(Mix(good=20, unknown_user=3), names=["play_video"])
+    to_lrs: dict[str, Any] = {"destination_provider": "LRS", "lrs_endpoints": [{"url": scripted_lrs.url}]}
+    assert site.run(site.source(), to_lrs).status == 0
+    scripted_lrs.refused = dict.fromkeys(scripted_lrs.statements, 422)
+    scripted_lrs.statements.clear()
+    assert site.run(site.source(), to_lrs, restart=True).status == 3
+    found = as_json(site, target)
+    assert (found["missing"], found["dead_letters"]) == (20, 3)
+
+
+def test_what_the_table_has_rejected_is_not_missing(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    target = aspects_clickhouse.destination()
+    site.log(Mix(good=20), names=["play_video"])
+    assert site.run(site.source(), target).status == 0
+    one = aspects_clickhouse.ids()[0]
+    aspects_clickhouse.delete(f"event_id = '{one}'")
+    text = "INCORRECT_DATA"
+    aspects_clickhouse.set_faults(*[Fault.exception(117, text, status=400, times=50)])
+    assert site.run(site.source(), target, restart=True).status == 3
+    aspects_clickhouse.set_faults()
+    found = as_json(site, target)
+    assert (found["missing"], found["dead_letters"]) == (0, 1)
+
+
+def test_what_has_no_caliper_event_may_have_a_statement(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """The job that could not transform the events is made one for Caliper in its ledger."""
+    target = aspects_clickhouse.destination()
+    site.log(Mix(good=20, unknown_user=3), names=["play_video"])
+    assert site.run(site.source(), target).status == 0
+    assert as_json(site, target)["dead_letters"] == 3
+    [identity] = site.ledger.glob("*/job.json")
+    identity.write_text(identity.read_text().replace('"xapi"', '"caliper"'))
+    found = as_json(site, target)
+    assert (found["missing"], found["dead_letters"]) == (3, 0)
 
 
 @pytest.mark.usefixtures("lms")

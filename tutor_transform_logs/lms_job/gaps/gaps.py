@@ -7,6 +7,8 @@ from ..deliver.clickhouse import ClickHouse
 from ..deliver.table_days import count_rows
 from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger
+from ..ledger.other_jobs import dead_letters_of_all_jobs
+from ..model.dead_letters import DELIVER
 from ..model.progress_events import BatchDone, Message
 from ..plan.planner import next_plan
 from ..read.filters import Filters
@@ -48,13 +50,18 @@ def find_gaps(
     total = sum(segment.stored_bytes for segment in plan.segments)
     progress = Progress(total)
     progress.emit(Message(f"Counting the events of {count(len(plan.objects), 'object')}, {size(total)}."))
+    letters = (
+        letter
+        for letter in dead_letters_of_all_jobs(ledger, config.transformer_type)
+        if letter.stage != DELIVER or letter.destination in clickhouse.names
+    )
     with DistinctByDay() as statements:
         scan = Scan(
             watched(source, progress.emit),
             transformer,
             filters,
             config.max_line_bytes,
-            dead_numbers(ledger.dead_letters_of_all_jobs(), transformer, filters),
+            dead_numbers(letters, transformer, filters),
             lambda counts: progress.emit(BatchDone(counts)),
         )
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -125,6 +124,10 @@ class Ledger:
         """The number of the plan that the job started, or started over, with: earlier plans no longer count."""
         number: int | None = self._load(names.IDENTITY, lambda values: int(values.get("first_plan", 1)))
         return number or 1
+
+    def transformer_type(self) -> str:
+        """That of the job; ``""`` if it has not run yet."""
+        return str(self._load(names.IDENTITY, lambda values: values["transformer_type"]) or "")
 
     def finished_plans(self) -> list[str]:
         """The names of the finished plans, from the first one that counts on. Each has left something in the ledger."""
@@ -255,11 +258,10 @@ class Ledger:
             for destination, entry in entries[segment.id].items():
                 yield from self.load_dead_letters(plan, segment, destination, entry)
 
-    def dead_letters_of_all_jobs(self) -> Iterator[DeadLetter]:
-        """Those of every job whose ledger is beside this one: what one job could not deliver, another can't either."""
-        parent = posixpath.dirname(self.directory)
-        for file in list(self.storage.listing(f"{parent}/" if parent else "")):
-            if names.is_dead_letters_file(file.name) or names.is_dead_letters_name(file.name):
+    def every_dead_letter(self) -> Iterator[DeadLetter]:
+        """Those of every plan, joined or not, read without a plan: some may be there twice."""
+        for file in list(self.storage.listing(f"{self.directory}/")):
+            if names.has_dead_letters(file.name):
                 # It may be joined, or delivered, by now.
                 with contextlib.suppress(ObjectGone):
                     yield from self._dead_letters_in(file.name)

@@ -73,6 +73,11 @@ def is_dead_letters_name(name: str) -> bool:
     return f"/{_DEAD_FOLDER}/" in name
 
 
+def has_dead_letters(name: str) -> bool:
+    """Is this the whole name of an object with dead letters, joined or not?"""
+    return is_dead_letters_file(name) or is_dead_letters_name(name)
+
+
 def sent_name(batch: str, destination: str) -> str:
     """The name of the object with what a destination has accepted of an unfinished batch of this name."""
     plan, *_, segment, _ = batch.split("-")
