@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -41,7 +42,7 @@ def assert_all_there(site: ClusterSite, lrs: ScriptedLrs | None = None) -> None:
 def at_work(site: ClusterSite, pods: int = 1) -> Job | None:
     """The work's Job, once this many of its ``pods`` have begun to deliver."""
     jobs = [job for job in site.cluster.jobs if job.phase == "work" and not job.condition]
-    begun = {key for key in site.bucket.keys("transform-logs/") if "/lock-" in key}
+    begun = {found[0] for key in site.bucket.keys("transform-logs/") if (found := re.search(r"/lock-\d{5}-", key))}
     delivered = site.lrs.count() or site.bucket.keys("out/")
     return jobs[-1] if jobs and len(begun) >= pods and delivered else None
 
