@@ -252,6 +252,8 @@ def test_a_row_that_a_constraint_refuses_is_found_by_halving(server: clickhouse.
         Fault.exception(241, "Memory limit (total) exceeded"),
         Fault.exception(252, "Too many parts (3000). Merges are processing significantly slower than inserts"),
         Fault.exception(159, "Timeout exceeded", status=408),
+        Fault("answer_only", status=200, text="Code: 241. DB::Exception: Memory limit exceeded"),
+        Fault("answer", status=200, text="Code: 252. DB::Exception: Too many parts (3000)"),
         Fault.exception(242, "Table is in readonly mode"),
         Fault.exception(243, "Cannot reserve 1.00 MiB, not enough space"),
         Fault.exception(27, "Cannot parse input", status=400),
@@ -388,6 +390,23 @@ def test_the_port_of_something_else(server: clickhouse.ClickHouse) -> None:
     assert "not as ClickHouse does" in refused(destination(server))
     server.set_faults(Fault("answer_only", on="SELECT", status=301, headers={"Location": "https://x.org/"}, times=2))
     assert "redirects to https://x.org/. Set that URL instead." in refused(destination(server))
+
+
+@pytest.mark.parametrize("kind", ["answer_only", "answer"])
+def test_an_insert_that_is_answered_with_a_page_does_not_count(server: clickhouse.ClickHouse, kind: str) -> None:
+    """As by a proxy that wants a login: nobody knows whether the rows are stored, and the next run looks them up."""
+    batch = statements(60)
+    page = Fault(kind, status=200, text="<html>Log in</html>")
+    server.set_faults(page)
+    with pytest.raises(PermanentError, match=r"not as ClickHouse does\. Check TRANSFORM_LOGS_CLICKHOUSE_URL "):
+        destination(server).probe()
+    server.set_faults(page)
+    with pytest.raises(PermanentError, match="not as ClickHouse does"):
+        destination(server).deliver("batch", batch)
+    was_stored = 60 if kind == "answer" else 0
+    assert server.count() == was_stored
+    assert sums(destination(server).deliver("batch", batch)) == (60 - was_stored, was_stored, 0)
+    assert server.count() == 60
 
 
 def test_a_check_changes_nothing(server: clickhouse.ClickHouse) -> None:

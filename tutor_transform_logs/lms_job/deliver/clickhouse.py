@@ -33,7 +33,7 @@ from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from .bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
-from .clickhouse_answers import URL, Answer, Verdict, classify
+from .clickhouse_answers import NOT_CLICKHOUSE, URL, Answer, Verdict, classify, classify_body
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
 from .http_answers import body_text, innermost_cause, redirect_target, retry_after
@@ -50,7 +50,6 @@ LOOKUP_IDS = 1500
 INSERT_SETTINGS = {"async_insert": "0", "insert_distributed_sync": "1", "date_time_input_format": "best_effort"}
 # The status is known only when the whole answer is.
 LOOKUP_SETTINGS = {"wait_end_of_query": "1"}
-NOT_CLICKHOUSE = Answer(Verdict.STOP, "it answers, but not as ClickHouse does", URL)
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class ClickHouse:
                 # Needs the privileges of an insert, and inserts nothing. (Names are quoted.)
                 table_sql = self.table.sql
                 sql = f"INSERT INTO {table_sql} ({COLUMNS}) SELECT {COLUMNS} FROM {table_sql} WHERE 0"  # noqa: S608
-                self._ask({"query_id": query_id}, sql.encode())
+                self._ask_to_insert({"query_id": query_id}, sql.encode())
             except QueryFailed as failed:
                 raise self.error(failed) from None
 
@@ -177,7 +176,8 @@ class ClickHouse:
         """
         sql = f"INSERT INTO {self.table.sql} ({COLUMNS}) FORMAT JSONEachRow"
         body = b"".join(row.json + b"\n" for row in rows)
-        self._ask({"query_id": query_id, "query": sql, "insert_deduplication_token": token, **INSERT_SETTINGS}, body)
+        params = {"query_id": query_id, "query": sql, "insert_deduplication_token": token, **INSERT_SETTINGS}
+        self._ask_to_insert(params, body)
 
     def error(self, failed: QueryFailed) -> PermanentError | TransientError:
         """The job's error for a query that failed."""
@@ -185,6 +185,12 @@ class ClickHouse:
         if answer.verdict is Verdict.STOP:
             return PermanentError(f"{self.name}: {answer.detail}. {answer.advice}")
         return TransientError(f"{self.name}: {answer.detail}", failed.retry_after_secs)
+
+    def _ask_to_insert(self, params: dict[str, str], body: bytes) -> None:
+        """ClickHouse has nothing to say of rows that it has stored: a text is something else's, or an exception's."""
+        content = self._ask(params, body)
+        if content:
+            raise QueryFailed(classify_body(self._masked(content[:4000].decode("utf-8", "replace"))))
 
     def _ask(self, params: dict[str, str], body: bytes) -> bytes:
         """The body of the answer to a query. Raises :class:`QueryFailed`."""

@@ -67,6 +67,7 @@ SETTINGS_PROFILE = (
     "Give the user a settings profile that is not read-only, or set TRANSFORM_LOGS_CLICKHOUSE_USERNAME to another."
 )
 URL = "Check TRANSFORM_LOGS_CLICKHOUSE_URL (the HTTP interface, port 8123, or 8443 with TLS)."
+NOT_CLICKHOUSE = Answer(Verdict.STOP, "it answers, but not as ClickHouse does", URL)
 UNKNOWN = "See ClickHouse's log, fix the cause and run the command again."
 REFUSED = {
     **dict.fromkeys((192, 193, 194, 516), CREDENTIALS),
@@ -96,6 +97,14 @@ def classify(status: int, code_header: str, text: str) -> Answer:
     if code in REFUSED or status < 500:
         return Answer(Verdict.STOP, detail, REFUSED.get(code, UNKNOWN))
     return Answer(Verdict.RETRY, detail)
+
+
+def classify_body(text: str) -> Answer:
+    """Read the body of an answer with a status of success that should have none.
+
+    ClickHouse can't take the status back when it has begun to answer: an exception then comes in the body.
+    """
+    return classify(500, "", text) if EXCEPTION_CODE.search(text) else NOT_CLICKHOUSE
 
 
 def _without_code(status: int, text: str) -> Answer:
