@@ -19,6 +19,7 @@ from tests.harness.ralph import Lrs
 from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
 from tests.harness.site import is_manifest, manifests, statement_files
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
+from tutor_transform_logs.lms_job.model.plan import TAIL_BYTES
 
 pytestmark = pytest.mark.usefixtures("lms")
 
@@ -206,7 +207,8 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(
     assert proxy.done == cuts
     # After each cut the job asks for what is left: at most one piece of the stream is read twice.
     starts = [int(asked.partition("-")[0]) for asked in proxy.ranges]
-    later = [start for start in starts if start]
+    # PLAN reads how the log ends.
+    later = [start for start in starts if start and (compressed or start != size - TAIL_BYTES)]
     assert later == sorted(set(later))
     assert len(later) >= len(cuts) - 1
     assert later[-1] > sum(cuts) - len(cuts) * 80_000

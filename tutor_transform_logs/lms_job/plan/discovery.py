@@ -127,7 +127,7 @@ class _Identifier:
         for content in [*compared, *(each for each in contents if each not in compared)]:
             same = content not in compared or self._is_same(candidate, content, compare_shorter)
             if same:
-                matched = content
+                matched = self._index.contents[content.id]
                 break
             undecided = undecided or same is None
         if matched is None and undecided:
@@ -138,21 +138,25 @@ class _Identifier:
     def _is_same(self, candidate: _Candidate, content: Content, compare_shorter: bool) -> bool | None:
         """Does the object hold ``content``? ``None`` if it ends before the place where they can be compared."""
         entry, stored = candidate.entry, candidate.stored
+        holder = self._holders.get(content.id)
+        if content.tail is None and holder is not None:
+            # A compressed object, of which only the beginning was read so far.
+            content = replace(content, tail=holder.tail(holder.readable))
+            self._index.put(content)
         if content.tail is not None and stored.readable >= content.end:
             return stored.tail(content.end) == content.tail
         if content.names.get(entry.name) == entry.size:
             # A shorter copy, as it was when it was compared with the log.
             return True
-        holder = self._holders.get(content.id)
         if holder is None:
             # An earlier version saved no tails: as it did, the first bytes are trusted.
             return True if content.tail is None and stored.readable >= content.end else None
-        if content.tail is not None and not compare_shorter:
+        if not compare_shorter:
             return None
         end = min(stored.readable, holder.readable)
         if stored.tail(end) is None or stored.tail(end) != holder.tail(end):
             return False
-        return True if content.tail is None or end == stored.readable else None
+        return True if end == stored.readable else None
 
     def _claim(self, candidate: _Candidate, content: Content) -> None:
         """``candidate`` holds ``content``, which is known from now on by all that is known of ``candidate``."""
