@@ -479,8 +479,9 @@ def with_password_in_url(stage: Stage) -> str:
     return said
 
 
-def table_with(stage: Stage, engine: str, columns: str) -> str:
-    stage.lrs.script = [Answer(200, f"engine\n{engine}\n".encode()), Answer(200, f"name\ttype\n{columns}\n".encode())]
+def table_with(stage: Stage, engine: str, columns: str = "") -> str:
+    definition = f"engine\tsorting_key\n{engine}\temission_time\n"
+    stage.lrs.script = [Answer(200, definition.encode()), Answer(200, f"name\ttype\n{columns}\n".encode())]
     table = ClickHouse(Table(stage.lrs.url, "openedx", "xapi_events_all"), 5.0, 0.0, 2**20)
     return text_of(lambda: check_table(table))
 
@@ -553,7 +554,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "TRANSFORM_LOGS_CLICKHOUSE_URL is not set": lambda s: s.run(destination_provider="CLICKHOUSE"),
     "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in": with_password_in_url,
     "and statements need": lambda s: table_with(s, "MergeTree", "emission_time\tDateTime"),
-    "does not keep each row": lambda s: table_with(s, "Null", "emission_time\tDateTime64(6)"),
+    "does not keep each row": lambda s: table_with(s, "Null"),
+    "which lacks event_id": lambda s: table_with(s, "ReplacingMergeTree"),
     "Set TMPDIR to a folder that can be written": no_folder_for_turns,
     "is full. Make room in it": full_folder,
     **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},

@@ -13,7 +13,7 @@ import pytest
 from tests.harness import clickhouse
 from tests.harness.forked_site import ForkedSite
 from tutor_transform_logs.demo.log_writer import Mix
-from tutor_transform_logs.lms_job.check.table import check_engine, check_table
+from tutor_transform_logs.lms_job.check.table import check_engine, check_sorting_key, check_table
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
 from tutor_transform_logs.lms_job.util.errors import PermanentError
 
@@ -40,6 +40,44 @@ def mine(server: clickhouse.ClickHouse) -> ClickHouse:
 @pytest.mark.parametrize("engine", [f"MergeTree {SORTED}", f"ReplacingMergeTree {SORTED}"])
 def test_a_table_that_keeps_rows_serves(server: clickhouse.ClickHouse, engine: str) -> None:
     check_table(make_table(server, engine))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "ReplacingMergeTree ORDER BY (toDate(emission_time), event_id)",
+        "ReplacingMergeTree ORDER BY (toDate(emission_time), cityHash64(event_id))",
+        "ReplacingMergeTree ORDER BY event_id",
+        "MergeTree ORDER BY toDate(emission_time)",
+        "MergeTree ORDER BY tuple()",
+    ],
+)
+def test_each_statement_has_a_sorting_key_of_its_own_or_none_is_merged(
+    server: clickhouse.ClickHouse, engine: str
+) -> None:
+    check_table(make_table(server, engine))
+
+
+@pytest.mark.parametrize("database", ["openedx", "xapi"])
+def test_the_tables_of_aspects_serve(aspects_clickhouse: clickhouse.ClickHouse, database: str) -> None:
+    server = aspects_clickhouse
+    user = {"openedx": "ch_vector", "xapi": "ch_lrs"}[database]
+    check_table(ClickHouse(Table(server.url, database, "xapi_events_all", user, server.password(user)), 30, 0, 2**24))
+
+
+@pytest.mark.parametrize("key", ["toDate(emission_time, 'UTC')", "emission_time", "(emission_time, other_event_id)"])
+def test_a_table_whose_merges_would_lose_statements_is_refused(server: clickhouse.ClickHouse, key: str) -> None:
+    table = make_table(server, f"ReplacingMergeTree ORDER BY {key}", other_event_id="UUID")
+    found = f"this ReplacingMergeTree table, it keeps one row for each value of its sorting key ({key.strip('()')}"
+    with pytest.raises(PermanentError, match=re.escape(found)):
+        check_table(table)
+
+
+@pytest.mark.parametrize("engine", ["SharedReplacingMergeTree", "ReplicatedReplacingMergeTree"])
+def test_so_is_one_of_a_cluster(engine: str) -> None:
+    check_sorting_key("table", engine, "org, event_id")
+    with pytest.raises(PermanentError, match="which lacks event_id"):
+        check_sorting_key("table", engine, "org")
 
 
 def test_a_table_with_a_time_zone_and_more_columns_serves_too(server: clickhouse.ClickHouse) -> None:
@@ -94,7 +132,6 @@ def test_a_view_is_refused(server: clickhouse.ClickHouse, kind: str, engine: str
         "ReplicatedReplacingMergeTree",
         "ReplicatedMergeTree",
         "Distributed",
-        "",
     ],
 )
 def test_tables_of_clusters_and_of_the_cloud_serve(engine: str) -> None:

@@ -18,16 +18,15 @@ KEEPING_ENGINES = re.compile("(Replicated|Shared)?(Replacing)?MergeTree|Distribu
 
 def check_table(clickhouse: ClickHouse) -> None:
     """Raise :class:`~.errors.PermanentError` if the table can't hold statements."""
-    check_engine(clickhouse.name, _engine(clickhouse))
+    for engine, sorting_key in _definition(clickhouse):
+        check_engine(clickhouse.name, engine)
+        check_sorting_key(clickhouse.name, engine, sorting_key)
     _check_columns(clickhouse)
 
 
 def check_engine(name: str, engine: str) -> None:
-    """Raise :class:`~.errors.PermanentError` unless rows of a table ``name`` with this engine stay and are found again.
-
-    ``""``: not known, and not refused.
-    """
-    if engine and not KEEPING_ENGINES.fullmatch(engine):
+    """Raise :class:`~.errors.PermanentError` unless rows of a table with this engine stay and are found again."""
+    if not KEEPING_ENGINES.fullmatch(engine):
         raise PermanentError(
             f"{name}: its engine {engine} does not keep each row so that it is found again, and every run would send "
             "all statements once more. Set TRANSFORM_LOGS_CLICKHOUSE_TABLE to a MergeTree or ReplacingMergeTree table, "
@@ -35,9 +34,25 @@ def check_engine(name: str, engine: str) -> None:
         )
 
 
-def _engine(clickhouse: ClickHouse) -> str:
-    sql = f"SELECT engine FROM system.tables WHERE {_of_table(clickhouse, 'name')}"  # noqa: S608
-    return next((engine for [engine] in clickhouse.rows(sql, "engine")), "")
+def check_sorting_key(name: str, engine: str, sorting_key: str) -> None:
+    """Raise :class:`~.errors.PermanentError` if merges would make one row of those of several statements.
+
+    ``sorting_key``: as ClickHouse has it in ``system.tables``, expressions with commas between them. Which other
+    columns it has, and whether it has the id itself or a hash of it, does not matter.
+    """
+    if "Replacing" in engine and not re.search(r"\bevent_id\b", sorting_key):
+        raise PermanentError(
+            f"{name}: when ClickHouse merges this {engine} table, it keeps one row for each value of its sorting key "
+            f"({sorting_key}), which lacks event_id: statements would be lost. Set TRANSFORM_LOGS_CLICKHOUSE_TABLE to "
+            "a table with event_id in its ORDER BY, as that of Aspects has it, or to a MergeTree table."
+        )
+
+
+def _definition(clickhouse: ClickHouse) -> list[tuple[str, str]]:
+    """The table's engine and its sorting key; none if this user may not know them."""
+    sql = f"SELECT engine, sorting_key FROM system.tables WHERE {_of_table(clickhouse, 'name')}"  # noqa: S608
+    rows = clickhouse.rows(sql, "engine\tsorting_key")
+    return [(engine, sorting_key.replace("\\'", "'")) for engine, sorting_key in rows]
 
 
 def _check_columns(clickhouse: ClickHouse) -> None:
