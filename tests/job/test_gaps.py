@@ -195,6 +195,30 @@ def test_the_range_of_the_comparison_is_that_of_the_filters(site: ForkedSite, as
     assert [entry["day"] for entry in within["days"]] == days[2:4]
 
 
+def test_an_event_with_an_odd_year_costs_a_query_or_nothing(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """The first and the last days that a DateTime64(6) can hold, and those beside them, in UTC and elsewhere."""
+    target = aspects_clickhouse.destination()
+    log = site.log(Mix(good=1), names=["edx.course.enrollment.activated"]).path
+    event = json.loads(log.read_text().partition(" - ")[2])
+    held = ["1900-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00",
+            "2299-12-31T23:59:59.999999+00:00", "1899-12-31T23:00:00-05:00"]  # fmt: skip
+    not_held = ["0001-01-01T00:00:00+05:00", "0001-01-01T00:00:00+00:00", "1899-12-31T23:59:59.999999+00:00",
+                "2300-01-01T00:00:00+00:00", "2299-12-31T23:00:00-05:00", "9999-12-31T00:00:00+00:00",
+                "9999-12-31T23:00:00-05:00"]  # fmt: skip
+    log.write_text("".join(json.dumps({**event, "time": time}) + "\n" for time in [*held, *not_held]))
+    aspects_clickhouse.set_faults()
+    found = as_json(site, target)
+    assert (found["missing"], found["undated"], found["out_of_range"]) == (len(held), 0, len(not_held))
+    counting = [request for request in aspects_clickhouse.requests() if "count()" in request["sql"]]
+    assert len(counting) == 4
+    run = site.run(site.source(), target)
+    assert (run.status, aspects_clickhouse.count()) == (3, len(held))
+    found = as_json(site, target)
+    assert (found["missing"], found["out_of_range"]) == (0, len(not_held))
+    assert [entry["table"] for entry in found["days"]] == [2, 1, 1, 1]
+    assert "ClickHouse holds times from 1900 to 2299 only: 7 events." in gaps(site, target).stdout
+
+
 def test_what_can_not_be_counted_is_refused(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
     site.log(Mix(good=1))
     assert_refused(gaps(site, site.to_files()), "--gaps counts the rows of a table in ClickHouse", "--verify")

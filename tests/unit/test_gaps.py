@@ -31,7 +31,7 @@ def test_a_number_stands_for_all_its_parts() -> None:
 
 
 def gaps(in_logs: dict[date, int], in_table: dict[date, int]) -> Gaps:
-    return Gaps("http://clickhouse:8123 openedx.xapi_events_all", compare(in_logs, in_table), 0, 0, ())
+    return Gaps("http://clickhouse:8123 openedx.xapi_events_all", compare(in_logs, in_table), 0, 0, 0, ())
 
 
 def days_between(found: Gaps) -> Iterator[date]:
@@ -59,7 +59,7 @@ def test_the_table_fits_a_narrow_terminal(in_logs: dict[date, int], in_table: di
 def test_sentences_are_wrapped_and_options_are_not(
     in_logs: dict[date, int], in_table: dict[date, int], width: int
 ) -> None:
-    found = Gaps("http://c:8123 openedx.t", compare(in_logs, in_table), 1, 2, ("a: deleted, or replaced", "b: gone"))
+    found = Gaps("http://c:8123 openedx.t", compare(in_logs, in_table), 1, 2, 3, ("a: deleted, or replaced", "b: gone"))
     lines, whole = describe(found, width).splitlines(), describe(found).splitlines()
     table = [line for line in whole if line.startswith(("2025-", "day (UTC)"))]
     options = [line for line in whole if "--since" in line]

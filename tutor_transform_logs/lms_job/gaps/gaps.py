@@ -69,6 +69,6 @@ def find_gaps(
         finally:
             progress.close()
         in_logs = statements.counts()
-    in_table = count_rows(clickhouse, min(in_logs), max(in_logs), config.since, config.until) if in_logs else {}
+    in_table = count_rows(clickhouse, in_logs, config.since, config.until)
     days = compare(in_logs, in_table)
-    return Gaps(clickhouse.name, days, found.dead.total(), found.undated, tuple(found.problems))
+    return Gaps(clickhouse.name, days, found.dead, found.undated, found.out_of_range, tuple(found.problems))

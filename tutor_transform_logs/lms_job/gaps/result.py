@@ -39,6 +39,8 @@ class Gaps:
     dead: int
     """Events that are dead letters, and so are not expected in the table."""
     undated: int
+    out_of_range: int
+    """Events of times that no table can hold."""
     problems: tuple[str, ...]
 
     @property
@@ -62,6 +64,7 @@ class Gaps:
             "missing": self.missing,
             "dead_letters": self.dead,
             "undated": self.undated,
+            "out_of_range": self.out_of_range,
             "ranges": [{"since": first.isoformat(), "until": last.isoformat()} for first, last in self.ranges],
             "days": [
                 {"day": entry.day.isoformat(), "logs": entry.in_logs, "table": entry.in_table, "missing": entry.missing}
@@ -103,6 +106,9 @@ def _notes(gaps: Gaps) -> Iterator[str]:
         yield f"Dead letters, not expected in the table: {count(gaps.dead, 'event')}."
     if gaps.undated:
         yield f"Not counted, because their time can't be read: {count(gaps.undated, 'event')}."
+    if gaps.out_of_range:
+        events = count(gaps.out_of_range, "event")
+        yield f"Not counted, because ClickHouse holds times from 1900 to 2299 only: {events}."
     more = sum(entry.in_table > entry.in_logs for entry in gaps.days)
     if more:
         yield f"More in the table than in these logs on {count(more, 'day')}: it has events of other logs, too."

@@ -6,11 +6,11 @@ make several, or where its transformer is not ERB's: those are transformed, and 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timezone
 
+from ..deliver.clickhouse_rows import AFTER_LAST, FIRST
 from ..model.activity import NO_DAY, day_of
 from ..model.counts import Counts
 from ..model.dead_letters import DeadLetter
@@ -32,13 +32,19 @@ LINES_TOGETHER = 500
 LINES_A_REPORT = 10_000
 
 
+class OutOfRange(Exception):
+    """An event is of a time that no table of ClickHouse can hold, so a run makes a dead letter of it."""
+
+
 @dataclass
 class LogDays:
     """What a scan has found beside the statements."""
 
     undated: int = 0
     """Events whose time can't be read: they are of no day."""
-    dead: Counter[date] = field(default_factory=Counter)
+    out_of_range: int = 0
+    """Events of a time that no table can hold."""
+    dead: int = 0
     """Events that are dead letters already."""
     problems: dict[str, None] = field(default_factory=dict)
     """What can't be read, for people, in order, each once."""
@@ -63,11 +69,15 @@ class Scan:
         for parsed in self._events(segments, found):
             event = parsed.event
             assert event is not None
-            day = _day(event)
+            try:
+                day = _day(event)
+            except OutOfRange:
+                found.out_of_range += 1
+                continue
             if day is None:
                 found.undated += 1
             elif event_number(event) in self.dead:
-                found.dead[day] += 1
+                found.dead += 1
             elif self.transformer.makes_one(event.name):
                 statements.add(event_number(event), day)
             else:
@@ -147,12 +157,14 @@ def _time(event: Event) -> object:
 
 
 def _day(event: Event) -> date | None:
+    """``None`` if its time can't be read. Raises :class:`OutOfRange`."""
     day = day_of(_time(event))
     if day != NO_DAY:
         return date.fromisoformat(day)
     # The charts' days are those of this century; the table has older and later ones, too.
-    try:
-        when = event_time(event.fields)
-        return when.astimezone(timezone.utc).date() if when else None
-    except OverflowError:
+    when = event_time(event.fields)
+    if when is None:
         return None
+    if not FIRST <= when < AFTER_LAST:
+        raise OutOfRange
+    return when.astimezone(timezone.utc).date()
