@@ -144,14 +144,14 @@ def test_other_engines_do_not(engine: str) -> None:
         check_engine("table", engine)
 
 
-def test_a_run_and_a_check_say_so_before_anything_is_sent(
+def test_a_run_a_check_and_a_comparison_say_so_before_anything_is_sent(
     site: ForkedSite, aspects_clickhouse: clickhouse.ClickHouse, server: clickhouse.ClickHouse
 ) -> None:
     make_table(server, "Null")
     site.log(Mix(good=5))
     server.set_faults()
     target = server.destination() | {"clickhouse_table": "mine"}
-    for command in ("run", "check"):
+    for command in ("run", "check", "gaps"):
         ran = site.run(target, site.source(), command=command)
         assert ran.status == 1, ran.detail
         assert "its engine Null does not keep each row" in " ".join(ran.detail.split())

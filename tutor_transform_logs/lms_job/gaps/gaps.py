@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..check.table import check_table
 from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.table_days import count_rows
@@ -24,7 +25,10 @@ from .scan import Scan, dead_numbers
 
 
 def open_counted_table(config: JobConfig) -> ClickHouse:
-    """The table whose rows are counted. Raises :class:`~.errors.JobError` if the destination can't be counted."""
+    """The table whose rows are counted, checked as before a run.
+
+    Raises :class:`~.errors.JobError` if the destination can't be counted, or can't hold statements.
+    """
     if config.dry_run:
         raise JobError("A dry run delivers nothing, so nothing can be missing. Leave --dry-run out.")
     if config.clickhouse is None:
@@ -37,7 +41,9 @@ def open_counted_table(config: JobConfig) -> ClickHouse:
             "--gaps counts all statements of a day, and the table does not know these filters: leave out --event, "
             "--exclude-event, --course and --org. --since, --until and --files can stay."
         )
-    return open_table(config, config.clickhouse)
+    clickhouse = open_table(config, config.clickhouse)
+    check_table(clickhouse)
+    return clickhouse
 
 
 def find_gaps(
