@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 
 import pytest
@@ -73,3 +74,19 @@ def test_a_log_that_may_be_a_copy_is_said_until_it_is_decided(world: ForkedSite)
     assert problem.startswith("other.log: has the first bytes of")
     other.unlink()
     assert world.run().status == 0
+
+
+def test_it_is_said_after_a_resumed_plan_too(world: ForkedSite) -> None:
+    lines = lines_of(world, 40)
+    world.settings["output_layout"] = "batches"
+    log = world.place("tracking.log", b"".join(lines[:60]))
+    assert world.run().status == 0
+    # As it is if a run is killed when all is delivered.
+    [path] = world.ledger.glob("*/plan.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "finished": False}))
+    log.unlink()
+    world.place("other.log", b"".join(lines[:30]))
+    ran = world.run()
+    assert "Resuming plan 0001" in ran.stderr
+    same(3, ran.status, ran.detail)
+    assert "other.log: has the first bytes of tracking.log and is shorter (" in ran.stdout

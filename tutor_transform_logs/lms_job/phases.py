@@ -72,6 +72,8 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         if second.segments:
             outcome = do_segments(job.with_output_of(second), second, interruptions)
             status = max(status, _report(job, second, outcome, blank_line=True))
+        elif _leaves_out(second):
+            status = max(status, _nothing_to_do(job, second).status)
         return PhaseOutcome(status, resumed=True)
 
 
@@ -233,10 +235,14 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
     # A run that was killed at the very end of its plan has left these.
     job.ledger.drop_batches()
     description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
-    left_out = any(obj.note not in HARMLESS_NOTES for obj in empty.objects)
-    status, level = (ExitStatus.REJECTED, console.WARNING) if left_out else (ExitStatus.DONE, console.INFO)
+    status, level = (ExitStatus.REJECTED, console.WARNING) if _leaves_out(empty) else (ExitStatus.DONE, console.INFO)
     console.result(description.text, "nothing_new", level, description.fields)
     return PhaseOutcome(status, nothing_new=True)
+
+
+def _leaves_out(made: Plan) -> bool:
+    """Is there an object of which it is not known which log it is?"""
+    return any(obj.note not in HARMLESS_NOTES for obj in made.objects)
 
 
 def _nothing_to_report(job: OpenJob, empty: Plan) -> PhaseOutcome:
