@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 
 import pytest
 
@@ -104,3 +106,38 @@ def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: Fo
     tally.same(0, again.status, again.detail)
     check_sums(stored.result())
     tally.same(expected, stored.output_lines(), "after new credentials")
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_one(
+    stored: ForkedSite, nanio_bucket: Bucket
+) -> None:
+    """The stream breaks, and when it is resumed the name has another object, of the same size."""
+    new = re.sub(rb"\d{4}-\d\d-\d\dT", b"2031-01-01T", (stored.logs / "tracking.log").read_bytes())
+    reads: list[str] = []
+
+    def fault(_: int, line: str) -> int | None:
+        if not line.startswith("GET") or "/tracking.log?" not in line:
+            return None
+        reads.append(line)
+        # Those before are of its beginning and its end.
+        if len(reads) != 5:
+            return None
+        return 200_000
+
+    def replaced(number: int, line: str) -> int | None:
+        if len(reads) == 5 and "/tracking.log?" in line:
+            nanio_bucket.put("source/tracking.log", new)
+        return fault(number, line)
+
+    with faulty(nanio_bucket, replaced) as (bucket, proxy):
+        in_the_way(stored, bucket)
+        ran = stored.run(workers=1)
+    tally.add("faults", proxy.faults)
+    tally.same(1, proxy.faults, "streams that broke")
+    tally.same(3, ran.status, ran.detail)
+    assert "replaced" in json.dumps(stored.result()["problems"])
+    assert b"2031-01-01T" not in b"".join(stored.output_lines())
+    in_the_way(stored, nanio_bucket)
+    # The next run takes it for the new log that it is.
+    tally.same(0, stored.run().status, "the next run")
+    assert b"2031-01-01T" in b"".join(stored.output_lines())

@@ -215,3 +215,39 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(
     [content] = statement_files(site.output()).values()
     ids = [statement["id"] for statement in statements(content)]
     assert len(ids) == len(set(ids)) == log.xapi.statements
+
+
+ODD_NAMES = ["logs//tracking.log", "/tracking.log", "logs/tracking.log"]
+
+
+def test_slashes_in_names_are_kept(site: ForkedSite, moto_bucket: Bucket) -> None:
+    """Three objects whose names libcloud would take for one or another."""
+    logs = [upload(site, moto_bucket, name, seed=seed) for seed, name in enumerate(ODD_NAMES)]
+    run = site.run(moto_bucket.settings("source", provider="S3"), site.to_files())
+    result = assert_accounted(run, logs[0].xapi + logs[1].xapi + logs[2].xapi)
+    assert [obj["name"] for obj in result["objects"]] == sorted(ODD_NAMES)
+
+
+@pytest.mark.parametrize("name", ["../other/private.log", "./tracking.log", "logs/../tracking.log"])
+def test_a_name_with_dot_segments_is_left_out_and_said(site: ForkedSite, moto_bucket: Bucket, name: str) -> None:
+    """HTTP clients would request another object for it, or one of another bucket."""
+    log = upload(site, moto_bucket, "tracking.log")
+    other = moto_bucket.store.bucket(f"other-{moto_bucket.name}")
+    name = name.replace("other", other.name)
+    other.put("private.log", log.path.read_bytes())
+    moto_bucket.put(name, log.path.read_bytes())
+    run = site.run(moto_bucket.settings("source", provider="S3"), site.to_files())
+    assert run.status == 3, run.detail
+    assert f"{name} can't be read: its name has a part that is" in json.dumps(run.result)
+    [content] = statement_files(site.output()).values()
+    assert len(statements(content)) == log.xapi.statements
+
+
+@pytest.mark.parametrize("role", ["destination", "ledger"])
+def test_nothing_is_written_under_a_name_with_dot_segments(site: ForkedSite, moto_bucket: Bucket, role: str) -> None:
+    site.log(MIX)
+    config = {**site.source(), **site.to_files(), **moto_bucket.settings(role, provider="S3", prefix="a/../b")}
+    run = site.run(config)
+    assert run.status == 1, run.detail
+    assert "Traceback" not in run.detail
+    assert moto_bucket.keys() == []

@@ -154,6 +154,19 @@ def still_holds(source: Readable, segment: Segment, content: Content) -> bool:
     return bool(kind) or has_tail(source, segment.object, content, "")
 
 
+def is_replaced(source: Readable, segment: Segment, content: Content) -> bool:
+    """Does the segment's object exist, and certainly not hold ``content``? One that was cut off may still hold some."""
+    _, head = read_head(source, segment.object, HEAD_STORED_BYTES)
+    if not head or not content.fingerprint.length:
+        return False
+    if not content.fingerprint.matches(head):
+        return len(head) >= content.fingerprint.length
+    if segment.compression or content.tail is None:
+        return False
+    tail = StoredLog(source, segment.object, content.tail.end, "").tail(content.tail.end)
+    return tail is not None and tail != content.tail
+
+
 def has_tail(source: Readable, name: str, content: Content, kind: str) -> bool:
     """Does the object have the bytes of ``content`` before the place up to which that is known?"""
     if content.tail is None:

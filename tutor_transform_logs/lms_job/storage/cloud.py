@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ SINGLE_PUT_BYTES = 5 * 1024**2
 
 # At most this much of a stream is read again after it broke.
 STREAM_PIECE = 64 * 1024
+DOT_SEGMENTS = '"." or ".."'
 
 T = TypeVar("T")
 
@@ -53,6 +55,7 @@ class CloudStorage:
         self._max_wait_secs = max_wait_secs
         self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
         self._driver: StorageDriver | None = None
+        self._adapter = _Adapter()
         self._driver_key: tuple[str, str, str] | None = None
         # Google's is made like S3's, and has other headers for conditions.
         self._knows_conditions = not config.provider.startswith("GOOGLE")
@@ -88,15 +91,18 @@ class CloudStorage:
         yield from sorted(self._retrying("list", entries), key=lambda entry: entry.name)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The object's bytes; a stream that breaks is resumed at the byte where it broke."""
+        """The object's bytes; a stream that breaks is resumed at the byte where it broke, of the same object."""
+        if has_dot_segments(name):
+            raise ObjectGone(f"{self.where(name)} can't be read: its name has a part that is {DOT_SEGMENTS}")
         position = start
+        version = _Version(self.where(name))
         stream: Iterator[bytes] | None = None
 
         def next_piece() -> bytes:
             """The next bytes; empty at the end."""
             nonlocal position, stream
             # After an error the next try opens another stream.
-            opened, stream = stream or self._stream(name, position, end), None
+            opened, stream = stream or self._stream(name, position, end, version), None
             try:
                 for chunk in opened:
                     piece = chunk if end is None else chunk[: end - position]
@@ -118,31 +124,40 @@ class CloudStorage:
                 return
             yield piece
 
-    def _stream(self, name: str, start: int, end: int | None) -> Iterator[bytes]:
+    def _stream(self, name: str, start: int, end: int | None, version: _Version) -> Iterator[bytes]:
         driver = self._connected()
         entry = self._object(driver, name)
         if start == 0 and end is None:
-            yield from driver.download_object_as_stream(entry)
+            yield from self._checked(driver.download_object_as_stream(entry), version)
             return
         size = self._size(name)
         if start >= size:
             return
         try:
             stop = None if end is None or end >= size else end
-            yield from driver.download_object_range_as_stream(entry, start, stop)
+            yield from self._checked(driver.download_object_range_as_stream(entry, start, stop), version)
         except NotImplementedError:
             # A provider without ranges: the bytes before ``start`` are read and dropped.
             skip = start
-            for chunk in driver.download_object_as_stream(entry):
+            for chunk in self._checked(driver.download_object_as_stream(entry), version):
                 if skip < len(chunk):
                     yield chunk[skip:]
                 skip = max(0, skip - len(chunk))
+
+    def _checked(self, stream: Iterator[bytes], version: _Version) -> Iterator[bytes]:
+        """``stream``, which was just opened, if it is of the same version. Raises :class:`~.errors.ObjectGone`."""
+        version.check(self._adapter.etag)
+        return stream
 
     def _size(self, name: str) -> int:
         return int(self._connected().get_object(self._config.container, name).size)
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         """Upload whole: a single PUT or a completed multipart upload shows the object at once, or never."""
+        if has_dot_segments(name):
+            raise PermanentError(
+                f"{self.where(name)} can't be written: its name has a part that is {DOT_SEGMENTS}. Change the prefix."
+            )
         self._retrying("write to", lambda: self._upload(name, chunks()))
 
     def _upload(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -225,7 +240,7 @@ class CloudStorage:
             frozen = self._credentials.get_frozen_credentials()
             key = (frozen.access_key, frozen.secret_key, frozen.token or "")
         if self._driver is None or key != self._driver_key:
-            self._driver = _make_driver(config, *key)
+            self._driver = _make_driver(config, self._adapter, *key)
             self._driver_key = key
         return self._driver
 
@@ -258,6 +273,25 @@ class CloudStorage:
         return text[:300]
 
 
+@dataclass
+class _Version:
+    """Which version of an object is being read: it may be replaced between two requests."""
+
+    where: str
+    etag: str = ""
+
+    def check(self, etag: str) -> None:
+        """Raises :class:`~.errors.ObjectGone` for another version than before."""
+        if self.etag and etag != self.etag:
+            raise ObjectGone(f"{self.where} was replaced while it was read")
+        self.etag = etag
+
+
+def has_dot_segments(name: str) -> bool:
+    """HTTP clients take such parts out of a URL (RFC 3986, 5.2.4), and would request another object."""
+    return not {".", ".."}.isdisjoint(name.split("/"))
+
+
 class _Adapter(HTTPAdapter):
     """Adds the time-outs that libcloud leaves out of streamed requests, and passes bytes on as they are stored.
 
@@ -265,11 +299,15 @@ class _Adapter(HTTPAdapter):
     be the bytes that the listing counted.
     """
 
+    etag = ""
+    """Of the latest answer."""
+
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
         response: Any = super().send(request, *args, **kwargs)
         if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
             _check_condition(response.status_code)
+        self.etag = response.headers.get("ETag", "")
         response.raw.headers.pop("Content-Encoding", None)
         response.iter_content = partial(_iter_small_pieces, response.iter_content)
         return response
@@ -306,7 +344,7 @@ def _default_credentials() -> Any:
     return credentials
 
 
-def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> Any:
+def _make_driver(config: StorageConfig, adapter: _Adapter, key: str, secret: str, token: str) -> Any:
     constant = getattr(Provider, config.provider, None)
     if constant is None:
         raise PermanentError(
@@ -319,8 +357,13 @@ def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> An
         keywords["region"] = "us-east-1"
     try:
         driver: Any = get_driver(constant)(key, secret, **{**keywords, **config.options})
-        driver.connection.connect()
-        session = driver.connection.connection.session
+        connection: Any = driver.connection
+        if isinstance(driver, BaseS3StorageDriver):
+            # libcloud would take a slash at the beginning of a name, and one of two in a row, out of it. (Its switch,
+            # ALLOW_PATH_DOUBLE_SLASHES, is for all drivers of a process.)
+            connection.morph_action_hook = lambda action: f"{connection.request_path}{action}"
+        connection.connect()
+        session = connection.connection.session
     except (TypeError, ValueError, KeyError) as error:
         names = ", ".join(sorted({**keywords, **config.options}))
         raise PermanentError(
@@ -328,6 +371,6 @@ def _make_driver(config: StorageConfig, key: str, secret: str, token: str) -> An
         ) from None
     except AttributeError:
         return driver  # a driver without HTTP
-    session.mount("http://", _Adapter())
-    session.mount("https://", _Adapter())
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
     return driver

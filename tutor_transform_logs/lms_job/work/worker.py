@@ -17,12 +17,12 @@ from ..model.activity import total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
-from ..model.plan import Plan, Segment
+from ..model.plan import Content, Plan, Segment
 from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
-from ..read.identify import TailRecorder, still_holds
+from ..read.identify import TailRecorder, is_replaced, still_holds
 from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
 from ..storage.base import Readable, Storage
@@ -108,7 +108,9 @@ class Worker:
         if current is not None and self._do_from(current, entries):
             return
         # Rotated or cut off while it was read: the rest may now be in another object.
-        found = self._find_again(segment) or current
+        found = self._find_again(segment)
+        if found is None and current is not None and not self._is_replaced(current):
+            found = current
         if found is not None:
             self._do_from(found, entries, last_try=True)
         else:
@@ -116,10 +118,18 @@ class Worker:
 
     def _current(self, segment: Segment) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
-        content = next((content for content in self._plan.contents if content.id == segment.content), None)
+        content = self._content(segment)
         if content is None or not content.fingerprint.length or still_holds(self._context.source, segment, content):
             return segment
         return self._find_again(segment)
+
+    def _content(self, segment: Segment) -> Content | None:
+        return next((content for content in self._plan.contents if content.id == segment.content), None)
+
+    def _is_replaced(self, segment: Segment) -> bool:
+        """Has another log taken the place of what is left of the segment?"""
+        content = None if self._plan.redelivers else self._content(segment)
+        return content is not None and is_replaced(self._context.source, segment, content)
 
     def _find_again(self, segment: Segment) -> Segment | None:
         if self._plan.redelivers:
