@@ -161,8 +161,9 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, script
     ("answer", "said"),
     [
         (Answer(301, headers={"Location": "http://[::1"}), r"it can't be used \(ValueError\)\. Check "),
-        (Answer(300, headers={"Location": "http://[::1"}), r"it redirects to something that is not a URL\. Set "),
-        (Answer(300, headers={"Location": "http://u:p@x/\x1b7"}), r"it redirects to http://x/\\x1b7\. Set "),
+        (Answer(300, headers={"Location": "http://[::1"}), r"it answers 300, a redirect to no URL\. Check "),
+        (Answer(302), r"it answers 302, a redirect to no URL\. Check "),
+        (Answer(300, headers={"Location": "http://u:p@x/\x1b7"}), r"it redirects to http://x/\\x1b7\. If that is "),
         (Answer(404, b"no", headers={"Content-Type": "text/html; charset=idna"}), r"404: no\. Check "),
         (Answer(404, b"\x1b[2Jno\x00"), r"404: \\x1b\[2Jno\\x00\. Check "),
     ],

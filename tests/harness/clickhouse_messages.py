@@ -20,7 +20,7 @@ PASSING[f"...: ...{AGAIN}"] = Fault("answer_only", status=502, text="<h1>Bad Gat
 REFUSED = {f"...: .... {advice}": _with_code(code) for code, advice in answers.REFUSED.items()}
 REFUSED[f"...: .... {answers.URL}"] = Fault("answer_only", status=404, text="<h1>Not Found</h1>")
 REFUSED[f"...: .... {answers.UNKNOWN}"] = Fault.exception(36, status=400)
-REFUSED["...: it redirects to .... Set that URL instead."] = Fault(
+REFUSED[f"...: it redirects to .... {answers.REDIRECT}"] = Fault(
     "answer_only", status=301, headers={"Location": "https://clickhouse.example.org/"}
 )
 

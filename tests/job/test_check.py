@@ -188,7 +188,9 @@ def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: Scri
             Answer(503, {"detail": "busy"}),
             'answers 503: {"detail": "busy"}. Check that it is running, and that its URL',
         ),
-        (Answer(302, headers={"Location": "https://lrs/login"}), "redirects to https://lrs/login (302): set that URL"),
+        (Answer(302, headers={"Location": "https://lrs/login"}), "redirects to https://lrs/login (302): if that is "),
+        (Answer(302, headers={"Location": "/login"}), "redirects to http://127.0.0.1:"),
+        (Answer(302), "answers 302, a redirect to no URL: check its URL."),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
 )

@@ -389,7 +389,15 @@ def test_the_port_of_something_else(server: clickhouse.ClickHouse) -> None:
     server.set_faults(html)
     assert "not as ClickHouse does" in refused(destination(server))
     server.set_faults(Fault("answer_only", on="SELECT", status=301, headers={"Location": "https://x.org/"}, times=2))
-    assert "redirects to https://x.org/. Set that URL instead." in refused(destination(server))
+    said = "redirects to https://x.org/. If that is where ClickHouse is, set that URL instead."
+    assert said in refused(destination(server))
+
+
+def test_a_port_that_speaks_no_tls(server: clickhouse.ClickHouse) -> None:
+    table = Table(server.url.replace("http:", "https:"), "openedx", "xapi_events_all")
+    message = refused(ClickHouse(table, 30, 5, 2**24))
+    assert ": this port speaks no TLS (SSLError: " in message
+    assert "certificate" not in message
 
 
 @pytest.mark.parametrize("kind", ["answer_only", "answer"])

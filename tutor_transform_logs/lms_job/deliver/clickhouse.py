@@ -33,10 +33,10 @@ from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from .bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
-from .clickhouse_answers import NOT_CLICKHOUSE, URL, Answer, Verdict, classify, classify_body
+from .clickhouse_answers import NOT_CLICKHOUSE, REDIRECT, URL, Answer, Verdict, classify, classify_body
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
-from .http_answers import body_text, innermost_cause, redirect_target, retry_after
+from .http_answers import body_text, innermost_cause, redirect_target, retry_after, speaks_no_tls
 
 CONNECT_TIMEOUT = 10.0
 COLUMNS = "event_id, emission_time, event"
@@ -202,8 +202,7 @@ class ClickHouse:
         except (requests.RequestException, ValueError) as error:
             raise QueryFailed(self._unanswered(error)) from None
         if 300 <= response.status_code < 400:
-            target = redirect_target(response)
-            raise QueryFailed(Answer(Verdict.STOP, f"it redirects to {target}", "Set that URL instead."))
+            raise QueryFailed(_redirected(response))
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
         text = self._masked(body_text(response)[:4000]) if code or not response.ok else ""
         answer = classify(response.status_code, code, text)
@@ -214,7 +213,8 @@ class ClickHouse:
 
     def _unanswered(self, error: requests.RequestException | ValueError) -> Answer:
         if isinstance(error, requests.exceptions.SSLError):
-            return Answer(Verdict.STOP, f"its TLS certificate can't be trusted ({innermost_cause(error)})", URL)
+            what = "this port speaks no TLS" if speaks_no_tls(error) else "its TLS certificate can't be trusted"
+            return Answer(Verdict.STOP, f"{what} ({innermost_cause(error)})", URL)
         if isinstance(error, AnswerTooLong):
             return Answer(Verdict.STOP, f"it answers with {error}, not as ClickHouse does", URL)
         if isinstance(error, ValueError):
@@ -229,6 +229,13 @@ class ClickHouse:
         for form in (self.table.password, base64.b64encode(self._credentials).decode()):
             text = text.replace(form, "***")
         return text
+
+
+def _redirected(response: requests.Response) -> Answer:
+    target = redirect_target(response)
+    if not target:
+        return Answer(Verdict.STOP, f"it answers {response.status_code}, a redirect to no URL", URL)
+    return Answer(Verdict.STOP, f"it redirects to {target}", REDIRECT)
 
 
 @dataclass

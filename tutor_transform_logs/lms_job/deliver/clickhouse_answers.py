@@ -67,6 +67,7 @@ SETTINGS_PROFILE = (
     "Give the user a settings profile that is not read-only, or set TRANSFORM_LOGS_CLICKHOUSE_USERNAME to another."
 )
 URL = "Check TRANSFORM_LOGS_CLICKHOUSE_URL (the HTTP interface, port 8123, or 8443 with TLS)."
+REDIRECT = "If that is where ClickHouse is, set that URL instead."
 NOT_CLICKHOUSE = Answer(Verdict.STOP, "it answers, but not as ClickHouse does", URL)
 UNKNOWN = "See ClickHouse's log, fix the cause and run the command again."
 REFUSED = {

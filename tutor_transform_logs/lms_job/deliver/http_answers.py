@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
+from urllib.parse import urljoin
 
 import requests
 
@@ -33,11 +35,18 @@ def content_type(response: requests.Response) -> str:
 
 
 def redirect_target(response: requests.Response) -> str:
-    """Where an answer redirects to, as it may be printed."""
+    """Where an answer redirects to, as it may be printed; empty if it does not say so."""
+    location = response.headers.get("Location", "")
     try:
-        return printable(shown_url(response.headers.get("Location", "nowhere")))
+        # It may be relative (RFC 9110, 10.2.2).
+        return printable(shown_url(urljoin(response.url or "", location))) if location else ""
     except ValueError:
-        return "something that is not a URL"
+        return ""
+
+
+def speaks_no_tls(error: requests.exceptions.SSLError) -> bool:
+    """Has the server answered a TLS handshake with something else? OpenSSL's text for it varies by version."""
+    return re.search("WRONG_VERSION_NUMBER|record layer failure|UNKNOWN_PROTOCOL", str(error)) is not None
 
 
 def innermost_cause(error: Exception) -> str:

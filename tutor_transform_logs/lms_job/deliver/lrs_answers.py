@@ -12,7 +12,7 @@ import requests
 from ..model import dead_letters
 from ..util.errors import PermanentError, TransientError
 from .bounded_http import AnswerTooLong
-from .http_answers import content_type, innermost_cause, redirect_target, retry_after, status_and_text
+from .http_answers import content_type, innermost_cause, redirect_target, retry_after, speaks_no_tls, status_and_text
 
 REJECTING = {
     400: dead_letters.INVALID,
@@ -130,12 +130,22 @@ def refused(name: str, response: requests.Response) -> PermanentError:
     if status in (401, 403):
         return PermanentError(f"{name} refuses the credentials ({status}): check this LRS's user and password.")
     if 300 <= status < 400:
-        return PermanentError(f"{name} redirects to {redirect_target(response)} ({status}): set that URL instead.")
+        target = redirect_target(response)
+        if not target:
+            return PermanentError(f"{name} answers {status}, a redirect to no URL: check its URL.")
+        return PermanentError(
+            f"{name} redirects to {target} ({status}): if that is where the LRS is, set that URL instead."
+        )
     return PermanentError(f"{name} answers {status_and_text(response)}: check its URL.")
 
 
 def no_answer(name: str, error: requests.RequestException | ValueError) -> PermanentError | TransientError:
     """The job's error for a request that got no answer."""
+    if isinstance(error, requests.exceptions.SSLError) and speaks_no_tls(error):
+        return PermanentError(
+            f"{name}: this port speaks no TLS ({innermost_cause(error)}). Set a URL that begins with http://, or the "
+            "port that speaks TLS."
+        )
     if isinstance(error, requests.exceptions.SSLError):
         return PermanentError(
             f"{name}: the TLS certificate is not trusted ({innermost_cause(error)}). Fix the certificate, or use the "
