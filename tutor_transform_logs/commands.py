@@ -99,7 +99,9 @@ class ReplayCommand(click.Command):
             if status not in TOLD_STATUSES:
                 raise
             ending = ExitStatus(status)
-            fmt.echo_error(f"{ending.summary.capitalize()}. {ending.next_step}")
+            only_looks = not ctx.params["repair"] and any(ctx.params[name] for name in LOOKING)
+            next_step = ending.next_step.replace(" to resume", "") if only_looks else ending.next_step
+            fmt.echo_error(f"{ending.summary.capitalize()}. {next_step}")
             ctx.exit(status)
 
 
@@ -179,6 +181,7 @@ def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], l
 OPTIONS = tuple(_options())
 # The options that say what to do, and those of them that mean something together.
 ACTIONS = ("check", "status", "gaps", "verify", "repair", "restart", "retry_failed")
+LOOKING = ("check", "status", "gaps", "verify")
 COMPATIBLE_ACTIONS = {("verify", "repair"), ("check", "restart"), ("check", "retry_failed")}
 GROUPS = {str(option.name): title for title, option in OPTIONS}
 

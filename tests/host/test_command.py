@@ -84,6 +84,13 @@ def test_gaps_is_a_phase_whose_findings_are_not_errors_of_the_command(tutor: Tut
     assert "Error" not in done.output
 
 
+def test_what_only_looks_is_not_resumed(tutor: Tutor) -> None:
+    for options in (["--gaps"], ["--verify"]):
+        assert tutor.replay(*options, JOB_STATUS="4").output.endswith("Run the same command again.\n")
+    for options in ([], ["--repair"]):
+        assert tutor.replay(*options, JOB_STATUS="4").output.endswith("Run the same command again to resume.\n")
+
+
 def test_it_is_the_same_command_in_dev(tutor: Tutor) -> None:
     done = tutor("dev", "do", "transform-tracking-logs")
     assert done.status == 0, done.output

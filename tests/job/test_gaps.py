@@ -225,3 +225,13 @@ def test_what_can_not_be_counted_is_refused(site: ForkedSite, aspects_clickhouse
     target = aspects_clickhouse.destination()
     assert_refused(gaps(site, target, course=["course-v1:a+b+c"]), "leave out --event")
     assert_refused(gaps(site, target, dry_run=True), "Leave --dry-run out")
+
+
+def test_what_is_unavailable_is_not_to_be_resumed(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """There is nothing to resume: the whole source is read again."""
+    site.log(Mix(good=5))
+    aspects_clickhouse.set_faults(Fault("answer_only", on="SELECT", status=502, text="Bad Gateway", times=99))
+    run = gaps(site, aspects_clickhouse.destination(), lrs_max_wait_secs=0)
+    assert run.status == 4, run.detail
+    assert run.stderr.endswith(": 502: Bad Gateway.\n")
+    assert "resume" not in run.detail

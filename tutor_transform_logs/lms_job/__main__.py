@@ -20,7 +20,7 @@ from .config.settings import LRS
 from .config.validators import ConfigError
 from .deliver.loggers import NAMES
 from .util import console, lms_logging, phase_outcome
-from .util.errors import ExitStatus, JobError
+from .util.errors import ExitStatus, JobError, without_resuming
 from .util.phase_outcome import PhaseOutcome
 
 PHASES = {
@@ -33,6 +33,7 @@ PHASES = {
     "gaps": "compare the logs with the table by day; change nothing",
     "check": "check that everything is ready, and estimate the work; change nothing",
 }
+RESUMED = ("run", "plan", "work", "report")
 CONFIG_FILE_PAGE = (
     "https://github.com/tutor-contrib/tutor-contrib-transform-logs/blob/main/docs/reference/config-file.rst"
 )
@@ -49,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # An object's name can be any bytes, and a terminal may not know all characters.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
+    is_resumed = options.phase in RESUMED
     try:
         config = read(_text(options.config))
         console.set_up(config.log_format, config.quiet)
         console.show_log(console.say, console.tell_wait)
+        is_resumed |= config.repair
         if options.phase == "check":
             from .check.check import Check
 
@@ -63,12 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         outcome = _fail(ExitStatus.FAILED, f"Config: {error}.")
     except JobError as error:
-        outcome = _fail(error.status, str(error))
+        outcome = _fail(error.status, str(error) if is_resumed else without_resuming(str(error)))
     except Exception as error:
         console.tell_traceback()
         outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
-        is_resumed = options.phase in ("run", "plan", "work", "report")
         what_next = "Run again to resume." if is_resumed else "Run the same command again."
         outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). {what_next}")
     finally:
