@@ -116,7 +116,7 @@ def test_every_problem_is_told_and_none_hides_another(site: ForkedSite, lrs: Lrs
     assert has(found["PROBLEM"], "answers 404", "check its URL")
     assert has(found["PROBLEM"], "No object found whose name begins with", "check TRANSFORM_LOGS_SOURCE_CONTAINER and")
     assert len(found["PROBLEM"]) == 4
-    assert has(found["ok"], f"{lrs.url} answers, and accepts the credentials")
+    assert has(found["ok"], lrs.url, "answers, and accepts the credentials")
     assert "4 problems to fix before a run can start." in run.stdout
     assert "Run again" not in run.stdout
     assert "wr0ng-password" not in run.stdout + run.stderr
