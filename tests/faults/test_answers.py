@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import json
 import time
@@ -181,6 +182,24 @@ def test_an_answer_of_clickhouse_has_a_deadline(scripted_lrs: ScriptedLrs) -> No
     scripted_lrs.script = [Answer(200, b"1" * 100, drip_secs=0.5)]
     with pytest.raises(Unavailable, match="it does not answer"):
         ClickHouse(Table(scripted_lrs.url, "openedx", "xapi_events_all"), 1.0, 0.0, 2**20).probe()
+    tally.add("faults")
+
+
+@pytest.mark.parametrize("status", [404, 503, 400])
+@pytest.mark.parametrize("password", ["pa5", PASSWORD, 'a"b\\c/d'])
+def test_what_an_lrs_repeats_of_the_credentials_is_masked(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, status: int, password: str
+) -> None:
+    header = basic("u", password)
+    echo = {"Authorization": header, "password": password, "encoded": base64.b64encode(password.encode()).decode()}
+    scripted_lrs.script = [Answer(status, echo)] * 99
+    sending.to_lrs({"url": scripted_lrs.url, "username": "u", "password": password})
+    ran = tried(sending, lrs_max_wait_secs=0.1, batch_size=40)
+    assert "***" in ran.detail or status == 400
+    kept = b"".join(path.read_bytes() for path in sending.ledger.rglob("*") if path.is_file())
+    for secret in (header.split()[1], json.dumps(password)[1:-1], echo["encoded"]):
+        assert secret not in ran.detail
+        assert secret.encode() not in kept
     tally.add("faults")
 
 

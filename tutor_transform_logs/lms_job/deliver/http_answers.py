@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import json
 import re
 import time
 from urllib.parse import urljoin
@@ -25,8 +27,24 @@ def body_text(response: requests.Response) -> str:
 
 def status_and_text(response: requests.Response) -> str:
     """The status of an answer and the beginning of its text, on one line of a terminal."""
-    text = printable(" ".join(body_text(response)[:2000].split()))
+    # Masked before it is cut: a part of a secret would not be found.
+    text = printable(" ".join(_masked(response)[:2000].split()))
     return f"{response.status_code}: {text[:MAX_QUOTED]}" if text else str(response.status_code)
+
+
+def _masked(response: requests.Response) -> str:
+    """The body without the credentials of its request: a server or a proxy may repeat the headers that it got."""
+    text = body_text(response)
+    header = response.request.headers.get("Authorization", "") if response.request is not None else ""
+    scheme, _, credentials = str(header).partition(" ")
+    secrets = {credentials, base64.b64encode(credentials.encode()).decode()}
+    if scheme == "Basic":
+        password = base64.b64decode(credentials).partition(b":")[2]
+        secrets |= {password.decode("utf-8", "replace"), base64.b64encode(password).decode()}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        for form in (secret, json.dumps(secret)[1:-1]):
+            text = text.replace(form, "***")
+    return text
 
 
 def content_type(response: requests.Response) -> str:

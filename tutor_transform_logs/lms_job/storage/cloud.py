@@ -264,9 +264,9 @@ class CloudStorage:
         return PermanentError(f"{place} refuses the credentials: check the key and the secret.")
 
     def _describe(self, error: Exception) -> str:
-        """The error's text without any credential that a URL or a header in it may hold."""
+        """The error's text without any secret that a URL or a header in it may hold."""
         text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
-        for secret in filter(None, self._driver_key or ()):
+        for secret in filter(None, (self._driver_key or ())[1:]):
             # Some errors hold a header as Python writes it.
             for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]):
                 text = text.replace(form, "***")
