@@ -100,6 +100,23 @@ def test_in_clickhouse(world: ForkedSite, aspects_clickhouse: ClickHouse) -> Non
     assert redelivered["destinations"][0]["found"] > after["destinations"][0]["found"]
 
 
+def test_a_row_in_surplus_counts_once(world: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """Its line is in two logs: it is searched for twice, by the same worker or by two."""
+    write_log(world.logs / "tracking.log", Mix(good=1100), seed=3)
+    write_log(world.logs / "tracking.log.1", Mix(good=1), seed=4)
+    with (world.logs / "tracking.log.1").open("ab") as other:
+        other.write((world.logs / "tracking.log").read_bytes())
+    world.settings |= {**aspects_clickhouse.destination(), "batch_size": 1000}
+    assert world.run().status == 0
+    aspects_clickhouse.query(f"INSERT INTO {TABLE} SELECT * FROM {TABLE} WHERE {PART} = 20")
+    aspects_clickhouse.query(f"INSERT INTO {TABLE} SELECT * FROM {TABLE} WHERE {PART} < 3")
+    aspects_clickhouse.query(f"INSERT INTO {TABLE} SELECT * FROM {TABLE} WHERE {PART} = 1")
+    rows = aspects_clickhouse.ids()
+    status, found = same_for(world, 1, 2)
+    [numbers] = found["destinations"]
+    assert (status, numbers["surplus"]) == (0, len(rows) - len(set(rows)))
+
+
 def test_of_a_choice_of_events_a_thousand_are_searched_for_at_a_time(
     world: ForkedSite, aspects_clickhouse: ClickHouse
 ) -> None:

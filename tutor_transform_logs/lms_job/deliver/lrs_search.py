@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,7 +40,7 @@ class LrsSearch:
         self._page_tries_left = PAGE_TRIES
         self._asks_voided = True
         self.requests = 0
-        self.surplus = 0
+        self.surplus_rows = array("Q")
 
     def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
         """What the LRS has of each of these. Raises :class:`~.errors.JobError` if it does not answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,8 +14,8 @@ class Search(Protocol):
 
     requests: int
     """How many there were so far."""
-    surplus: int
-    """How many statements were found once more than they should be there."""
+    surplus_rows: array[int]
+    """A hash of each row beyond the first of a statement; more than once if the statement was searched for again."""
 
     def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
         """What the destination has of each of these. Raises :class:`~.errors.JobError` if it does not answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -27,14 +28,14 @@ class TableSearch:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
         self.requests = 0
-        self.surplus = 0
+        self.surplus_rows = array("Q")
 
     def held(self, statements: Sequence[OutgoingStatement]) -> list[Held]:
         """What the table has of each of these. Raises :class:`~.errors.JobError` if ClickHouse does not answer."""
         bodies = [statement.body for statement in statements]
         keys = [_key(statement) for statement in statements]
         digests = self._contents(DIGEST, sorted({key for key in keys if key is not None}))
-        self.surplus += sum(len(contents) - 1 for contents in digests.values())
+        self.surplus_rows.extend(_hash(key, n) for key, rows in digests.items() for n in range(1, len(rows)))
         same = [
             key is not None and _digest(body) in digests.get(key, ()) for key, body in zip(keys, bodies, strict=True)
         ]
@@ -68,6 +69,11 @@ def _key(statement: OutgoingStatement) -> RowKey | None:
         return row_key(statement.made.statement)
     except ValueError:
         return None
+
+
+def _hash(key: RowKey, row: int) -> int:
+    """Of the row with this number among those with this key."""
+    return int.from_bytes(hashlib.blake2b(f"{key.micros} {key.id} {row}".encode(), digest_size=8).digest(), "big")
 
 
 def _digest(body: bytes) -> str:

@@ -121,7 +121,7 @@ class Verifier:
                 places.append(number)
                 (different if another else lost).append(_key(number, statement_hash))
         result.found = counts.found
-        result.surplus = 0 if self.sample_size else counts.surplus
+        result.surplus_in_files = 0 if self.sample_size else counts.surplus
         self._name(result, sorted(places), array("Q", sorted(lost)), array("Q", sorted(different)))
         return result
 
@@ -169,7 +169,7 @@ class SearchVerifier:
             self.result.stopped = error
         finally:
             self.result.requests = self._search.requests
-            self.result.surplus = self._search.surplus
+            self.result.surplus_rows = self._search.surplus_rows
         time.sleep(self._verifier.throttle.after_batch(len(wanted), True))
 
     def _compare(self, wanted: Sequence[tuple[ExpectedStatement, OutgoingStatement]]) -> None:

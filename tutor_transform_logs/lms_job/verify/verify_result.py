@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import IO, Any
 
@@ -64,8 +67,10 @@ class VerifyResult:
     """Voided by another statement (xAPI); the LRS still has them."""
     dead_letters: int = 0
     """Not expected at the destination, so not searched for."""
-    surplus: int = 0
-    """In files: found more often than expected."""
+    surplus_in_files: int = 0
+    """Found more often than expected."""
+    surplus_rows: array[int] = field(default_factory=partial(array, "Q"))
+    """As :attr:`~.search.Search.surplus_rows`."""
     mismatches: list[Mismatch] = field(default_factory=list)
     """The first :data:`MOST_NAMED` missing or different statements."""
     broken: list[str] = field(default_factory=list)
@@ -76,6 +81,11 @@ class VerifyResult:
     @property
     def expected(self) -> int:
         return self.found + self.missing + self.different + self.voided
+
+    @property
+    def surplus(self) -> int:
+        """A line that is in the logs twice is searched for twice, and what it has in surplus counts once."""
+        return self.surplus_in_files + sum(1 for _ in groupby(sorted(self.surplus_rows)))
 
     def add(self, mismatch: Mismatch) -> None:
         """Count a statement that is missing or different. Those of earlier lines come before those of later ones."""
@@ -106,7 +116,7 @@ class VerifyResult:
         }
 
 
-# What is counted of a destination; the sums of several workers' counts are those of one.
+# What is counted of a destination; the sums of several workers' counts are those of one, but that of ``surplus``.
 COUNTS = ("found", "voided", "missing", "different", "dead_letters", "surplus", "requests")
 
 
@@ -115,7 +125,8 @@ def total_result(results: Sequence[VerifyResult]) -> VerifyResult:
     mismatches = sorted((mismatch for result in results for mismatch in result.mismatches), key=attrgetter("place"))
     return replace(
         results[0],
-        **{name: sum(getattr(result, name) for result in results) for name in COUNTS},
+        **{name: sum(getattr(result, name) for result in results) for name in COUNTS if name != "surplus"},
+        surplus_rows=array("Q", chain.from_iterable(result.surplus_rows for result in results)),
         mismatches=mismatches[:MOST_NAMED],
         stopped=next((result.stopped for result in results if result.stopped), None),
     )
