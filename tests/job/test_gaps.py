@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
@@ -136,6 +137,35 @@ def test_the_command_that_fills_a_gap_is_not_printed_again(site: ForkedSite, asp
     assert (found["missing"], found["dead_letters"], found["ranges"]) == (0, 5, [])
 
 
+def test_a_gap_that_was_filled_and_opens_again_is_filled_by_starting_over(
+    site: ForkedSite, aspects_clickhouse: ClickHouse
+) -> None:
+    """As printed, and as JSON; then as one run, where the gaps are many."""
+    target = aspects_clickhouse.destination()
+    log = site.log(Mix(good=300))
+    spread(site, 30)
+
+    def fill() -> str:
+        run = gaps(site, target)
+        assert run.status == 3
+        [(since, until, restart)] = re.findall(
+            r"^  --since (\S+) --until (\S+)( --restart)?$", run.stdout, re.MULTILINE
+        )
+        assert site.run(site.source(), target, since=since, until=until, restart=bool(restart)).status == 0
+        assert aspects_clickhouse.count() == log.xapi.distinct_statements
+        return str(restart)
+
+    assert not fill()
+    aspects_clickhouse.clear()
+    [gap] = as_json(site, target)["ranges"]
+    assert site.run(site.source(), target, {**gap, "restart": False}).stdout.startswith("Nothing new")
+    assert (gap.pop("restart"), fill()) == (True, " --restart")
+    for restart in ("", " --restart"):
+        aspects_clickhouse.delete("toDayOfYear(emission_time, 'UTC') % 2 = 1")
+        assert len(as_json(site, target)["ranges"]) > 10
+        assert fill() == restart
+
+
 def test_what_another_destination_has_rejected_is_missing_all_the_same(
     site: ForkedSite, aspects_clickhouse: ClickHouse, scripted_lrs: ScriptedLrs
 ) -> None:
@@ -217,6 +247,28 @@ def test_an_event_with_an_odd_year_costs_a_query_or_nothing(site: ForkedSite, as
     assert (found["missing"], found["out_of_range"]) == (0, len(not_held))
     assert [entry["table"] for entry in found["days"]] == [2, 1, 1, 1]
     assert "ClickHouse holds times from 1900 to 2299 only: 7 events." in gaps(site, target).stdout
+
+
+def test_logs_that_can_not_be_read_are_named(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:
+    """Two are damaged in the middle, one from its first bytes on; the others are copies. Nothing of them is missing."""
+    target = aspects_clickhouse.destination()
+    site.log(Mix(good=300))
+    content = gzip.compress((site.logs / "tracking.log").read_bytes())
+    assert site.run(site.source(), target).status == 0
+    site.place("tracking.log-3.gz", content)
+    site.place("tracking.log-4.gz", content)
+    assert gaps(site, target).status == 0
+    site.place("tracking.log-1.gz", content[: len(content) // 2])
+    site.place("tracking.log-2.gz", content[:4])
+    site.place("tracking.log-5.gz", content[: len(content) // 3])
+    run = gaps(site, target)
+    assert run.status == 3, run.detail
+    assert sorted(re.findall(r"^not read: (\S+): ", run.stdout, re.MULTILINE)) == [
+        "tracking.log-1.gz",
+        "tracking.log-2.gz",
+        "tracking.log-5.gz",
+    ]
+    assert run.stdout.splitlines()[-1].startswith("Nothing that could be read is missing: the logs have ")
 
 
 def test_what_can_not_be_counted_is_refused(site: ForkedSite, aspects_clickhouse: ClickHouse) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 
 from hypothesis import given, settings
@@ -91,9 +93,23 @@ def test_what_is_missing_is_printed_with_the_commands_that_send_it() -> None:
         "  --since 2025-03-08 --until 2025-03-08"
     )
     assert found.to_json()["ranges"] == [
-        {"since": "2025-02-27", "until": "2025-02-28"},
-        {"since": "2025-03-08", "until": "2025-03-08"},
+        {"since": "2025-02-27", "until": "2025-02-28", "restart": False},
+        {"since": "2025-03-08", "until": "2025-03-08", "restart": False},
     ]
+
+
+def test_days_that_a_run_has_done_are_sent_by_starting_over() -> None:
+    day = timedelta(days=1)
+    found = gaps({FIRST: 2, FIRST + 2 * day: 3}, {})
+    found = replace(found, done=frozenset([found.ranges[1]]))
+    assert describe(found).splitlines()[-3:] == [
+        "5 statements missing on 2 of 2 days. "
+        "Run again with each line of these options, in place of --gaps, to send them "
+        "(--restart: a run with these dates has finished before, and would find nothing new without it):",
+        "  --since 2025-02-27 --until 2025-02-27",
+        "  --since 2025-03-01 --until 2025-03-01 --restart",
+    ]
+    assert [dates["restart"] for dates in json.loads(json.dumps(found.to_json()))["ranges"]] == [False, True]
 
 
 def test_nothing_missing_is_said_in_one_line() -> None:
@@ -103,7 +119,21 @@ def test_nothing_missing_is_said_in_one_line() -> None:
 
 
 def test_of_many_gaps_one_command_covers_all() -> None:
-    text = describe(gaps({FIRST + timedelta(2 * n): 1 for n in range(60)}, {}))
+    found = gaps({FIRST + timedelta(2 * n): 1 for n in range(60)}, {})
+    text = describe(found)
     assert "... and 20 more days" in text
-    assert text.count("--since") == 1
-    assert "--since 2025-02-27 --until 2025-06-25" in text
+    assert text.endswith(
+        "60 statements missing on 60 of 60 days. Run again with these options, in place of --gaps, to send all of them "
+        "at once, from the first day to the last:\n  --since 2025-02-27 --until 2025-06-25"
+    )
+    again = replace(found, done=frozenset(found.to_send))
+    assert describe(again).endswith("\n  --since 2025-02-27 --until 2025-06-25 --restart")
+
+
+def test_nothing_is_said_of_what_could_not_be_read() -> None:
+    found = replace(gaps({FIRST: 2}, {FIRST: 2}), problems=("tracking.log-1.gz: damaged",))
+    assert describe(found).splitlines() == [
+        "not read: tracking.log-1.gz: damaged",
+        "Nothing that could be read is missing: the logs have 2 statements, and on no day more than "
+        "http://clickhouse:8123 openedx.xapi_events_all.",
+    ]

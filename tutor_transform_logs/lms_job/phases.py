@@ -29,7 +29,7 @@ from .gaps.result import describe as describe_gaps
 from .ledger.ledger import job_identity
 from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
-from .model.plan import HARMLESS_NOTES, Plan
+from .model.plan import Plan
 from .model.work_outcome import WorkOutcome
 from .plan.description import describe_dead_letters, describe_nothing_new, describe_plan
 from .plan.planner import make_plan, starts_over
@@ -72,7 +72,7 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         if second.segments:
             outcome = do_segments(job.with_output_of(second), second, interruptions)
             status = max(status, _report(job, second, outcome, blank_line=True))
-        elif _leaves_out(second):
+        elif second.left_out:
             status = max(status, _nothing_to_do(job, second).status)
         return PhaseOutcome(status, resumed=True)
 
@@ -179,7 +179,7 @@ def gaps(config: JobConfig) -> PhaseOutcome:
     _say_filters(config)
     found = find_gaps(config, source, open_ledger(config), clickhouse, open_transformer(config))
     console.result(describe_gaps(found, console.columns()), "gaps", fields=found.to_json())
-    return PhaseOutcome(ExitStatus.REJECTED if found.missing else ExitStatus.DONE)
+    return PhaseOutcome(ExitStatus.REJECTED if found.missing or found.problems else ExitStatus.DONE)
 
 
 def _open(config: JobConfig, create_ledger: bool = True) -> OpenJob:
@@ -235,14 +235,9 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
     # A run that was killed at the very end of its plan has left these.
     job.ledger.drop_batches()
     description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
-    status, level = (ExitStatus.REJECTED, console.WARNING) if _leaves_out(empty) else (ExitStatus.DONE, console.INFO)
+    status, level = (ExitStatus.REJECTED, console.WARNING) if empty.left_out else (ExitStatus.DONE, console.INFO)
     console.result(description.text, "nothing_new", level, description.fields)
     return PhaseOutcome(status, nothing_new=True)
-
-
-def _leaves_out(made: Plan) -> bool:
-    """Is there an object of which it is not known which log it is?"""
-    return any(obj.note not in HARMLESS_NOTES for obj in made.objects)
 
 
 def _nothing_to_report(job: OpenJob, empty: Plan) -> PhaseOutcome:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 from ..check.table import check_table
 from ..config.schema import JobConfig
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.table_days import count_rows
 from ..deliver.tables import open_table
-from ..ledger.ledger import Ledger
+from ..ledger.json_objects import LedgerError
+from ..ledger.ledger import Ledger, job_identity, job_key
 from ..ledger.other_jobs import dead_letters_of_all_jobs
 from ..model.dead_letters import DELIVER
 from ..model.progress_events import BatchDone, Message
@@ -16,8 +20,9 @@ from ..read.filters import Filters
 from ..storage.base import Storage
 from ..transform.transformer import Transformer
 from ..util.collector import collect_rarely
-from ..util.errors import JobError
+from ..util.errors import JobError, NoContainer
 from ..util.formatting import count, size
+from ..util.iso_times import period
 from ..work.progress import Progress, watched
 from .distinct import DistinctByDay
 from .result import Gaps, compare
@@ -77,4 +82,21 @@ def find_gaps(
         in_logs = statements.counts()
     in_table = count_rows(clickhouse, in_logs, config.since, config.until)
     days = compare(in_logs, in_table)
-    return Gaps(clickhouse.name, days, found.dead, found.undated, found.out_of_range, tuple(found.problems))
+    problems = (*plan.left_out, *found.problems)
+    gaps = Gaps(clickhouse.name, days, found.dead, found.undated, found.out_of_range, problems)
+    done = (dates for dates in {*gaps.ranges, *gaps.to_send} if _is_done(config, ledger, *dates))
+    return replace(gaps, done=frozenset(done))
+
+
+def _is_done(config: JobConfig, ledger: Ledger, first: date, last: date) -> bool:
+    """Would a run with these dates as ``since`` and ``until`` find nothing new, since one has finished before?"""
+    since, until = period(first.isoformat())[0], period(last.isoformat())[1]
+    identity = job_identity(replace(config, since=since, until=until))
+    try:
+        plan = Ledger(ledger.storage, config.ledger.prefix, job_key(identity)).load_plan()
+    except NoContainer:
+        return False
+    except LedgerError:
+        # It can only start over.
+        return True
+    return plan is not None and plan.finished

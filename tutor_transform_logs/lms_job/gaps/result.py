@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -42,6 +42,9 @@ class Gaps:
     out_of_range: int
     """Events of times that no table can hold."""
     problems: tuple[str, ...]
+    """What of the logs could not be read, for people."""
+    done: frozenset[tuple[date, date]] = frozenset()
+    """Those of :attr:`ranges` and :attr:`to_send` that a run has finished before: one more needs ``--restart``."""
 
     @property
     def missing(self) -> int:
@@ -58,6 +61,12 @@ class Gaps:
                 runs.append((day, day))
         return tuple(runs)
 
+    @property
+    def to_send(self) -> tuple[tuple[date, date], ...]:
+        """The dates of the runs that send what is missing: :attr:`ranges`, or one over all, if they are many."""
+        ranges = self.ranges
+        return ((ranges[0][0], ranges[-1][1]),) if len(ranges) > MOST_COMMANDS else ranges
+
     def to_json(self) -> dict[str, object]:
         return {
             "table": self.table,
@@ -65,7 +74,10 @@ class Gaps:
             "dead_letters": self.dead,
             "undated": self.undated,
             "out_of_range": self.out_of_range,
-            "ranges": [{"since": first.isoformat(), "until": last.isoformat()} for first, last in self.ranges],
+            "ranges": [
+                {"since": dates[0].isoformat(), "until": dates[1].isoformat(), "restart": dates in self.done}
+                for dates in self.ranges
+            ],
             "days": [
                 {"day": entry.day.isoformat(), "logs": entry.in_logs, "table": entry.in_table, "missing": entry.missing}
                 for entry in self.days
@@ -85,7 +97,7 @@ def describe(gaps: Gaps, width: int | None = None) -> str:
     Neither the table, which usually has 40 columns, nor the options to copy are wrapped.
     """
     sentences = (wrapped(line, width, "    ") for line in (*_notes(gaps), *_advice(gaps)))
-    return "\n".join([*_table(gaps), *sentences, *_commands(gaps.ranges)])
+    return "\n".join([*_table(gaps), *sentences, *_commands(gaps)])
 
 
 def _table(gaps: Gaps) -> Iterator[str]:
@@ -117,19 +129,26 @@ def _notes(gaps: Gaps) -> Iterator[str]:
 
 def _advice(gaps: Gaps) -> Iterator[str]:
     if not gaps.missing:
+        nothing = "Nothing that could be read is missing" if gaps.problems else "Nothing is missing"
         statements = count(sum(day.in_logs for day in gaps.days), "statement")
-        yield f"Nothing is missing: the logs have {statements}, and on no day more than {printable(gaps.table)}."
+        yield f"{nothing}: the logs have {statements}, and on no day more than {printable(gaps.table)}."
         return
     days = sum(1 for entry in gaps.days if entry.missing)
-    runs = "Run again with these options" if len(gaps.ranges) == 1 else "Run again with each line of these options"
     yield (
         f"{count(gaps.missing, 'statement')} missing on {days:,} of {count(len(gaps.days), 'day')}. "
-        f"{runs}, in place of --gaps, to send them:"
+        f"{_how_to_send(gaps)}:"
     )
 
 
-def _commands(ranges: Sequence[tuple[date, date]]) -> Iterator[str]:
-    if len(ranges) > MOST_COMMANDS:
-        yield f"  --since {ranges[0][0]} --until {ranges[-1][1]}"
-        return
-    yield from (f"  --since {first} --until {last}" for first, last in ranges)
+def _how_to_send(gaps: Gaps) -> str:
+    options = "these options" if len(gaps.to_send) == 1 else "each line of these options"
+    what = "them" if gaps.to_send == gaps.ranges else "all of them at once, from the first day to the last"
+    send = f"Run again with {options}, in place of --gaps, to send {what}"
+    if gaps.done.isdisjoint(gaps.to_send):
+        return send
+    return f"{send} (--restart: a run with these dates has finished before, and would find nothing new without it)"
+
+
+def _commands(gaps: Gaps) -> Iterator[str]:
+    for dates in gaps.to_send:
+        yield f"  --since {dates[0]} --until {dates[1]}" + (" --restart" if dates in gaps.done else "")

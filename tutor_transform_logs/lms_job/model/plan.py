@@ -184,6 +184,11 @@ class Plan:
     def redelivers(self) -> bool:
         return self.kind == REDELIVERY
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The objects that should have been read, and are not; each with the reason, for people."""
+        return tuple(f"{obj.name}: {obj.note}" for obj in self.objects if obj.note not in HARMLESS_NOTES)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

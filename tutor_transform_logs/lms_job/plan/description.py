@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ledger.entries import Entries
-from ..model.plan import HARMLESS_NOTES, OUT_OF_RANGE, Plan, Segment
+from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..storage.base import StoredObject
 from ..util.formatting import count, printable, size
 
@@ -59,7 +59,7 @@ def describe_nothing_new(plan: Plan, ledger: str, dead_letters: Sequence[StoredO
     out_of_range = any(obj.note == OUT_OF_RANGE for obj in plan.objects)
     why = "done before, empty, or out of range by the date in the name" if out_of_range else "done before, or empty"
     lines = [f"Nothing new in {objects}: {why}. To do it all again: --restart."]
-    lines += [printable(f"{obj.name}: {obj.note}") for obj in plan.objects if obj.note not in HARMLESS_NOTES]
+    lines += map(printable, plan.left_out)
     text = "\n".join([*lines, *filter(None, [describe_dead_letters(dead_letters)]), f"Ledger: {ledger}"])
     fields: dict[str, object] = {
         "message": lines[0],

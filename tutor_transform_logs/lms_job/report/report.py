@@ -14,7 +14,7 @@ from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DELIVER, DeadLetter
 from ..model.delivery import NamedDestination
-from ..model.plan import HARMLESS_NOTES, OUT_OF_RANGE, Plan, Segment
+from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..model.work_outcome import WorkOutcome
 from ..plan.planner import completed_lines, finish_plan, numbered_lines
 from ..plan.resend import drop_retried
@@ -125,7 +125,7 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
     sizes = {obj.name: obj.size for obj in plan.objects}
     objects = {obj.name: ObjectResult(obj.name, obj.size, Counts(), Activity(), True, [obj.note] if obj.note else [])
                for obj in plan.objects}  # fmt: skip
-    problems = [f"{obj.name}: {obj.note}" for obj in plan.objects if obj.note not in HARMLESS_NOTES]
+    problems = [*plan.left_out]
     for segment in plan.segments:
         # An object that was rotated between two runs of the plan goes by its newer name.
         obj = objects.setdefault(
