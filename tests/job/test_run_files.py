@@ -149,7 +149,9 @@ def test_a_dry_run_prints_a_sample_and_writes_nothing(site: ForkedSite, kind: st
     assert len(names) == len(set(names)) == len(shown) == 3
     if kind == "xapi":
         assert {statement["id"] for statement in shown} <= erbs_ids(log.path.read_bytes().splitlines())
-    assert "statements to no destination (dry run)" in table
+    made = run.result["destinations"][0]["made"]  # type: ignore[index]  # a run has a result
+    assert f"statements to no destination (dry run)\n  made            {made:>11,}\n\n" in table
+    assert "stored" not in run.detail
     assert run.stdout.endswith("Dry run. Nothing was delivered.\n")
     assert '{"' not in run.stderr
     assert site.output() == {}

@@ -39,7 +39,7 @@ def summary(config: JobConfig, result: Result, width: int | None, resume: str = 
             "",
             *_lines(result, width),
             "",
-            *_destinations(result, width),
+            *_destinations(result, width, config.dry_run),
             *_files(reasons(result), result, width),
             *(wrapped(text, width) for text in _end(config, result, resume)),
             *_next(result, width),
@@ -117,16 +117,18 @@ def _lines(result: Result, width: int | None) -> Iterator[str]:
             yield _row(name.replace("_", " "), count, meaning, width)
 
 
-def _destinations(result: Result, width: int | None) -> Iterator[str]:
+def _destinations(result: Result, width: int | None, is_dry_run: bool) -> Iterator[str]:
     for destination in result.destinations:
         yield wrapped(f"statements to {destination.name}", width, "  ")
-        yield from _destination(destination, width)
+        yield from _destination(destination, width, is_dry_run)
 
 
-def _destination(destination: DestinationResult, width: int | None) -> Iterator[str]:
+def _destination(destination: DestinationResult, width: int | None, is_dry_run: bool) -> Iterator[str]:
     counts = destination.counts
     yield _row("made", counts.made, "", width)
-    yield _row("stored", counts.stored, "", width)
+    if not is_dry_run:
+        # A dry run counts what it makes as stored, so that the sums are those of a run, and stores nothing.
+        yield _row("stored", counts.stored, "", width)
     if counts.duplicates:
         yield _row("duplicates", counts.duplicates, "", width)
     if counts.rejected:
