@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -144,7 +145,9 @@ def check(values: Mapping[str, Any]) -> job.JobConfig:
     try:
         return job.load(values)
     except ConfigError as error:
-        raise SettingError(f"{_called(error.key)}: {error.problem}; allowed: {error.allowed}") from None
+        # What is allowed may depend on other keys, and names them as the job's config does.
+        allowed = re.sub(r"[a-z]+(_[a-z]+)+", lambda found: _called(found[0]), error.allowed)
+        raise SettingError(f"{_called(error.key)}: {error.problem}; allowed: {allowed}") from None
 
 
 def _check_provider(role: str, provider: str) -> None:

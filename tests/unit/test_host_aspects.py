@@ -125,7 +125,8 @@ def test_caliper_is_refused_with_the_setting_and_what_is_allowed() -> None:
         job_config.check(values)
     assert str(raised.value) == (
         "TRANSFORM_LOGS_TRANSFORMER_TYPE (--transformer-type): ClickHouse has a table for xAPI statements only; "
-        "allowed: xapi; or set destination_provider to LRS or to a provider of files"
+        "allowed: xapi; or set TRANSFORM_LOGS_DESTINATION_PROVIDER (--destination-provider) to LRS or to a provider of "
+        "files"
     )
 
 
