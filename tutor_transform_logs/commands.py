@@ -27,7 +27,9 @@ from tutor_transform_logs.lms_job.config.settings import (
     TRANSFORMER_TYPES,
     Setting,
 )
+from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
+from tutor_transform_logs.lms_job.util.formatting import wrapped
 from tutor_transform_logs.manifests import RUN
 from tutor_transform_logs.settings import SETTINGS
 
@@ -249,7 +251,7 @@ def check_combination(options: Mapping[str, object]) -> None:
 
 def _say(text: str) -> None:
     if text:
-        fmt.echo_info(text)
+        fmt.echo_info(wrapped(text, console.columns(), "    "))
 
 
 def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tutor.exceptions import TutorError
 
+from tutor_transform_logs.commands import _say
 from tutor_transform_logs.kubectl import Kubectl
 from tutor_transform_logs.kubernetes import Replay
 from tutor_transform_logs.lms_job.util import console
@@ -93,3 +95,17 @@ def test_what_kubectl_says_is_printable() -> None:
         Kubectl("openedx").run("apply")
     assert is_harmless(str(raised.value.args[0]))
     assert "(no: \\x1b]0;gotcha\\x07)" in str(raised.value.args[0])
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_where_statements_go_is_wrapped_on_the_host_too(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    text = "Destination: table openedx.xapi_events_all in ClickHouse at http://clickhouse:8123 (a reason that is long)"
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with contextlib.redirect_stdout(Terminal()) as stream:
+        _say(text)
+    lines = re.sub(r"\x1b\[\d*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert " ".join(" ".join(lines).split()) == text
+    with contextlib.redirect_stdout(io.StringIO()) as file:
+        _say(text)
+    assert len(file.getvalue().splitlines()) == 1
