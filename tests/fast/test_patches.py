@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import tincan
 from django.test import override_settings
+from event_routing_backends.processors.openedx_filters.decorators import openedx_filter
 from event_routing_backends.processors.xapi.event_transformers.video_events import VideoInteractionTransformers
 from event_routing_backends.processors.xapi.registry import XApiTransformersRegistry
 from event_routing_backends.processors.xapi.transformer import XApiTransformer
@@ -23,6 +24,7 @@ from tests.harness.parity import Way, assert_parity, scene, white_list
 from tests.harness.variations import CHANGES, changed
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.lms_job.fast_path import sources
+from tutor_transform_logs.lms_job.fast_path.filters import filters_are_configured
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.read.events import parse
 from tutor_transform_logs.lms_job.transform.transformer import Untransformable
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("lms")
 FILTERS = "event_routing_backends.processors.xapi"
 ACTOR_FILTER = f"{FILTERS}.transformer.xapi_transformer.get_actor"
 VIDEO_FILTER = f"{FILTERS}.video_events.base_video.get_object"
+OWN_FILTER = "org.plugin.made"
 
 
 @contextmanager
@@ -106,6 +109,53 @@ def test_steps_of_filters_run_as_often_as_in_erb(step: str, broken: bool) -> Non
         else:
             fast.transformer.statements(parse(raw), raw)
         assert len(Recorder.runs) == runs_of_erb > 0
+
+
+def configured(step: str) -> Any:
+    """A plugin's filter, with a name of its own."""
+    pipeline = {"fail_silently": False, "pipeline": [f"tests.harness.fast_steps.{step}"]}
+    return override_settings(OPEN_EDX_FILTERS_CONFIG={OWN_FILTER: pipeline})
+
+
+@pytest.mark.parametrize("around", [lambda method: method, openedx_filter(filter_type=VIDEO_FILTER)])
+def test_a_plugins_own_filter_around_erbs_method_runs_for_each_event(
+    monkeypatch: pytest.MonkeyPatch, around: Callable[[Any], Any]
+) -> None:
+    """Also inside of another decorator; and no statement gets the actor that it made for another."""
+    method = openedx_filter(filter_type=OWN_FILTER)(XApiTransformer.get_actor)
+    monkeypatch.setattr(XApiTransformer, "get_actor", around(method))
+    with configured("NamedActor"), way() as fast:
+        for raw in all_lines():
+            assert_parity(fast, raw)
+        for name in ("play_video", "pause_video"):
+            [one] = fast.transformer.statements(parse(line(name)), line(name))
+            assert one.fields["actor"]["name"] == f"by {name}"
+
+
+def test_a_failing_filter_of_a_plugins_transformer_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Filtered(VideoInteractionTransformers):  # type: ignore[misc]
+        @openedx_filter(filter_type=OWN_FILTER)  # type: ignore[untyped-decorator]  # ERB has no types
+        def get_object(self) -> Any:
+            return super().get_object()
+
+    class Inherits(Filtered):
+        pass
+
+    monkeypatch.setitem(XApiTransformersRegistry.mapping, "play_video", Inherits)
+    raw = line("play_video")
+    with configured("Failing"), way() as fast:
+        assert fast.transformer._xapi_fast_path is not None
+        Recorder.runs.clear()
+        with pytest.raises(Untransformable, match="the step's own error"):
+            fast.transformer.statements(parse(raw), raw)
+        assert Recorder.runs == ["play_video"]
+
+
+def test_filters_of_the_platform_do_not_slow_the_job_down() -> None:
+    """None of them runs while ERB makes a statement."""
+    with override_settings(OPEN_EDX_FILTERS_CONFIG={"org.openedx.learning.student.login.requested.v1": {}}), way():
+        assert not filters_are_configured()
+        assert "interning" in XApiTransformer.get_actor.__code__.co_filename
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))

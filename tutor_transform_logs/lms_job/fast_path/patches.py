@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import importlib
-import inspect
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from ..read.events import find_nested
+from .filters import classes_of_erb, filter_type
 from .lookups import Lookups
 from .sources import ERB, TINCAN_MODULES, is_known
 
@@ -25,8 +25,11 @@ LOOKUPS = ("get_anonymous_user_id", "get_user_email", "get_course_from_id")
 _undo: list[tuple[Any, str, Any]] = []
 
 
-def install(transformer_type: str) -> Lookups | None:
+def install(transformer_type: str, runs_filters: bool) -> Lookups | None:
     """Replace all code whose source is known, in this process.
+
+    ``runs_filters``: steps of Open edX filters run. They could change an object that other statements share, so none is
+    shared.
 
     Returns the object that answers ERB's look-ups; ``None`` if ERB's own functions still do.
     """
@@ -38,7 +41,7 @@ def install(transformer_type: str) -> Lookups | None:
     _replace_settings()
     _remove_unused_filters()
     _patch_tincan()
-    if transformer_type == "xapi":
+    if transformer_type == "xapi" and not runs_filters:
         _share_equal_objects()
     return lookups
 
@@ -160,36 +163,16 @@ def _remove_unused_filters() -> None:
     if not is_known("openedx_filter"):
         return
     configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
-    for module_name, module in list(sys.modules.items()):
-        if not module_name.startswith(f"{ERB}.processors."):
-            continue
-        for cls in [value for value in vars(module).values() if _is_class_of(value, module_name)]:
-            for name, method in list(vars(cls).items()):
-                filter_type = _filter_type(method)
-                if filter_type is not None and filter_type not in configured:
-                    _replace(cls, name, method.__wrapped__)
-
-
-def _is_class_of(value: Any, module_name: str) -> bool:
-    return inspect.isclass(value) and value.__module__ == module_name
-
-
-def _filter_type(method: Any) -> str | None:
-    """The filter that a decorated method runs; ``None`` for any other method."""
-    if not inspect.isfunction(method) or not hasattr(method, "__wrapped__"):
-        return None
-    closed = inspect.getclosurevars(method).nonlocals
-    if closed.keys() != {"filter_type", "func"} or closed["func"] is not method.__wrapped__:
-        return None
-    return str(closed["filter_type"])
+    for cls in list(classes_of_erb()):
+        for name, method in list(vars(cls).items()):
+            found = filter_type(method)
+            if found is not None and found not in configured:
+                _replace(cls, name, method.__wrapped__)
 
 
 def _share_equal_objects() -> None:
-    """Let statements share equal actors, verbs and courses.
-
-    Does nothing if a filter of ERB is configured: it could change an object that other statements share.
-    """
-    if filters_are_configured() or not is_known("xapi_transformer"):
+    """Let statements share equal actors, verbs and courses."""
+    if not is_known("xapi_transformer"):
         return
     from .interning import Interner
 
@@ -203,12 +186,6 @@ def _share_equal_objects() -> None:
     interner = Interner(*(vars(cls)[name] for cls, name in owners))
     for (cls, name), method in zip(owners, interner.methods(), strict=True):
         _replace(cls, name, method)
-
-
-def filters_are_configured() -> bool:
-    """Does ERB run steps of other plugins (Open edX filters) while it makes statements?"""
-    configured = getattr(settings, "OPEN_EDX_FILTERS_CONFIG", None) or {}
-    return any(str(name).startswith(f"{ERB}.") for name in configured)
 
 
 def tincan_is_replaced() -> bool:

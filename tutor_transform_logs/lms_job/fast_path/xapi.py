@@ -25,7 +25,7 @@ class NotJson(Exception):
 class XapiFastPath:
     """Does the work of a router whose processors are ERB's own: allow lists of event names, and the xAPI processor."""
 
-    def __init__(self, mapping: Mapping[str, Any]) -> None:
+    def __init__(self, mapping: Mapping[str, Any], runs_filters: bool) -> None:
         self._mapping = mapping
         self._statement_class: Any = importlib.import_module("tincan").Statement
         self._to_json: Callable[[Any], tuple[str, str | None]] = _encode
@@ -34,7 +34,7 @@ class XapiFastPath:
 
             self._to_json = text_and_wire_text
         self._own = ErbsOwn()
-        self._filtered = patches.filters_are_configured()
+        self._runs_filters = runs_filters
 
     def statements(self, event: Event) -> list[Statement]:
         """Empty if ERB makes none. Raises what ERB's transformers raise."""
@@ -46,7 +46,7 @@ class XapiFastPath:
             return []
         made = []
         # Code that is not ERB's could put anything into tincan's objects.
-        erbs_own = not self._filtered and isinstance(transformer, type) and self._own[transformer]
+        erbs_own = not self._runs_filters and isinstance(transformer, type) and self._own[transformer]
         for statement in transformed if isinstance(transformed, list) else [transformed]:
             problem = ""
             try:
@@ -78,8 +78,11 @@ def _encode(statement: Any) -> tuple[str, None]:
     return json.dumps(statement.as_version(), allow_nan=False), None
 
 
-def xapi_fast_path(router: Any) -> XapiFastPath | None:
-    """The fast path for ``router``; ``None`` if its processors are not ERB's own or their source is not known."""
+def xapi_fast_path(router: Any, runs_filters: bool) -> XapiFastPath | None:
+    """The fast path for ``router``; ``None`` if its processors are not ERB's own or their source is not known.
+
+    ``runs_filters``: steps of Open edX filters run.
+    """
     if not is_known("xapi_processors"):
         return None
     whitelist = importlib.import_module("eventtracking.processors.whitelist").NameWhitelistProcessor
@@ -90,4 +93,4 @@ def xapi_fast_path(router: Any) -> XapiFastPath | None:
         return None
     if type(router).process_event is not events_router.process_event:
         return None
-    return XapiFastPath(last.registry.mapping)
+    return XapiFastPath(last.registry.mapping, runs_filters)

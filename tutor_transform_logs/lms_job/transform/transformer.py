@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
 from ..fast_path import foreign_code, patches
+from ..fast_path.filters import filters_are_configured
 from ..fast_path.lookups import Lookups
 from ..fast_path.sources import notice_of_unknown_code
 from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
@@ -96,10 +97,11 @@ class Transformer:
         logging.getLogger(ERB_PACKAGE).setLevel(logging.CRITICAL)
         self._lookups: Lookups | None = None
         self._xapi_fast_path: XapiFastPath | None = None
-        self._runs_filters = patches.filters_are_configured()
         self.prefilter: Prefilter | None = None
         """Tells lines that need no parsing, since this type transforms none of their events."""
         patches.remove()
+        transformers = [cls for registry in self._registries for cls in registry.mapping.values()]
+        self._runs_filters = filters_are_configured(transformers)
         if fast_path:
             prefilter = Prefilter(self.known_names)
             self.prefilter = prefilter if prefilter.usable else None
@@ -112,8 +114,8 @@ class Transformer:
             return
         if notice := notice_of_unknown_code(self.type):
             self.notices.append(notice)
-        self._lookups = patches.install(self.type)
-        self._xapi_fast_path = xapi_fast_path(self.router)
+        self._lookups = patches.install(self.type, self._runs_filters)
+        self._xapi_fast_path = xapi_fast_path(self.router, self._runs_filters)
 
     def _logging_enabled(self) -> bool:
         """The LMS's own value of the toggle, which an earlier transformer of this process has turned off."""
