@@ -15,7 +15,7 @@ from tests.harness.job import JobRun
 from tests.harness.site import unpacked
 from tutor_transform_logs.demo.outcomes import Expected
 
-SINGLE_NAME = re.compile(r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)_[0-9a-f]{12}-\d{4}(-\d+)?\.log(\.gz)?")
+SINGLE_NAME = re.compile(r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)_[0-9a-f]{12}-[0-9a-f]{8}(-\d+)?\.log(\.gz)?")
 
 
 def erbs_ids(lines: Iterable[bytes]) -> set[str]:

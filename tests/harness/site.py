@@ -94,7 +94,7 @@ def statement_files(output: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def manifests(output: Mapping[str, bytes]) -> list[bytes]:
-    """The manifests in an output, in the order of the plans."""
+    """The manifests in an output."""
     return [content for name, content in sorted(output.items()) if is_manifest(name)]
 
 

@@ -129,7 +129,7 @@ def _say_item(label: str, text: str, path: Path) -> None:
     """One item of a list; the path goes to a line of its own where the line would be too long."""
     shown = _short(path)
     line = f"  {label:<14}{text} {shown}"
-    _say(line if len(line) <= _WIDTH else f"  {label:<14}{text}\n{'':<16}{shown}")
+    _say(line if len(line) <= _WIDTH else f"  {label:<14}{text}\n{'':<4}{shown}")
 
 
 def _short(path: Path) -> str:

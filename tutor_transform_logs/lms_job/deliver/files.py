@@ -13,7 +13,7 @@ from ..model.plan import OutputFormat, Plan
 from ..storage.base import Storage, join_name, write_all
 
 MANIFEST = "manifest.log"
-JOINED_NAME = r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_{}(_[0-9a-f]{{12}}-\d{{4,}})?(-\d+)?\.log(\.gz)?"
+JOINED_NAME = r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_{}(_[0-9a-f]{{12}}-[0-9a-f]{{4,8}})?(-\d+)?\.log(\.gz)?"
 """The file names that :func:`joined_stem` begins, for one type of statements.
 
 Earlier versions left out job and plan.
@@ -61,10 +61,11 @@ def joined_stem(prefix: str, plan: Plan, transformer_type: str, job_key: str) ->
     """How the files of a plan begin: those into which its batches are joined, and its manifest.
 
     With the time at which the plan was made, as ERB's command names its files. Several plans, of one job or of several,
-    may be made in the same second: the job's key and the plan's number tell their files apart.
+    may be made in the same second: the job's key and the plan's uuid tell their files apart. (Its number may
+    come again, where the ledger was restored from a backup.)
     """
     moment = time.strftime("%y-%m-%d_%H-%M-%S", time.localtime(plan.created))
-    return join_name(prefix, f"{moment}_{transformer_type}_{job_key}-{plan.name}")
+    return join_name(prefix, f"{moment}_{transformer_type}_{job_key}-{plan.uuid[:8] or plan.name}")
 
 
 def is_joined_name(prefix: str, name: str, transformer_type: str) -> bool:
