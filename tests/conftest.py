@@ -29,9 +29,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-# A shell starts what runs in the background with Ctrl-C ignored, which all that the tests start would inherit.
+# A shell starts what runs in the background with Ctrl-C ignored, and nohup ignores SIGHUP; all that the tests start would
+# inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Temporary files of the tests and of all they start: what a killed job leaves there goes with it. Pytest's own folders
 # stay, to be looked at.

@@ -167,7 +167,8 @@ def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite)
     # The same job: what was not opened is taken up when the names are trusted no more, and nothing a second time.
     whole = site.run(site.source(), site.to_files(), choice)
     assert whole.result is not None
-    assert len(whole.result["problems"]) == 3
+    # The one that was found damaged is tried again, in case it is whole now.
+    assert len(whole.result["problems"]) == 4
     assert lines_of(whole)["transformed"] == 0
 
 

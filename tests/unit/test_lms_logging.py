@@ -64,9 +64,12 @@ def test_so_do_handlers_on_the_console_wherever_they_are(root: logging.Logger, s
     logger = logging.getLogger("a.logger.with.handlers")
     streams, file = [sys.stderr, sys.stdout, Terminal()], io.StringIO()
     on_console = [logging.StreamHandler(stream) for stream in streams]
-    logger.handlers = [*on_console, logging.StreamHandler(file)]
+    closed = io.StringIO()
+    closed.close()
+    logger.handlers = [*on_console, logging.StreamHandler(file), logging.StreamHandler(closed)]
     try:
         lms_logging.take_over(())
+        logger.handlers.pop()
         logger.warning("seen")
         assert file.getvalue() == "seen\n"
         record = logger.makeRecord(logger.name, logging.WARNING, "", 1, "seen", (), None)

@@ -63,4 +63,7 @@ def _handlers() -> Iterator[logging.Handler]:
 def _writes_to_console(handler: logging.Handler) -> bool:
     """Does it write to a standard stream, or to a terminal?"""
     stream: Any = getattr(handler, "stream", None)
-    return stream in (sys.stdout, sys.stderr) or bool(hasattr(stream, "isatty") and stream.isatty())
+    if stream in (sys.stdout, sys.stderr):
+        return True
+    # A closed stream can't be asked.
+    return bool(hasattr(stream, "isatty") and not getattr(stream, "closed", False) and stream.isatty())
