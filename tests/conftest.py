@@ -29,8 +29,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-# A shell starts what runs in the background with Ctrl-C ignored, and nohup ignores SIGHUP; all that the tests start would
-# inherit it.
+# A shell starts what runs in the background with Ctrl-C ignored, and nohup ignores SIGHUP. All that the tests
+# start would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
