@@ -39,6 +39,7 @@ from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse, Table
 from tutor_transform_logs.lms_job.deliver.clickhouse_days import DayLocks
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.storage.base import write_all
+from tutor_transform_logs.lms_job.storage.cloud import CloudStorage
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
@@ -512,6 +513,7 @@ BACKEND = {"event_transformer": {"ENGINE": "no.such.Engine", "OPTIONS": {}}}
 # The beginning of the message (or some other part of it) -> what to do to see it
 NO_DATABASE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/x"}}
 STEP = {"label": "plan rename: before", "number": 1}
+BUCKET = job_config.StorageConfig("MINIO", "bucket", "", "key", "secret", "127.0.0.1", None, None, "", "", {})
 
 TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "DJANGO_SETTINGS_MODULE": lambda s: s.python(),
@@ -533,7 +535,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "Can't ": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
     "No space left": no_space,
     "can't be written by": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
-    "can't be written: its name": lambda s: s.log().run(**s.bucket.settings("ledger", prefix="a/./b")),
+    "can't be written: its name": lambda s: text_of(lambda: write_all(CloudStorage(BUCKET, 1.0), "a/./b", b"1")),
     "can't be opened": of_another_user,
     "... can't be used (...): a file": no_file,
     "Writing ": too_long,
