@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -72,6 +73,23 @@ def test_an_lrs_that_refuses_what_it_has_has_only_duplicates(sending: ForkedSite
     tally.same((0, counted(duplicates=GOOD)), (ran.status, found), ran.detail)
     assert scripted_lrs.batch_sizes() == [30, 15, 7, 8, 15, 30]
     assert scripted_lrs.methods() == {"POST": 6, "GET": GOOD + 2}
+
+
+@pytest.mark.parametrize("spec", ["milliseconds", "microseconds"])
+def test_an_lrs_that_keeps_times_to_the_millisecond_has_no_conflicts(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, spec: str
+) -> None:
+    """But one that keeps another time to the microsecond has."""
+    log = sending.logs / "tracking.log"
+    log.write_text(re.sub(r"(\.\d{3})\d{3}\+00:00", r"\g<1>456+00:00", log.read_text()))
+    for id_ in delivered(sending, scripted_lrs):
+        at = datetime.fromisoformat(scripted_lrs.statements[id_]["timestamp"])
+        assert at.microsecond % 1000
+        kept = at.isoformat(timespec="milliseconds") if spec == "milliseconds" else f"{at + timedelta(microseconds=1)}"
+        scripted_lrs.statements[id_] = {**scripted_lrs.statements[id_], "timestamp": kept}
+    ran, found = again(sending, scripted_lrs)
+    expected = (0, counted(duplicates=GOOD)) if spec == "milliseconds" else (3, counted(rejected=GOOD))
+    tally.same(expected, (ran.status, found), ran.detail)
 
 
 def test_what_such_an_lrs_has_not_is_posted_at_once(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:

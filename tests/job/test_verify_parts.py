@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.deliver.lrs_search import _next_since
-from tutor_transform_logs.lms_job.model.equivalence import comparable
+from tutor_transform_logs.lms_job.model.equivalence import comparable, kept_by_lrs
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.verify.delivered import DeliveredRange, merged
 from tutor_transform_logs.lms_job.verify.expected import ExpectedStatements
@@ -66,6 +67,32 @@ def test_what_an_lrs_may_do_to_a_statement(change: str) -> None:
 @pytest.mark.parametrize("change", ANOTHER)
 def test_what_makes_it_another(change: str) -> None:
     assert comparable({**STATEMENT, **ANOTHER[change]}) != comparable(STATEMENT)
+
+
+@pytest.mark.parametrize("change", SAME | ANOTHER)
+def test_an_lrs_keeps_what_is_the_same(change: str) -> None:
+    assert kept_by_lrs(STATEMENT, {**STATEMENT, **(SAME | ANOTHER)[change]}) == (change in SAME)
+
+
+@given(st.integers(0, 999_999), st.sampled_from([3, 4, 5, 6]), st.booleans(), st.sampled_from(["Z", "+00:00"]))
+@example(999_999, 3, True, "Z")
+@example(123_500, 3, True, "Z")
+def test_an_lrs_may_shorten_a_time(micros: int, decimals: int, rounds: bool, zone: str) -> None:
+    """To no less than 3 decimals; the rest of the statement must be the same."""
+    at = datetime(2026, 1, 3, 10, 0, 0, micros, tzinfo=timezone.utc)
+    unit = 10 ** (6 - decimals)
+    kept_micros = (micros + unit // 2 if rounds else micros) // unit * unit
+    kept = at.replace(microsecond=0) + timedelta(microseconds=kept_micros)
+    text = f"{kept:%Y-%m-%dT%H:%M:%S}.{kept.microsecond:06d}"[: 20 + decimals] + zone
+    sent = {**STATEMENT, "timestamp": at.isoformat(timespec="microseconds")}
+    assert kept_by_lrs(sent, {**sent, "timestamp": text})
+    assert not kept_by_lrs(sent, {**sent, "timestamp": text, "result": {"completion": True}})
+
+
+@pytest.mark.parametrize("kept", ["00.123Z", "00.125Z", "00.12Z", "01.124Z", "00.123457Z", "00Z"])
+def test_an_lrs_may_not_change_a_time(kept: str) -> None:
+    sent = {**STATEMENT, "timestamp": "2026-01-03T10:00:00.124456+00:00"}
+    assert not kept_by_lrs(sent, {**sent, "timestamp": f"2026-01-03T10:00:{kept}"})
 
 
 def test_an_envelope_is_the_same_whenever_it_was_made() -> None:

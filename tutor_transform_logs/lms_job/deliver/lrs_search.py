@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from ..model.delivery import Held, OutgoingStatement
-from ..model.equivalence import comparable, instant
+from ..model.equivalence import instant, kept_by_lrs
 from ..util.errors import JobError, PermanentError
 from .http_answers import content_type
 from .lrs_client import LrsClient
@@ -119,7 +119,7 @@ class LrsSearch:
 
 def compared(sent: JsonObject, found: JsonObject) -> Held:
     """Is what was found under the id of a statement the same as what was ``sent``?"""
-    return Held.SAME if comparable(found) == comparable(sent) else Held.DIFFERENT
+    return Held.SAME if kept_by_lrs(sent, found) else Held.DIFFERENT
 
 
 def _json(name: str, response: requests.Response) -> JsonObject:

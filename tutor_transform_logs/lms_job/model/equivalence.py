@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 # xAPI 1.0.3, part 2, sections 2.4.8 to 2.4.10: set by the LRS, whatever was sent.
@@ -12,6 +12,9 @@ SET_BY_LRS = frozenset({"stored", "authority", "version"})
 # Part 2, sections 2.4.2 and 2.4.4: the default ``objectType`` of agents and objects. ERB logs an activity that has
 # children as GroupActivity, which xAPI does not have, and its LRS client posts that as Activity (deliver/wire_form).
 DEFAULT_TYPES = frozenset({"Agent", "Activity", "GroupActivity"})
+
+# The last digit of a time that an LRS keeps to 3, 4 or 5 decimals of a second.
+SHORTENED_MICROSECONDS = (1000, 100, 10)
 
 
 def comparable(fields: Mapping[str, Any]) -> Any:
@@ -50,6 +53,28 @@ def _without_default_types(value: Any) -> Any:
 def canonical(fields: Mapping[str, Any]) -> bytes:
     """The same bytes for two statements that :func:`comparable` makes equal."""
     return json.dumps(comparable(fields), sort_keys=True).encode("ascii")
+
+
+def kept_by_lrs(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Is ``found`` the statement that was ``sent``, as an LRS may keep it?
+
+    It may truncate or round the seconds of a timestamp to 3 decimals or more (xAPI 1.0.3, part 2, section 4.5).
+    """
+    ours, theirs = comparable(sent), comparable(found)
+    if ours == theirs:
+        return True
+    sent_at, found_at = instant(sent.get("timestamp")), instant(found.get("timestamp"))
+    if "actor" not in sent or sent_at is None or found_at is None or not _is_shortened(sent_at, found_at):
+        return False
+    return bool({**ours, "timestamp": ""} == {**theirs, "timestamp": ""})
+
+
+def _is_shortened(sent: datetime, found: datetime) -> bool:
+    """Is ``found`` the time ``sent``, truncated or rounded to 3, 4 or 5 decimals of a second?"""
+    lost = (sent - found) // timedelta(microseconds=1)
+    return any(
+        found.microsecond % unit == 0 and (0 <= lost < unit or 2 * abs(lost) <= unit) for unit in SHORTENED_MICROSECONDS
+    )
 
 
 def instant(text: object) -> datetime | None:
