@@ -155,6 +155,28 @@ def test_what_was_accepted_of_a_batch_is_not_sent_again(
     assert not list(sending.ledger.rglob("sent/*"))
 
 
+@pytest.mark.parametrize(("available", "sizes"), [(20, [30, 10]), (20, [30, 4, 10]), (33, [30, 3]), (20, [10, 30])])
+def test_what_was_accepted_is_not_sent_again_in_batches_of_another_size(
+    sending: ForkedSite, caliper_sink: CaliperSink, available: int, sizes: list[int]
+) -> None:
+    """The endpoint goes down in the middle of a batch, once for each size but the last."""
+    caliper_sink.to_array = Answer(400)
+    caliper_sink.available = available
+    ran, _ = delivered(sending, caliper_sink, batch_size=sizes[0])
+    tally.same(4, ran.status, ran.detail)
+    for size in sizes[1:-1]:
+        # Far enough into what was not sent before.
+        caliper_sink.available = len(caliper_sink.requests) + 5
+        tally.same(4, sending.run(batch_size=size).status, f"stopped with {size}")
+    caliper_sink.available = None
+    resumed = sending.run(batch_size=sizes[-1])
+    tally.same(0, resumed.status, resumed.detail)
+    check_sums(sending.result())
+    [destination] = sending.result()["destinations"]
+    ids = caliper_sink.event_ids()
+    tally.same((GOOD, GOOD, GOOD), (len(ids), len(set(ids)), destination["stored"]), f"down after {available}")
+
+
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
 def test_a_signal_in_the_middle_of_a_batch_doubles_little(
     sending: ForkedSite, caliper_sink: CaliperSink, signal: str

@@ -33,7 +33,10 @@ class EndpointMemory(Protocol):
     def remember(self, takes_arrays: bool) -> None: ...
 
     def sent(self, batch: str) -> Collection[str]:
-        """The ids of the events that it has accepted of a batch whose delivery was not finished."""
+        """The ids of the events that it has accepted of a segment, of which ``batch`` is one, in unfinished deliveries.
+
+        Some may be of batches that were finished since.
+        """
 
     def remember_sent(self, batch: str, ids: Sequence[str]) -> None: ...
 

@@ -60,7 +60,7 @@ class Lrs:
         if self._arrays is None or self._sent is None:
             self._deliver(distinct, outcome)
             return outcome
-        with self._sent.of_batch(batch_name) as sent:
+        with self._sent.of_batch(batch_name, [envelope.id for envelope in distinct]) as sent:
             unsent = [envelope for envelope in distinct if envelope.id not in sent]
             # Nothing has counted them: the delivery that has sent them was not finished.
             outcome.stored += len(distinct) - len(unsent)

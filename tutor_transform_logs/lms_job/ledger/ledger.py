@@ -16,7 +16,7 @@ from ..config.schema import JobConfig
 from ..model import dead_letters
 from ..model.dead_letters import INCOMPLETE_LINE, DeadLetter
 from ..model.delivery import NamedDestination
-from ..model.plan import Plan, Segment, plan_name
+from ..model.plan import Plan, Segment, plan_name, segment_of_batch
 from ..read.filters import Filters
 from ..read.lines import split_lines
 from ..storage.base import ObjectChanged, Storage, StoredObject, join_name, read_all
@@ -178,14 +178,19 @@ class Ledger:
         self._save(names.endpoint_name(destination), {"takes_arrays": takes_arrays})
 
     def load_sent(self, batch: str, destination: str) -> frozenset[str]:
-        """The ids of what a destination has accepted of a batch whose delivery was not finished."""
+        """The ids of what a destination has accepted of the segment of ``batch`` in unfinished deliveries.
+
+        Batches of a resumed run may have other limits. The plan's uuid is in their names.
+        """
+        segment = segment_of_batch(batch)
         ids: list[str] | None = self._load(
-            names.sent_name(batch, destination), lambda values: values["ids"] if values["batch"] == batch else []
+            names.sent_name(batch, destination),
+            lambda values: values["ids"] if segment_of_batch(values["batch"]) == segment else [],
         )
         return frozenset(ids or ())
 
     def save_sent(self, batch: str, destination: str, ids: Sequence[str]) -> None:
-        """Those of an earlier batch of the same segment are forgotten."""
+        """All others of the same segment are forgotten."""
         self._save(names.sent_name(batch, destination), {"batch": batch, "ids": [*ids]})
 
     # Dead letters.

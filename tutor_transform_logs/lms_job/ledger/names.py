@@ -5,7 +5,7 @@ plan.json                           the current plan, with all that is known fro
 endpoint.DESTINATION.json           what was found out about a Caliper endpoint
 NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
 NNNN/dead/SEGMENT.DESTINATION.BATCH.UUID.jsonl   the dead letters of one batch, until REPORT joins them
-NNNN/sent/SEGMENT.DESTINATION.json  what a Caliper endpoint has accepted of a batch that was not finished
+NNNN/sent/SEGMENT.DESTINATION.json  what a Caliper endpoint has accepted of batches that were not finished
 NNNN/dead-letters.jsonl             the dead letters of the plan, joined
 NNNN/joining.json                   which batches REPORT joins into which output files
 NNNN/missing.jsonl                  the lines that ``--verify`` sends again, while it runs
@@ -79,7 +79,7 @@ def has_dead_letters(name: str) -> bool:
 
 
 def sent_name(batch: str, destination: str) -> str:
-    """The name of the object with what a destination has accepted of an unfinished batch of this name."""
+    """The name of the object with what a destination has accepted of unfinished batches of this one's segment."""
     plan, *_, segment, _ = batch.split("-")
     return f"{plan}/{_SENT_FOLDER}/{segment}.{destination}.json"
 

@@ -150,6 +150,11 @@ class SourceObject:
     note: str = ""
 
 
+def segment_of_batch(batch: str) -> str:
+    """The plan and the segment in the name of a batch, without its number."""
+    return batch.rpartition("-")[0]
+
+
 def plan_name(number: int) -> str:
     """What a plan is called in names of files."""
     return f"{number:04d}"
