@@ -39,7 +39,7 @@ def sending(world: ForkedSite, caliper_sink: CaliperSink) -> ForkedSite:
 def with_log(world: ForkedSite, sink: CaliperSink) -> ForkedSite:
     write_log(world.logs / "tracking.log", Mix(good=GOOD), names=CALIPER_GOOD_NAMES, seed=3)
     world.settings |= {"batch_size": 10, "workers": 1, "transformer_type": "caliper", "lrs_max_wait_secs": 0.5}
-    world.to_lrs({"url": sink.url, "bearer": "t"})
+    world.to_lrs({"url": sink.url, "bearer": "a-t0ken"})
     return world
 
 
