@@ -137,7 +137,7 @@ def test_a_quiet_rehearsal_only_counts(site: ForkedSite) -> None:
     done = run(site, quiet=True, dry_run=True)
     assert done.stderr == ""
     assert '"version": "1.0.3"' not in done.stdout
-    assert re.search(rf"\n  stored +{log.xapi.statements}\n", done.stdout)
+    assert re.search(rf"\n  made +{log.xapi.statements}\n", done.stdout)
 
 
 def test_nothing_is_said_twice(site: ForkedSite) -> None:
