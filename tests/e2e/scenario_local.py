@@ -17,7 +17,7 @@ from tests.e2e.site import MakeSite
 from tests.harness.object_store import Bucket
 from tests.harness.process import wait_for
 from tests.harness.ralph import Lrs
-from tests.harness.runs import SINGLE_NAME
+from tests.harness.site import SINGLE_NAME
 from tutor_transform_logs.demo import samples
 
 Say = Callable[[str], None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,8 +13,6 @@ from tests.harness.erb import statements_of_erb
 from tests.harness.job import JobRun
 from tests.harness.site import unpacked
 from tutor_transform_logs.demo.outcomes import Expected
-
-SINGLE_NAME = re.compile(r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)_[0-9a-f]{12}-[0-9a-f]{8}(-\d+)?\.log(\.gz)?")
 
 
 def erbs_ids(lines: Iterable[bytes]) -> set[str]:

@@ -7,6 +7,7 @@ as pods, ``tests/e2e/site.py`` in Docker containers.
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from tutor_transform_logs.demo.log_writer import BigLog, Mix
 
 # Users 1 to 6 all have their external ids from the seed, so every copy of the LMS makes the same statements of theirs.
 USERS = 6
+SINGLE_NAME = re.compile(r"\d\d-\d\d-\d\d_\d\d-\d\d-\d\d_(xapi|caliper)_[0-9a-f]{12}-[0-9a-f]{8}(-\d+)?\.log(\.gz)?")
+"""Of an output file in layout ``single``."""
 
 
 @dataclass

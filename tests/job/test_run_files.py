@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.harness.forked_site import ForkedSite
-from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
-from tests.harness.site import manifests, statement_files
+from tests.harness.runs import assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.site import SINGLE_NAME, manifests, statement_files
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix, write_log
 

@@ -16,8 +16,8 @@ from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.runs import SINGLE_NAME, assert_accounted, assert_refused, erbs_ids, statements
-from tests.harness.site import is_manifest, manifests, statement_files
+from tests.harness.runs import assert_accounted, assert_refused, erbs_ids, statements
+from tests.harness.site import SINGLE_NAME, is_manifest, manifests, statement_files
 from tutor_transform_logs.demo.log_writer import BigLog, Mix
 from tutor_transform_logs.lms_job.model.plan import TAIL_BYTES
 
