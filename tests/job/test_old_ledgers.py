@@ -12,6 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
+import event_routing_backends
 import pytest
 
 from tests.harness.forked_site import ForkedSite
@@ -76,8 +77,14 @@ def test_old_dead_letters_are_redelivered(old: ForkedSite) -> None:
 def test_the_ledger_of_an_old_version_is_verified(old: ForkedSite) -> None:
     assert old.run(old.source(), old.to_files(), batch_size=5).status == 0
     verified = old.run(old.source(), old.to_files(), command="verify")
-    assert verified.status == 0, verified.detail
-    assert re.search(rf"found +{EVENTS}\n +missing +0\n", verified.stdout)
+    counts = {
+        name: int(found) for name, found in re.findall(r"^ +(found|missing|different) +(\d+)", verified.stdout, re.M)
+    }
+    if event_routing_backends.__version__.startswith("9."):
+        assert (verified.status, counts) == (0, {"found": EVENTS, "missing": 0}), verified.detail
+    else:
+        # Each statement names the version of ERB that made it: those of the fixture are of another one.
+        assert (verified.status, counts["missing"], counts["found"] + counts["different"]) == (3, 0, EVENTS)
 
 
 def test_a_later_version_is_refused(old: ForkedSite) -> None:

@@ -313,12 +313,15 @@ def completed_lines(plan: Plan, entries: Entries) -> set[tuple[str, int]]:
 
 
 def numbered_lines(plan: Plan, entries: Entries) -> Iterator[tuple[Segment, int]]:
-    """The segments in the order of their contents, each with the number of lines before it.
+    """The segments, content by content in the order of the objects' names, each with the number of lines before it.
 
     Right for every segment whose predecessors are done.
     """
     lines: dict[int, int] = {}
-    for segment in sorted(plan.segments, key=lambda segment: (segment.content, segment.start)):
+    first: dict[int, int] = {}
+    for segment in plan.segments:
+        first[segment.content] = min(segment.id, first.get(segment.content, segment.id))
+    for segment in sorted(plan.segments, key=lambda segment: (first[segment.content], segment.start)):
         before = lines.get(segment.content, 0) if segment.lines_before is None else segment.lines_before
         yield segment, before
         lines[segment.content] = before + max(entry.counts.lines for entry in entries[segment.id].values())
