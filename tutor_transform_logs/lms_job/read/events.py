@@ -27,7 +27,9 @@ def parse(raw: bytes) -> Event:
     """Parse one line: bare JSON, or JSON behind a logger's prefix (from the first ``{`` to the end).
 
     What the log calls ``event`` is ``data`` in the live pipeline, parsed if it is JSON in a string; what the log
-    calls ``time`` is ``timestamp``. Raises :class:`Unparsable`.
+    calls ``time`` is ``timestamp``. A tracker writes no ``timestamp`` into a log: one beside the ``time`` is that of a
+    collector. A collector that parses a line down to some depth leaves the context as JSON in a string.
+    Raises :class:`Unparsable`.
     """
     begin = raw.find(b"{")
     text = raw[begin:].rstrip() if begin >= 0 else b""
@@ -43,10 +45,14 @@ def parse(raw: bytes) -> Event:
         raise Unparsable("bad_json", str(error)) from None
     if "event" in fields:
         fields["data"] = _data(fields["event"])
+        if "time" in fields:
+            fields["timestamp"] = fields["time"]
     elif "data" not in fields:
         raise Unparsable("no_event_field", "the JSON object has neither an event nor a data field")
-    if "timestamp" not in fields and "time" in fields:
+    elif "timestamp" not in fields and "time" in fields:
         fields["timestamp"] = fields["time"]
+    if isinstance(fields.get("context"), str) and isinstance(context := _data(fields["context"]), dict):
+        fields["context"] = context
     name = fields.get("name")
     return Event(name if isinstance(name, str) else "", fields)
 
