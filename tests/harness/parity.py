@@ -76,6 +76,17 @@ def is_json(value: object) -> bool:
     return True
 
 
+def without_collectors(event: dict[str, Any]) -> dict[str, Any]:
+    """What ERB has read in a line, without what a collector has put there; the job differs from ERB on purpose."""
+    if "event" in event and "time" in event:
+        event["timestamp"] = event["time"]
+    try:
+        context = json.loads(event["context"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return event
+    return {**event, "context": context} if isinstance(context, dict) else event
+
+
 def assert_parity(way: Way, raw: bytes) -> int:
     """Compare what the job makes of a line with what ERB makes of it; gives the number of statements."""
     erbs_event = parse_json_event(raw.decode("utf-8", "replace"))
@@ -85,6 +96,7 @@ def assert_parity(way: Way, raw: bytes) -> int:
         assert erbs_event is None
         return 0
     assert erbs_event is not None
+    erbs_event = without_collectors(erbs_event)
     assert event.fields == erbs_event
     name = erbs_event.get("name", "")
     assert event.name == name
