@@ -78,11 +78,17 @@ def test_the_demo_ends_with_statements_and_says_where(kind: Kind, tmp_path: Path
     shown = done.stdout
     assert f"{expected.statements:,} lines in out/statements/" in " ".join(shown.split())
     assert str(tmp_path) not in shown.split("Where to look")[1]
-    first = shown.split("The first ")[1]
+    first = shown.split("The first ")[1].split("Where to look")[0]
     assert ('"verb"' if kind == "xapi" else '"sensor"') in first
     # The terminal is for reading: statements and tracebacks go into the LMS's log.
     assert "Traceback" not in done.stdout + done.stderr
     assert (output / "lms.log").stat().st_size > 100_000
+    assert "broken on purpose" in shown
+    # What a user opens next is said last, and is easy to find.
+    assert shown.splitlines()[-1].endswith(" out/report.html")
+    page = newest(output / "ledger", "report.html")
+    assert page is not None
+    assert (output / "report.html").read_bytes() == page.read_bytes()
     for line in shown.splitlines():
         if str(tmp_path) not in line:
             assert len(line) <= 79, line
@@ -115,7 +121,7 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
         folder.mkdir()
     assert run_demo("xapi", undisturbed).status == 0
     (interrupted / "out").mkdir()
-    for path in (undisturbed / "out").glob("lms.sqlite3*"):
+    for path in (*(undisturbed / "out").glob("lms.sqlite3*"), undisturbed / "out/job-xapi.json"):
         shutil.copy(path, interrupted / "out")
     first = run_demo("xapi", interrupted, {"label": "entry write: after", "number": at, "signal": "SIGINT"})
     assert first.status == 4, first.stdout + first.stderr
@@ -131,6 +137,19 @@ def test_an_interrupted_demo_run_again_ends_in_the_same_files(tmp_path: Path, at
     assert len(found[0]) == 2
     letters = [list((folder / "out/ledger").rglob("dead-letters.jsonl")) for folder in (undisturbed, interrupted)]
     assert [path.read_bytes() for path in letters[1]] == [path.read_bytes() for path in letters[0]]
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "logs").mkdir(parents=True)
+    log = output / "logs/tracking.log"
+    log.write_text("mine\n")
+    done = demo_process("xapi", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"{output} has files that are not the demo's: choose another folder with --output.\n"
+    assert [path for path in output.rglob("*") if path.is_file()] == [log]
+    assert log.read_text() == "mine\n"
 
 
 def test_both_types_go_to_one_output(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tutor_transform_logs.demo import samples
@@ -22,16 +24,21 @@ def run_demo(type: str, output: Path) -> int:
     A second run with the same ``output`` is a second run of the same job: it finds nothing new to do.
 
     :param type: ``xapi`` or ``caliper``.
-    :param output: made if need be; gets the logs, the LMS's database, the statements and the job's ledger.
+    :param output: made if need be; gets the logs, the LMS's database, the statements, the job's ledger and its report.
     """
     if say_what_is_missing("The demo"):
         return 1
     output = output.absolute()
     try:
-        for folder in "logs", "statements":
-            (output / folder).mkdir(parents=True, exist_ok=True)
-        logs = _place_logs(output / "logs")
+        if not _is_its_own(output):
+            print(f"{output} has files that are not the demo's: choose another folder with --output.", file=sys.stderr)
+            return 1
+        output.mkdir(parents=True, exist_ok=True)
+        # The first of its files: it makes the folder the demo's own.
         config = _write_config(type, output)
+        for folder in "logs", "statements":
+            (output / folder).mkdir(exist_ok=True)
+        logs = _place_logs(output / "logs")
     except OSError as error:
         print(f"{output} can't be written ({error.strerror}): choose another folder with --output.", file=sys.stderr)
         return 1
@@ -39,6 +46,7 @@ def run_demo(type: str, output: Path) -> int:
 
     _say(f"Demo: tracking logs to {'xAPI statements' if type == 'xapi' else 'Caliper events'}\n")
     _say_item("logs", f"{len(logs)} files, {sum(log.stat().st_size for log in logs):,} bytes, in", logs[0].parent)
+    _say_item("", "some lines are broken on purpose, to show dead letters")
     _say_item("LMS", f"Django on SQLite, {samples.USERS} users, {samples.COURSES} courses:", output / "lms.sqlite3")
     _say_item("job", "python -m tutor_transform_logs.lms_job run --config", config)
     _say("")
@@ -47,6 +55,11 @@ def run_demo(type: str, output: Path) -> int:
     status = subprocess.run(command, env=environment, check=False).returncode
     _say_where_to_look(type, output)
     return status
+
+
+def _is_its_own(output: Path) -> bool:
+    """Is the folder missing or empty, or has a demo written into it before?"""
+    return not output.exists() or not any(output.iterdir()) or any(output.glob("job-*.json"))
 
 
 def _place_logs(folder: Path) -> list[Path]:
@@ -97,24 +110,28 @@ def embedded_lms(output: Path) -> dict[str, str]:
 
 def _say_where_to_look(type_: str, output: Path) -> None:
     written = (output / "statements").glob(f"*_{type_}_*.log")
-    made = sorted(
-        (path for path in written if not path.stem.endswith("_manifest")), key=lambda path: path.stat().st_mtime
-    )
-    _say("\nWhere to look\n")
-    for path in made:
-        with path.open("rb") as file:
-            _say_item("statements", f"{sum(1 for _ in file):,} lines in", path)
-    for path in sorted((output / "ledger").glob("**/dead-letters.jsonl"))[-1:]:
-        _say_item("dead letters", "lines that gave no statement, and why:", path)
-    for path in sorted((output / "ledger").glob("**/report.html"), key=lambda path: path.stat().st_mtime)[-1:]:
-        _say_item("report", "all of this as a page for the browser:", path)
-    _say_item("LMS log", "each statement again, as logged by ERB:", output / "lms.log")
+    made = [path for path in _oldest_first(written) if not path.stem.endswith("_manifest")]
     if made:
         with made[-1].open(encoding="utf-8") as file:
             first = file.readline()
         if first:
             _say("\nThe first statement\n" if type_ == "xapi" else "\nThe first event, in its envelope\n")
             _say_json(first)
+    _say("\nWhere to look\n")
+    for path in made:
+        with path.open("rb") as file:
+            _say_item("statements", f"{sum(1 for _ in file):,} lines in", path)
+    for path in sorted((output / "ledger").glob("**/dead-letters.jsonl"))[-1:]:
+        _say_item("dead letters", "lines that gave no statement, and why:", path)
+    _say_item("LMS log", "each statement again, as logged by ERB:", output / "lms.log")
+    for path in _oldest_first((output / "ledger").glob("**/report.html"))[-1:]:
+        page = output / "report.html"
+        shutil.copyfile(path, page)
+        _say_item("report", "all of this as a page for the browser:", page)
+
+
+def _oldest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.stat().st_mtime)
 
 
 def _say_json(text: str) -> None:
@@ -125,10 +142,10 @@ def _say_json(text: str) -> None:
         _say(f"  ... ({len(lines) - _SHOWN_LINES} more lines)")
 
 
-def _say_item(label: str, text: str, path: Path) -> None:
+def _say_item(label: str, text: str, path: Path | None = None) -> None:
     """One item of a list; the path goes to a line of its own where the line would be too long."""
-    shown = _short(path)
-    line = f"  {label:<14}{text} {shown}"
+    shown = _short(path) if path else ""
+    line = f"  {label:<14}{text} {shown}".rstrip()
     _say(line if len(line) <= _WIDTH else f"  {label:<14}{text}\n{'':<4}{shown}")
 
 
