@@ -192,7 +192,7 @@ def test_a_check_says_it_of_caliper(
     )
 
 
-def test_the_dead_letter_of_an_invalid_statement_says_that_erb_makes_it_so(
+def test_the_dead_letter_of_an_invalid_statement_names_the_known_fault_of_erb(
     site: ForkedSite, scripted_lrs: ScriptedLrs, replayed: Callable[[Kind], list[Made]]
 ) -> None:
     """The LRS is as strict as the validator, and refuses one valid statement, too."""
@@ -213,8 +213,8 @@ def test_the_dead_letter_of_an_invalid_statement_says_that_erb_makes_it_so(
     for letter in exams:
         ours, _, the_lrss = letter["detail"].partition(". Answer: ")
         assert ours == (
-            "invalid xAPI as event-routing-backends makes it: context.contextActivities.grouping[0].id is the code of "
-            "the exam attempt, and not an IRI"
+            "the statement has a known fault of event-routing-backends (context.contextActivities.grouping[0].id is "
+            "the code of the exam attempt, and not an IRI); that may be why the LRS refused it"
         )
         assert the_lrss == f'400: {{"detail": "statement {letter["statement"]} is not welcome"}}'
     assert run.result is not None

@@ -78,5 +78,16 @@ def test_only_a_statement_that_the_lrs_calls_invalid_is_explained(reason: str) -
         return
     told = explained("xapi", with_fault)
     assert (told.statement, told.reason) == (with_fault.statement, dead_letters.INVALID_FROM_ERB)
-    assert told.detail.startswith("invalid xAPI as event-routing-backends makes it: context.contextActivities")
-    assert told.detail.endswith(". Answer: 400: no")
+    assert told.detail == (
+        "the statement has a known fault of event-routing-backends (context.contextActivities.grouping[0].id is the "
+        "code of the exam attempt, and not an IRI); that may be why the LRS refused it. Answer: 400: no"
+    )
+
+
+def test_what_is_not_known_to_be_the_reason_is_not_said_to_be_it() -> None:
+    event = {"target": {"id": "_:MediaLocation"}, "object": {"type": "Webpage"}}
+    refused = rejection(dead_letters.INVALID, {"data": [event]})
+    assert explained("caliper", refused).detail == (
+        'the statement has known faults of event-routing-backends (target.id is "_:MediaLocation", and not an IRI; '
+        'object.type is "Webpage", and not "WebPage"); they may be why the LRS refused it. Answer: 400: no'
+    )

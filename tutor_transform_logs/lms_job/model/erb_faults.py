@@ -75,11 +75,19 @@ def faults_of(transformer_type: str, fields: Mapping[str, Any]) -> tuple[str, ..
 
 
 def explained(transformer_type: str, rejection: Rejection) -> Rejection:
-    """A rejection by an LRS, with the known faults of the statement as it was sent."""
+    """A rejection by an LRS, with the known faults of the statement as it was sent.
+
+    That they are the reason is likely, but not certain: many an LRS repeats the whole statement in its answer, so a
+    field's name in there proves nothing.
+    """
     if rejection.reason != dead_letters.INVALID:
         return rejection
     found = faults_of(transformer_type, json.loads(rejection.statement.body))
     if not found:
         return rejection
-    detail = f"invalid {STANDARDS[transformer_type]} as event-routing-backends makes it: {'; '.join(found)}"
-    return replace(rejection, reason=dead_letters.INVALID_FROM_ERB, detail=f"{detail}. Answer: {rejection.detail}")
+    fault, refusal = ("a known fault", "that") if len(found) == 1 else ("known faults", "they")
+    detail = (
+        f"the statement has {fault} of event-routing-backends ({'; '.join(found)}); {refusal} may be why the LRS "
+        f"refused it. Answer: {rejection.detail}"
+    )
+    return replace(rejection, reason=dead_letters.INVALID_FROM_ERB, detail=detail)

@@ -33,7 +33,7 @@ REASON_MEANINGS = {
     dead_letters.ERB_ERROR: "ERB fails on it",
     dead_letters.CONFLICT: "the destination has another statement with this id",
     dead_letters.INVALID: "the destination says that the statement is invalid",
-    dead_letters.INVALID_FROM_ERB: "the LRS says that it is invalid, and that is so: a known fault of ERB",
+    dead_letters.INVALID_FROM_ERB: "the LRS says that it is invalid; it has a known fault of ERB, which may be why",
     dead_letters.TOO_LARGE: "the statement is too large for the destination",
 }
 
