@@ -36,7 +36,7 @@ NOT_COPIED = ("test", "idlelib", "tkinter", "turtledemo", "site-packages/*", "co
 # Part of every Debian, and to be the image's own.
 LIBC = re.compile(r"/(?:libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux[-\w]*)\.so")
 # What the images that this plugin builds take from the package index, and what pip would rather have.
-NEEDED = ("edx-event-routing-backends>=9.3,<11", "apache-libcloud>=3.8,<4")
+NEEDED = ("edx-event-routing-backends>=9.3,<11", "apache-libcloud>=3.8,<4", "zstandard>=0.22,<1")
 TEMPTING = ("Django>=5.2,<6", "django-redis>=7")
 
 

@@ -16,8 +16,10 @@ from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventTyp
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.activity import NO_DAY, day_of
 from tutor_transform_logs.lms_job.model.records import Event, Line
+from tutor_transform_logs.lms_job.read.decompress import BrokenObject, decompressed
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
-from tutor_transform_logs.lms_job.read.lines import BrokenObject, compression, decompressed, split_lines
+from tutor_transform_logs.lms_job.read.head import head_of
+from tutor_transform_logs.lms_job.read.lines import split_lines
 
 MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
@@ -48,7 +50,9 @@ class Previewer:
         self.preview.files.append(file_row)
         chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK), b"")
         head = next(chunks, b"")
-        file_row.compression = compression(head)
+        file_row.compression, _, file_row.problem = head_of(head)
+        if file_row.problem:
+            return
         chunks = itertools.chain([head], chunks)
         try:
             lines = split_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)

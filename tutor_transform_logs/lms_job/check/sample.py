@@ -17,8 +17,9 @@ from ..model.counts import Counts, total
 from ..model.delivery import Destination
 from ..model.erb_faults import faults_of
 from ..model.plan import Segment
+from ..read.decompress import BrokenObject, decompressed
 from ..read.filters import Filters
-from ..read.lines import BrokenObject, decompressed, split_lines
+from ..read.lines import split_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone

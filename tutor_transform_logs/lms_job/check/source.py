@@ -134,24 +134,25 @@ def _print_objects(
     half = MAX_SHOWN // 2
     shown = list(found) if len(found) <= MAX_SHOWN else [*found[:half], *found[-half:]]
     hidden = found[half:-half] if len(found) > MAX_SHOWN else []
-    name_width = findings.width - TABLE_INDENT - 53
+    all_times = [times_of(source, obj.name, obj.size) for obj in shown]
+    kind_width = max(6, *(len(times.compression) for times in all_times))
+    name_width = findings.width - TABLE_INDENT - 47 - kind_width
     wide = name_width >= 24
     if not wide:
-        name_width = findings.width - TABLE_INDENT - 17
+        name_width = findings.width - TABLE_INDENT - 11 - kind_width
     if findings.columns is None:
         name_width = max([name_width, *(len(printable(obj.name)) for obj in shown)])
-    rows = [f"{'object':<{name_width}} {'size':>9} {'packed':<6}" + ("  events from to, UTC" if wide else "")]
+    rows = [f"{'object':<{name_width}} {'size':>9} {'packed':<{kind_width}}" + "  events from to, UTC" * wide]
     unknown = False
     known: list[dict[str, object]] = []
-    for number, obj in enumerate(shown):
+    for number, (obj, times) in enumerate(zip(shown, all_times, strict=True)):
         if hidden and number == half:
             rows.append(f"... {len(hidden):,} more, {size(sum(each.size for each in hidden))} ...")
-        times = times_of(source, obj.name, obj.size)
         unknown = unknown or (times.last is None and bool(times.compression))
         name = printable(obj.name)
         if len(name) > name_width:
             name = "..." + name[len(name) - name_width + 3 :]
-        row = f"{name:<{name_width}} {size(obj.size):>9} {times.compression:<6}"
+        row = f"{name:<{name_width}} {size(obj.size):>9} {times.compression:<{kind_width}}"
         span = f"{_minute(times.first)}  {_minute(times.last)}" if times.first or times.last else ""
         if wide and span:
             rows.append(f"{row}  {span}")

@@ -16,9 +16,9 @@ from ..model.counts import Counts
 from ..model.dead_letters import DeadLetter
 from ..model.plan import Segment
 from ..model.records import Event, Line, Position, SkippedLines
+from ..read.decompress import BrokenObject
 from ..read.events import find_nested
 from ..read.filters import Filters, event_time
-from ..read.lines import BrokenObject
 from ..read.segment import segment_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer, Untransformable

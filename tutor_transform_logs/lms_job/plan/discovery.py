@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.plan import Content, ContentIndex, Fingerprint, Segment
+from ..read.head import Head
 from ..read.identify import StoredLog, has_tail, read_head
 from ..storage.base import Readable, Storage, StoredObject
 from ..util.formatting import printable, size
@@ -36,7 +37,7 @@ class IdentifiedObject:
     length: int | None
     """How many decompressed bytes it has; ``None`` if it is compressed and that is not known."""
     note: str = ""
-    """Why it can't be told which log it is."""
+    """Why it can't be read, or why it can't be told which log it is."""
 
 
 def identify_objects(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[IdentifiedObject]:
@@ -82,9 +83,10 @@ class _Identifier:
 
     def add(self, entry: StoredObject) -> None:
         """Identify ``entry``, now or, where that depends on the other objects, at the end."""
-        kind, head = read_head(self._source, entry.name, entry.size) if entry.size else ("", b"")
-        candidate = _Candidate(entry, head, StoredLog(self._source, entry.name, entry.size, kind))
-        if entry.size and not self._place(candidate, compare_shorter=False):
+        head = read_head(self._source, entry.name, entry.size) if entry.size else Head("", b"")
+        stored = StoredLog(self._source, entry.name, entry.size, head.kind)
+        candidate = _Candidate(entry, head.first, stored, note=head.problem)
+        if entry.size and not head.problem and not self._place(candidate, compare_shorter=False):
             self._shorter.append(candidate)
             return
         candidate.head = b""  # there may be many objects
@@ -208,7 +210,7 @@ def find_again(source: Storage, prefix: str, segment: Segment, contents: Iterabl
     content = next(content for content in contents if content.id == segment.content)
     holders = []
     for entry in source.listing(prefix):
-        kind, head = read_head(source, entry.name, entry.size)
-        if content.begins_like(entry.name, head) and has_tail(source, entry.name, content, kind):
+        kind, first, _ = read_head(source, entry.name, entry.size)
+        if content.begins_like(entry.name, first) and has_tail(source, entry.name, content, kind):
             holders.append(IdentifiedObject(entry.name, entry.size, kind, content.id, None if kind else entry.size))
     return find_object_of(segment, holders)

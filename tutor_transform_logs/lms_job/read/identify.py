@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from ..model.plan import HEAD_BYTES, TAIL_BYTES, Content, Segment, Tail
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
-from .lines import BrokenObject, compression, decompressed
+from .decompress import BrokenObject, compression, decompressed
+from .head import Head, head_of
 
 # Enough stored bytes to decompress HEAD_BYTES from, in any format (bzip2 works in blocks of up to 900 kB).
 HEAD_STORED_BYTES = 1024**2
@@ -15,29 +16,16 @@ HEAD_STORED_BYTES = 1024**2
 NEAR_BYTES = 256 * 1024
 
 
-def read_head(source: Readable, name: str, size: int) -> tuple[str, bytes]:
-    """How an object is compressed, and its first decompressed bytes; ``b""`` if they can't be read."""
+def read_head(source: Readable, name: str, size: int) -> Head:
+    """How an object begins; with nothing in it if it can't be read."""
     try:
         raw = b"".join(source.read(name, 0, min(size, HEAD_BYTES)))
-        kind = compression(raw)
-        if kind:
+        if compression(raw):
             raw = b"".join(source.read(name, 0, min(size, HEAD_STORED_BYTES)))
-        return kind, _first_bytes(decompressed(iter((raw,)), kind), HEAD_BYTES)
+        return head_of(raw)
     except ObjectGone:
         # Unreadable, or deleted since it was listed: WORK finds that too, and reports it.
-        return "", b""
-
-
-def _first_bytes(pieces: Iterator[bytes], count: int) -> bytes:
-    head = b""
-    try:
-        for piece in pieces:
-            head += piece[: count - len(head)]
-            if len(head) >= count:
-                break
-    except BrokenObject:
-        pass  # cut off on purpose, or broken, which WORK reports
-    return head
+        return Head("", b"")
 
 
 class TailRecorder:
@@ -147,16 +135,16 @@ def still_holds(source: Readable, segment: Segment, content: Content) -> bool:
     """Does the segment's object still begin with the bytes that were planned, and end with them if it is plain?"""
     # No more is read than the fingerprint needs: this runs for every segment.
     length = content.fingerprint.length
-    kind, head = read_head(source, segment.object, HEAD_STORED_BYTES if segment.compression else length)
-    if kind != segment.compression or not content.fingerprint.matches(head):
+    head = read_head(source, segment.object, HEAD_STORED_BYTES if segment.compression else length)
+    if head.kind != segment.compression or not content.fingerprint.matches(head.first):
         return False
     # What is compressed is not rewritten under its name, and would have to be read up to the tail.
-    return bool(kind) or has_tail(source, segment.object, content, "")
+    return bool(head.kind) or has_tail(source, segment.object, content, "")
 
 
 def is_replaced(source: Readable, segment: Segment, content: Content) -> bool:
     """Does the segment's object exist, and certainly not hold ``content``? One that was cut off may still hold some."""
-    _, head = read_head(source, segment.object, HEAD_STORED_BYTES)
+    head = read_head(source, segment.object, HEAD_STORED_BYTES).first
     if not head or not content.fingerprint.length:
         return False
     if not content.fingerprint.matches(head):

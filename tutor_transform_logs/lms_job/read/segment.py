@@ -8,7 +8,8 @@ from ..model.plan import Segment
 from ..model.records import Line, Position, SkippedLines
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
-from .lines import decompressed, drop_bytes, split_lines
+from .decompress import decompressed, drop_bytes
+from .lines import split_lines
 from .prefilter import Prefilter
 
 
@@ -18,7 +19,7 @@ def segment_lines(
     """The lines of ``segment`` from ``start`` on; of one longer than ``limit`` bytes, its beginning.
 
     The lines that ``prefilter`` rules out come as :class:`SkippedLines`. Raises :class:`~.errors.ObjectGone` or
-    :class:`~.lines.BrokenObject` after the last line that can be read.
+    :class:`~.decompress.BrokenObject` after the last line that can be read.
     """
     return split_segment(segment_chunks(source, segment, start.offset), segment, start, limit, prefilter)
 

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
+from .decompress import BrokenObject, compression, decompressed
 from .events import Unparsable, parse
 from .filters import event_time
-from .lines import BrokenObject, compression, decompressed
+from .head import head_of
 
 # How much of both ends of a plain object is read; a compressed one is read whole up to WHOLE_BYTES of stored size.
 END_BYTES = 256 * 1024
@@ -35,13 +36,16 @@ def times_of(source: Readable, name: str, size: int) -> Times:
     """
     try:
         head = b"".join(source.read(name, 0, min(size, END_BYTES)))
-        kind = compression(head)
-        if not kind:
+        if not compression(head):
+            problem = head_of(head).problem
+            if problem:
+                return Times("", None, None, problem)
             tail = b"".join(source.read(name, max(0, size - END_BYTES), size)) if size > END_BYTES else head
             return Times("", _first(head.split(b"\n")), _first(reversed(tail.split(b"\n"))))
         if size > END_BYTES:
             head = b"".join(source.read(name, 0, min(size, WHOLE_BYTES)))
-        return _of_compressed(head, kind, whole=size <= WHOLE_BYTES)
+        kind, _, problem = head_of(head)
+        return Times(kind, None, None, problem) if problem else _of_compressed(head, kind, size <= WHOLE_BYTES)
     except ObjectGone as error:
         return Times("", None, None, str(error))
 

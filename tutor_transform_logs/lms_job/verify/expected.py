@@ -14,8 +14,8 @@ from ..model.delivery import SourcedStatement
 from ..model.plan import Segment
 from ..model.progress_events import BatchDone, Emit, SegmentStarted
 from ..model.records import Line, Position, SkippedLines
+from ..read.decompress import BrokenObject
 from ..read.filters import TAKE_ALL, Filters
-from ..read.lines import BrokenObject
 from ..read.prefilter import Prefilter
 from ..read.segment import segment_lines
 from ..storage.base import Readable

@@ -11,7 +11,8 @@ from ..ledger import names
 from ..ledger.json_objects import LedgerError
 from ..ledger.ledger import Ledger
 from ..model.records import statement_id
-from ..read.lines import BrokenObject, compression, decompressed, split_lines
+from ..read.decompress import BrokenObject, compression, decompressed
+from ..read.lines import split_lines
 from ..storage.base import Storage, join_name
 from ..util.errors import ObjectGone
 from ..util.formatting import count

@@ -11,7 +11,7 @@ from ..model.counts import Counts
 from ..model.dead_letters import INCOMPLETE_LINE, PARSE, TRANSFORM, DeadLetter
 from ..model.delivery import SourcedStatement
 from ..model.records import START, Event, Position, SkippedLines
-from ..read.lines import BrokenObject
+from ..read.decompress import BrokenObject
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
 from .parse import ParsedLine

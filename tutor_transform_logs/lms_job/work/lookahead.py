@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..model.records import Event, SkippedLines
-from ..read.lines import BrokenObject
+from ..read.decompress import BrokenObject
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
 from .parse import ParsedLine
