@@ -14,16 +14,28 @@ from tests.harness.object_store import Bucket
 HANG = -1
 
 
+@dataclass(frozen=True)
+class Slow:
+    """Pass the answer on in pieces of this size, with a pause after each."""
+
+    bytes: int
+    secs: float
+
+
+Fault = bytes | int | float | Slow | Callable[[socket.socket], None] | None
+
+
 @dataclass
 class FaultyProxy:
     """Stands before a store. ``fault`` sees the number and the first line of each request.
 
     It says what to do: ``None``, pass it on; bytes, send that instead; an integer, cut the answer after that many
-    bytes; ``HANG``, never answer; a float, wait for as many seconds and pass it on.
+    bytes; ``HANG``, never answer; a float, wait for as many seconds and pass it on; :class:`Slow`, pass it on slowly;
+    a function, have it answer.
     """
 
     upstream: int
-    fault: Callable[[int, str], bytes | float | None]
+    fault: Callable[[int, str], Fault]
     port: int = 0
     requests: list[str] = field(default_factory=list)
     faults: int = 0
@@ -58,12 +70,16 @@ class FaultyProxy:
             if isinstance(what, bytes):
                 client.sendall(what)
                 return
+            if callable(what):
+                what(client)
+                return
             if isinstance(what, float):
                 time.sleep(what)
             most = what if isinstance(what, int) else None
-            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), most)
+            slow = what if isinstance(what, Slow) else None
+            self._pass_on(client, head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), most, slow)
 
-    def _pass_on(self, client: socket.socket, head: bytes, most: int | None) -> None:
+    def _pass_on(self, client: socket.socket, head: bytes, most: int | None, slow: Slow | None) -> None:
         with socket.create_connection(("127.0.0.1", self.upstream)) as server:
             names = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
             kept = [line for line in head.split(b"\r\n") if line.lower() != b"connection: keep-alive"]
@@ -74,6 +90,11 @@ class FaultyProxy:
                 data = client.recv(65536)
                 left -= len(data)
                 server.sendall(data)
+            if slow:
+                while data := server.recv(slow.bytes, socket.MSG_WAITALL):
+                    client.sendall(data)
+                    time.sleep(slow.secs)
+                return
             sent = 0
             while data := server.recv(65536):
                 if most is not None and sent + len(data) > most:
@@ -84,7 +105,7 @@ class FaultyProxy:
 
 
 @contextlib.contextmanager
-def faulty(bucket: Bucket, fault: Callable[[int, str], bytes | float | None]) -> Iterator[tuple[Bucket, FaultyProxy]]:
+def faulty(bucket: Bucket, fault: Callable[[int, str], Fault]) -> Iterator[tuple[Bucket, FaultyProxy]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = FaultyProxy(bucket.store.port, fault, listener.getsockname()[1])
         threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()

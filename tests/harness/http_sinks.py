@@ -100,6 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_HEAD(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
@@ -123,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._headers_buffer.clear()
             self._drip(head, answer.drip_secs)
         self.end_headers()
-        for _ in range(answer.times):
+        for _ in range(0 if self.command == "HEAD" else answer.times):
             self._drip(content, answer.drip_secs)
         self.close_connection = self.close_connection or answer.cut_off
 
@@ -298,6 +301,28 @@ class ScriptedLrs:
     def batch_sizes(self) -> list[int]:
         """How many statements each request had."""
         return [len(request.json()) for request in self.requests if request.method == "POST"]
+
+
+@dataclass
+class StandIn:
+    """A server that answers as a test tells it to; keeps the requests."""
+
+    answer: Callable[[Request], Answer]
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+
+    def respond(self, request: Request) -> Answer:
+        """Answer as told."""
+        self.requests.append(request)
+        return self.answer(request)
+
+
+@contextlib.contextmanager
+def start_stand_in(answer: Callable[[Request], Answer]) -> Iterator[StandIn]:
+    """Run one on a free port."""
+    server = StandIn(answer)
+    with _serve(server.respond) as server.url:
+        yield server
 
 
 @contextlib.contextmanager

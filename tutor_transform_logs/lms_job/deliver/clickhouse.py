@@ -29,10 +29,10 @@ import requests
 
 from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
+from ..storage.bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
 from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
-from .bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
 from .clickhouse_answers import NOT_CLICKHOUSE, REDIRECT, URL, Answer, Verdict, classify, classify_body
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name

@@ -10,8 +10,8 @@ from typing import Any
 import requests
 
 from ..model import dead_letters
+from ..storage.bounded_http import AnswerTooLong
 from ..util.errors import PermanentError, TransientError
-from .bounded_http import AnswerTooLong
 from .http_answers import content_type, innermost_cause, redirect_target, retry_after, speaks_no_tls, status_and_text
 
 REJECTING = {

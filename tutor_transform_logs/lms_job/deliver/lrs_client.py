@@ -11,10 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
+from ..storage.bounded_http import bounded_session
 from ..util.backoff import retrying
 from ..util.formatting import printable, shown_url
 from . import lrs_answers
-from .bounded_http import bounded_session
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import requests
@@ -15,36 +14,25 @@ from libcloud.storage.base import Container, Object, StorageDriver
 from libcloud.storage.drivers.s3 import BaseS3StorageDriver
 from libcloud.storage.providers import get_driver
 from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError, Provider
-from requests.adapters import HTTPAdapter
 
 from ..config.schema import StorageConfig
 from ..util.backoff import retrying
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
 from ..util.temporary import named_file
 from .base import ObjectChanged, StoredObject, read_all
+from .cloud_http import CloudAdapter, ConditionUnknown, connect, name_for_download, what_failed
 
-CONNECT_TIMEOUT = 20.0
-READ_TIMEOUT = 120.0
 # An object up to this size is sent by one PUT; a larger one by libcloud's stream upload, as a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
 
-# At most this much of a stream is read again after it broke.
-STREAM_PIECE = 64 * 1024
-DOT_SEGMENTS = '"." or ".."'
+# Their drivers have the container in the host, so that a path may begin with two slashes.
+CONTAINER_IN_HOST = ("ALIYUN_OSS",)
 
 T = TypeVar("T")
 
 # The exceptions that libcloud raises while a network or a server is down. LibcloudError is the base of nearly all of
 # its exceptions: the permanent ones are caught before.
 TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-
-
-# Headers of a conditional request, in lower case.
-CONDITIONS = {"if-match", "if-none-match"}
-
-
-class ConditionUnknown(Exception):
-    """The store refuses a conditional write."""
 
 
 class CloudStorage:
@@ -55,7 +43,7 @@ class CloudStorage:
         self._max_wait_secs = max_wait_secs
         self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
         self._driver: StorageDriver | None = None
-        self._adapter = _Adapter()
+        self._adapter = CloudAdapter()
         self._driver_key: tuple[str, str, str] | None = None
         # Google's is made like S3's, and has other headers for conditions.
         self._knows_conditions = not config.provider.startswith("GOOGLE")
@@ -92,8 +80,8 @@ class CloudStorage:
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes; a stream that breaks is resumed at the byte where it broke, of the same object."""
-        if has_dot_segments(name):
-            raise ObjectGone(f"{self.where(name)} can't be read: its name has a part that is {DOT_SEGMENTS}")
+        if problem := self._problem_of(name):
+            raise ObjectGone(f"{self.where(name)} can't be read: its name {problem}")
         position = start
         version = _Version(self.where(name))
         stream: Iterator[bytes] | None = None
@@ -126,7 +114,7 @@ class CloudStorage:
 
     def _stream(self, name: str, start: int, end: int | None, version: _Version) -> Iterator[bytes]:
         driver = self._connected()
-        entry = self._object(driver, name)
+        entry = self._object(driver, name_for_download(driver, name))
         if start == 0 and end is None:
             yield from self._checked(driver.download_object_as_stream(entry), version)
             return
@@ -154,10 +142,8 @@ class CloudStorage:
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         """Upload whole: a single PUT or a completed multipart upload shows the object at once, or never."""
-        if has_dot_segments(name):
-            raise PermanentError(
-                f"{self.where(name)} can't be written: its name has a part that is {DOT_SEGMENTS}. Change the prefix."
-            )
+        if problem := self._problem_of(name):
+            raise PermanentError(f"{self.where(name)} can't be written: its name {problem}. Change the prefix.")
         self._retrying("write to", lambda: self._upload(name, chunks()))
 
     def _upload(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -166,11 +152,12 @@ class CloudStorage:
         # libcloud would guess a type from the name, and fail on a name that it can't guess from.
         extra = {"content_type": "application/octet-stream"}
         iterator = iter(chunks)
-        head = b""
+        head = bytearray()
         for chunk in iterator:
             head += chunk
             if len(head) > SINGLE_PUT_BYTES:
-                driver.upload_object_via_stream(itertools.chain((head,), iterator), container, name, extra=extra)
+                whole = itertools.chain((bytes(head),), iterator)
+                driver.upload_object_via_stream(whole, container, name, extra=extra)
                 return
         # libcloud sends one PUT only from a file on disk.
         with named_file(head) as path:
@@ -227,6 +214,16 @@ class CloudStorage:
     def where(self, name: str) -> str:
         return f"{self._config.provider}:{self._config.container}/{name}"
 
+    def _problem_of(self, name: str) -> str:
+        """What keeps an object of this name from being requested; empty if nothing does."""
+        # HTTP clients take such parts out of a URL (RFC 3986, 5.2.4), and would request another object.
+        if not {".", ".."}.isdisjoint(name.split("/")):
+            return 'has a part that is "." or ".."'
+        # To an HTTP client, what follows two slashes is the name of a host.
+        if name.startswith("/") and self._config.provider in CONTAINER_IN_HOST:
+            return 'begins with "/"'
+        return ""
+
     def _object(self, driver: StorageDriver, name: str) -> Object:
         """The object by its name alone: libcloud's ``get_object`` costs a request more."""
         container = Container(self._config.container, {}, driver)
@@ -265,7 +262,7 @@ class CloudStorage:
 
     def _describe(self, error: Exception) -> str:
         """The error's text without any secret that a URL or a header in it may hold."""
-        text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
+        text = what_failed(error)
         for secret in filter(None, (self._driver_key or ())[1:]):
             # Some errors hold a header as Python writes it.
             for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]):
@@ -287,50 +284,6 @@ class _Version:
         self.etag = etag
 
 
-def has_dot_segments(name: str) -> bool:
-    """HTTP clients take such parts out of a URL (RFC 3986, 5.2.4), and would request another object."""
-    return not {".", ".."}.isdisjoint(name.split("/"))
-
-
-class _Adapter(HTTPAdapter):
-    """Adds the time-outs that libcloud leaves out of streamed requests, and passes bytes on as they are stored.
-
-    ``requests`` would unpack an object that was stored with ``Content-Encoding: gzip``, and the bytes read would not
-    be the bytes that the listing counted.
-    """
-
-    etag = ""
-    """Of the latest answer."""
-
-    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
-        response: Any = super().send(request, *args, **kwargs)
-        if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
-            _check_condition(response.status_code)
-        self.etag = response.headers.get("ETag", "")
-        response.raw.headers.pop("Content-Encoding", None)
-        response.iter_content = partial(_iter_small_pieces, response.iter_content)
-        return response
-
-
-def _check_condition(status: int) -> None:
-    """What the status of a conditional PUT says of its condition. libcloud would make one error of all of them."""
-    if status in (404, 412):
-        raise ObjectChanged
-    if status == 409:
-        raise requests.ConnectionError("another write of the same object is going on")
-    if status == 501:
-        raise ConditionUnknown
-
-
-def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
-    """libcloud asks for pieces of 5 MiB, and a piece is lost as a whole when the connection breaks.
-
-    Over a connection that always breaks before the first 5 MiB the read would never make progress.
-    """
-    return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))
-
-
 def _default_credentials() -> Any:
     """boto3's default chain: environment, profile, web identity (IRSA), instance profile. It refreshes itself."""
     import boto3
@@ -344,7 +297,7 @@ def _default_credentials() -> Any:
     return credentials
 
 
-def _make_driver(config: StorageConfig, adapter: _Adapter, key: str, secret: str, token: str) -> Any:
+def _make_driver(config: StorageConfig, adapter: CloudAdapter, key: str, secret: str, token: str) -> Any:
     constant = getattr(Provider, config.provider, None)
     if constant is None:
         raise PermanentError(
@@ -357,20 +310,12 @@ def _make_driver(config: StorageConfig, adapter: _Adapter, key: str, secret: str
         keywords["region"] = "us-east-1"
     try:
         driver: Any = get_driver(constant)(key, secret, **{**keywords, **config.options})
-        connection: Any = driver.connection
-        if isinstance(driver, BaseS3StorageDriver):
-            # libcloud would take a slash at the beginning of a name, and one of two in a row, out of it. (Its switch,
-            # ALLOW_PATH_DOUBLE_SLASHES, is for all drivers of a process.)
-            connection.morph_action_hook = lambda action: f"{connection.request_path}{action}"
-        connection.connect()
-        session = connection.connection.session
+        connect(driver.connection, adapter)
     except (TypeError, ValueError, KeyError) as error:
         names = ", ".join(sorted({**keywords, **config.options}))
         raise PermanentError(
             f"The {config.provider} driver can't be made with {names} ({error}): leave out what it does not take."
         ) from None
     except AttributeError:
-        return driver  # a driver without HTTP
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
+        pass  # a driver without HTTP
     return driver

@@ -58,7 +58,7 @@ def _is_full(folder: str) -> bool:
 
 
 @contextmanager
-def named_file(content: bytes) -> Iterator[str]:
+def named_file(content: bytes | bytearray) -> Iterator[str]:
     """The name of a file with this content, for a library that takes nothing else."""
     with explained():
         descriptor, name = tempfile.mkstemp(prefix="transform-logs-")

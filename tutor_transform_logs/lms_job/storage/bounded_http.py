@@ -1,7 +1,8 @@
 """HTTP answers of bounded size that arrive in bounded time, whatever the server sends.
 
 requests' time-out is that of each read: a server that sends a byte now and then is never given up. And it keeps whole
-answers in memory, unpacked. Here the time-out is that of the whole answer, and an answer has a greatest size.
+answers in memory, unpacked. Here the time-out is that of the whole answer, or of each :data:`PROGRESS_BYTES` of a
+download, and an answer that is kept has a greatest size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 MAX_ANSWER_BYTES = 4 * 1024**2
+# This much of a download has to come within the read time-out, each time.
+PROGRESS_BYTES = 64 * 1024
 _PIECE = 64 * 1024
+# zlib and gzip, told apart by their first bytes.
+_ZLIB_OR_GZIP = 47
 
 
 class AnswerTooLong(requests.RequestException):
@@ -36,7 +41,7 @@ def bounded_session(limit: int = MAX_ANSWER_BYTES) -> requests.Session:
     # Unpacked in pieces of bounded size, which urllib3 does not do for all its encodings.
     session.headers["Accept-Encoding"] = "gzip"
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(limit))
+        session.mount(scheme, _BoundedAdapter(limit))
     return session
 
 
@@ -63,7 +68,7 @@ def read_whole(response: requests.Response, limit: int) -> None:
 
 def _read(raw: Any, limit: int, encoding: str) -> bytes:
     """The body, unpacked, or more than ``limit`` bytes of it."""
-    unpacker = zlib.decompressobj(wbits=31) if encoding in ("gzip", "x-gzip") else None
+    unpacker = zlib.decompressobj(wbits=_ZLIB_OR_GZIP) if encoding in ("gzip", "x-gzip", "deflate") else None
     content = bytearray()
     while len(content) <= limit:
         piece: bytes = raw.read(_PIECE, decode_content=False)
@@ -77,14 +82,19 @@ def _read(raw: Any, limit: int, encoding: str) -> bytes:
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket until a deadline."""
+    """Reads from a socket for a limited time in all, which starts over after each ``renewed_after`` bytes, if given.
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+    Only waiting for the socket counts: whoever reads may take any time for what it has read.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, renewed_after: int | None) -> None:
         super().__init__()
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout()
-        self._deadline = time.monotonic() + (self._timeout or 0.0)
+        self._left = self._timeout or 0.0
+        self._renewed_after = renewed_after
+        self._received = 0
 
     def readable(self) -> bool:
         return True
@@ -92,54 +102,78 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if self._timeout is None:
             return self._raw.readinto(buffer)
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        if self._left <= 0:
             raise TimeoutError("timed out")
-        self._sock.settimeout(left)
+        self._sock.settimeout(self._left)
+        began = time.monotonic()
         try:
-            return self._raw.readinto(buffer)
+            count = self._raw.readinto(buffer)
         finally:
             # A connection that is kept alive is used again.
             self._sock.settimeout(self._timeout)
+        self._left -= time.monotonic() - began
+        self._received += count or 0
+        if self._renewed_after is not None and self._received >= self._renewed_after:
+            self._left, self._received = self._timeout, 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-class _Response(http.client.HTTPResponse):
+class _Answer(http.client.HTTPResponse):
     """An answer whose status line, headers and body have one deadline together."""
+
+    renewed_after: int | None = None
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         file: Any = self.fp
-        self.fp = io.BufferedReader(_TimedReader(file.detach(), sock))
+        self.fp = io.BufferedReader(_TimedReader(file.detach(), sock, self.renewed_after))
 
 
-class _Connection(HTTPConnection):
-    response_class = _Response
+class _Download(_Answer):
+    """An answer that may take any time, as long as it makes progress."""
+
+    renewed_after = PROGRESS_BYTES
 
 
-class _TlsConnection(HTTPSConnection):
-    response_class = _Response
+def _pools(answers: type[_Answer]) -> dict[str, Any]:
+    """The classes of connection pools by scheme, which make such answers."""
+
+    class Connection(HTTPConnection):
+        response_class = answers
+
+    class TlsConnection(HTTPSConnection):
+        response_class = answers
+
+    # Named as their bases, since messages of errors name them.
+    class HTTPConnectionPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    return {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
 
 
-class HTTPConnectionPool(urllib3.HTTPConnectionPool):
-    """Makes connections with deadlines. Named as its base, since messages of errors name it."""
+class _TimedAdapter(HTTPAdapter):
+    """The time-out is that of the whole answer."""
 
-    ConnectionCls = _Connection
+    pools = _pools(_Answer)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self.pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager: Any = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self.pools
+        return manager
 
 
-class HTTPSConnectionPool(urllib3.HTTPSConnectionPool):
-    """The same for TLS."""
-
-    ConnectionCls = _TlsConnection
-
-
-_POOLS = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
-
-
-class _Adapter(HTTPAdapter):
+class _BoundedAdapter(_TimedAdapter):
     """Reads answers before a session does, which reads those of redirects even of streamed requests."""
 
     def __init__(self, limit: int) -> None:
@@ -151,11 +185,8 @@ class _Adapter(HTTPAdapter):
         read_whole(response, self._limit)
         return response
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager: Any = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
+class DownloadAdapter(_TimedAdapter):
+    """Of each answer, :data:`PROGRESS_BYTES` have to come within the read time-out, or its end. Bounds no size."""
+
+    pools = _pools(_Download)

@@ -1,0 +1,128 @@
+"""The HTTP side of libcloud's drivers: what libcloud leaves out of it, and names of objects as they are.
+
+libcloud has no time-outs for streams, reads every error's text whole, and downloads whole objects into memory for some
+providers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from libcloud.http import LibcloudConnection
+from libcloud.storage.base import StorageDriver
+from libcloud.storage.drivers.backblaze_b2 import BackblazeB2StorageDriver
+from libcloud.storage.drivers.cloudfiles import CloudFilesStorageDriver
+
+from .base import ObjectChanged
+from .bounded_http import MAX_ANSWER_BYTES, PROGRESS_BYTES, AnswerTooLong, DownloadAdapter, read_whole
+
+CONNECT_TIMEOUT = 20.0
+READ_TIMEOUT = 120.0
+"""Seconds for :data:`~.bounded_http.PROGRESS_BYTES` of an answer, or for its end."""
+# A page of a listing: Swift's has 10,000 objects, whose names have up to 1,024 bytes each.
+MAX_LISTING_BYTES = 32 * 1024**2
+# At most this much of a stream is read again after it broke.
+STREAM_PIECE = PROGRESS_BYTES
+
+# Headers of a conditional request, in lower case.
+CONDITIONS = {"if-match", "if-none-match"}
+# In place of an empty part of a path: no name in a store can have it.
+_NOTHING = "\0"
+
+
+class ConditionUnknown(Exception):
+    """The store refuses a conditional write."""
+
+
+class CloudAdapter(DownloadAdapter):
+    """Adds the time-outs and bounds that libcloud leaves out, and passes bytes on as they are stored.
+
+    ``requests`` would unpack an object that was stored with ``Content-Encoding: gzip``, and the bytes read would not
+    be the bytes that the listing counted.
+    """
+
+    etag = ""
+    """Of the latest answer."""
+
+    def send(self, request: Any, stream: bool = False, *args: Any, **kwargs: Any) -> Any:
+        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        response: Any = super().send(request, True, *args, **kwargs)
+        if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
+            _check_condition(response.status_code)
+        self.etag = response.headers.get("ETag", "")
+        well = 200 <= response.status_code < 300
+        if well and stream and request.method == "GET":
+            response.raw.headers.pop("Content-Encoding", None)
+            response.iter_content = partial(_iter_small_pieces, response.iter_content)
+            return response
+        read_whole(response, MAX_LISTING_BYTES if well else MAX_ANSWER_BYTES)
+        # Where none is named: guessing it would take long, and all stores send UTF-8.
+        response.encoding = response.encoding or "utf-8"
+        return response
+
+
+def connect(connection: Any, adapter: CloudAdapter) -> None:
+    """Have a driver's ``connection`` use ``adapter``, however often it connects, and send names as they are."""
+    connection.conn_class = partial(_new_connection, adapter)
+    connection.morph_action_hook = partial(_with_all_slashes, connection.morph_action_hook)
+    connection.connect()
+
+
+def _new_connection(adapter: CloudAdapter, **keywords: Any) -> Any:
+    make: Any = LibcloudConnection  # it has no types
+    made = make(**keywords)
+    for scheme in ("http://", "https://"):
+        made.session.mount(scheme, adapter)
+    made.prepared_request = partial(_streamed, made.prepared_request)
+    return made
+
+
+def _streamed(request: Callable[..., None], *args: Any, **keywords: Any) -> None:
+    """Some drivers (Swift's, Backblaze's) do not ask for a stream where they download an object."""
+    request(*args, **{**keywords, "stream": True})
+
+
+def _with_all_slashes(morph: Callable[[str], str], action: str) -> str:
+    """The path of a request. libcloud would take a slash at the beginning of a name, and one of two in a row, out.
+
+    (Its switch, ``ALLOW_PATH_DOUBLE_SLASHES``, is for all drivers of a process, and wrong for some.)
+    """
+    first, *parts = action.split("/")
+    # An empty last part is a slash at the end, which stays.
+    marked = [part or _NOTHING for part in parts[:-1]] + parts[-1:]
+    return morph("/".join([first, *marked])).replace(_NOTHING, "")
+
+
+def name_for_download(driver: StorageDriver, name: str) -> str:
+    """Some drivers put a name into the URL of a download as it is: of ``a?b``, that would be the object ``a``."""
+    return quote(name) if isinstance(driver, (CloudFilesStorageDriver, BackblazeB2StorageDriver)) else name
+
+
+def what_failed(error: Exception) -> str:
+    """An error's text, on one line."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if "Read timed out" in text:
+        return f"less than {PROGRESS_BYTES // 1024} KiB came within {READ_TIMEOUT:.0f} s"
+    return f"it answers with {error}" if isinstance(error, AnswerTooLong) else text
+
+
+def _check_condition(status: int) -> None:
+    """What the status of a conditional PUT says of its condition. libcloud would make one error of all of them."""
+    if status in (404, 412):
+        raise ObjectChanged
+    if status == 409:
+        raise requests.ConnectionError("another write of the same object is going on")
+    if status == 501:
+        raise ConditionUnknown
+
+
+def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
+    """libcloud asks for pieces of 5 MiB, and a piece is lost as a whole when the connection breaks.
+
+    Over a connection that always breaks before the first 5 MiB the read would never make progress.
+    """
+    return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))
