@@ -17,6 +17,9 @@ from ..util.iso_times import period
 
 ALLOWED = "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC"
 
+# Python takes time with the square of the length to read some patterns. No name of an object is longer.
+MAX_PATTERN = 4096
+
 
 class ConfigError(Exception):
     """A value of the config that can't be used.
@@ -186,6 +189,9 @@ def patterns(key: str, value: Any) -> tuple[str, ...]:
     for pattern in value:
         if not isinstance(pattern, str) or not pattern:
             raise ConfigError(key, f"{shown(pattern)} is not a pattern", allowed)
+        if len(pattern) > MAX_PATTERN:
+            short = f"patterns of up to {MAX_PATTERN:,} characters"
+            raise ConfigError(key, f"a pattern has {len(pattern):,} characters", short)
     return tuple(value)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..config.schema import JobConfig
+from ..config.validators import MAX_PATTERN
 from ..util.errors import JobError, PermanentError
 from ..util.formatting import shown_url
 from .caliper_arrays import EndpointMemory, ProcessMemory
@@ -120,11 +122,19 @@ def _target(router: Any, transformer_type: str, first_urls: Mapping[str, str]) -
 def _check_match_params(url: str, match_params: Mapping[str, Any]) -> None:
     """ERB compiles these for every event, so a bad one would be an error for every event."""
     for key, value in match_params.items():
-        for pattern in value if isinstance(value, list) else [value]:
+        name = f"match_params {key} of the router {shown_url(url)}"
+        for pattern in map(str, value if isinstance(value, list) else [value]):
+            if len(pattern) > MAX_PATTERN:
+                raise JobError(
+                    f"{name} has a regular expression of {len(pattern):,} characters, and {MAX_PATTERN:,} are allowed. "
+                    "Shorten it in the Django admin."
+                )
             try:
-                re.compile(str(pattern))
-            except re.error as error:
-                name = f"match_params {key} of the router {shown_url(url)}"
+                # A warning for each bracket in brackets is of no use here.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    re.compile(pattern)
+            except (re.error, RecursionError, OverflowError) as error:
                 raise JobError(
                     f"{name} is not a valid regular expression ({error}). Fix it in the Django admin."
                 ) from None
