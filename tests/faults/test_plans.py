@@ -101,6 +101,24 @@ def test_a_plan_that_was_set_back_to_what_it_was_before_it_was_finished(world: F
     tally.same(0, world.run(BATCHES, command="verify").status, "verified")
 
 
+@pytest.mark.parametrize("label", ["plan write: after", "job write: before", "job write: half", "job write: after"])
+def test_a_restart_that_was_killed_before_it_was_noted_is_a_restart(world: ForkedSite, label: str) -> None:
+    """What was delivered before it no longer counts, whoever makes the plan and whoever resumes it."""
+    log(world, "a.log", 1)
+    tally.same(0, world.run(BATCHES).status, "the first run")
+    tally.same(-9, world.run(BATCHES, restart=True, steps={"label": label, "number": 1}).status, "killed")
+    tally.add("kills")
+    resumed = world.run(BATCHES)
+    tally.same(0, resumed.status, resumed.detail)
+    tally.same(2, json.loads((job_of(world) / "job.json").read_text())["first_plan"], "the first plan")
+    tally.same({2}, set(delivered(world).values()), "how often each statement was delivered")
+    for path in world.outputs_on_disk():
+        if "-0002-" in path.name:
+            path.unlink()
+    verified = world.run(BATCHES, command="verify")
+    tally.same(3, verified.status, verified.detail)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("moment", ["half", "after"])
 def test_a_repair_that_was_killed_before_it_had_its_plan_is_in_nobodys_way(

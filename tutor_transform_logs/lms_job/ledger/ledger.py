@@ -101,8 +101,7 @@ class Ledger:
         self.hold(certain=True)
         name = join_name(self.directory, names.PLAN)
         if self._plan_version is None:
-            # It starts over: whatever is there is replaced.
-            self._plan_version = self.storage.version_of(name)
+            self._plan_version = self.storage.version_of(name)  # it starts over: whatever is there is replaced
         try:
             self._plan_version = self.storage.write_if(name, serialised(plan.to_json()), self._plan_version)
         except ObjectChanged:
@@ -122,8 +121,10 @@ class Ledger:
 
     def first_plan(self) -> int:
         """The number of the plan that the job started, or started over, with: earlier plans no longer count."""
-        number: int | None = self._load(names.IDENTITY, lambda values: int(values.get("first_plan", 1)))
-        return number or 1
+        plan: Plan | None = self._load(names.PLAN, Plan.from_json)
+        if plan is not None and not plan.finished and plan.starts_from_nothing:
+            return plan.number  # the run that saved it may have ended before it could save this, too
+        return int(self._load(names.IDENTITY, lambda values: int(values.get("first_plan", 1))) or 1)
 
     def transformer_type(self) -> str:
         """That of the job; ``""`` if it has not run yet."""
@@ -225,8 +226,9 @@ class Ledger:
 
     def dead_letter_files(self) -> list[StoredObject]:
         """The joined dead letters of every plan that has some."""
-        listing = self.storage.listing(f"{self.directory}/")
-        return [stored for stored in listing if names.is_dead_letters_file(stored.name)]
+        return [
+            stored for stored in self.storage.listing(f"{self.directory}/") if names.is_dead_letters_file(stored.name)
+        ]
 
     def keep_dead_letters(self, name: str, wanted: Callable[[DeadLetter], bool]) -> None:
         """Remove those that are not ``wanted`` from a file of joined dead letters, and the file with the last one."""
@@ -395,5 +397,4 @@ def _kept_lines(lines: Callable[[], Iterable[tuple[bytes, bool]]]) -> Iterator[b
 
 
 def _files(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    files: list[dict[str, Any]] = values["files"]
-    return files
+    return list(values["files"])

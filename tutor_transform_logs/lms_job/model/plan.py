@@ -190,6 +190,11 @@ class Plan:
         return self.kind == REDELIVERY
 
     @property
+    def starts_from_nothing(self) -> bool:
+        """Was nothing known to be delivered when it was made? So it is for a job's first plan, and after a restart."""
+        return not self.redelivers and not any(content.done for content in self.contents)
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """The objects that should have been read, and are not; each with the reason, for people."""
         return tuple(f"{obj.name}: {obj.note}" for obj in self.objects if obj.note not in HARMLESS_NOTES)
@@ -267,6 +272,7 @@ class ContentIndex:
     def __init__(self, contents: Iterable[Content]) -> None:
         self._by_length: dict[int, dict[str, list[int]]] = {}
         self.contents: dict[int, Content] = {}
+        self._last = 0
         for content in contents:
             self.put(content)
 
@@ -274,6 +280,7 @@ class ContentIndex:
         """Add ``content``, or replace the one with its number."""
         old = self.contents.get(content.id)
         self.contents[content.id] = content
+        self._last = max(self._last, content.id)
         if old is not None and old.fingerprint == content.fingerprint:
             return
         if old is not None:
@@ -294,6 +301,6 @@ class ContentIndex:
 
     def add(self, name: str, head: bytes) -> Content:
         """A content of which nothing has been read yet."""
-        content = Content(max(self.contents, default=0) + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
+        content = Content(self._last + 1, Fingerprint.of(head), 0, 0, {}, {name: 0})
         self.put(content)
         return content
