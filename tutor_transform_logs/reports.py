@@ -27,15 +27,16 @@ class Report:
     result: Mapping[str, Any]
 
     def __str__(self) -> str:
-        """A summary of four lines for people."""
+        """A summary of five lines for people."""
         result = self.result
         lines, failed = result["lines"], sum(result["reasons"].values())
         names = ", ".join(destination["name"] for destination in result["destinations"])
-        ending = ExitStatus(result["status"]).summary
+        # Earlier versions saved the status alone.
+        ending = result.get("ending") or f"{ExitStatus(result['status']).summary.capitalize()}."
         return (
             f"{self.page}\n"
-            f"Job {result['job_key']}, plan {result['plan']:04d}: {ending}"
-            f"{' (a dry run)' if result['dry_run'] else ''}, {result['reported']}\n"
+            f"Job {result['job_key']}, plan {result['plan']:04d}, {result['reported']}\n"
+            f"{ending}\n"
             f"From {result['source']} to {names} ({result['transformer_type']})\n"
             f"{lines['lines']:,} lines, {lines['transformed']:,} events made into statements, {failed:,} dead letters"
         )

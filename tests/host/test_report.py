@@ -40,9 +40,10 @@ def test_the_newest_is_found_and_its_headline_printed(tutor: Tutor, ledger: Path
     folder = place(ledger, tutor)
     done = tutor("transform-logs", "report")
     assert done.status == 0, done.output
-    path, job, way, numbers = done.output.splitlines()
+    path, job, ending, way, numbers = done.output.splitlines()
     assert Path(path) == next(folder.iterdir()) / "0002" / "report.html"
-    assert f"Job {Path(path).parts[-3]}, plan 0002: done, 20" in job
+    assert f"Job {Path(path).parts[-3]}, plan 0002, 20" in job
+    assert ending == "Done. Every line and every statement is accounted for."
     assert way.startswith("From LOCAL ")
     assert way.endswith("(xapi)")
     assert numbers == "7 lines, 6 events made into statements, 1 dead letters"

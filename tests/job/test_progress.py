@@ -274,7 +274,7 @@ def test_status_names_the_files_of_a_finished_job_as_its_run_does(site: ForkedSi
     assert re.search(f"^{hint}", again, re.MULTILINE)
     checked = run(site, command="check").stdout
     assert re.search(rf"^ok +nothing is left to do: .*\nnote +{hint}", checked, re.MULTILINE)
-    files = files.removesuffix("Every line and every statement is accounted for.\n")
+    files = files.removesuffix("Done. Every line and every statement is accounted for.\n")
     assert re.search(re.escape(files) + hint + r"\Z", run(site, command="status").stdout)
     next((site.folder / "ledger").glob("*/0001/result.json")).unlink()
     for dead_letters in (site.folder / "ledger").glob("*/0001/dead-letters.jsonl"):

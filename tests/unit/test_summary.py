@@ -10,9 +10,10 @@ from tutor_transform_logs.lms_job.config import schema
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan
+from tutor_transform_logs.lms_job.report.ending import SAME_COMMAND, SAME_JOB
 from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, REBUILD, NextStep
 from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
-from tutor_transform_logs.lms_job.report.summary import SAME_COMMAND, SAME_JOB, summary
+from tutor_transform_logs.lms_job.report.summary import summary
 
 LONG_NAME = "archive/2024/server-07/tracking.log-20240101-1704067200.gz"
 STOPPED = (

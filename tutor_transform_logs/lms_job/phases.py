@@ -35,9 +35,10 @@ from .plan.description import describe_dead_letters, describe_nothing_new, descr
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
+from .report.ending import AFTER_WORK, SAME_COMMAND
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
-from .report.summary import AFTER_WORK, SAME_COMMAND, last_result, summary
+from .report.summary import last_result, summary
 from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
@@ -130,7 +131,7 @@ def status(config: JobConfig) -> PhaseOutcome:
         text = f"{head}\n{last_result(saved, width)}".rstrip() + tail
         console.result(text, "status", fields={**asdict(saved), **progress.to_json()})
         return PhaseOutcome(ExitStatus.DONE)
-    result = make_status(current, ledger, destinations)
+    result = make_status(current, ledger, destinations, config.strict)
     result.running = owner is not None
     text = f"{head}\n\n{summary(config, result, width)}{tail}"
     console.result(text, "status", fields={**brief(config, result), **progress.to_json()})

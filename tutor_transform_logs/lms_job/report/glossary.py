@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.schema import JobConfig
 from ..model import dead_letters
-from ..util.errors import ExitStatus
-from .result import Result
 
 OUTCOMES = (
     ("transformed", "made into statements"),
@@ -15,8 +12,6 @@ OUTCOMES = (
     ("unparsable", "dead letters: no event could be read"),
     ("untransformable", "dead letters: ERB makes no statement of them"),
 )
-# With and without log_statements.
-DRY_RUN = {True: "Statements went to the logger only.", False: "Nothing was delivered."}
 REASON_MEANINGS = {
     "not_utf8": "the line is not UTF-8",
     "no_json": "the line has no JSON object",
@@ -36,23 +31,3 @@ REASON_MEANINGS = {
     dead_letters.INVALID_FROM_ERB: "the LRS says that it is invalid; it has a known fault of ERB, which may be why",
     dead_letters.TOO_LARGE: "the statement is too large for the destination",
 }
-
-
-def headline(result: Result, config: JobConfig) -> str:
-    """How it ended, in one sentence."""
-    detail = _headline(result)
-    return f"Dry run. {detail} {DRY_RUN[config.log_statements]}" if config.dry_run else detail
-
-
-def _headline(result: Result) -> str:
-    if result.accounting_errors:
-        return "NOT everything is accounted for; please report this."
-    if result.status == ExitStatus.FAILED:
-        return "Failed before the end."
-    if result.status == ExitStatus.STOPPED or not result.done:
-        return "Not finished: run the job again with the same settings and options to resume where it stopped."
-    if result.status == ExitStatus.REJECTED and any(destination.counts.rejected for destination in result.destinations):
-        return "Done, but some statements were rejected. Every line and every statement is accounted for."
-    if result.problems:
-        return "Done, but some objects could not be read to their end. All that was read is accounted for."
-    return "Done. Every line and every statement is accounted for."

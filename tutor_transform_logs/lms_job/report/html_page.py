@@ -13,7 +13,8 @@ from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
 from .charts import Days, compare_days, comparison_chart, day_chart, days_of, format_gap, throughput_chart
-from .glossary import OUTCOMES, REASON_MEANINGS, headline
+from .ending import Ending, ending
+from .glossary import OUTCOMES, REASON_MEANINGS
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
 from .stylesheet import STYLE
@@ -29,9 +30,9 @@ ExamplesByReason = Mapping[str, Sequence[DeadLetter]]
 
 def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
     """The whole page. ``examples``: a few dead letters for each reason. Personal data in them is masked here."""
-    detail = headline(result, config)
+    how = ending(config, result)
     kind = "xAPI" if config.transformer_type == "xapi" else "Caliper"
-    title = f"Tracking logs to {kind}: {detail}"
+    title = f"Tracking logs to {kind}{' (dry run)' if config.dry_run else ''}: {how.outcome}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -42,7 +43,7 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
         tag("style", Html(STYLE)),
     )
     sections = (
-        _headline(config, result, detail, kind),
+        _headline(config, result, how, kind),
         _next_steps(result),
         _by_day(result),
         _in_table(result),
@@ -57,7 +58,7 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html:
+def _headline(config: JobConfig, result: Result, how: Ending, kind: str) -> Html:
     good = (
         "good"
         if result.status == ExitStatus.DONE
@@ -90,7 +91,7 @@ def _headline(config: JobConfig, result: Result, detail: str, kind: str) -> Html
     return tag(
         "header",
         tag("h1", f"Tracking logs to {kind}"),
-        tag("p", detail, class_=f"status {good}"),
+        tag("p", " ".join(how.sentences), class_=f"status {good}"),
         tag("ul", *(tag("li", note) for note in notes), class_="notes") if notes else "",
         cards,
         facts,

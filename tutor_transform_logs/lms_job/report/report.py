@@ -20,6 +20,7 @@ from ..plan.planner import completed_lines, finish_plan, numbered_lines
 from ..plan.resend import drop_retried
 from ..util.errors import ExitStatus, JobError, without_resuming
 from ..work.opened import OpenJob
+from .ending import ending
 from .examples import Examples
 from .html_page import page
 from .join_files import join_parts
@@ -58,6 +59,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
         result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
         if not plan.redelivers:
             result.rows_by_day = rows_by_day(job.config, result.activity)
+    result.ending = " ".join(ending(job.config, result).sentences)
     result.page = ledger.save_report_page(plan, page(job.config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(job.config, result))
     if finishing:
@@ -70,14 +72,16 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     return result
 
 
-def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[NamedDestination]) -> Result:
-    """Add up how far the plan is, and change nothing."""
+def make_status(plan: Plan, ledger: Ledger, destinations: Sequence[NamedDestination], strict: bool) -> Result:
+    """Add up how far the plan is, and change nothing. ``strict``: do dead letters count as a failure?"""
     entries = ledger.load_entries(plan, destinations)
     result = _add_up(plan, ledger, destinations, entries, {})
     if plan.finished:
         saved = load_saved(plan, ledger)
         result.outputs, result.dead_letters = list(saved.outputs), saved.dead_letters
         result.path, result.page = saved.path, saved.page
+    if result.done:
+        result.status = exit_status(result, [], strict)
     return result
 
 

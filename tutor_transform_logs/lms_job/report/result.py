@@ -66,6 +66,8 @@ class Result:
     """Day -> rows of the ClickHouse table; ``None`` if that is not known."""
     aborted: str = ""
     """The message of the error that ended the run early."""
+    ending: str = ""
+    """How the run ended and what to do about it, in sentences."""
 
     @property
     def done(self) -> bool:
@@ -108,6 +110,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "dry_run": config.dry_run,
         "source": str(config.source),
         "status": result.status,
+        "ending": result.ending,
         "done": result.done,
         "lines": {name: getattr(result.counts, name) for name in LINE_NAMES},
         "reasons": reasons(result),

@@ -6,21 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
-from ..util.errors import ExitStatus
 from ..util.formatting import printable, size, wrapped
-from .glossary import DRY_RUN, OUTCOMES
+from .ending import SAME_JOB, ending
+from .glossary import OUTCOMES
 from .next_steps import REBUILD
 from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
 
 MAX_OBJECTS = 20
-SAME_COMMAND = "Not finished: run the same command again to resume where this run stopped."
 NEXT = (
     "Next: load the names of courses and learners into Aspects (the report has the commands). Then rebuild its tables "
     "of most recent states, which may show older states now:"
 )
-SAME_JOB = "Not finished: run the job again with the same settings and options to resume where it stopped."
-# The phase report alone does not know how the phase work ended.
-AFTER_WORK = "Not finished: the messages of the phase work say why. The next run continues where this one stopped."
 # The widths of a table of objects without the name, of the names at least, and of names off a terminal.
 NUMBERS, MIN_NAME, USUAL_NAME = 44, 12, 36
 HEADINGS = ("size", "lines", "transformed", "dead")
@@ -165,16 +161,9 @@ def _next(result: Result, width: int | None) -> Iterator[str]:
 
 
 def _end(config: JobConfig, result: Result, resume: str) -> Iterator[str]:
-    if result.accounting_errors:
-        yield "NOT everything is accounted for; please report this:"
-        yield from (f"  {difference}" for difference in result.accounting_errors)
-    elif result.running and not result.done:
-        yield "Not finished: the job is running."
-    elif result.done:
-        yield "Every line and every statement is accounted for."
-    else:
-        if result.aborted:
-            yield printable(result.aborted)
-        yield f"Not finished. {ExitStatus.FAILED.next_step}" if result.status == ExitStatus.FAILED else resume
-    if config.dry_run:
-        yield f"Dry run. {DRY_RUN[config.log_statements]}"
+    if result.aborted:
+        yield printable(result.aborted)
+    outcome, *steps = ending(config, result, resume).sentences
+    yield outcome
+    yield from (f"  {error}" for error in result.accounting_errors)
+    yield from steps

@@ -50,7 +50,7 @@ class ExitStatus(IntEnum):
     REJECTED = (
         3,
         "done, but some statements were rejected, or some logs could not be read",
-        "What was rejected is in the dead letters: fix the cause and run the command again with --retry-failed.",
+        "The last lines of the output say which, and what to do.",
         "The destination rejected some statements, an object could not be read to its end, a log may be a copy or "
         "another log and was left out, or there are dead letters and TRANSFORM_LOGS_STRICT is on.",
     )
