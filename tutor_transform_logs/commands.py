@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tutor import fmt, plugins
 from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs import aspects, cluster_config, job_config, kubernetes, manifests, rendering, reports
+from tutor_transform_logs import actions, aspects, cluster_config, job_config, kubernetes, manifests, rendering, reports
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
     FLAG,
@@ -36,7 +35,8 @@ from tutor_transform_logs.settings import SETTINGS
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 
-# Endings that are not errors of Tutor's: each is told in a line. Any other status is a failure like any task's.
+# Endings that are not errors of Tutor's: the job has said how it ended, and what to do. Any other status is a failure
+# like any task's.
 TOLD_STATUSES = (ExitStatus.REJECTED, ExitStatus.STOPPED)
 
 RUN_OPTIONS = "Run"
@@ -94,17 +94,9 @@ class ReplayCommand(click.Command):
             return super().invoke(ctx)
         except TutorError as error:
             status = status_of_job(error)
-            compared = any(ctx.params[name] for name in ("verify", "repair", "gaps"))
-            if (status == ExitStatus.FAILED and ctx.params["check"]) or (status == ExitStatus.REJECTED and compared):
-                # What was found is printed, with what to do about it.
+            if status in TOLD_STATUSES or (status == ExitStatus.FAILED and ctx.params["check"]):
                 ctx.exit(status)
-            if status not in TOLD_STATUSES:
-                raise
-            ending = ExitStatus(status)
-            only_looks = not ctx.params["repair"] and any(ctx.params[name] for name in LOOKING)
-            next_step = ending.next_step.replace(" to resume", "") if only_looks else ending.next_step
-            fmt.echo_error(f"{ending.summary.capitalize()}. {next_step}")
-            ctx.exit(status)
+            raise
 
 
 def repeat_option(option: str, args: Sequence[str]) -> list[str]:
@@ -138,6 +130,7 @@ def _options() -> Iterator[tuple[str, click.Option]]:
         if setting.scope == ONE_RUN:
             yield setting.group, click.Option([setting.option, setting.key], is_flag=True, help=setting.meaning)
     for name, text in (
+        ("yes", "With --restart: do not ask."),
         ("check", "Check that everything is ready, and estimate what is left to do. Change nothing."),
         ("status", "Print how far the job is. Start nothing."),
         (
@@ -181,10 +174,6 @@ def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], l
 
 
 OPTIONS = tuple(_options())
-# The options that say what to do, and those of them that mean something together.
-ACTIONS = ("check", "status", "gaps", "verify", "repair", "restart", "retry_failed")
-LOOKING = ("check", "status", "gaps", "verify")
-COMPATIBLE_ACTIONS = {("verify", "repair"), ("check", "restart"), ("check", "retry_failed")}
 GROUPS = {str(option.name): title for title, option in OPTIONS}
 
 
@@ -192,6 +181,7 @@ def transform_tracking_logs_job(
     source_config: str | None,
     destination_config: str | None,
     deduplicate: bool,
+    yes: bool,
     check: bool,
     status: bool,
     verify: bool,
@@ -200,14 +190,13 @@ def transform_tracking_logs_job(
 ) -> Iterator[tuple[str, str]]:
     """Check everything, write the job's config file and yield the tasks for Tutor to run: (service, shell script).
 
-    Eight parameters: the command's options, those for settings together.
+    Nine parameters: the command's options, those for settings together.
     """
-    check_combination({"check": check, "status": status, "gaps": gaps, "verify": verify, **options})
+    actions.check_combination({"check": check, "status": status, "gaps": gaps, "verify": verify, **options})
     click_context = click.get_current_context()
     context = click_context.obj
     site = tutor_config.load(context.root)
-    for line in job_config.unknown_settings(site):
-        fmt.echo_alert(line)
+    job_config.check_names(site)
     values = job_config.from_settings(site)
     for role, text in (("source", source_config), ("destination", destination_config)):
         if text is not None:
@@ -226,6 +215,8 @@ def transform_tracking_logs_job(
     if not (status or checked.dry_run):
         aspects.check_server(user_values, checked, site)
     rendering.check_rendered(context.root)
+    if options["restart"] and phase == RUN and not (yes or checked.dry_run):
+        actions.confirm_restart(checked)
     destination = ""
     if phase in (RUN, "check") and not (checked.dry_run or checked.quiet):
         destination = aspects.describe_destination(user_values, checked, site)
@@ -239,14 +230,6 @@ def transform_tracking_logs_job(
         yield task
     if deduplicate and phase == RUN:
         yield from deduplication()
-
-
-def check_combination(options: Mapping[str, object]) -> None:
-    """Raises ``TutorError`` for two options of which one would be ignored."""
-    for first, second in combinations([name for name in ACTIONS if options.get(name)], 2):
-        if (first, second) not in COMPATIBLE_ACTIONS:
-            one, other = (f"--{name.replace('_', '-')}" for name in (first, second))
-            raise TutorError(f"{one} and {other} can't be combined: give one of them.")
 
 
 def _say(text: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tutor.exceptions import TutorError
@@ -31,6 +32,12 @@ from tutor_transform_logs.yaml_values import from_tutor
 
 # The names of ERB's --source_config and --destination_config that have a setting; any other is a driver's keyword.
 FAMILY = tuple(name for name in STORAGE_KEYS if name not in ("provider", "options"))
+# Keyword arguments of libcloud's storage drivers. Most drivers take any, and ignore what they don't know.
+DRIVER_KEYWORDS = (
+    "account_prefix", "api_version", "auth_type", "auth_url", "auth_version", "backoff", "cloud_environment",
+    "credential_file", "identity", "project", "proxy_url", "retry_delay", "signature_version", "tenant_id", "timeout",
+    "url", "use_internal_url",
+)  # fmt: skip
 
 
 class SettingError(TutorError):
@@ -55,15 +62,34 @@ def from_settings(site: Config) -> dict[str, Any]:
     return values
 
 
-def unknown_settings(site: Config) -> Iterator[str]:
-    """A line for each setting in ``site`` that looks like one of the plugin's and has a name that it does not have."""
-    for name in sorted(site):
-        # Without the S: a misspelled prefix is as easy to overlook.
-        if not name.upper().startswith(PREFIX[:-2]) or name in BY_NAME or name == f"{PREFIX}VERSION":
-            continue
-        near = difflib.get_close_matches(name.upper(), BY_NAME, n=1, cutoff=0.8)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        yield f"{name}: unknown setting, ignored.{hint} To remove it: tutor config save --unset {name}"
+def check_names(site: Config) -> None:
+    """Raise :class:`SettingError` if ``site`` has settings that look like the plugin's and that it does not have.
+
+    A misspelled one would be without effect, and the run not the one that was meant.
+    """
+    unknown = [name for name in sorted(site) if _is_misspelled(name)]
+    if not unknown:
+        return
+    told = [f"{name}: unknown setting{_hint(name.upper(), BY_NAME)}" for name in unknown]
+    # Tutor reads settings from the environment, too.
+    saved = [name for name in unknown if f"TUTOR_{name}" not in os.environ]
+    variables = [f"TUTOR_{name}" for name in unknown if f"TUTOR_{name}" in os.environ]
+    removals = [f"To remove it: tutor config save {' '.join(f'--unset {name}' for name in saved)}"] if saved else []
+    removals += [f"To remove it from the environment: unset {' '.join(variables)}"] if variables else []
+    raise SettingError("\n".join([*told, *removals]))
+
+
+def _is_misspelled(name: str) -> bool:
+    if name in BY_NAME or name == f"{PREFIX}VERSION":
+        return False
+    # Without the S: a misspelled prefix is as easy to overlook. Then it may be another plugin's setting, too.
+    upper = name.upper()
+    return upper.startswith(PREFIX) or (upper.startswith(PREFIX[:-2]) and bool(_hint(upper, BY_NAME, 0.9)))
+
+
+def _hint(name: str, known: Collection[str], likeness: float = 0.8) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def from_erb(role: str, text: str) -> dict[str, Any]:
@@ -79,6 +105,13 @@ def from_erb(role: str, text: str) -> dict[str, Any]:
         raise SettingError(f"{option}: the text can't be read as JSON ({error}); allowed: a JSON object") from None
     if not isinstance(given, dict):
         raise SettingError(f"{option}: the JSON is not an object; allowed: a JSON object")
+    for name in given:
+        if name not in FAMILY and name not in DRIVER_KEYWORDS and not name.startswith("ex_"):
+            known = (*FAMILY, *DRIVER_KEYWORDS)
+            raise SettingError(
+                f"{option}: unknown key {shown(name)}{_hint(name.lower(), known, 0.7)}; allowed: {', '.join(FAMILY)}, "
+                f"or a keyword argument of the storage's driver (any other one goes in {PREFIX}{role.upper()}_OPTIONS)"
+            )
     empty: dict[str, Any] = dict.fromkeys(FAMILY, "")
     family = {**empty, **{name: value for name, value in given.items() if name in FAMILY}}
     family["options"] = {name: value for name, value in given.items() if name not in FAMILY}
@@ -154,11 +187,9 @@ def _check_provider(role: str, provider: str) -> None:
     known = (*STORAGE_PROVIDERS, *job.NO_STORAGE) if role == "destination" else STORAGE_PROVIDERS
     if provider in known or provider in job.NO_STORAGE:  # the job's own check says that these are destinations only
         return
-    near = difflib.get_close_matches(provider, known, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]}?)" if near else ""
     some = f"{LRS}, {CLICKHOUSE}, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
     raise SettingError(
-        f"{_called(f'{role}_provider')}: {shown(provider)} is not known{hint}; "
+        f"{_called(f'{role}_provider')}: {shown(provider)} is not known{_hint(provider, known, 0.5)}; "
         f"allowed: {some} or another storage provider of Apache Libcloud"
     )
 

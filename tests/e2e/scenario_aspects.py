@@ -69,7 +69,7 @@ def test_stock_site_with_nothing_set(
 
     assert (server.ids(), server.daily_sum()) == (ids, len(ids))
 
-    site.replay("--restart")
+    site.replay("--restart", "--yes")
 
     assert (server.ids(), server.daily_sum()) == (ids, len(ids))
     [destination] = site.result()["destinations"]

@@ -73,11 +73,13 @@ class Tutor:
         said = [line for line in done.stdout.splitlines(keepends=True) if "running Tutor as root" not in line]
         return Done(done.returncode, "".join(said), [json.loads(call) for call in calls])
 
-    def shell(self, text: str) -> subprocess.CompletedProcess[str]:
-        """What a person types, in a shell that finds this ``tutor``."""
+    def shell(self, text: str, answers: str = "") -> subprocess.CompletedProcess[str]:
+        """What a person types, in a shell that finds this ``tutor``; ``answers`` to what it asks, a line for each."""
         environ = {**self.environ, "TUTOR_ROOT": str(self.root), "RECORDING": str(self.root.parent / "calls")}
         environ["PATH"] = f"{self.bin}:{environ['PATH']}"
-        return subprocess.run(["bash", "-c", text], env=environ, capture_output=True, text=True, cwd=self.root)
+        return subprocess.run(
+            ["bash", "-c", text], env=environ, capture_output=True, text=True, cwd=self.root, input=answers
+        )
 
     def must(self, *args: str) -> str:
         """Run it, and see that it ends well."""

@@ -36,5 +36,5 @@ def test_commands_of_a_page(path: Path, tutor: Tutor) -> None:
     for command in tutor_commands(path):
         # What is different about a cluster is tried in tests/k8s.
         text = command.text.replace("tutor k8s do", "tutor local do")
-        done = tutor.shell(text)
+        done = tutor.shell(text, "y\n")
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tutor_transform_logs import job_config
+from tutor_transform_logs.job_config import SettingError
 from tutor_transform_logs.lms_job.config.settings import BY_KEY, ONE_RUN
 
 MINIO_SITE: dict[str, Any] = {
@@ -75,27 +77,54 @@ def test_the_site_fills_in_what_belongs_together(
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("TRANSFORM_LOGS_SOURC_PREFIX", " Did you mean TRANSFORM_LOGS_SOURCE_PREFIX?"),
-        ("TRANSFORM_LOG_SINCE", " Did you mean TRANSFORM_LOGS_SINCE?"),
-        ("transform_logs_workers", " Did you mean TRANSFORM_LOGS_WORKERS?"),
+        ("TRANSFORM_LOGS_SOURC_PREFIX", " (did you mean TRANSFORM_LOGS_SOURCE_PREFIX?)"),
+        ("TRANSFORM_LOG_SINCE", " (did you mean TRANSFORM_LOGS_SINCE?)"),
+        ("transform_logs_workers", " (did you mean TRANSFORM_LOGS_WORKERS?)"),
         ("TRANSFORM_LOGS_COLOUR_OF_THE_PAGE", ""),
     ],
 )
-def test_a_misspelled_setting_is_told_with_the_name_that_was_meant(name: str, hint: str) -> None:
+def test_a_misspelled_setting_is_refused_with_the_name_that_was_meant(
+    name: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site: dict[str, Any] = {"LMS_HOST": "lms.example", "TRANSFORM_LOGS_VERSION": "1.0", "TRANSFORM_LOGS_UNTIL": "2026"}
-    assert list(job_config.unknown_settings(site)) == []
-    assert list(job_config.unknown_settings({**site, name: "x"})) == [
-        f"{name}: unknown setting, ignored.{hint} To remove it: tutor config save --unset {name}"
-    ]
+    # Of another plugin, for all we know.
+    site["TRANSFORM_LOGOS_OF_THE_SITE"] = "x"
+    job_config.check_names(site)
+    with pytest.raises(SettingError) as refused:
+        job_config.check_names({**site, name: "x"})
+    unknown = f"{name}: unknown setting{hint}"
+    assert refused.value.args == (f"{unknown}\nTo remove it: tutor config save --unset {name}",)
+    monkeypatch.setenv(f"TUTOR_{name}", "x")
+    with pytest.raises(SettingError) as refused:
+        job_config.check_names({**site, name: "x"})
+    assert refused.value.args == (f"{unknown}\nTo remove it from the environment: unset TUTOR_{name}",)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("prefx", " (did you mean prefix?)"), ("Prefix", " (did you mean prefix?)"), ("bucket", ""), ("colour", "")],
+)
+def test_an_unknown_key_of_erbs_config_is_refused(key: str, hint: str) -> None:
+    """It would go to libcloud's driver, and most of them ignore it."""
+    with pytest.raises(SettingError) as refused:
+        job_config.from_erb("source", json.dumps({"container": "logs", key: "tracking.log"}))
+    [text] = refused.value.args
+    assert text.startswith(f'--source_config: unknown key "{key}"{hint}; allowed: key, secret, container, prefix, host')
+    assert text.endswith("(any other one goes in TRANSFORM_LOGS_SOURCE_OPTIONS)")
+
+
+@pytest.mark.parametrize("key", ["timeout", "proxy_url", "ex_force_service_region"])
+def test_a_keyword_of_a_driver_is_taken(key: str) -> None:
+    assert job_config.from_erb("source", json.dumps({key: "x"}))["source_options"] == {key: "x"}
 
 
 def test_erbs_config_says_all_there_is_to_say() -> None:
-    text = '{"key": "a", "secret": "s", "container": "c", "host": "h", "port": 9000, "secure": false, "ex": {"b": 1}}'
+    text = '{"key": "a", "secret": "s", "container": "c", "host": "h", "port": 9000, "secure": false, "ex_b": {"b": 1}}'
     values = job_config.with_site_defaults({"source_provider": "S3", **job_config.from_erb("source", text)}, CEPH_SITE)
     loaded = job_config.check(values).source
     assert (loaded.key, loaded.secret, loaded.container, loaded.prefix) == ("a", "s", "c", "")
     assert (loaded.host, loaded.port, loaded.secure, loaded.region) == ("h", 9000, False, "")
-    assert loaded.options == {"ex": {"b": 1}}
+    assert loaded.options == {"ex_b": {"b": 1}}
 
 
 def test_erbs_config_without_prefix_reads_the_whole_directory() -> None:
