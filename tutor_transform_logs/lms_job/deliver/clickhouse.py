@@ -33,6 +33,7 @@ from ..storage.bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_sess
 from ..util.backoff import retrying
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
+from ..util.secrets import masked
 from .clickhouse_answers import NOT_CLICKHOUSE, REDIRECT, URL, Answer, Verdict, classify, classify_body
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
@@ -226,9 +227,7 @@ class ClickHouse:
         """A text without the credentials: a proxy may repeat the request that it got, with its headers."""
         if not self.table.password:
             return text
-        for form in (self.table.password, base64.b64encode(self._credentials).decode()):
-            text = text.replace(form, "***")
-        return text
+        return masked(text, (self.table.password, base64.b64encode(self._credentials).decode()))
 
 
 def _redirected(response: requests.Response) -> Answer:

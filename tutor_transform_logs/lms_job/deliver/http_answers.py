@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 import requests
 
 from ..util.formatting import printable, shown_url
+from ..util.secrets import masked
 
 MAX_QUOTED = 300
 
@@ -41,10 +42,7 @@ def _masked(response: requests.Response) -> str:
     if scheme == "Basic":
         password = base64.b64decode(credentials).partition(b":")[2]
         secrets |= {password.decode("utf-8", "replace"), base64.b64encode(password).decode()}
-    for secret in sorted(secrets - {""}, key=len, reverse=True):
-        for form in (secret, json.dumps(secret)[1:-1]):
-            text = text.replace(form, "***")
-    return text
+    return masked(text, secrets | {json.dumps(secret)[1:-1] for secret in secrets})
 
 
 def content_type(response: requests.Response) -> str:

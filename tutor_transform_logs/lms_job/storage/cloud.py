@@ -18,6 +18,7 @@ from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExis
 from ..config.schema import StorageConfig
 from ..util.backoff import retrying
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
+from ..util.secrets import masked
 from ..util.temporary import named_file
 from .base import ObjectChanged, StoredObject, read_all
 from .cloud_http import CloudAdapter, ConditionUnknown, connect, name_for_download, what_failed
@@ -263,11 +264,10 @@ class CloudStorage:
     def _describe(self, error: Exception) -> str:
         """The error's text without any secret that a URL or a header in it may hold."""
         text = what_failed(error)
-        for secret in filter(None, (self._driver_key or ())[1:]):
-            # Some errors hold a header as Python writes it.
-            for form in (secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]):
-                text = text.replace(form, "***")
-        return text[:300]
+        secrets = [secret for secret in (self._driver_key or ())[1:] if secret]
+        # Some errors hold a header as Python writes it.
+        escaped = [form for secret in secrets for form in (repr(secret)[1:-1], repr(secret.encode())[2:-1])]
+        return masked(text, [*secrets, *escaped])[:300]
 
 
 @dataclass

@@ -1,0 +1,63 @@
+"""A secret is in no text that is shown; a short one spoils no word that it is a part of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutor_transform_logs.lms_job.util.secrets import SHORT, STARS, masked
+
+LETTERS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=SHORT)
+TEXT = '404: {"detail": "a statement can not be stored: bad token"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "shown"),
+    [
+        (TEXT, "a", TEXT.replace('"a ', '"*** ')),
+        (TEXT, "an", TEXT),
+        (TEXT, "sta", TEXT),
+        (TEXT, "40", TEXT),
+        ("wrong password ab.", "ab", "wrong password ***."),
+        ("Bearer ab", "ab", "Bearer ***"),
+        ("Authorization: Basic u:ab", "ab", "Authorization: Basic u:***"),
+        ("http://u:ab@lrs.example.org/xAPI?token=ab&x=ab1", "ab", "http://u:***@lrs.example.org/xAPI?token=***&x=ab1"),
+        ("http://lrs/?q=%20ab%20", "ab", "http://lrs/?q=%20***%20"),
+        (r'{"text": "first\nab\tsecond"}', "ab", r'{"text": "first\n***\tsecond"}'),
+        ("key_ab_end", "ab", "key_***_end"),
+        ("no-a-b", "a-b", "no-***"),
+        ("abab ab", "ab", "abab ***"),
+        # Of four characters, a part of a word is masked, too: nothing of it may be seen.
+        ("tokenabcd", "abcd", "token***"),
+        ("a secret", "", "a secret"),
+    ],
+)
+def test_a_short_secret_is_masked_where_it_stands_by_itself(text: str, secret: str, shown: str) -> None:
+    assert masked(text, [secret]) == shown
+
+
+@given(
+    LETTERS, st.sampled_from(["u:{}@host", '"{}"', "'{}'", " {} ", "={}&", "<{}>", "({})", "{}", "\\n{},", "%3A{}%0A"])
+)
+def test_a_short_secret_is_never_shown_by_itself(secret: str, around: str) -> None:
+    assert masked(around.format(secret), [secret]) == around.format(STARS)
+
+
+@given(st.text(min_size=SHORT + 1, max_size=6).filter(lambda text: "*" not in text), st.text(), st.text())
+def test_one_of_four_to_six_characters_is_shown_nowhere(secret: str, before: str, after: str) -> None:
+    shown = masked(f"{before}{secret}{after}", [secret])
+    assert secret not in shown.replace(STARS, "\0" * 9)
+
+
+def test_of_two_the_longer_one_is_masked_whole() -> None:
+    assert masked("abcdef abcd", ["abcd", "abcdef"]) == f"{STARS} {STARS}"
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), max_size=4))
+def test_text_that_has_none_of_them_stays(secrets: list[str]) -> None:
+    text = json.dumps({"detail": "0" * 3})
+    if not any(secret in text for secret in secrets):
+        assert masked(text, secrets) == text
