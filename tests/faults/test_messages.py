@@ -166,7 +166,8 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         {"lrs_endpoints": [{"url": "http://l", "bearer": "x", "username": "y"}]},
     ),
     (
-        "entry ... has the URL and the user name of entry ...; allowed: each LRS once",
+        "the entries ... and ... have the same URL and ..., so that they count as one LRS; other passwords and bearer "
+        "tokens make no difference; allowed: each LRS once, or a user name of its own for each entry",
         {"lrs_endpoints": [{"url": "http://l"}, {"url": "http://l/", "bearer": "x"}]},
     ),
     ("0 would wait for ever; allowed: a number above 0", {"lrs_timeout_secs": 0}),
@@ -575,6 +576,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "... can't be used (...): check": lambda s: s.to_lrs(url="http://.example.org/xAPI").run(),
     "speaks no TLS": lambda s: s.to_lrs(url=s.lrs.url.replace("http:", "https:")).run(),
     "TLS certificate": lambda s: s.to_lrs(url=s.request.getfixturevalue("stranger")).run(),
+    "After a 409": lambda s: s.to_lrs(Answer(409), *[Answer(503)] * 9).run(batch_size=1),
     "... answers .... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),
     "... does not answer": lambda s: s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI").run(),
     "The LMS's database": lambda s: s.in_lms(DemoLms(databases=NO_DATABASE)),

@@ -310,7 +310,8 @@ def test_an_endpoint_has_one_way_in() -> None:
 def test_an_endpoint_is_named_once(second: dict[str, str]) -> None:
     """Two with one URL and user would be one destination in the ledger."""
     first = {"url": "http://a", "username": "" if "bearer" in second else "u"}
-    with pytest.raises(ConfigError, match="entry 2 has the URL and the user name of entry 1"):
+    user = "no user name" if "bearer" in second else 'the user name "u"'
+    with pytest.raises(ConfigError, match=f"the entries 1 and 2 have the same URL and {user}, so"):
         load({"lrs_endpoints": [first, {**first, **second}]})
     assert len(load({"lrs_endpoints": [first, {"url": "http://a", "username": "v"}]}).lrs_endpoints) == 2
 

@@ -254,7 +254,13 @@ def endpoints(key: str, value: Any) -> tuple[Endpoint, ...]:
         # By these, the ledger tells destinations apart.
         same = accounts.setdefault((endpoint.url.rstrip("/"), endpoint.username), number)
         if same != number:
-            raise ConfigError(key, f"entry {number} has the URL and the user name of entry {same}", "each LRS once")
+            user = f"the user name {shown(endpoint.username)}" if endpoint.username else "no user name"
+            raise ConfigError(
+                key,
+                f"the entries {same} and {number} have the same URL and {user}, so that they count as one LRS; "
+                "other passwords and bearer tokens make no difference",
+                "each LRS once, or a user name of its own for each entry",
+            )
         result.append(endpoint)
     return tuple(result)
 
