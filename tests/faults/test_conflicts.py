@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -152,12 +153,57 @@ def test_a_voided_statement_is_a_duplicate(sending: ForkedSite, scripted_lrs: Sc
     tally.same((0, counted(duplicates=GOOD)), (ran.status, found), ran.detail)
 
 
+def test_voided_statements_take_two_requests_each(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """And no POST of their own, once one was found: also where all of a batch are voided."""
+    scripted_lrs.refuses_same = True
+    ids = delivered(sending, scripted_lrs)
+    scripted_lrs.voided = set(ids)
+    ran, found = again(sending, scripted_lrs)
+    tally.same((0, counted(duplicates=GOOD)), (ran.status, found), ran.detail)
+    assert scripted_lrs.methods()["GET"] <= 2 * GOOD + 12
+    assert scripted_lrs.methods()["POST"] <= 20
+    # Mixed with those that are as they were, and with new ones.
+    scripted_lrs.voided = set(ids[::3])
+    for id_ in ids[1::3]:
+        del scripted_lrs.statements[id_]
+    ran, found = again(sending, scripted_lrs)
+    tally.same((0, counted(stored=20, duplicates=40)), (ran.status, found), ran.detail)
+    assert scripted_lrs.methods()["GET"] <= 2 * GOOD
+    assert scripted_lrs.methods()["POST"] <= 14
+
+
+def test_an_lrs_that_does_not_know_voided_statements_is_compared_all_the_same(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs
+) -> None:
+    """It answers 400 to a request with that parameter."""
+    scripted_lrs.refuses_same = True
+    scripted_lrs.knows_voided = False
+    ids = delivered(sending, scripted_lrs)
+    scripted_lrs.voided = {ids[20]}
+    ran, found = again(sending, scripted_lrs)
+    tally.same((3, counted(duplicates=GOOD - 1, rejected=1)), (ran.status, found), ran.detail)
+    [letter] = ran.dead_letters()
+    assert letter["statement"] == ids[20]
+    assert "not found there by its id" in letter["detail"]
+
+
+def test_a_comparison_that_takes_long_is_seen(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    scripted_lrs.refuses_same = True
+    delivered(sending, scripted_lrs)
+    scripted_lrs.latency_secs = 0.25
+    ran, _ = again(sending, scripted_lrs, log_format="json")
+    assert ran.status == 0, ran.detail
+    lines = [json.loads(line) for line in ran.stderr.splitlines()]
+    states = {state for line in lines if line["event"] == "progress" for state in line["workers"]}
+    assert any(re.fullmatch(r"comparing with .*: \d+ of \d+ statements", state) for state in states), states
+
+
 NO_GET: dict[str, tuple[Answer, str]] = {
     "404": (Answer(404), "it finds none of these statements by their ids"),
     "405": (Answer(405), "answers 405: check its URL"),
     "403": (Answer(403), "does not let these credentials read (403)"),
     "401": (Answer(401), "does not let these credentials read (401)"),
-    "500": (Answer(500, {"detail": "no index"}), 'answers 500: {"detail": "no index"}'),
+    "501": (Answer(501, {"detail": "no index"}), 'answers 501: {"detail": "no index"}'),
     "HTML": (
         Answer(200, "<html>", headers={"Content-Type": "text/html"}),
         "but with text/html and not with statements",
@@ -209,6 +255,29 @@ def test_an_lrs_that_goes_down_between_a_409_and_the_comparison_stops_the_run(
     tally.same(0, resumed.status, resumed.detail)
     [destination] = sending.result()["destinations"]
     assert destination["duplicates"] == GOOD
+
+
+@pytest.mark.parametrize("answer", [Answer(500), Answer(502), Answer(503), Answer(no_answer=True)])
+@pytest.mark.parametrize("size", [BATCH, 1])
+def test_an_lrs_that_can_t_be_read_for_now_stops_the_run(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, answer: Answer, size: int
+) -> None:
+    """Its POST works all the time. That its GET fails makes no conflicts, neither then nor later."""
+    scripted_lrs.refuses_same = True
+    ids = delivered(sending, scripted_lrs)
+    change(scripted_lrs, ids[44])
+    scripted_lrs.to_get = answer
+    ran, found = again(sending, scripted_lrs, lrs_max_wait_secs=0.5, batch_size=size)
+    tally.same((4, counted()), (ran.status, found), ran.detail)
+    assert "After a 409, the statements of the LRS can't be read: " in ran.detail
+    assert "Run again to resume." in ran.detail
+    assert "counts as a conflict" not in ran.detail
+    scripted_lrs.to_get = None
+    resumed = sending.run()
+    tally.same(3, resumed.status, resumed.detail)
+    assert [letter["statement"] for letter in resumed.dead_letters()] == [ids[44]]
+    [destination] = sending.result()["destinations"]
+    assert destination["duplicates"] == GOOD - 1
 
 
 def test_ids_of_all_are_believed(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:

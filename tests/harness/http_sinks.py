@@ -159,6 +159,8 @@ class CaliperSink:
     """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in.
 
     :param to_array: the answer to a body that is an array; None: arrays are taken.
+    :param largest_array: how many envelopes an array may have before ``to_array`` is the answer to it.
+    :param to_object: the answer to an envelope by itself; None: it is taken.
     :param available: how many requests are answered before there is only 503; None: all.
     :param refused: ids of events for whose sake a body is refused, with the status to refuse it with.
     """
@@ -166,6 +168,8 @@ class CaliperSink:
     url: str = ""
     authorization: str | None = None
     to_array: Answer | None = None
+    largest_array: int = 0
+    to_object: Answer | None = None
     available: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -181,7 +185,10 @@ class CaliperSink:
             return Answer(401, {"error": "unauthorized"})
         if self.available is not None and len(self.requests) > self.available:
             return Answer(503)
-        if self.to_array is not None and isinstance(request.json(), list):
+        is_array = isinstance(request.json(), list)
+        if self.to_object is not None and not is_array:
+            return self.to_object
+        if self.to_array is not None and is_array and len(request.items()) > self.largest_array:
             if self.to_array.store:
                 self.envelopes += request.items()
             return self.to_array
@@ -211,6 +218,7 @@ class ScriptedLrs:
     :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
     :param authorization: the Authorization header to insist on (else 401).
     :param voided: ids of statements that were taken back.
+    :param knows_voided: else 400 to a request for a voided statement.
     :param refuses_same: 409 also to statements that it has and that come again as they are, as ADL's LRS.
     :param to_get: the answer to each GET; None: as usual.
     :param gate: while it is not set, requests wait for their answers.
@@ -222,6 +230,7 @@ class ScriptedLrs:
     refused: dict[str, int] = field(default_factory=dict)
     authorization: str | None = None
     voided: set[str] = field(default_factory=set)
+    knows_voided: bool = True
     refuses_same: bool = False
     to_get: Answer | None = None
     gate: threading.Event = field(default_factory=threading.Event)
@@ -275,6 +284,8 @@ class ScriptedLrs:
             one = query["statementId"]
             return Answer(200, self._stored(one)) if one in set(self.statements) - self.voided else Answer(404)
         if "voidedStatementId" in query:
+            if not self.knows_voided:
+                return Answer(400, {"detail": "unknown parameter"})
             one = query["voidedStatementId"]
             return Answer(200, self._stored(one)) if one in self.voided else Answer(404)
         return Answer(200, {"statements": [], "more": ""})  # nothing was stored when it happened

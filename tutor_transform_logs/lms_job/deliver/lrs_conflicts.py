@@ -11,10 +11,11 @@ from __future__ import annotations
 import enum
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..model.delivery import Held, OutgoingStatement
+from ..util.doing import Teller
 from ..util.errors import JobError, Unavailable, without_resuming
 from .lrs_client import LrsClient
 from .lrs_search import JsonObject, LrsSearch, compared
@@ -33,6 +34,8 @@ class Asked(enum.IntEnum):
     NOT = 0
     IN_PAGES = 1
     ONE_BY_ONE = 2
+    VOIDED = 3
+    """One by one, as statements and as voided ones."""
 
 
 @dataclass
@@ -56,6 +59,9 @@ class Conflicts:
     was refused whose statements are all the same ones, or new, it is known that this LRS answers 409 to those as well.
     From then on it is asked for each statement of a part that it refuses, and what it does not have is posted at once:
     halves would be refused down to single statements.
+
+    Voided statements are found by another request, of which pages do not exist. It is made for a part that is refused
+    although the LRS has none of its statements by their ids.
     """
 
     def __init__(self, client: LrsClient) -> None:
@@ -65,6 +71,7 @@ class Conflicts:
         self._fruitless = 0
         """How many conflicts it has not found by their ids."""
         self._has_found = False
+        self._teller = Teller()
         self._unreadable = ""
         """Why statements can't be read there; empty as long as they can."""
 
@@ -72,15 +79,13 @@ class Conflicts:
         """Ask for statements of a part that was refused; ``asked``: how that was done before it was posted.
 
         Nothing is found in a part that has to be halved. A single statement is always found to be the same or
-        different.
+        different. Raises :class:`~.errors.Unavailable` if the LRS can't be asked now: what it has is not known then.
         """
         if not self._unreadable:
             try:
                 return self._ask(outgoing, asked)
             except Unavailable as error:
-                # Is the whole LRS unavailable, or only its GET? Posted again, a batch shows which.
-                self._give_up(str(error))
-                return Comparison(asked, left=[*outgoing])
+                raise Unavailable(f"After a 409, the statements of the LRS can't be read: {error}") from None
             except JobError as error:
                 self._give_up(str(error))
         if len(outgoing) == 1:
@@ -95,12 +100,18 @@ class Conflicts:
         if asked < Asked.IN_PAGES:
             found, asked = self._search.in_pages(sent), Asked.IN_PAGES
         if asked < Asked.ONE_BY_ONE and (self._refuses_same or len(outgoing) <= FEW):
-            found |= self._search.by_ids([name for name in sent if name not in found])
+            found |= self._search.by_ids(self._told([name for name in sent if name not in found]))
             asked = Asked.ONE_BY_ONE
         self._has_found = self._has_found or bool(found)
-        result = Comparison(asked)
+        voided: set[str] = set()
+        if asked == Asked.ONE_BY_ONE and not found and self._has_found:
+            voided = {name for name in self._told([*sent]) if self._search.is_voided(name)}
+            asked = Asked.VOIDED
+        result = Comparison(asked, same=len(voided))
         for statement in outgoing:
             name = statement.id.lower()
+            if name in voided:
+                continue
             if name not in found:
                 result.left.append(statement)
             elif compared(sent[name], found[name]) is Held.SAME:
@@ -110,6 +121,13 @@ class Conflicts:
         if asked == Asked.ONE_BY_ONE and result.same and not result.different:
             self._refuses_same = True
         return result
+
+    def _told(self, ids: Sequence[str]) -> Iterator[str]:
+        """The ids, while they are asked for one after the other."""
+        self._teller.begin()
+        for number, statement_id in enumerate(ids):
+            self._teller.tell(f"comparing with {self._client.name}: {number:,} of {len(ids):,} statements")
+            yield statement_id
 
     def _ask_for_one(self, statement: OutgoingStatement) -> Comparison:
         [held] = self._search.held([statement])

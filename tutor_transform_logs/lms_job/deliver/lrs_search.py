@@ -73,7 +73,12 @@ class LrsSearch:
         """Was this statement, which was not found, voided by another one (xAPI 1.0.3, part 2, section 2.3.2)?"""
         if not self._asks_voided:
             return False
-        return self._by_id("voidedStatementId", statement_id) is not None
+        try:
+            return self._by_id("voidedStatementId", statement_id) is not None
+        except PermanentError:
+            # It has just answered a request by id, and does not know this parameter.
+            self._asks_voided = False
+            return False
 
     def _in_pages(self, wanted: Mapping[str, object]) -> dict[str, JsonObject]:
         """Those found in pages. Raises nothing: all others are requested by id afterwards."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..util.backoff import Waiting
+from ..util.doing import Doing
 from .counts import Counts
 
 
@@ -65,6 +66,15 @@ class WorkerEnded:
 
 
 ProgressEvent = (
-    BytesSkipped | SegmentStarted | BytesRead | BatchDone | Resting | Waiting | Message | StatementSampled | WorkerEnded
+    BytesSkipped
+    | SegmentStarted
+    | BytesRead
+    | BatchDone
+    | Resting
+    | Waiting
+    | Doing
+    | Message
+    | StatementSampled
+    | WorkerEnded
 )
 Emit = Callable[[ProgressEvent], None]

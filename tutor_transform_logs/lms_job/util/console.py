@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import IO
 
 from .backoff import Waiting
+from .doing import Doing
 from .formatting import printable_lines, wrapped
 
 TEXT_FORMAT, JSON_FORMAT = "text", "json"
@@ -95,14 +96,18 @@ def tell_wait(waiting: Waiting) -> None:
     say(str(waiting), "waiting", WARNING, {"seconds": round(waiting.secs, 1)})
 
 
-def show_log(say: Callable[[str], None], wait: Callable[[Waiting], None]) -> None:
-    """Have the job's own log told by ``say``, and its waits by ``wait``."""
+def show_log(
+    say: Callable[[str], None], wait: Callable[[Waiting], None], do: Callable[[Doing], None] = lambda _doing: None
+) -> None:
+    """Have the job's own log told by ``say``, its waits by ``wait``, and what it is doing by ``do``."""
 
     class ToConsole(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            waiting = getattr(record, "waiting", None)
+            waiting, doing = getattr(record, "waiting", None), getattr(record, "doing", None)
             if isinstance(waiting, Waiting):
                 wait(waiting)
+            elif isinstance(doing, Doing):
+                do(doing)
             else:
                 say(self.format(record))
 

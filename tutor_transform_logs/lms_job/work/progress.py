@@ -22,6 +22,7 @@ from ..model.progress_events import (
 from ..storage.base import Readable
 from ..util import console
 from ..util.backoff import Waiting
+from ..util.doing import Doing
 from ..util.formatting import duration, of, printable
 from .eta import Eta
 from .progress_printers import LinePrinter, Printer, TerminalPrinter
@@ -67,6 +68,8 @@ class ProgressState:
             self.workers[worker] = f"resting for {event.secs:.0f} s"
         elif isinstance(event, Waiting):
             self.workers[worker] = f"waiting {max(event.secs, 1):.0f} s: {printable(event.why)}"
+        elif isinstance(event, Doing):
+            self.workers[worker] = printable(event.what)
         elif isinstance(event, WorkerEnded):
             self.workers.pop(worker, None)
 

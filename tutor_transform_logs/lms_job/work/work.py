@@ -98,7 +98,7 @@ def _reason(error: Interrupted | JobError) -> JobError:
 
 def show_log(emit: Emit) -> None:
     """Have what the job's own log says shown with the progress."""
-    console.show_log(lambda text: emit(Message(text)), emit)
+    console.show_log(lambda text: emit(Message(text)), emit, emit)
 
 
 def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger:
