@@ -17,8 +17,11 @@ from typing import Protocol
 
 from ..model.delivery import OutgoingStatement
 from ..util.errors import PermanentError, Unavailable
-from .lrs_answers import BatchRejected
+from .lrs_answers import BatchRejected, NotThisForm
 from .lrs_client import LrsClient
+
+# What an endpoint that takes arrays only may answer to an envelope by itself, beside 415.
+NO_OBJECT = frozenset({400, 422})
 
 
 class EndpointMemory(Protocol):
@@ -31,6 +34,9 @@ class EndpointMemory(Protocol):
         """``None``: not known."""
 
     def remember(self, takes_arrays: bool) -> None: ...
+
+    def forget(self) -> None:
+        """Whether it takes arrays is not known any more."""
 
     def sent(self, batch: str) -> Collection[str]:
         """The ids of the events that it has accepted of a segment, of which ``batch`` is one, in unfinished deliveries.
@@ -56,6 +62,9 @@ class ProcessMemory:
     def remember(self, takes_arrays: bool) -> None:
         self.known = takes_arrays
 
+    def forget(self) -> None:
+        self.known = None
+
     def sent(self, batch: str) -> Collection[str]:
         return ()
 
@@ -70,12 +79,16 @@ class CaliperArrays:
     the envelope by itself. If it rejects both, the event itself is rejected, and the next one decides. A failure that
     may pass (no answer, 503) is not tried again as an array, because an endpoint that fails on arrays may answer so for
     ever; it decides for this process, and is not remembered.
+
+    An endpoint may also take arrays only. As long as it has taken no envelope by itself in this process, one that it
+    refuses in that form is posted as an array of one.
     """
 
     def __init__(self, client: LrsClient, memory: EndpointMemory) -> None:
         self._client = client
         self._memory = memory
         self._has_taken_one = False
+        """An envelope by itself, in this process."""
         self.taken: bool | None = None
         """``None`` until it is known."""
 
@@ -87,8 +100,8 @@ class CaliperArrays:
     ) -> Sequence[OutgoingStatement]:
         """Deliver envelopes until it is known; gives those that are left.
 
-        ``deliver_one`` delivers an envelope by itself, accounts for it, and returns whether it was accepted. ``count``
-        accounts for those that an array has stored.
+        ``deliver_one`` delivers an envelope by :meth:`post_in_any_form`, accounts for it, and returns whether it was
+        accepted. ``count`` accounts for those that an array has stored.
         """
         if self.taken is not None:
             return outgoing
@@ -98,15 +111,43 @@ class CaliperArrays:
                 if self.taken is not None:
                     return outgoing[number:]
                 if not self._has_taken_one:
-                    self._has_taken_one = deliver_one(envelope)
+                    deliver_one(envelope)
                 elif self._try(envelope, deliver_one):
                     count([envelope])
                     self._decide(True)
         return ()
 
-    def refuses(self) -> None:
-        """An endpoint that took arrays has taken by itself what it rejected in one."""
-        self._decide(False)
+    def post_one(self, envelope: OutgoingStatement, patient: bool = True) -> None:
+        """Post an envelope as ERB does; raises what :meth:`.LrsClient.post` raises."""
+        self._client.post(envelope.body, patient)
+        self._has_taken_one = True
+
+    def post_in_any_form(self, envelope: OutgoingStatement) -> None:
+        """Like :meth:`post_one`, and as an array if that may be the form that the endpoint takes."""
+        refusal: BatchRejected | NotThisForm
+        try:
+            self.post_one(envelope)
+            return
+        except (BatchRejected, NotThisForm) as error:
+            refusal = error
+        if self._has_taken_one or (isinstance(refusal, BatchRejected) and refusal.status not in NO_OBJECT):
+            raise refusal
+        try:
+            self._client.post(as_array([envelope]), patient=False)
+        except BatchRejected as of_array:
+            raise refused_in_both(refusal, of_array) from None
+        except (PermanentError, Unavailable):
+            raise refusal from None
+        self._decide(True)
+
+    def refuses(self, refusal: Exception) -> None:
+        """An endpoint that took arrays has taken by itself what it refused in one, for the reason ``refusal``."""
+        if isinstance(refusal, Unavailable):
+            # That may pass: the next run tries an array again.
+            self.taken = False
+            self._memory.forget()
+        else:
+            self._decide(False)
 
     def _try(self, envelope: OutgoingStatement, deliver_one: Callable[[OutgoingStatement], bool]) -> bool:
         """Post an array of one envelope; without success, post the envelope."""
@@ -131,3 +172,10 @@ class CaliperArrays:
 def as_array(outgoing: Sequence[OutgoingStatement]) -> bytes:
     """The body of a request for several statements, each as it is."""
     return b"[" + b",".join(statement.body for statement in outgoing) + b"]"
+
+
+def refused_in_both(by_itself: BatchRejected | NotThisForm, in_array: BatchRejected) -> BatchRejected:
+    """The error for an envelope that is rejected in both forms; one of the two texts says what is wrong with it."""
+    if isinstance(by_itself, NotThisForm) or by_itself.detail == in_array.detail:
+        return in_array
+    return BatchRejected(by_itself.status, f"{by_itself.detail} (in an array: {in_array.detail})")

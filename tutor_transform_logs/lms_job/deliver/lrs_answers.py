@@ -10,6 +10,8 @@ from typing import Any
 import requests
 
 from ..model import dead_letters
+from ..model.delivery import OutgoingStatement, Rejection
+from ..model.erb_faults import explained
 from ..storage.bounded_http import AnswerTooLong
 from ..util.errors import PermanentError, TransientError
 from .http_answers import content_type, innermost_cause, redirect_target, retry_after, speaks_no_tls, status_and_text
@@ -34,6 +36,15 @@ class BatchRejected(Exception):
         super().__init__(status, detail)
         self.status = status
         self.detail = detail
+
+
+class NotThisForm(PermanentError):
+    """The endpoint takes no body of this form (415)."""
+
+
+def rejection(transformer_type: str, statement: OutgoingStatement, rejected: BatchRejected) -> Rejection:
+    """What becomes of a statement that is rejected by itself."""
+    return explained(transformer_type, Rejection(statement, REJECTING[rejected.status], rejected.detail))
 
 
 def check_post(name: str, response: requests.Response) -> None:
@@ -120,9 +131,8 @@ def new_ids(name: str, response: requests.Response, sent: Collection[str]) -> se
 
 
 def busy(name: str, response: requests.Response) -> TransientError:
-    return TransientError(
-        f"{name} answers {status_and_text(response)}", retry_after(response.headers.get("Retry-After", ""))
-    )
+    wait_secs = retry_after(response.headers.get("Retry-After", ""))
+    return TransientError(f"{name} answers {status_and_text(response)}", wait_secs, response.status_code in BUSY)
 
 
 def refused(name: str, response: requests.Response) -> PermanentError:
@@ -136,7 +146,8 @@ def refused(name: str, response: requests.Response) -> PermanentError:
         return PermanentError(
             f"{name} redirects to {target} ({status}): if that is where the LRS is, set that URL instead."
         )
-    return PermanentError(f"{name} answers {status_and_text(response)}: check its URL.")
+    refusal = NotThisForm if status == 415 else PermanentError
+    return refusal(f"{name} answers {status_and_text(response)}: check its URL.")
 
 
 def no_answer(name: str, error: requests.RequestException | ValueError) -> PermanentError | TransientError:

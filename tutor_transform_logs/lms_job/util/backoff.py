@@ -63,7 +63,7 @@ def retrying(
         except TransientError as error:
             delay = next(waits, None)
             if delay is None or clock() + error.retry_after_secs > deadline:
-                raise Unavailable(f"{error}. Run again to resume.") from None
+                raise Unavailable(f"{error}. Run again to resume.", error.is_busy) from None
             waiting = Waiting(str(error), max(delay, error.retry_after_secs))
         log.info("%s", waiting, extra={"waiting": waiting})
         sleep(waiting.secs)

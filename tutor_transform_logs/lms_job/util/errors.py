@@ -91,9 +91,16 @@ class ObjectUnreadable(PermanentError):
 
 
 class Unavailable(JobError):
-    """Something does not answer, after every try that the settings allow: run again to resume."""
+    """Something does not answer, after every try that the settings allow: run again to resume.
+
+    ``is_busy``: as for :class:`TransientError`.
+    """
 
     status = ExitStatus.STOPPED
+
+    def __init__(self, message: str, is_busy: bool = False) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
 
 
 def without_resuming(text: str) -> str:
@@ -104,12 +111,14 @@ def without_resuming(text: str) -> str:
 class TransientError(Exception):
     """One try failed, and the next may succeed: no answer, 503, a broken connection. ``str()`` says what happened.
 
-    ``retry_after_secs``: how long the server asks to be left alone, 0.0 if it says nothing.
+    ``retry_after_secs``: how long the server asks to be left alone, 0.0 if it says nothing. ``is_busy``: it works, and
+    only takes no more requests for now (429).
     """
 
-    def __init__(self, what: str, retry_after_secs: float = 0.0) -> None:
+    def __init__(self, what: str, retry_after_secs: float = 0.0, is_busy: bool = False) -> None:
         super().__init__(what)
         self.retry_after_secs = retry_after_secs
+        self.is_busy = is_busy
 
 
 class ObjectGone(Exception):

@@ -8,7 +8,10 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..ledger import names
+from ..ledger.json_objects import LedgerError
 from ..ledger.ledger import Ledger
+from ..storage.base import join_name
 from ..util import temporary
 
 
@@ -37,10 +40,17 @@ class LedgerMemory:
             os.close(file)
 
     def takes_arrays(self) -> bool | None:
-        return self._ledger.takes_arrays(self._destination)
+        try:
+            return self._ledger.takes_arrays(self._destination)
+        except LedgerError:
+            # It is an observation, which can be made again: that it can't be read ends nothing.
+            return None
 
     def remember(self, takes_arrays: bool) -> None:
         self._ledger.save_takes_arrays(self._destination, takes_arrays)
+
+    def forget(self) -> None:
+        self._ledger.delete(join_name(self._ledger.directory, names.endpoint_name(self._destination)))
 
     def sent(self, batch: str) -> Collection[str]:
         return self._ledger.load_sent(batch, self._destination)
