@@ -19,7 +19,7 @@ from tutor_transform_logs.lms_job.model.records import Event, Line
 from tutor_transform_logs.lms_job.read.decompress import BrokenObject, decompressed
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.read.head import head_of
-from tutor_transform_logs.lms_job.read.lines import split_lines
+from tutor_transform_logs.lms_job.read.log_lines import log_lines
 
 MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
@@ -55,7 +55,8 @@ class Previewer:
             return
         chunks = itertools.chain([head], chunks)
         try:
-            lines = split_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)
+            read = log_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)
+            lines = (line for line in read if isinstance(line, Line))
             for window in _windows(lines, self._left):
                 self._preview_lines(file_row, window)
                 self._left -= len(window)

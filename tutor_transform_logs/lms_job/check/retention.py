@@ -19,7 +19,7 @@ from ..model.activity import NO_DAY, day_of
 from ..model.plan import Segment
 from ..model.records import SkippedLines
 from ..read.filters import Filters, event_time
-from ..read.lines import split_lines
+from ..read.log_lines import log_lines
 from ..storage.base import Readable
 from ..transform.factory import make_transformer
 from ..util.errors import JobError
@@ -143,7 +143,7 @@ def _ages(config: JobConfig, source: Readable, segments: Sequence[Segment], kept
     days: Counter[str] = Counter()
     for place in places(segments):
         content = read_place(source, place, limit).content
-        lines = split_lines((content,), limit=limit, prefilter=transformer.prefilter)
+        lines = log_lines((content,), limit=limit, prefilter=transformer.prefilter)
         days.update(_day(parsed) for parsed in parse_lines(lines, transformer, filters))
     del days[NO_DAY]
     return Ages(days.total(), sum(events for day, events in days.items() if day < kept_from.isoformat()))

@@ -19,7 +19,7 @@ from ..model.erb_faults import faults_of
 from ..model.plan import Segment
 from ..read.decompress import BrokenObject, decompressed
 from ..read.filters import Filters
-from ..read.lines import split_lines
+from ..read.log_lines import log_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
@@ -214,7 +214,7 @@ class Trial:
         """Returns what would be sent to each destination."""
         transformer = self.transformer
         sent: dict[str, list[bytes]] = {}
-        lines = split_lines((content,), limit=self.limits.line_bytes, prefilter=transformer.prefilter)
+        lines = log_lines((content,), limit=self.limits.line_bytes, prefilter=transformer.prefilter)
         parsed = look_ahead(parse_lines(lines, transformer, self.filters), transformer)
         for batch in batches(parsed, transformer, Section(""), self.limits):
             tally.counts.add(batch.counts)

@@ -23,7 +23,11 @@ START = Position(0, 1)
 
 
 class Line(NamedTuple):
-    """One line, without its line end. ``offset`` counts bytes of the decompressed object, ``number`` from 1."""
+    """One line, without its line end. ``offset`` counts bytes of the decompressed object, ``number`` from 1.
+
+    Of what a collector wrote, it is the line in it: ``offset`` is where the collector's line begins, ``raw`` is the
+    line of the log, and ``number`` counts the lines of the log.
+    """
 
     offset: int
     end: int
@@ -33,6 +37,10 @@ class Line(NamedTuple):
     """Longer than the limit; ``raw`` holds the bytes up to the limit."""
     unterminated: bool = False
     """The object ends here without a newline: more of this line may be written later."""
+    unwrapped: bool = False
+    """Taken out of what a collector wrote, which is whole: nothing more of this line will be written."""
+    follows: bool = False
+    """Can't be read without the line before it: a collector wrote both into one object, or they are in parts."""
 
 
 class SkippedLines(NamedTuple):

@@ -27,6 +27,7 @@ from ..model.plan import (
     new_uuid,
     subtract,
 )
+from ..read.cuts import can_be_cut, next_cut
 from ..read.filters import Filters
 from ..storage.base import Storage, StoredObject
 from ..util.cpus import worker_count
@@ -35,7 +36,6 @@ from .discovery import IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 from .resend import resume_redelivery
 
-PROBE_BYTES = 64 * 1024
 MIN_SEGMENT_BYTES = 1024**2
 SEGMENTS_PER_WORKER = 4
 
@@ -241,32 +241,21 @@ def _wanted(content: Content, obj: IdentifiedObject, destinations: Sequence[str]
 
 
 def _cut(segment_bytes: int, source: Storage, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
-    """Cut a range of a plain object into segments, at newlines. A compressed one is read as a whole."""
+    """Cut a range of a plain object into segments, between lines. A compressed one is read as a whole."""
     if obj.compression or end is None:
         return [(start, end)]
+    points = cut_points(start, end, segment_bytes)
+    if points and not can_be_cut(source, obj.name, start, end):
+        return [(start, end)]
     cuts = [start]
-    for point in cut_points(start, end, segment_bytes):
+    for point in points:
         if point <= cuts[-1]:
             continue
-        newline = _next_line(source, obj.name, point, end)
-        if newline is None:
-            break
-        cuts.append(newline)
+        line = next_cut(source, obj.name, (cuts[-1], end), point)
+        if line is not None:
+            cuts.append(line)
     cuts.append(end)
     return list(zip(cuts[:-1], cuts[1:], strict=True))
-
-
-def _next_line(source: Storage, name: str, point: int, end: int) -> int | None:
-    """The offset of the first line that begins after ``point``, if one does before ``end``."""
-    while point < end:
-        block = b"".join(source.read(name, point, min(point + PROBE_BYTES, end)))
-        at = block.find(b"\n")
-        if at >= 0:
-            return point + at + 1 if point + at + 1 < end else None
-        if not block:
-            return None
-        point += len(block)
-    return None
 
 
 def finish_plan(plan: Plan, entries: Entries) -> Plan:

@@ -20,6 +20,7 @@ from collections.abc import Collection
 from io import BytesIO
 
 from .events import Unparsable, parse
+from .wrapped_page_views import WrappedPageViews
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -29,6 +30,7 @@ _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
 # A tracker's marks: how its JSON begins and ends.
 _FIRST_KEY = b'{"name": "'
 _NAME_KEY = b'"name": "'
+_OBJECT = b'{"'
 _SECOND_KEY = b'"context": {'
 _LATE_KEY = b'"event_source": "'
 _LAST_KEYS = re.compile(rb'"event_source": "[^"\\]*", "page": (?:null|"[^"\\]*")}')
@@ -50,6 +52,7 @@ class Prefilter:
         self._known = frozenset(name.encode() for name in known if self.usable)
         self._unknown: set[bytes] = set()
         """Names met that are not known, and that can be read in one way only."""
+        self._wrapped = WrappedPageViews(self._is_skipped)
 
     def skip_from(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
         """How many consecutive lines of ``text`` are skipped from ``start`` on, and where the next line begins.
@@ -60,6 +63,8 @@ class Prefilter:
         usual_end, key, width, slash, brace, dash = _USUAL_END, _NAME_KEY, len(_NAME_KEY), _SLASH, _BRACE, _DASH
         checked = ascii_only and len(text) <= limit
         count = 0
+        if text.startswith(_OBJECT, start) and not text.startswith(_FIRST_KEY, start):
+            count, start = self._wrapped.skip_from(text, start, limit)
         # Nothing gets from line to line faster, and a method called without bounds is faster than one with them.
         lines = BytesIO(text)
         lines.seek(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..model import dead_letters
 from ..model.dead_letters import DeadLetter
@@ -13,6 +14,7 @@ from ..util.errors import JobError
 from ..util.formatting import printable
 from .lines import split_lines
 from .segment import segment_chunks
+from .wrappers import unwrap
 
 
 def segment_letters(
@@ -31,4 +33,12 @@ def segment_letters(
                 f"The dead-letters file {printable(segment.object)} is damaged at byte {line.offset} ({error}): "
                 "restore the file from a backup, or remove that line, and run the command again."
             ) from None
-        yield line, letters[0] if letters else None
+        yield line, _unwrapped(letters[0]) if letters else None
+
+
+def _unwrapped(letter: DeadLetter) -> DeadLetter:
+    """The letter of a line that a collector had wrapped, and of which an earlier version did not know that."""
+    pieces = unwrap(letter.raw)
+    if pieces is None or len(pieces) != 1 or not pieces[0].ends:
+        return letter
+    return replace(letter, raw=pieces[0].text)

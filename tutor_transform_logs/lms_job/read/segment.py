@@ -1,4 +1,4 @@
-"""The lines of one segment: read, decompress, split."""
+"""The lines of one segment: read, decompress, split, unwrap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..model.records import Line, Position, SkippedLines
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from .decompress import decompressed, drop_bytes
-from .lines import split_lines
+from .log_lines import log_lines
 from .prefilter import Prefilter
 
 
@@ -28,10 +28,8 @@ def split_segment(
     chunks: Iterable[bytes], segment: Segment, start: Position, limit: int, prefilter: Prefilter | None = None
 ) -> Iterator[Line | SkippedLines]:
     """:func:`segment_lines` of what :func:`segment_chunks` gives."""
-    lines = split_lines(chunks, start, limit, prefilter)
-    if segment.after_unterminated_line and start.offset == segment.start:
-        return _without_line_end(lines)
-    return lines
+    after_unterminated_line = segment.after_unterminated_line and start.offset == segment.start
+    return log_lines(chunks, start, limit, prefilter, after_unterminated_line)
 
 
 def segment_chunks(source: Readable, segment: Segment, offset: int) -> Iterator[bytes]:
@@ -59,16 +57,3 @@ def _whole(chunks: Iterable[bytes], segment: Segment, offset: int) -> Iterator[b
         yield chunk
     if segment.end is not None and position < segment.end:
         raise ObjectGone(f"it ends at byte {position}, and had {segment.end} bytes when it was planned")
-
-
-def _without_line_end(lines: Iterator[Line | SkippedLines]) -> Iterator[Line | SkippedLines]:
-    """Leave out the line end of a line that was done when it had none yet."""
-    first = next(lines, None)
-    if first is None:
-        return
-    if isinstance(first, SkippedLines) or first.raw or first.unterminated:
-        yield first
-        yield from lines
-        return
-    for line in lines:
-        yield line._replace(number=line.number - 1)

@@ -12,6 +12,7 @@ from .decompress import BrokenObject, compression, decompressed
 from .events import Unparsable, parse
 from .filters import event_time
 from .head import head_of
+from .wrappers import LinePart, unwrap
 
 # How much of both ends of a plain object is read; a compressed one is read whole up to WHOLE_BYTES of stored size.
 END_BYTES = 256 * 1024
@@ -74,10 +75,11 @@ def _of_compressed(stored: bytes, kind: str, whole: bool) -> Times:
 def _first(lines: Iterable[bytes]) -> datetime | None:
     """The time of the first of ``lines`` that has one."""
     for line in lines:
-        try:
-            when = event_time(parse(line).fields)
-        except Unparsable:
-            continue
-        if when is not None:
-            return when
+        for piece in unwrap(line) or [LinePart(0, line)]:
+            try:
+                when = event_time(parse(piece.text).fields)
+            except Unparsable:
+                continue
+            if when is not None:
+                return when
     return None

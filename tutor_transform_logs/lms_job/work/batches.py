@@ -94,7 +94,8 @@ def batches(
     try:
         for line in lines:
             if isinstance(line, ParsedLine):
-                if batch.counts.lines and (batch.is_full(limits) or line.line.offset in stops):
+                full = batch.is_full(limits) or line.line.offset in stops
+                if full and batch.counts.lines and not line.line.follows:
                     yield batch
                     batch = Batch(line.line.offset, line.line.offset, line.line.number)
                 _add(batch, transformer, section, line)
@@ -145,7 +146,7 @@ def _add(batch: Batch, transformer: Transformer, section: Section, parsed: Parse
     elif parsed.unparsable is not None:
         counts.unparsable += 1
         reason = parsed.unparsable.reason
-        if line.unterminated:
+        if line.unterminated and not line.unwrapped:
             # Perhaps still being written: counted under a reason of its own, and read again when the object has grown.
             batch.resume_at = line.offset
             reason = INCOMPLETE_LINE

@@ -1,0 +1,153 @@
+"""Logs as collectors keep them: the same lines in every form that the job reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+Lines = Sequence[bytes]
+TIME = "2026-02-01T00:00:00.123456789Z"
+
+
+def dumped(value: object, compact: bool = True) -> bytes:
+    """As a collector writes it."""
+    separators = (",", ":") if compact else None
+    return json.dumps(value, separators=separators, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def parts_of(line: bytes, points: Sequence[int]) -> list[bytes]:
+    """``line`` in parts, none of them empty; of UTF-8, no character is cut."""
+    text = line.decode()
+    bounds = sorted({0, len(text), *(point for point in points if 0 < point < len(text))})
+    return [text[begin:end].encode() for begin, end in pairwise(bounds)] or [b""]
+
+
+def docker(lines: Lines, points: Sequence[int] = (), stream: str = "stdout", **more: object) -> list[bytes]:
+    """Docker's json-file, each line in parts that are cut at ``points``."""
+    made = []
+    for line in lines:
+        *begun, last = parts_of(line, points)
+        for part in (*begun, last + b"\n"):
+            made.append(dumped({"log": part.decode(), "stream": stream, "time": TIME, **more}))
+    return made
+
+
+def cri(lines: Lines, points: Sequence[int] = (), stream: str = "stdout") -> list[bytes]:
+    """containerd's."""
+    made = []
+    for line in lines:
+        *begun, last = parts_of(line, points)
+        made += [f"{TIME} {stream} P ".encode() + part for part in begun]
+        made.append(f"{TIME} {stream} F ".encode() + last)
+    return made
+
+
+def fluent_bit(lines: Lines, points: Sequence[int] = (), key: str = "logtag") -> list[bytes]:
+    """Its records of containerd's lines: without line ends."""
+    made = []
+    pod = {"pod_name": "lms-7d9f", "labels": {"app.kubernetes.io/name": "lms"}, "container_name": "lms"}
+    for line in lines:
+        *begun, last = parts_of(line, points)
+        for part, tag in (*((part, "P") for part in begun), (last, "F")):
+            record = {"date": 1769904000.123, "stream": "stderr", key: tag, "log": part.decode(), "time": TIME}
+            made.append(dumped({**record, "kubernetes": pod}))
+    return made
+
+
+def fluentd_driver(lines: Lines, points: Sequence[int] = ()) -> list[bytes]:
+    """Docker's logging driver for Fluentd."""
+    made = []
+    for line in lines:
+        parts = parts_of(line, points)
+        record = {"container_id": "5f1c", "container_name": "/lms", "source": "stdout"}
+        for number, part in enumerate(parts, 1):
+            partial = {"partial_message": "true", "partial_id": "1", "partial_ordinal": str(number),
+                       "partial_last": str(number == len(parts)).lower()}  # fmt: skip
+            made.append(dumped({**record, "log": part.decode(), **(partial if len(parts) > 1 else {})}))
+    return made
+
+
+def in_key(key: str, **more: object) -> Callable[[Lines], list[bytes]]:
+    """Each line under ``key`` of an object."""
+    return lambda lines: [
+        dumped({"host": "lms-0", key: line.decode(), "labels": {"app": "lms", "level": 6}, **more}) for line in lines
+    ]
+
+
+def cloudwatch(lines: Lines, together: int = 3) -> list[bytes]:
+    """The records of a subscription, with some lines each, and the one with which CloudWatch begins."""
+    head = {"messageType": "DATA_MESSAGE", "owner": "1", "logGroup": "lms", "logStream": "lms-0"}
+    made = []
+    for begin in range(0, len(lines), together):
+        events = [
+            {"id": f"{begin + at:056}", "timestamp": 1769904000000 + at, "message": line.decode()}
+            for at, line in enumerate(lines[begin : begin + together])
+        ]
+        made.append(dumped({**head, "subscriptionFilters": ["all"], "logEvents": events}))
+    return made
+
+
+def wrapped_twice(lines: Lines) -> list[bytes]:
+    """What Fluent Bit has read from Docker's files, and has put into CloudWatch."""
+    return cloudwatch(docker(lines, kubernetes={"pod_name": "lms"}))
+
+
+def parsed(lines: Lines) -> list[bytes]:
+    """Vector, with ``parse_json``: the event is an object in the record. It sorts keys, which the test's lines are."""
+    return [dumped({"file": "/var/log/lms.log", "message": json.loads(line), "timestamp": TIME}) for line in lines]
+
+
+def shallow(lines: Lines) -> list[dict[str, Any]]:
+    """The events as Vector's ``parse_json`` leaves them with ``max_depth: 1``."""
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [
+        {key: json.dumps(value) if isinstance(value, dict | list) else value for key, value in event.items()}
+        for event in events
+    ]
+
+
+def joined(wrapped: Sequence[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in wrapped)
+
+
+# Each gives the bytes of an object with the lines.
+OF_LINES: Mapping[str, Callable[[Lines], bytes]] = {
+    "docker": lambda lines: joined(docker(lines)),
+    "docker, spaced": lambda lines: joined([dumped(json.loads(each), compact=False) for each in docker(lines)]),
+    "cri": lambda lines: joined(cri(lines)),
+    "fluent bit": lambda lines: joined(fluent_bit(lines)),
+    "fluent bit, _p": lambda lines: joined(fluent_bit(lines, key="_p")),
+    "fluentd": lambda lines: joined(fluentd_driver(lines)),
+    "vector": lambda lines: joined(in_key("message", timestamp=TIME, stream="stdout")(lines)),
+    "loki": lambda lines: joined(in_key("line", timestamp=TIME)(lines)),
+    "logstash": lambda lines: joined(in_key("@message", **{"@timestamp": TIME})(lines)),
+    "elastic": lambda lines: joined(in_key("message", log={"file": {"path": "/x"}, "offset": 7})(lines)),
+    "gelf": lambda lines: joined(in_key("short_message", version="1.1", level=6)(lines)),
+    "opentelemetry": lambda lines: joined(in_key("body", severity="INFO")(lines)),
+    "cloudwatch": lambda lines: joined(cloudwatch(lines)),
+    "cloudwatch by firehose": lambda lines: b"".join(cloudwatch(lines)),
+    "fluent bit to cloudwatch": lambda lines: b"".join(wrapped_twice(lines)),
+    "array of docker's": lambda lines: b"[" + b",".join(docker(lines)) + b"]" if lines else b"",
+}
+# Of lines that are JSON objects, as a tracker writes them, without a logger's prefix.
+OF_OBJECTS: Mapping[str, Callable[[Lines], bytes]] = {
+    "one after the other": b"".join,
+    "with spaces between": b" ".join,
+    "array": lambda lines: b"[" + b", ".join(lines) + b"]",
+    "array, a line each": lambda lines: b"[\n" + b",\n".join(lines) + b"\n]\n",
+    "array, pretty-printed": lambda lines: json.dumps([*map(json.loads, lines)], indent=2).encode() + b"\n",
+    "pretty-printed": lambda lines: b"".join(json.dumps(json.loads(line), indent=4).encode() + b"\n" for line in lines),
+    "pretty-printed, indent 0": lambda lines: b"".join(
+        json.dumps(json.loads(line), indent=0).encode() + b"\n" for line in lines
+    ),
+    "vector's parse_json": lambda lines: joined(parsed(lines)),
+}
+# With the points at which each line is cut into parts.
+IN_PARTS: Mapping[str, Callable[[Lines, Sequence[int]], list[bytes]]] = {
+    "docker": docker,
+    "cri": cri,
+    "fluent bit": fluent_bit,
+    "fluentd": fluentd_driver,
+}

@@ -1,0 +1,313 @@
+"""The lines of a log are the same in whatever form a collector keeps them, wherever that is cut and resumed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness import collectors
+from tests.harness.contents import cut
+from tutor_transform_logs.lms_job.model.records import START, Line, Position, SkippedLines
+from tutor_transform_logs.lms_job.read import join_parts, lines, log_lines, wrapped_page_views
+from tutor_transform_logs.lms_job.read.prefilter import Prefilter
+from tutor_transform_logs.lms_job.read.wrappers import LinePart, is_event, unwrap
+
+PREFIX = "2026-02-01 00:00:00,002 INFO 16 [tracking] [user 4857] [ip 10.0.0.1] logger.py:41 - "
+POINTS = st.lists(st.integers(0, 4000), max_size=6)
+
+
+def event(name: str, number: int, **more: object) -> dict[str, object]:
+    return {
+        "name": name,
+        "context": {"user_id": number},
+        "event": "{}",
+        "time": f"2026-01-01T00:00:{number:02}",
+        **more,
+    }
+
+
+EVENTS = [
+    event("play_video", 1),
+    event("/dashboard", 2, agent='a "b" \\ {c} [d]'),
+    event("play_video", 3, event={"message": "x", "log": "{}", "id": "}{"}),
+    event("é 数据", 4, log="of the event"),
+    event("", 5, event={"event": {"event": 1}}),
+]
+OBJECTS = [json.dumps(each).encode() for each in EVENTS]
+TEXTS = [
+    b"",
+    b"Traceback (most recent call last):",
+    b'  File "x.py", line 1, in <module>',
+    b"INFO {not json}",
+    "é 数据".encode(),
+    b'{"name": "torn", "context": {',
+    b'{"a": 1}',
+    b"7",
+]
+PREFIXED = [PREFIX.encode() + each for each in OBJECTS]
+UNICODE = [json.dumps(each, ensure_ascii=False).encode() for each in EVENTS]
+LINES = st.lists(st.sampled_from([*OBJECTS, *PREFIXED, *UNICODE, *TEXTS]), max_size=9)
+
+
+def read(content: bytes, points: Sequence[int] = (), start: Position = START, limit: int = lines.LIMIT) -> list[Line]:
+    found = list(log_lines.log_lines(cut(content, points), start, limit))
+    assert not any(isinstance(line, SkippedLines) for line in found)
+    return [line for line in found if isinstance(line, Line)]
+
+
+def raws(content: bytes, points: Sequence[int] = ()) -> list[bytes]:
+    return [line.raw for line in read(content, points)]
+
+
+def check(content: bytes, expected: Sequence[bytes], points: Sequence[int]) -> None:
+    """The lines are the ``expected`` ones, over any chunks, and from each place on where reading can be resumed."""
+    found = read(content, points)
+    assert [line.raw for line in found] == list(expected)
+    assert [line.number for line in found] == list(range(1, len(found) + 1))
+    for line, following in itertools.pairwise(found):
+        assert line.offset < line.end == following.offset
+    assert not found or found[-1].end == len(content)
+    assert found == read(content)
+    for index, line in enumerate(found):
+        if not line.follows:
+            rest = content[line.offset :]
+            assert read(rest, points, Position(line.offset, line.number)) == found[index:]
+
+
+@pytest.mark.parametrize("form", collectors.OF_LINES)
+@given(log=LINES, points=POINTS)
+def test_lines_in_what_a_collector_wrote_are_those_of_the_log(form: str, log: list[bytes], points: list[int]) -> None:
+    check(collectors.OF_LINES[form](log), log, points)
+
+
+@pytest.mark.parametrize("form", collectors.OF_OBJECTS)
+@given(log=st.lists(st.sampled_from(OBJECTS), min_size=1, max_size=5), points=POINTS)
+def test_values_are_the_lines_of_the_log(form: str, log: list[bytes], points: list[int]) -> None:
+    check(collectors.OF_OBJECTS[form](log), log, points)
+
+
+@pytest.mark.parametrize("form", collectors.IN_PARTS)
+@given(
+    log=st.lists(st.sampled_from([*OBJECTS, *PREFIXED, *UNICODE]), max_size=5),
+    parts=st.lists(st.integers(1, 250), max_size=5),
+    points=POINTS,
+)
+def test_parts_are_joined(form: str, log: list[bytes], parts: list[int], points: list[int]) -> None:
+    check(collectors.joined(collectors.IN_PARTS[form](log, parts)), log, points)
+
+
+@given(
+    st.lists(st.sampled_from([*OBJECTS, *PREFIXED]), min_size=1, max_size=4),
+    st.lists(st.sampled_from([*OBJECTS, *UNICODE]), min_size=1, max_size=4),
+    st.lists(st.integers(1, 250), min_size=1, max_size=4),
+    st.data(),
+)
+@pytest.mark.parametrize("form", ["docker", "cri"])
+def test_parts_of_two_streams_may_come_in_any_order(
+    form: str, out: list[bytes], err: list[bytes], parts: list[int], data: st.DataObject
+) -> None:
+    wrap = {"docker": collectors.docker, "cri": collectors.cri}[form]
+    streams = [wrap(out, parts), wrap(err, parts, "stderr")]
+    mixed = []
+    while streams[0] or streams[1]:
+        mixed.append(data.draw(st.sampled_from([stream for stream in streams if stream])).pop(0))
+    content = collectors.joined(mixed)
+    found = raws(content)
+    assert [raw for raw in found if raw in out] == out or set(out) & set(err)
+    assert sorted(found) == sorted(out + err)
+    # They are in the order in which they begin, and reading can be resumed only where none has begun.
+    check(content, found, [])
+
+
+def test_lines_without_line_ends_are_lines_although_they_could_be_parts() -> None:
+    """As what reads Docker's files may leave them."""
+    trimmed = [collectors.dumped({"log": raw.decode(), "stream": "stdout", "time": "t"}) for raw in PREFIXED]
+    assert raws(collectors.joined(trimmed)) == PREFIXED
+
+
+def test_a_line_whose_writer_was_interrupted_does_not_take_the_next_one_with_it() -> None:
+    torn = collectors.docker(PREFIXED[:1], [150])[0]
+    assert raws(collectors.joined([torn, *collectors.docker(PREFIXED[1:])])) == [PREFIXED[0][:150], *PREFIXED[1:]]
+
+
+def test_a_last_line_in_parts_may_be_continued() -> None:
+    begun = collectors.cri(PREFIXED[:1], [100, 150])
+    wrapped = [*begun, *collectors.cri(PREFIXED[1:2], [100, 150])]
+    [first, last] = read(collectors.joined(wrapped[:-1]))
+    assert (first.raw, first.unterminated) == (PREFIXED[0], False)
+    assert (last.raw, last.unterminated, last.unwrapped) == (PREFIXED[1][:150], True, False)
+    assert last.offset == len(collectors.joined(begun))
+
+
+def test_a_last_line_in_parts_between_others_is_given_up() -> None:
+    wrapped = [*collectors.cri(PREFIXED[:1], [100])[:1], *collectors.cri(PREFIXED[1:2], stream="stderr")]
+    found = read(collectors.joined(wrapped))
+    assert [line.raw for line in found] == [PREFIXED[0][:100], PREFIXED[1]]
+    assert not any(line.unterminated for line in found)
+
+
+def test_parts_are_not_waited_for_forever() -> None:
+    begun = collectors.docker(PREFIXED[:1], [100])[:1]
+    others = collectors.docker(PREFIXED[1:2], stream="stderr") * (2 * join_parts.WAIT_BYTES // len(PREFIXED[1]))
+    found = read(collectors.joined([*begun, *others]))
+    assert [line.raw for line in found] == [PREFIXED[0][:100], *PREFIXED[1:2] * len(others)]
+    together = [line for line in found if line.follows]
+    assert together[-1].end - found[0].offset < 1.1 * join_parts.WAIT_BYTES
+    many = [*begun, *collectors.cri([b""]) * (2 * join_parts.WAIT_LINES)]
+    assert sum(line.follows for line in read(collectors.joined(many))) <= join_parts.WAIT_LINES
+
+
+def test_a_line_in_parts_that_is_too_long_is_cut() -> None:
+    long = b'{"event": "' + b"x" * 50_000 + b'"}'
+    [line, after] = read(collectors.joined(collectors.docker([long, OBJECTS[0]], range(0, 50_000, 1000))), limit=5000)
+    assert (line.raw, line.overlong) == (long[:5000], True)
+    assert (after.raw, after.overlong) == (OBJECTS[0], False)
+
+
+def test_an_object_of_cloudwatch_that_is_too_long_is_one_line() -> None:
+    content = collectors.joined(collectors.cloudwatch(OBJECTS, len(OBJECTS)))
+    [line] = read(content, limit=200)
+    assert line.overlong
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{}",
+        b'{"log": 7}',
+        b'{"log": {"a": 1}}',
+        b'{"data": {}, "message": "x"}',
+        b'{"event": {}, "message": "x"}',
+        b'{"event": "{}", "log": {"event": {}}}',
+        b'{"logEvents": [7]}',
+        b'{"message": "\xff"}',
+        b'{"message": "x"',
+        b'INFO {"message": "x"}, {"message": "y"}',
+        b"2026-02-01T00:00:00Z stdout X {}",
+        b"2026-02-01T00:00:00Z stdin F {}",
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        *OBJECTS,
+        *PREFIXED,
+        *TEXTS,
+    ],
+)
+def test_what_only_resembles_a_wrapper_is_left_as_it_is(raw: bytes) -> None:
+    assert unwrap(raw) is None
+    assert raws(raw + b"\n") == [raw]
+
+
+@pytest.mark.parametrize("form", ["array", "pretty-printed", "one after the other"])
+def test_a_byte_order_mark_is_none_of_a_line(form: str) -> None:
+    assert raws(b"\xef\xbb\xbf" + collectors.OF_OBJECTS[form](OBJECTS)) == OBJECTS
+
+
+def test_what_cloudwatch_says_itself_is_not_a_line() -> None:
+    said = {"messageType": "CONTROL_MESSAGE", "logEvents": [{"id": "", "timestamp": 1, "message": "CWL CONTROL"}]}
+    assert raws(collectors.joined([collectors.dumped(said)])) == [b""]
+
+
+@given(st.binary(max_size=120), POINTS)
+def test_any_bytes_are_lines(content: bytes, points: list[int]) -> None:
+    for text in (content, b"[{" + content, b'{"log":"' + content + b'"}\n', b'{"logEvents":[' + content + b"]}"):
+        found = read(text, points)
+        assert [line.number for line in found] == list(range(1, len(found) + 1))
+        ends = [line.end for line in found]
+        assert ends[-1:] == ([len(text)] if text else [])
+        assert [line.offset for line in found[1:]] == ends[:-1]
+
+
+KNOWN = ["play_video", "edx.course.enrollment.activated"]
+VIEW = {
+    "name": "/dashboard", "context": {"course_id": "", "user_id": 7, "path": "/dashboard", "org_id": ""},
+    "username": "learner", "session": "", "ip": "10.0.0.1", "agent": 'Mozilla/5.0 ("X11")', "event": '{"GET": {}}',
+    "time": "2026-01-01T08:02:28.004948+00:00", "event_type": "/dashboard", "event_source": "server", "page": None,
+}  # fmt: skip
+TRACKED = [
+    json.dumps(each).encode()
+    for each in (
+        VIEW,
+        {**VIEW, "name": "/a", "username": "learner2"},
+        {**VIEW, "name": "page_close", "event_source": "browser", "page": "http://lms/a"},
+        {**VIEW, "name": "play_video", "event": {"id": "x"}},
+    )
+]
+TRACKED += [PREFIX.encode() + raw for raw in TRACKED]
+
+
+def prefiltered(content: bytes, points: Sequence[int] = ()) -> tuple[set[int], dict[int, bytes]]:
+    """The numbers of the lines that are skipped, and the other lines by their numbers."""
+    skipped: set[int] = set()
+    others = {}
+    number = 1
+    for line in log_lines.log_lines(cut(content, points), prefilter=Prefilter(KNOWN)):
+        assert line.number == number
+        if isinstance(line, SkippedLines):
+            skipped |= set(range(number, number + line.lines))
+            number += line.lines
+        else:
+            others[number] = line.raw
+            number += 1
+    return skipped, others
+
+
+@pytest.mark.parametrize("form", collectors.OF_LINES)
+@given(log=st.lists(st.sampled_from(TRACKED), max_size=6), points=POINTS)
+def test_only_unknown_events_are_skipped_in_what_a_collector_wrote(
+    form: str, log: list[bytes], points: list[int]
+) -> None:
+    skipped, others = prefiltered(collectors.OF_LINES[form](log), points)
+    assert len(skipped) + len(others) == len(log)
+    assert all(log[number - 1] == raw for number, raw in others.items())
+    assert not any(b"play_video" in log[number - 1] for number in skipped)
+
+
+@st.composite
+def torn(draw: st.DrawFn) -> bytes:
+    """Wrapped lines, as two writers leave them of which one was interrupted."""
+    wrap = draw(st.sampled_from([collectors.docker, collectors.in_key("message"), collectors.fluent_bit]))
+    first, second = (wrap([draw(st.sampled_from(TRACKED))])[0] for _ in range(2))
+    at, end = draw(st.integers(0, len(first))), draw(st.integers(0, len(second)))
+    return draw(
+        st.sampled_from(
+            [
+                first[:at] + second,
+                first + second,
+                first[at:] + second,
+                first[:at] + second + b"\n" + first[at:],
+                first[:at] + b"\n" + second[end:],
+                wrap([TRACKED[0][: at // 2] + TRACKED[-1], TRACKED[0][at // 2 :]])[0],
+            ]
+        )
+    )
+
+
+@given(torn(), POINTS)
+def test_what_was_torn_is_not_skipped(content: bytes, points: list[int]) -> None:
+    frames = collectors.joined([*collectors.docker(TRACKED), *collectors.fluent_bit(TRACKED)])
+    found = raws(frames + content)
+    skipped, others = prefiltered(frames + content, points)
+    assert len(skipped) + len(others) == len(found)
+    assert not any(is_event(found[number - 1]) and b"play_video" in found[number - 1] for number in skipped)
+    assert all(is_event(found[number - 1]) for number in skipped)
+
+
+@pytest.mark.parametrize("form", ["docker", "cri", "fluent bit", "vector", "loki", "gelf", "docker, spaced"])
+def test_wrapped_page_views_are_skipped_by_their_bytes(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once one of each frame was examined."""
+    views = [raw.replace(b"10.0.0.1", b"10.0.0.%d" % number) for raw in TRACKED[:2] for number in range(3)]
+    content = collectors.OF_LINES[form](views * 50)
+    calls = []
+
+    def counted(raw: bytes) -> list[LinePart] | None:
+        calls.append(raw)
+        return unwrap(raw)
+
+    monkeypatch.setattr(wrapped_page_views, "unwrap", counted)
+    skipped, others = prefiltered(content)
+    assert (len(skipped), others) == (300, {})
+    assert len(calls) <= 2
