@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -418,6 +419,11 @@ def mistaken(channel: Channel) -> None:
     raise RuntimeError("a bug")
 
 
+def broken_store(stage: Stage) -> str:
+    stage.lrs.script = [Answer(500)] * 9
+    return stage.run(**{**stage.bucket.settings("source"), "source_port": urlsplit(stage.lrs.url).port})
+
+
 def router(stage: Stage, **fields: Any) -> str:
     lms: DemoLms = stage.request.getfixturevalue("demo_lms")
     if fields:
@@ -534,7 +540,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     ),
     "this image's libcloud": lambda s: s.run(**{**s.bucket.settings("source"), "source_provider": "NO_SUCH"}),
     "driver can't be made": lambda s: s.run(**s.bucket.settings("source"), source_options={"no_such": 1}),
-    "Can't ": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
+    "check the host and the port": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
+    "Can't ": broken_store,
     "No space left": no_space,
     "can't be written by": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
     "can't be written: its name": lambda s: text_of(lambda: write_all(CloudStorage(BUCKET, 1.0), "a/./b", b"1")),
@@ -578,7 +585,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "TLS certificate": lambda s: s.to_lrs(url=s.request.getfixturevalue("stranger")).run(),
     "After a 409": lambda s: s.to_lrs(Answer(409), *[Answer(503)] * 9).run(batch_size=1),
     "... answers .... Run again": lambda s: s.to_lrs(*[Answer(503)] * 9).run(),
-    "... does not answer": lambda s: s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI").run(),
+    "and never was: check its URL": lambda s: s.to_lrs(url=f"http://127.0.0.1:{free_port()}/xAPI").run(),
+    "... does not answer": lambda s: s.to_lrs(*[Answer(no_answer=True)] * 9).run(),
     "The LMS's database": lambda s: s.in_lms(DemoLms(databases=NO_DATABASE)),
     "offers no router": no_router,
     "EVENT_TRACKING_BACKENDS": lambda s: of_transformer("EVENT_TRACKING_BACKENDS", BACKEND),

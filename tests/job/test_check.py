@@ -110,9 +110,7 @@ def test_every_problem_is_told_and_none_hides_another(site: ForkedSite, lrs: Lrs
     assert run.status == 1
     found = findings(run)
     assert has(found["PROBLEM"], lrs.url, "refuses the credentials (401): check this LRS's user and password")
-    assert has(
-        found["PROBLEM"], f"{down['url']}/statements does not answer", "Check that it is running, and that its URL"
-    )
+    assert has(found["PROBLEM"], f"{down['url']}/statements can't be reached (connection refused), and never was")
     assert has(found["PROBLEM"], "answers 404", "check its URL")
     assert has(found["PROBLEM"], "No object found whose name begins with", "check TRANSFORM_LOGS_SOURCE_CONTAINER and")
     assert len(found["PROBLEM"]) == 4

@@ -17,8 +17,9 @@ from tutor.exceptions import TutorError
 from tutor_transform_logs.commands import _say
 from tutor_transform_logs.kubectl import Kubectl
 from tutor_transform_logs.kubernetes import Replay
+from tutor_transform_logs.lms_job.check.findings import Findings
 from tutor_transform_logs.lms_job.util import console
-from tutor_transform_logs.lms_job.util.formatting import printable_lines
+from tutor_transform_logs.lms_job.util.formatting import printable_lines, wrapped
 
 TITLE = "\x1b]0;gotcha\x07"
 
@@ -48,6 +49,25 @@ def test_only_printable_text_comes_to_the_console(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" \n")))
 def test_printable_text_is_left_as_it_is(text: str) -> None:
     assert printable_lines(text) == text
+
+
+COMMANDS = {
+    "The LMS image lacks apache-libcloud, which this job needs. {}": "Run: tutor images build transform-logs && x y z",
+    "Create the tables of event-routing-backends: {}": "tutor local do init --limit=transform_logs.",
+    "Check the names, or make Aspects' tables with {}.": '"tutor local do init -l aspects"',
+}
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+@pytest.mark.parametrize("text", COMMANDS)
+def test_a_command_in_a_message_is_in_one_piece(text: str, width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    message = text.format(COMMANDS[text])
+    lines = wrapped(message, width, "    ").splitlines()
+    assert " ".join(" ".join(lines).split()) == message
+    assert [line for line in lines if COMMANDS[text] in line]
+    assert all(len(line) <= width for line in lines if COMMANDS[text] not in line)
+    Findings(width).problem(message)
+    assert COMMANDS[text] in capsys.readouterr().out
 
 
 def test_a_traceback_is_printable_as_well() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from ..util import console
-from ..util.formatting import printable
+from ..util.formatting import printable, wrapped
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
 INDENT = 9
@@ -53,7 +51,4 @@ class Findings:
         console.result(shown, "finding", level, {"finding": kind.lower(), "message": text})
 
     def _wrap(self, text: str, indent: int) -> list[str]:
-        if self.columns is None:
-            return [text]
-        # Paths and URLs are not broken, so that they can be copied.
-        return textwrap.wrap(text, self.columns - indent, break_long_words=False, break_on_hyphens=False)
+        return wrapped(text, None if self.columns is None else self.columns - indent).splitlines()

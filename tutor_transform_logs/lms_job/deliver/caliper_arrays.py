@@ -30,6 +30,9 @@ class EndpointMemory(Protocol):
     def turn(self) -> AbstractContextManager[None]:
         """A context that one process at a time is in: others wait, and read what it has found out."""
 
+    def was_reached(self) -> bool:
+        """Has a run delivered something to the endpoint?"""
+
     def takes_arrays(self) -> bool | None:
         """``None``: not known."""
 
@@ -55,6 +58,9 @@ class ProcessMemory:
 
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def was_reached(self) -> bool:
+        return False
 
     def takes_arrays(self) -> bool | None:
         return self.known

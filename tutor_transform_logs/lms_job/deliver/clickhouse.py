@@ -21,7 +21,7 @@ import base64
 import hashlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,6 +31,7 @@ from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from ..storage.bounded_http import MAX_ANSWER_BYTES, AnswerTooLong, bounded_session
 from ..util.backoff import retrying
+from ..util.contact import Contact
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
 from ..util.secrets import masked
@@ -82,7 +83,15 @@ class QueryFailed(Exception):
 class ClickHouse:
     """One table over one kept-alive session."""
 
-    def __init__(self, table: Table, timeout_secs: float, max_wait_secs: float, batch_max_bytes: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        timeout_secs: float,
+        max_wait_secs: float,
+        batch_max_bytes: int,
+        was_reached: Callable[[str], bool] = lambda _id: False,
+    ) -> None:
+        """``was_reached``: has an earlier run delivered something to the destination with this id?"""
         self.table = table
         self._timeout = (min(CONNECT_TIMEOUT, timeout_secs), timeout_secs)
         self.max_wait_secs = max_wait_secs
@@ -93,6 +102,7 @@ class ClickHouse:
         # Whoever writes to it, it is the same table.
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]
+        self._contact = Contact(self._url, partial(was_reached, self.id))
         self.days = DayLocks(self.id)
         # A look-up may answer with the events of a batch, in base64.
         self._session = bounded_session(MAX_ANSWER_BYTES + 2 * batch_max_bytes)
@@ -202,6 +212,7 @@ class ClickHouse:
             )
         except (requests.RequestException, ValueError) as error:
             raise QueryFailed(self._unanswered(error)) from None
+        self._contact.made()
         if 300 <= response.status_code < 400:
             raise QueryFailed(_redirected(response))
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
@@ -221,6 +232,9 @@ class ClickHouse:
         if isinstance(error, ValueError):
             # Of requests' InvalidURL among others, and of a redirect to what is not a URL.
             return Answer(Verdict.STOP, f"it can't be used ({type(error).__name__})", URL)
+        if self._contact.is_typo(error):
+            detail = f"it can't be reached ({innermost_cause(error)}), and never was"
+            return Answer(Verdict.STOP, detail, f"{URL} Is it running?")
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
 
     def _masked(self, text: str) -> str:

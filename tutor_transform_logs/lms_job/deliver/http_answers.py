@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import requests
 
+from ..util.contact import why_unreachable
 from ..util.formatting import printable, shown_url
 from ..util.secrets import masked
 
@@ -67,6 +68,8 @@ def speaks_no_tls(error: requests.exceptions.SSLError) -> bool:
 
 def innermost_cause(error: Exception) -> str:
     """The innermost reason of a requests error, which is wrapped three deep and names the object's address."""
+    if plain := why_unreachable(error):
+        return plain
     inner: BaseException = error
     while inner.args and isinstance(inner.args[-1], BaseException):
         inner = inner.args[-1]

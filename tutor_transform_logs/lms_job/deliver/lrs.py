@@ -29,15 +29,16 @@ class Lrs:
     ) -> None:
         """``memory_of``: what is known of the endpoint with this id."""
         self.target = target
-        self.client = LrsClient(target, timeout_secs, max_wait_secs)
         self.id = target.id
+        memory = memory_of(self.id)
+        self.client = LrsClient(target, timeout_secs, max_wait_secs, memory.was_reached)
         self.name = target.name
         self.names = target.names
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client)
         self._caliper: CaliperDelivery | None = None
         if not target.is_xapi:
-            self._caliper = CaliperDelivery(self.client, memory_of(self.id), batch_max_bytes)
+            self._caliper = CaliperDelivery(self.client, memory, batch_max_bytes)
 
     def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)

@@ -13,6 +13,7 @@ from ..model import dead_letters
 from ..model.delivery import OutgoingStatement, Rejection
 from ..model.erb_faults import explained
 from ..storage.bounded_http import AnswerTooLong
+from ..util.contact import Contact
 from ..util.errors import PermanentError, TransientError
 from .http_answers import content_type, innermost_cause, redirect_target, retry_after, speaks_no_tls, status_and_text
 
@@ -150,7 +151,9 @@ def refused(name: str, response: requests.Response) -> PermanentError:
     return refusal(f"{name} answers {status_and_text(response)}: check its URL.")
 
 
-def no_answer(name: str, error: requests.RequestException | ValueError) -> PermanentError | TransientError:
+def no_answer(
+    name: str, error: requests.RequestException | ValueError, contact: Contact
+) -> PermanentError | TransientError:
     """The job's error for a request that got no answer."""
     if isinstance(error, requests.exceptions.SSLError) and speaks_no_tls(error):
         return PermanentError(
@@ -167,4 +170,8 @@ def no_answer(name: str, error: requests.RequestException | ValueError) -> Perma
     if isinstance(error, ValueError):
         # InvalidURL and InvalidHeader among them. Not repeated: a header's value may be a secret.
         return PermanentError(f"{name} can't be used ({type(error).__name__}): check its URL and credentials.")
+    if contact.is_typo(error):
+        return PermanentError(
+            f"{name} can't be reached ({innermost_cause(error)}), and never was: check its URL, and that it is running."
+        )
     return TransientError(f"{name} does not answer ({innermost_cause(error)})")

@@ -13,6 +13,7 @@ import requests
 
 from ..storage.bounded_http import bounded_session
 from ..util.backoff import retrying
+from ..util.contact import Contact
 from ..util.formatting import printable, shown_url
 from . import lrs_answers
 
@@ -80,8 +81,16 @@ class Target:
 class LrsClient:
     """Sends requests to one target. Each method raises :class:`~.errors.JobError` once it is of no use to go on."""
 
-    def __init__(self, target: Target, timeout_secs: float, max_wait_secs: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        timeout_secs: float,
+        max_wait_secs: float,
+        answered_before: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``answered_before``: has the endpoint answered to an earlier run?"""
         self.name = target.name
+        self._contact = Contact(target.resource, answered_before)
         self._target = target
         self._max_wait_secs = max_wait_secs
         session = bounded_session()
@@ -135,7 +144,8 @@ class LrsClient:
             try:
                 response = send()
             except (requests.RequestException, ValueError) as error:
-                raise lrs_answers.no_answer(self.name, error) from None
+                raise lrs_answers.no_answer(self.name, error, self._contact) from None
+            self._contact.made()
             check(self.name, response)
             return response
 

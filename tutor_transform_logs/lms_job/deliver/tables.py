@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..config import validators
@@ -16,10 +16,16 @@ LMS_SETTING = "EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG"
 """A Django setting of Aspects: the ClickHouse that it sends courses and profiles to, and its xAPI database."""
 
 
-def open_table(config: JobConfig, settings: ClickHouseConfig) -> ClickHouse:
-    """The table that the job delivers to. Raises :class:`~.errors.PermanentError` if nothing says which."""
+def open_table(
+    config: JobConfig, settings: ClickHouseConfig, was_reached: Callable[[str], bool] = lambda _id: False
+) -> ClickHouse:
+    """The table that the job delivers to. Raises :class:`~.errors.PermanentError` if nothing says which.
+
+    ``was_reached``: has an earlier run delivered something to the destination with this id?
+    """
     table = _of_settings(settings) if settings.url else _of_lms(settings.table)
-    return ClickHouse(table, config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes)
+    limits = (config.lrs_timeout_secs, config.lrs_max_wait_secs, config.batch_max_bytes)
+    return ClickHouse(table, *limits, was_reached)
 
 
 def _of_settings(settings: ClickHouseConfig) -> Table:

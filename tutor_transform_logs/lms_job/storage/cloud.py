@@ -17,6 +17,7 @@ from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExis
 
 from ..config.schema import StorageConfig
 from ..util.backoff import retrying
+from ..util.contact import Contact, why_unreachable
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
 from ..util.secrets import masked
 from ..util.temporary import named_file
@@ -39,8 +40,12 @@ TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPEr
 class CloudStorage:
     """A container of a libcloud storage driver; one connection, so one instance a worker."""
 
-    def __init__(self, config: StorageConfig, max_wait_secs: float) -> None:
+    def __init__(
+        self, config: StorageConfig, max_wait_secs: float, was_reached: Callable[[], bool] = lambda: False
+    ) -> None:
+        """``was_reached``: has it answered to an earlier run?"""
         self._config = config
+        self._contact = Contact(f"{config.provider} {config.host} {config.port}", was_reached)
         self._max_wait_secs = max_wait_secs
         self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
         self._driver: StorageDriver | None = None
@@ -247,23 +252,38 @@ class CloudStorage:
 
         def attempt() -> T:
             try:
-                return action()
+                done = action()
+                self._contact.made()
+                return done
             except (InvalidCredsError, ContainerDoesNotExistError) as error:
                 raise self._permanent(error) from None
             except TRANSIENT as error:
+                if self._contact.is_typo(error):
+                    raise PermanentError(
+                        f"{self._place} can't be reached ({why_unreachable(error)}), and never was: check the host and "
+                        "the port, and that it is running."
+                    ) from None
                 raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
 
         return retrying(attempt, self._max_wait_secs)
 
     def _permanent(self, error: Exception) -> PermanentError:
-        place = f"{self._config.provider} at {self._config.host or 'its default host'}"
         if isinstance(error, ContainerDoesNotExistError):
-            return NoContainer(f"The container {self._config.container} does not exist ({place}): create it first.")
-        return PermanentError(f"{place} refuses the credentials: check the key and the secret.")
+            return NoContainer(
+                f"The container {self._config.container} does not exist ({self._place}): create it first."
+            )
+        return PermanentError(f"{self._place} refuses the credentials: check the key and the secret.")
+
+    @property
+    def _place(self) -> str:
+        """The store, for people."""
+        config = self._config
+        port = f":{config.port}" if config.host and config.port else ""
+        return f"{config.provider} at {config.host or 'its default host'}{port}"
 
     def _describe(self, error: Exception) -> str:
         """The error's text without any secret that a URL or a header in it may hold."""
-        text = what_failed(error)
+        text = why_unreachable(error) or what_failed(error)
         secrets = [secret for secret in (self._driver_key or ())[1:] if secret]
         # Some errors hold a header as Python writes it.
         escaped = [form for secret in secrets for form in (repr(secret)[1:-1], repr(secret.encode())[2:-1])]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from urllib.parse import urlsplit, urlunsplit
+
+# In a message: what follows "Run:", what tutor, kubectl or docker are to do, and what is in quotes.
+_COMMAND = re.compile(r'Run: .+|(?<=: )(?:tutor|kubectl|docker) .+|"(?:tutor|kubectl|docker) [^"]+"')
+_SPACE = "\0"
 
 
 def count(number: int, noun: str) -> str:
@@ -46,10 +51,16 @@ def printable_lines(text: str) -> str:
 
 
 def wrapped(text: str, width: int | None, indent: str = "") -> str:
-    """``text`` in lines of at most ``width`` columns, the second and later ones indented. Names are not broken."""
+    """``text`` in lines of at most ``width`` columns, the second and later ones indented.
+
+    Names are not broken, and a command stays in one piece, to be copied.
+    """
     if width is None or len(text) <= width:
         return text
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    # textwrap breaks at spaces only.
+    kept = _COMMAND.sub(lambda found: found[0].replace(" ", _SPACE), text)
+    lines = textwrap.fill(kept, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(_SPACE, " ")
 
 
 def shown_url(url: str) -> str:

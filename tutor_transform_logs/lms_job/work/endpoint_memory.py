@@ -39,6 +39,9 @@ class LedgerMemory:
         finally:
             os.close(file)
 
+    def was_reached(self) -> bool:
+        return any(batches for _, batches in self._ledger.batches_of(self._destination, 1))
+
     def takes_arrays(self) -> bool | None:
         try:
             return self._ledger.takes_arrays(self._destination)

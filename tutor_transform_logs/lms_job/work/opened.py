@@ -61,11 +61,11 @@ def open_job(config: JobConfig, create_ledger: bool = True) -> OpenJob:
     Raises :class:`~.errors.JobError` for what can't be used, before anything is read.
     """
     wait = config.lrs_max_wait_secs
-    source = open_source(config.source, wait)
+    source = open_source(config.source, wait, partial(_has_run, config))
     source.check()
     store = None
     if config.destination is not None and not config.dry_run:
-        store = open_storage(config.destination, wait)
+        store = open_storage(config.destination, wait, partial(_has_run, config))
         store.check()
     # Opened now, so that a job that has nowhere to send to fails before it reads or makes anything.
     destinations = _destinations(config, OutputFormat.of(config), store)
@@ -73,6 +73,11 @@ def open_job(config: JobConfig, create_ledger: bool = True) -> OpenJob:
     if create_ledger:
         ledger.storage.check(create=True)
     return OpenJob(config, source, ledger, destinations, store)
+
+
+def _has_run(config: JobConfig) -> bool:
+    """Has an earlier run of this job reached its source and its destination?"""
+    return open_ledger(config).load_plan() is not None
 
 
 def describe_destinations(config: JobConfig, ledger: Ledger, plan: Plan) -> list[NamedDestination]:
@@ -99,7 +104,9 @@ def _destinations(config: JobConfig, output: OutputFormat, store: Storage | None
     if config.dry_run:
         return (DryRun(config.transformer_type, config.log_statements),)
     if config.clickhouse is not None:
-        return (open_table(config, config.clickhouse),)
+        return (
+            open_table(config, config.clickhouse, lambda table: LedgerMemory(open_ledger(config), table).was_reached()),
+        )
     if store is None:
         return tuple(open_endpoints(config, partial(LedgerMemory, open_ledger(config))))
     return (_files(config, store, output, job_key(job_identity(config))),)
