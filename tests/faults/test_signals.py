@@ -77,6 +77,17 @@ def test_all_of_its_processes_get_ctrl_c(world: ForkedSite, scripted_lrs: Script
         assert "Error" not in ran.detail
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_while_it_says_what_has_failed(world: ForkedSite, number: signal.Signals) -> None:
+    ran = world.run(
+        source_container="gone", steps={"label": "error: before", "number": 1, "signal": number.name, "stop_secs": 0.1}
+    )
+    tally.add("signals")
+    tally.same(4, ran.status, ran.detail)
+    assert f"Interrupted ({number.name})." in ran.stderr
+    assert "Traceback" not in ran.detail
+
+
 # role -> the request that gets no answer: method and a part of its line
 HANGING = {
     "source listing": ("source", "GET", "prefix="),

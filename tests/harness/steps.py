@@ -88,6 +88,7 @@ def watch(spec: dict[str, Any]) -> None:
     from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs, lrs_conflicts
     from tutor_transform_logs.lms_job.ledger import entries, ledger, remote_lock
     from tutor_transform_logs.lms_job.storage import cloud, local
+    from tutor_transform_logs.lms_job.util import console
     from tutor_transform_logs.lms_job.work import worker
 
     watch = _Watch(spec)
@@ -102,6 +103,7 @@ def watch(spec: dict[str, Any]) -> None:
     _around(lrs_conflicts.Conflicts, "compare", watch, lambda *_: "compare")
     _around(clickhouse.ClickHouse, "find", watch, lambda *_: "look-up")
     _around(clickhouse.ClickHouse, "insert", watch, lambda *_: "insert")
+    _around(console, "error", watch, lambda *_: "error")
     _wrap_rename(watch)
     _wrap_http(watch)
     if spec.get("broken"):

@@ -59,6 +59,8 @@ def _start(request: dict[str, Any]) -> int:
             os.close(file)
         return pid
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # As for a job that has only begun to import itself.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.setsid()
     for number, file in enumerate(files):
         os.dup2(file, number)

@@ -46,31 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns the exit status. ``util.phase_outcome`` reports more of it to whoever started the job."""
     options = _parser().parse_args(arguments)
     interruptions = Interruptions()
-    interruptions.install()
-    for stream in (sys.stdout, sys.stderr):
-        # An object's name can be any bytes, and a terminal may not know all characters.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
     is_resumed = options.phase in RESUMED
     try:
-        config = read(_text(options.config))
-        console.set_up(config.log_format, config.quiet)
-        console.show_log(console.say, console.tell_wait)
-        is_resumed |= config.repair
-        if options.phase == "check":
-            from .check.check import Check
-
-            outcome = PhaseOutcome(Check(config).run(lambda: _set_up_django(config)))
-        else:
-            _set_up_django(config)
-            outcome = _run_phase(options.phase, config, interruptions, _share(options.share))
-    except ConfigError as error:
-        outcome = _fail(ExitStatus.FAILED, f"Config: {error}.")
-    except JobError as error:
-        outcome = _fail(error.status, str(error) if is_resumed else without_resuming(str(error)))
-    except Exception as error:
-        console.tell_traceback()
-        outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
+        interruptions.install()
+        for stream in (sys.stdout, sys.stderr):
+            # An object's name can be any bytes, and a terminal may not know all characters.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text streams here
+        try:
+            config = read(_text(options.config))
+            console.set_up(config.log_format, config.quiet)
+            console.show_log(console.say, console.tell_wait)
+            is_resumed |= config.repair
+            outcome = _do(options, config, interruptions)
+        except ConfigError as error:
+            outcome = _fail(ExitStatus.FAILED, f"Config: {error}.")
+        except JobError as error:
+            outcome = _fail(error.status, str(error) if is_resumed else without_resuming(str(error)))
+        except Exception as error:
+            console.tell_traceback()
+            outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
     except Interrupted as interruption:
+        # Also while it was saying what has failed.
         what_next = "Run again to resume." if is_resumed else "Run the same command again."
         outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). {what_next}")
     finally:
@@ -80,6 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         console.say(f"The outcome of the phase can't be written: {error}.", level=console.WARNING)
     return outcome.status
+
+
+def _do(options: argparse.Namespace, config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
+    if options.phase == "check":
+        from .check.check import Check
+
+        return PhaseOutcome(Check(config).run(lambda: _set_up_django(config)))
+    _set_up_django(config)
+    return _run_phase(options.phase, config, interruptions, _share(options.share))
 
 
 def _run_phase(phase: str, config: JobConfig, interruptions: Interruptions, share: tuple[int, int]) -> PhaseOutcome:
