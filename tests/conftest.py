@@ -59,7 +59,7 @@ def pytest_unconfigure() -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist: hand what is counted to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput |= {"services": used_services(), "tally": tally.counts()}
+        session.config.workeroutput |= {"services": used_services(), "tally": tally.counts(), "said": tally.said()}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -70,12 +70,15 @@ def pytest_testnodedown(node: Any) -> None:
         register(service)
     for kind, count in output.get("tally", {}).items():
         tally.add(kind, count)
+    for line in output.get("said", []):
+        tally.say(line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the fault suite tried, under which Python and ERB, and which real services the tests ran against."""
-    if line := tally.summary():
-        terminalreporter.write_line(line)
+    for line in [*tally.said(), tally.summary()]:
+        if line:
+            terminalreporter.write_line(line)
     used = used_services()
     erb = importlib.metadata.version("edx-event-routing-backends")
     terminalreporter.write_line(f"ran under Python {platform.python_version()} with event-routing-backends {erb}")

@@ -19,12 +19,12 @@ from tests.harness import tally
 from tests.harness.faulty_store import faulty
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun, Process
+from tests.harness.locks import expired
 from tests.harness.object_store import Bucket
 from tests.harness.process import wait_for
 from tests.harness.runs import check_sums
 from tests.harness.site import files_below
 from tutor_transform_logs.demo.log_writer import Mix, write_log
-from tutor_transform_logs.lms_job.ledger.owner import DEAD_AFTER_SECS
 
 START, DAY = datetime(2026, 3, 1, tzinfo=timezone.utc), timedelta(days=1)
 BATCHES = {"output_layout": "batches"}
@@ -226,9 +226,7 @@ def awake(process: Process) -> JobRun:
 def expire_locks(bucket: Bucket) -> None:
     """Set the last heartbeats back to what they were if the run slept as long as that."""
     [name] = [key for key in bucket.keys("ledger/") if "/lock" in key]
-    values = json.loads(bucket.get(name))
-    old = values | {"beat": values["beat"] - DEAD_AFTER_SECS - 1, "host": "another", "kernel": ""}
-    bucket.put(name, json.dumps(old).encode())
+    bucket.put(name, expired(bucket.get(name)))
 
 
 def in_store(bucket: Bucket) -> dict[str, bytes]:

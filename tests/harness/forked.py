@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ class Zygote:
     """Forks jobs in LMSs that differ in their databases alone: see ``zygote.py``. It ends with this process."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.harness.zygote"],
             env=dict(environment),
@@ -31,9 +33,10 @@ class Zygote:
         """Send a request and wait for the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(dict(request)) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(dict(request)) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             assert self._process.stderr is not None
             raise AssertionError(f"the process that forks jobs ended:\n{self._process.stderr.read()[-3000:]}")
@@ -42,12 +45,15 @@ class Zygote:
 
 
 _zygotes: dict[str, Zygote] = {}
+_making = threading.Lock()
 
 
 def zygote_of(lms: DemoLms) -> Zygote:
     """The one with this LMS's settings; its first job starts it."""
     key = json.dumps(lms.settings, sort_keys=True)
-    if key not in _zygotes:
-        # With SQLite, also if this job has MariaDB: one without databases takes those that the zygote was loaded with.
-        _zygotes[key] = Zygote(replace(lms, databases=None).environment())
-    return _zygotes[key]
+    with _making:
+        if key not in _zygotes:
+            # With SQLite, also if this job has MariaDB: one without databases takes those that the zygote was loaded
+            # with.
+            _zygotes[key] = Zygote(replace(lms, databases=None).environment())
+        return _zygotes[key]

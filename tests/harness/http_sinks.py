@@ -158,6 +158,7 @@ def _serve(respond: Callable[[Request], Answer]) -> Iterator[str]:
 class CaliperSink:
     """Keeps the envelopes that are posted to it. With ``authorization`` set, only those who send it are let in.
 
+    :param script: answers for the next requests, one each, in order; None: this one as usual.
     :param to_array: the answer to a body that is an array; None: arrays are taken.
     :param largest_array: how many envelopes an array may have before ``to_array`` is the answer to it.
     :param to_object: the answer to an envelope by itself; None: it is taken.
@@ -166,6 +167,7 @@ class CaliperSink:
     """
 
     url: str = ""
+    script: list[Answer | None] = field(default_factory=list)
     authorization: str | None = None
     to_array: Answer | None = None
     largest_array: int = 0
@@ -181,6 +183,10 @@ class CaliperSink:
         """Answer as a Caliper endpoint does."""
         with self._lock:
             self.requests.append(request)
+            scripted = self.script.pop(0) if self.script else None
+            if scripted is not None:
+                self.envelopes += request.items() if scripted.store else []
+                return scripted
         if self.authorization is not None and request.headers.get("authorization") != self.authorization:
             return Answer(401, {"error": "unauthorized"})
         if self.available is not None and len(self.requests) > self.available:

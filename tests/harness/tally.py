@@ -10,6 +10,7 @@ LONG = os.environ.get("TRANSFORM_LOGS_FAULTS") == "long"
 """Is this the long form (``make faults``), or the short one that is part of ``make test``?"""
 
 _counts: Counter[str] = Counter()
+_said: list[str] = []
 
 
 def add(kind: str, count: int = 1) -> None:
@@ -20,6 +21,16 @@ def add(kind: str, count: int = 1) -> None:
 def counts() -> dict[str, int]:
     """What was tried so far, by kind."""
     return dict(_counts)
+
+
+def say(line: str) -> None:
+    """A line of its own for the end of the session."""
+    _said.append(line)
+
+
+def said() -> list[str]:
+    """The lines of their own so far."""
+    return list(_said)
 
 
 def same(expected: Any, found: Any, what: str) -> None:
