@@ -65,8 +65,8 @@ bench: $(VENV)/installed-dev debian-packages ## Measure beside ERB's command and
 	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: faults
-faults: $(VENV)/installed-dev debian-packages ## Kill it, lie to it, feed it rubbish: the long form of tests/faults
-	TRANSFORM_LOGS_FAULTS=long $(BIN)/python -m pytest -q tests/faults $(PYTEST)
+faults: $(VENV)/installed-dev debian-packages ## Kill it, lie to it, feed it rubbish, measure its memory: the long form
+	TRANSFORM_LOGS_FAULTS=long $(BIN)/python -m pytest -q tests/faults tests/job/test_memory.py $(PYTEST)
 
 .PHONY: e2e
 e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-tracking-logs" in real containers (installs Docker)

@@ -13,7 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.harness import demo_lms, tally
+from tests.harness import demo_lms, memory, tally
 from tests.harness.registry import register, used_services
 
 UNIT = Path(__file__).parent / "unit"
@@ -59,7 +59,8 @@ def pytest_unconfigure() -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist: hand what is counted to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput |= {"services": used_services(), "tally": tally.counts(), "said": tally.said()}
+        counted = {"services": used_services(), "tally": tally.counts(), "said": tally.said(), "memory": memory.peaks()}
+        session.config.workeroutput |= counted
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -72,13 +73,13 @@ def pytest_testnodedown(node: Any) -> None:
         tally.add(kind, count)
     for line in output.get("said", []):
         tally.say(line)
+    memory.add(output.get("memory", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the fault suite tried, under which Python and ERB, and which real services the tests ran against."""
-    for line in [*tally.said(), tally.summary()]:
-        if line:
-            terminalreporter.write_line(line)
+    """Say what the fault suite tried, how much memory jobs took, and what the tests ran under and against."""
+    for line in filter(None, [*tally.said(), tally.summary(), memory.summary()]):
+        terminalreporter.write_line(line)
     used = used_services()
     erb = importlib.metadata.version("edx-event-routing-backends")
     terminalreporter.write_line(f"ran under Python {platform.python_version()} with event-routing-backends {erb}")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import gzip
+import json
 import shutil
-import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
+from tests.harness import memory, tally
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
-from tests.harness.job import JobRun, Process
+from tests.harness.memory import peak_of, watched
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.deliver.clickhouse import ClickHouse as ClickHouseTable
 from tutor_transform_logs.lms_job.deliver.clickhouse import Table
@@ -28,26 +30,6 @@ def peak_memory(site: ForkedSite, folder: Path) -> int:
     """The most resident memory that a run on ``site``'s log into files takes, in bytes."""
     empty = ForkedSite(folder, site.lms.with_settings(XAPI_EVENT_LOGGING_ENABLED=False))
     return peak_of(empty.start(site.source(), empty.to_files(), batch_size=50))
-
-
-def peak_of(process: Process) -> int:
-    """The most resident memory of a job that must end well, in bytes."""
-    peak, ran = watched(process)
-    assert ran.status == 0, ran.detail
-    return peak
-
-
-def watched(process: Process) -> tuple[int, JobRun]:
-    """The most resident memory of a job, in bytes, and how it ended."""
-    peak = 0
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.NoSuchProcess:
-            break
-        time.sleep(0.005)
-    return peak, process.wait(60)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -76,24 +58,121 @@ def test_more_batches_into_clickhouse_take_no_more_memory(
     assert peaks[1] < peaks[0] * 1.1
 
 
-MOST = 250 * 10**6
-"""Of resident memory, in bytes, for one worker, whatever it reads."""
 GOOD = Mix(good=20)
-LOGS = {
-    "blank lines": ("tracking.log.1", b"\n" * 700_000),
-    "blank lines, compressed": ("tracking.log.1.gz", gzip.compress(b"\r\n" * 700_000)),
-    "lines that are not events": ("tracking.log.1", b"x\n" * 200_000),
+MB = 10**6
+Event = dict[str, Any]
+
+
+def blank(path: Path, _: Event) -> None:
+    path.write_bytes(b"\n" * 700_000)
+
+
+def blank_compressed(path: Path, _: Event) -> None:
+    path.with_suffix(".gz").write_bytes(gzip.compress(b"\r\n" * 700_000))
+
+
+def not_events(path: Path, _: Event) -> None:
+    path.write_bytes(b"x\n" * 200_000)
+
+
+def one_line(path: Path, _: Event) -> None:
+    """Of zeros, which take no place on most disks."""
+    with path.open("wb") as file:
+        file.truncate((10_000 if tally.LONG else 300) * MB)
+
+
+def one_line_compressed(path: Path, _: Event) -> None:
+    path.write_bytes(compressed_zeros(10_000 if tally.LONG else 400))
+
+
+def with_data(event: Event, data: str) -> bytes:
+    """The line of an event with this JSON in place of its data."""
+    return json.dumps({**event, "event": 0}).replace('"event": 0', f'"event": {data}').encode() + b"\n"
+
+
+def deep(path: Path, event: Event) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    path.write_bytes((with_data(event, nested) + with_data(event, json.dumps(nested))) * 20)
+
+
+def many_values(path: Path, event: Event) -> None:
+    """Each takes twenty times its text."""
+    path.write_bytes(with_data(event, '{"a": [' + "{}," * 5_000_000 + "{}]}") * 2)
+
+
+def many_values_in_many_lines(path: Path, event: Event) -> None:
+    path.write_bytes(with_data(event, '{"a": [' + "{}," * 30_000 + "{}]}") * 400)
+
+
+def long_texts(path: Path, event: Event) -> None:
+    """As long as is parsed, and longer."""
+    data = json.loads(event["event"])
+    lines = [with_data(event, json.dumps({**data, "a": "x" * megabytes * MB})) for megabytes in (7, 7, 7, 15)]
+    path.write_bytes(b"".join(lines * 2))
+
+
+def long_texts_of_wide_characters(path: Path, event: Event) -> None:
+    """One character in them makes each of the others take four bytes."""
+    data = json.loads(event["event"])
+    data_of = [{**data, "a": "x" * (size * MB // 10) + "\N{GRINNING FACE}"} for size in (18, 18, 18, 150)]
+    lines = [with_data(event, json.dumps(each, ensure_ascii=plain)) for each in data_of for plain in (False, True)]
+    path.write_bytes(b"".join(lines))
+
+
+def long_lines_that_are_not_events(path: Path, event: Event) -> None:
+    path.write_bytes((b"x" * 7 * MB + b"\n" + b"x" * 15 * MB + b"\n" + b"\xf0\x9f\x98\x80" * (MB // 2) + b"\n") * 4)
+
+
+def large_statements(path: Path, event: Event) -> None:
+    data = {**json.loads(event["event"]), "id": "x" * MB}
+    lines = ({**event, "time": f"2026-01-01T00:00:{number:02d}+00:00"} for number in range(60))
+    path.write_bytes(b"".join(with_data(line, json.dumps(json.dumps(data))) for line in lines))
+
+
+LOGS: dict[str, Callable[[Path, Event], None]] = {
+    "blank lines": blank,
+    "blank lines, compressed": blank_compressed,
+    "lines that are not events": not_events,
+    "one line": one_line,
+    "one line, compressed": one_line_compressed,
+    "deep JSON": deep,
+    "an event of millions of values": many_values,
+    "many events of many values": many_values_in_many_lines,
+    "long texts": long_texts,
+    "long texts of wide characters": long_texts_of_wide_characters,
+    "long lines that are not events": long_lines_that_are_not_events,
+    "large statements": large_statements,
 }
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_no_log_takes_more_than_the_bound(site: ForkedSite, name: str) -> None:
-    site.log(GOOD)
-    file, content = LOGS[name]
-    (site.logs / file).write_bytes(content)
-    peak = peak_of(site.start(site.source(), site.to_files(), workers=1))
-    print(f"{name}: {peak / 10**6:.0f} MB")
-    assert peak < MOST
+    [line] = site.log(Mix(good=1), names=["play_video"]).path.read_text().splitlines()
+    LOGS[name](site.logs / "tracking.log.1", json.loads(line[line.index("{") :]))
+    memory.within_bound(peak_of(site.start(site.source(), site.to_files(), workers=1)), name)
+
+
+LETTERS = 80_000
+"""Of more than three kilobytes: together they would take more than the bound."""
+
+
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_no_number_of_dead_letters_takes_more_than_the_bound(site: ForkedSite, command: str) -> None:
+    """In one segment. What WORK saved is made long by hand."""
+    site.log(Mix(good=20, unknown_user=1))
+    for phase in ("plan", "work"):
+        assert site.run(site.source(), site.to_files(), command=phase, workers=1).status == 0
+    [dead] = site.ledger.glob("*/0001/dead/*.jsonl")
+    letter = dead.read_bytes()
+    with dead.open("wb") as file:
+        for number in range(LETTERS):
+            file.write(letter.replace(b'"line": "', b'"line": "%d %s ' % (number, b"x" * 3000)))
+    peak, ran = watched(site.start(site.source(), site.to_files(), command=command))
+    assert ran.status == 0, ran.detail
+    if command == "report":
+        [joined] = site.ledger.glob("*/0001/dead-letters.jsonl")
+        assert joined.read_bytes().count(b"\n") == LETTERS
+    memory.within_bound(peak, f"{command}: {LETTERS:,} dead letters")
 
 
 ZEROS = b"\0" * 10**6
@@ -101,10 +180,10 @@ ANSWER = 400
 
 
 @functools.cache
-def compressed_zeros() -> bytes:
-    """400 MB of zeros as 0.4 MB."""
+def compressed_zeros(megabytes: int) -> bytes:
+    """Zeros, in a thousandth of their size."""
     packer = zlib.compressobj(wbits=31)
-    return b"".join(packer.compress(ZEROS) for _ in range(ANSWER)) + packer.flush()
+    return b"".join(packer.compress(ZEROS) for _ in range(megabytes)) + packer.flush()
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -119,12 +198,12 @@ def test_no_answer_of_an_lrs_takes_more_than_the_bound(
     headers = {"Location": "http://elsewhere/"} if status == 307 else {}
     answer = Answer(status, ZEROS, headers, times=ANSWER)
     if compressed:
-        answer = Answer(status, compressed_zeros(), {**headers, "Content-Encoding": "gzip"})
+        answer = Answer(status, compressed_zeros(ANSWER), {**headers, "Content-Encoding": "gzip"})
     scripted_lrs.script = [answer]
     peak, ran = watched(site.start(site.source(), workers=1))
     assert ran.status == 1
     assert said in ran.detail
-    assert peak < MOST
+    memory.within_bound(peak, f"an answer {status} of {ANSWER} MB" + ", compressed" * compressed)
 
 
 def test_no_answer_of_clickhouse_takes_more_than_its_bound(scripted_lrs: ScriptedLrs) -> None:

@@ -6,7 +6,7 @@ make several, or where its transformer is not ERB's: those are transformed, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timezone
 
@@ -23,6 +23,7 @@ from ..read.segment import segment_lines
 from ..storage.base import Readable
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
+from ..util.number_set import NumberSet
 from ..work.parse import ParsedLine, parse_line
 from ..work.statements import statements_of
 from .distinct import DistinctByDay, number_of
@@ -58,7 +59,7 @@ class Scan:
     transformer: Transformer
     filters: Filters
     line_bytes: int
-    dead: Collection[int]
+    dead: NumberSet
     report: Callable[[Counts], None]
     """Takes the counts of what was read since the last call."""
 
@@ -125,15 +126,17 @@ class Scan:
         return segment_lines(self.source, segment, start, self.line_bytes, self.transformer.prefilter)
 
 
-def dead_numbers(letters: Iterable[DeadLetter], transformer: Transformer, filters: Filters) -> set[int]:
+def dead_numbers(letters: Iterable[DeadLetter], transformer: Transformer, filters: Filters) -> NumberSet:
     """The :func:`event_number` of each event that is a dead letter: ERB makes nothing of it, or it was rejected."""
-    numbers = set()
-    for letter in letters:
-        line = Line(letter.offset, 1, letter.line, letter.raw)
-        event = parse_line(line, None, transformer, filters).event
-        if event is not None and (not letter.statement or transformer.makes_one(event.name)):
-            numbers.add(event_number(event))
-    return numbers
+
+    def numbers() -> Iterator[int]:
+        for letter in letters:
+            line = Line(letter.offset, 1, letter.line, letter.raw)
+            event = parse_line(line, None, transformer, filters).event
+            if event is not None and (not letter.statement or transformer.makes_one(event.name)):
+                yield event_number(event)
+
+    return NumberSet(numbers())
 
 
 def event_number(event: Event) -> int:

@@ -13,8 +13,10 @@ PARSE = "parse"
 TRANSFORM = "transform"
 DELIVER = "deliver"
 
-# The reasons of the transform and deliver stages; those of the parse stage are in ``read/events``, but for this one.
+# Of the parse stage, whose other reasons are in ``read/events``.
 INCOMPLETE_LINE = "incomplete_line"
+LINE_TOO_LONG = "line_too_long"
+# Of the transform and deliver stages.
 UNKNOWN_USER = "unknown_user"
 UNKNOWN_COURSE = "unknown_course"
 MISSING_FIELD = "missing_field"
@@ -29,6 +31,8 @@ TOO_LARGE = "too_large"
 DELIVER_REASONS = frozenset({CONFLICT, INVALID, INVALID_FROM_ERB, TOO_LARGE})
 
 PIECE_BYTES = 1024**2
+KEPT_DETAIL = 1000
+"""Characters of a detail that are kept."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def _dump_one(letter: DeadLetter) -> bytes:
         "line_number": letter.line,
         "stage": letter.stage,
         "reason": letter.reason,
-        "detail": letter.detail[:1000],
+        "detail": letter.detail[:KEPT_DETAIL],
         "event": letter.event,
     }
     if letter.statement:

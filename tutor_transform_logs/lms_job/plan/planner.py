@@ -155,9 +155,12 @@ def _by_content(identified: Sequence[IdentifiedObject]) -> Iterator[list[Identif
 
 def _moved(segments: Sequence[Segment], identified: Sequence[IdentifiedObject]) -> Iterator[Segment]:
     """A resumed plan's segments, each with the object that holds its content now: the log may have been rotated."""
+    holders: dict[int, list[IdentifiedObject]] = {}
+    for obj in identified:
+        holders.setdefault(obj.content, []).append(obj)
     for segment in segments:
         # A segment whose content was not found is kept: WORK searches again and accounts for it.
-        yield find_object_of(segment, identified) or segment
+        yield find_object_of(segment, holders.get(segment.content, ())) or segment
 
 
 def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 PIECE = 1024 * 1024
 
 # An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
-XZ_MEMORY = 256 * 1024**2
+XZ_MEMORY = 96 * 1024**2
 
 # A block of zstd may be 4 bytes and unpack to 128 KiB: this much at a time is at most 16 MiB.
 ZSTD_INPUT = 512

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..model.dead_letters import INCOMPLETE_LINE
+from ..model.dead_letters import INCOMPLETE_LINE, LINE_TOO_LONG
 from ..model.records import Event
 
 
@@ -19,8 +20,28 @@ class Unparsable(Exception):
         self.detail = detail
 
 
-PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", "line_too_long", INCOMPLETE_LINE)
+PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", LINE_TOO_LONG, INCOMPLETE_LINE)
 _DECODER = json.JSONDecoder()
+
+# An event that takes more than this with its values is not parsed, so that a worker's memory is bounded. Those of Open
+# edX take a few kilobytes.
+MAX_EVENT_BYTES = 8 * 1024**2
+VALUE_BYTES = 72
+"""What an empty object in a list takes, which is three bytes of JSON."""
+SHORT_BYTES = 2048
+"""Of a line whose content does not matter."""
+# In UTF-8, or escaped: a character of which Python makes a text that takes four bytes a character, or two.
+_FOUR_BYTES = re.compile(rb"[\xf0-\xf7]|\\u[dD][89abAB]")
+_TWO_BYTES = re.compile(rb"[\xc4-\xef]|\\u")
+
+
+def memory_of(raw: bytes) -> int:
+    """About how many bytes the event of this line takes, at most."""
+    if len(raw) <= SHORT_BYTES:
+        return len(raw)
+    width = 4 if _FOUR_BYTES.search(raw) else 2 if _TWO_BYTES.search(raw) else 1
+    # Characters in texts count as if they were those between values.
+    return width * len(raw) + VALUE_BYTES * (raw.count(b",") + raw.count(b"{") + raw.count(b"["))
 
 
 def parse(raw: bytes) -> Event:
@@ -31,6 +52,8 @@ def parse(raw: bytes) -> Event:
     collector. A collector that parses a line down to some depth leaves the context as JSON in a string.
     Raises :class:`Unparsable`.
     """
+    if memory_of(raw) > MAX_EVENT_BYTES:
+        raise Unparsable(LINE_TOO_LONG, f"an event that takes more than {MAX_EVENT_BYTES // 1024**2} MiB of memory")
     begin = raw.find(b"{")
     text = raw[begin:].rstrip() if begin >= 0 else b""
     # ERB's regular expression takes more characters for white space than ``bytes.rstrip`` does.

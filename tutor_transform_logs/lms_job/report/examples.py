@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ..model.dead_letters import DeadLetter
 
 MAX_EXAMPLES = 3
+# Of the line of an example.
+EXAMPLE_BYTES = 64 * 1024
 
 
 class Examples:
@@ -19,6 +22,8 @@ class Examples:
         """Pass ``letters`` through, and keep examples of them."""
         for letter in letters:
             kept = self.by_reason.setdefault(letter.reason, [])
-            if len(kept) < MAX_EXAMPLES and letter not in kept:
-                kept.append(letter)
+            if len(kept) < MAX_EXAMPLES:
+                example = replace(letter, raw=letter.raw[:EXAMPLE_BYTES])
+                if example not in kept:
+                    kept.append(example)
             yield letter

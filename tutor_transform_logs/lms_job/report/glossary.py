@@ -17,7 +17,7 @@ REASON_MEANINGS = {
     "no_json": "the line has no JSON object",
     "bad_json": "the line's JSON can't be read",
     "no_event_field": "the JSON has neither an event nor a data field",
-    "line_too_long": "the line is longer than max_line_bytes",
+    "line_too_long": "the line is longer than max_line_bytes, or its event takes too much memory",
     "incomplete_line": "the last line is incomplete: it is read again when the log has grown",
     dead_letters.UNKNOWN_USER: "the LMS's database has no such user",
     dead_letters.UNKNOWN_COURSE: "the LMS's database has no such course",

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import SourcedStatement
+from ..util.number_set import NumberSet
 
 
 class DeadLetterIndex:
     """Recognises dead letters by their content, whatever their object is called now. Takes 8 bytes for each."""
 
     def __init__(self, letters: Iterable[DeadLetter]) -> None:
-        keys = array("Q", (_key(letter.raw, letter.statement, letter.destination) for letter in letters))
-        self._keys = array("Q", sorted(keys))
+        self._keys = NumberSet(_key(letter.raw, letter.statement, letter.destination) for letter in letters)
 
     def contains(self, made: SourcedStatement, destination: Iterable[str]) -> bool:
         """Is this statement, or the line it was made of, a dead letter of ``destination`` (by any of these names)?"""
         if not self._keys:
             return False
         raw = made.letter.raw if made.letter else made.line.raw
-        return self._has(_key(raw, "", "")) or any(
-            self._has(_key(raw, made.statement.id, name)) for name in destination
+        return _key(raw, "", "") in self._keys or any(
+            _key(raw, made.statement.id, name) in self._keys for name in destination
         )
-
-    def _has(self, key: int) -> bool:
-        at = bisect_left(self._keys, key)
-        return at < len(self._keys) and self._keys[at] == key
 
 
 def _key(raw: bytes, statement: str, destination: str) -> int:

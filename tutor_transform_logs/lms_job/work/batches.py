@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..model import dead_letters
 from ..model.activity import Activity
 from ..model.counts import Counts
 from ..model.dead_letters import INCOMPLETE_LINE, PARSE, TRANSFORM, DeadLetter
 from ..model.delivery import SourcedStatement
 from ..model.records import START, Event, Position, SkippedLines
 from ..read.decompress import BrokenObject
+from ..read.events import memory_of
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
 from .parse import ParsedLine
@@ -173,14 +175,16 @@ def _add(batch: Batch, transformer: Transformer, section: Section, parsed: Parse
             bare = Event(event.name, NO_FIELDS)
             made = [sourced._replace(event=bare) for sourced in made]
         batch.made += made
-        batch.weight += sum(len(sourced.statement.body) for sourced in made) + len(line.raw)
+        batch.weight += sum(len(sourced.statement.body) for sourced in made)
+        batch.weight += memory_of(line.raw) if section.keeps_fields else len(line.raw)
 
 
 def _letter(name: str, parsed: ParsedLine, stage: str, reason: str, detail: str) -> DeadLetter:
     """The dead letter of a line of the object ``name``, or the new form of the one that the line holds."""
     line, letter = parsed.line, parsed.letter
     event = parsed.event.name if parsed.event else ""
+    detail = detail[: dead_letters.KEPT_DETAIL]  # it may quote all of the line
     if letter:
         return replace(letter, stage=stage, reason=reason, detail=detail, event=event, statement="", destination="")
-    raw = line.raw[:OVERLONG_KEPT_BYTES] if line.overlong else line.raw
+    raw = line.raw[:OVERLONG_KEPT_BYTES] if reason == dead_letters.LINE_TOO_LONG else line.raw
     return DeadLetter(name, line.offset, line.number, stage, reason, detail, event, raw)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..model.records import Event, SkippedLines
 from ..read.decompress import BrokenObject
+from ..read.events import memory_of
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
 from .parse import ParsedLine
@@ -41,8 +42,12 @@ def look_ahead(
                 yield line
                 continue
             window.append(line)
-            weight += line.end - line.start if isinstance(line, SkippedLines) else len(line.raw)
-            if isinstance(line, ParsedLine) and line.event is not None:
+            if isinstance(line, SkippedLines):
+                weight += line.end - line.start
+            elif line.event is None:
+                weight += len(line.raw)
+            else:
+                weight += memory_of(line.raw)
                 events.append(line.event)
             if len(events) < WINDOW_EVENTS and weight < WINDOW_BYTES and len(window) < WINDOW_LINES:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..model.dead_letters import DeadLetter
+from ..model.dead_letters import LINE_TOO_LONG, DeadLetter
 from ..model.records import Event, Line, SkippedLines
 from ..read.events import Unparsable, parse
 from ..read.filters import TAKE_ALL, Filters
@@ -54,7 +54,7 @@ def parse_line(line: Line, letter: DeadLetter | None, transformer: Transformer, 
         return ParsedLine(line, None, letter, blank=True)
     try:
         if line.overlong:
-            raise Unparsable("line_too_long", f"longer than {len(raw)} bytes (max_line_bytes)")
+            raise Unparsable(LINE_TOO_LONG, f"longer than {len(raw)} bytes (max_line_bytes)")
         event = parse(raw)
     except Unparsable as error:
         return ParsedLine(line, None, letter, unparsable=error)

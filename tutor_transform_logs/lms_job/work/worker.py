@@ -70,6 +70,7 @@ class Worker:
     def __init__(self, config: JobConfig, plan: Plan, context: WorkerContext) -> None:
         self._config = config
         self._plan = plan
+        self._contents = {content.id: content for content in plan.contents}
         self._context = context
         self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
         self._filters = Filters.of(config)
@@ -124,7 +125,7 @@ class Worker:
         return self._find_again(segment)
 
     def _content(self, segment: Segment) -> Content | None:
-        return next((content for content in self._plan.contents if content.id == segment.content), None)
+        return self._contents.get(segment.content)
 
     def _is_replaced(self, segment: Segment) -> bool:
         """Has another log taken the place of what is left of the segment?"""
