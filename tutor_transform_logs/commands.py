@@ -349,9 +349,9 @@ def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, 
     """Show what tracking logs hold, without Open edX.
 
     Counts the events by name, and shows which of them are made into statements, which are not and why, and the first
-    statement of each type. A FILE may be compressed (gzip, bzip2, xz, zstd), a directory, or - for standard input.
-    Users and courses are not looked up: those that an event names are assumed to exist. Nothing is sent, and nothing
-    is written.
+    statement of each type. A FILE may be compressed (gzip, bzip2, xz, zstd), an archive (tar, ZIP), a directory, or -
+    for standard input. Users and courses are not looked up: those that an event names are assumed to exist. Nothing is
+    sent, and nothing is written.
     """
     # Six parameters: the command's options.
     from tutor_transform_logs.demo.previewer import run_preview

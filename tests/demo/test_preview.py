@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +162,25 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "pip install 'tutor-contrib-transform-logs[demo]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_in_an_archive_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for number, content in enumerate((PAGE_VIEW % 1, gzip.compress(PAGE_VIEW % 2 + PAGE_VIEW % 3))):
+            info = tarfile.TarInfo(f"logs/{number}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes()))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("x", PAGE_VIEW % 4)
+        zipped.writestr("y.tar", (tmp_path / "a.tar").read_bytes())
+    found = json.loads(shown(capfd, tmp_path, format_="json"))
+    assert [(row["name"].removeprefix(f"{tmp_path}/"), row["lines"]) for row in found["files"]] == [
+        ("a.tar!/logs/0", 1),
+        ("a.tar!/logs/1", 2),
+        ("b.tar.gz!/logs/0", 1),
+        ("b.tar.gz!/logs/1", 2),
+        ("c.zip!/x", 1),
+        ("c.zip!/y.tar", 0),
+    ]
+    assert "it is an archive in an archive" in shown(capfd, tmp_path)

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import subprocess
+import tarfile
+import zipfile
 from collections.abc import Callable
 
 import pytest
 import zstandard
 
 from tests.harness.forked_site import ForkedSite
+from tests.harness.object_store import Bucket
 from tests.harness.runs import check_sums
 from tests.harness.tally import same
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 NewWorld = Callable[[str], ForkedSite]
+
+
+def tarred(log: bytes) -> bytes:
+    """A log in a tar archive, as the second of three files; the others are empty."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in (("logs/first.log", b""), ("logs/tracking.log", log), ("logs/last.log", b"")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zipped(log: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("logs/tracking.log", log)
+    return out.getvalue()
+
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "tracking.log.zst": zstandard.compress,
@@ -25,6 +48,12 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "tracking.txt": lambda log: log.decode().encode("utf-16"),
     "tracking.txt.gz": lambda log: gzip.compress(b"\xfe\xff" + log.decode().encode("utf-16-be")),
     "tracking.bom.log": lambda log: b"\xef\xbb\xbf" + log,
+    "logs.tar": tarred,
+    "logs.gz.tar": lambda log: tarred(gzip.compress(log)),
+    "logs.tar.gz": lambda log: gzip.compress(tarred(log)),
+    "logs.zst.tar.xz": lambda log: lzma.compress(tarred(zstandard.compress(log))),
+    "logs.zip": zipped,
+    "logs.stored.zip": lambda log: zipped(log, zipfile.ZIP_STORED),
 }
 
 
@@ -77,6 +106,77 @@ def test_a_log_that_was_read_is_known_when_it_is_packed(new_world: NewWorld, ref
     ran = reference.run()
     same(0, ran.status, ran.detail)
     same(more.count(b"\n"), reference.result()["lines"]["lines"], "new lines")
+
+
+@pytest.mark.parametrize("name", ["logs.tar", "logs.tar.gz", "logs.zip"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_logs_in_an_archive_are_logs_of_their_own(
+    new_world: NewWorld, reference: ForkedSite, name: str, workers: int
+) -> None:
+    """Each has a last line without a line end; the second is incomplete, the fourth the same as the first."""
+    log = log_of(reference)
+    logs = [log, log[:-20], log.replace(b"2026-0", b"2025-0"), log]
+    plain, packed = new_world("each"), new_world("packed")
+    files = {f"{number}.log": content for number, content in enumerate(logs)}
+    for number, content in files.items():
+        plain.place(number, content)
+    out = io.BytesIO()
+    if name == "logs.zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number, content in files.items():
+                archive.writestr(number, content)
+    else:
+        with tarfile.open(fileobj=out, mode="w:gz" if name.endswith("gz") else "w") as tar:
+            for number, content in files.items():
+                info = tarfile.TarInfo(number)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    packed.place(name, out.getvalue())
+    killed = packed.run(steps={"label": "batch: before", "number": 7}, workers=workers)
+    same(-9 if workers == 1 else killed.status, killed.status, killed.detail)
+    for world in (plain, packed):
+        ran = world.run(workers=workers)
+        same(0, ran.status, ran.detail)
+        check_sums(world.result())
+    same(sorted(plain.output_lines()), sorted(packed.output_lines()), "statements")
+    same(plain.result()["lines"], packed.result()["lines"], "lines")
+    objects = {obj["name"]: obj["lines"] for obj in packed.result()["objects"]}
+    same({f"{name}!/{obj['name']}": obj["lines"] for obj in plain.result()["objects"]}, objects, "objects")
+    assert "Nothing new" in packed.run().stdout
+    assert packed.run(command="verify").status == 0
+
+
+@pytest.mark.parametrize("name", ["logs.tar", "logs.tar.gz", "logs.zip"])
+def test_an_archive_in_an_object_store(
+    new_world: NewWorld, reference: ForkedSite, nanio_bucket: Bucket, name: str
+) -> None:
+    world = new_world("packed")
+    world.place(name, PACKED[name](log_of(world)))
+    world.in_bucket(nanio_bucket, "source")
+    killed = world.run(steps={"label": "batch: before", "number": 3})
+    same(-9, killed.status, killed.detail)
+    ran = world.run()
+    same(0, ran.status, ran.detail)
+    same(reference.output_lines(), world.output_lines(), name)
+
+
+def test_what_is_missing_in_an_archive_is_said(new_world: NewWorld) -> None:
+    world = new_world("truncated")
+    log = log_of(world)
+    world.place("logs.tar.gz", gzip.compress(tarred(log) + bytes(1000))[:-2000])
+    for command in ("check", "run", "run"):
+        ran = world.run(command=command)
+        assert "Traceback" not in ran.detail
+        assert "truncated" in ran.stdout
+        if command == "run":
+            same(3, ran.status, ran.detail)
+    world.place("logs.tar.gz", gzip.compress(tarred(log)))
+    ran = world.run()
+    same(0, ran.status, ran.detail)
+    reference = new_world("whole")
+    reference.place("tracking.log", log)
+    assert reference.run().status == 0
+    same(reference.output_lines(), world.output_lines(), "statements")
 
 
 def test_what_can_not_be_read_is_left_out_and_said(new_world: NewWorld, reference: ForkedSite) -> None:

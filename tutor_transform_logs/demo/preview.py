@@ -10,16 +10,18 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.activity import NO_DAY, day_of
 from tutor_transform_logs.lms_job.model.records import Event, Line
-from tutor_transform_logs.lms_job.read.decompress import BrokenObject, decompressed
+from tutor_transform_logs.lms_job.read.archives import Archives
+from tutor_transform_logs.lms_job.read.decompress import TAR, BrokenObject, decompressed
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
-from tutor_transform_logs.lms_job.read.head import head_of
+from tutor_transform_logs.lms_job.read.head import HEAD_STORED_BYTES, archive_kind, head_of
 from tutor_transform_logs.lms_job.read.log_lines import log_lines
+from tutor_transform_logs.lms_job.storage.base import StoredObject
+from tutor_transform_logs.lms_job.storage.local import LocalStorage
 
 MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
@@ -41,20 +43,39 @@ class Previewer:
         self._transformer = Transformer(type_, stable_ids=True, max_wait_secs=1.0)
         self._fixture_users = FixtureUsers()
 
-    def read(self, name: str, size: int | None, file: IO[bytes]) -> None:
-        """Add a file to the preview."""
+    def read_file(self, path: Path) -> None:
+        """Add a file to the preview, or all that is in an archive. Raises ``OSError``."""
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            kind = archive_kind(file.read(HEAD_STORED_BYTES))
+            file.seek(0)
+            if not kind:
+                self.read(str(path), size, iter(lambda: file.read(CHUNK), b""))
+                return
+        source = Archives(LocalStorage(str(path.parent)))
+        try:
+            for member in source.members(StoredObject(path.name, size), kind):
+                name = f"{path}{member.name.removeprefix(path.name)}"
+                if member.problem:
+                    self.preview.files.append(PreviewedFile(name, member.size, problem=member.problem))
+                else:
+                    self.read(name, member.size, source.read(member.name), kind if kind.endswith(f"+{TAR}") else "")
+        except BrokenObject as error:
+            self.preview.files.append(PreviewedFile(str(path), size, problem=str(error)))
+
+    def read(self, name: str, size: int | None, chunks: Iterator[bytes], outside: str | None = None) -> None:
+        """Add what is in ``chunks`` to the preview. ``outside``: as for :func:`~.head.head_of`."""
         if self._left <= 0:
             self.preview.left_out.append(name)
             return
         file_row = PreviewedFile(name, size)
         self.preview.files.append(file_row)
-        chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK), b"")
-        head = next(chunks, b"")
-        file_row.compression, _, file_row.problem = head_of(head)
-        if file_row.problem:
-            return
-        chunks = itertools.chain([head], chunks)
         try:
+            begin = _first(chunks, HEAD_STORED_BYTES)
+            file_row.compression, _, file_row.problem, _ = head_of(begin, outside)
+            if file_row.problem:
+                return
+            chunks = itertools.chain([begin], chunks)
             read = log_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)
             lines = (line for line in read if isinstance(line, Line))
             for window in _windows(lines, self._left):
@@ -107,6 +128,14 @@ class Previewer:
             row.first = dict(made[0].fields)
 
 
+def _first(chunks: Iterator[bytes], count: int) -> bytes:
+    """At least the first ``count`` bytes, if there are that many."""
+    found = b""
+    while len(found) < count and (chunk := next(chunks, b"")):
+        found += chunk
+    return found
+
+
 def _windows(lines: Iterator[Line], most: int) -> Iterator[list[Line]]:
     """At most ``most`` of the lines, some at a time; if the file is damaged, the lines before the damage."""
     window: list[Line] = []
@@ -150,10 +179,9 @@ def main() -> int:
             print(f"Reading {name} ...", file=sys.stderr, flush=True)
         try:
             if name == "-":
-                previewer.read("standard input", None, sys.stdin.buffer)
+                previewer.read("standard input", None, iter(lambda: sys.stdin.buffer.read(CHUNK), b""))
             else:
-                with Path(name).open("rb") as file:
-                    previewer.read(name, os.fstat(file.fileno()).st_size, file)
+                previewer.read_file(Path(name))
         except OSError as error:
             print(f"{name} can't be read: {error.strerror or error}.", file=sys.stderr)
             return 1

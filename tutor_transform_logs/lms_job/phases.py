@@ -35,11 +35,11 @@ from .plan.description import describe_dead_letters, describe_nothing_new, descr
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
+from .read.source import open_source
 from .report.ending import AFTER_WORK, SAME_COMMAND
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
 from .report.summary import last_result, summary
-from .storage.factory import open_storage
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
@@ -175,7 +175,7 @@ def gaps(config: JobConfig) -> PhaseOutcome:
     """Compare the logs with the destination's table by day. Nothing is started and nothing is changed."""
     clickhouse = open_counted_table(config)
     read_from(config.database_alias)
-    source = open_storage(config.source, config.lrs_max_wait_secs)
+    source = open_source(config.source, config.lrs_max_wait_secs)
     source.check()
     _say_filters(config)
     found = find_gaps(config, source, open_ledger(config), clickhouse, open_transformer(config))

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connections, router
@@ -26,8 +27,9 @@ from ..ledger.lock import check_unlocked
 from ..model.delivery import Destination
 from ..model.plan import OutputFormat
 from ..read.filters import TAKE_ALL, Filters
-from ..storage.base import Storage
-from ..storage.factory import open_source, open_storage
+from ..read.source import open_source
+from ..storage.base import Source, Storage
+from ..storage.factory import open_storage
 from ..transform.db_router import read_from
 from ..transform.transformer import Transformer
 from ..util import console
@@ -40,6 +42,7 @@ from .table import check_table
 
 # A server that does not answer within this time is reported as unavailable; a run would wait much longer.
 WAIT_SECS = 5.0
+Opened = TypeVar("Opened", bound=Source)
 CREATE_TABLES = "Create the tables of event-routing-backends: tutor local do init --limit=transform_logs"
 CHECK_SERVER = "Check that it is running, and that its URL is right from inside the job's container."
 TRIED_VERSIONS = ((9, 3), (11, 0))
@@ -192,7 +195,7 @@ class Check:
 
     def _check_files(self, destination: StorageConfig) -> None:
         with self._reporting("The destination can't be used"):
-            storage = self._open(destination)
+            storage = self._open(destination, open_storage)
             if storage is None:
                 return
             storage.check()
@@ -212,7 +215,7 @@ class Check:
         config = self._config
         usable: Ledger | None = None
         with self._reporting("The ledger can't be used"):
-            storage = self._open(config.ledger)
+            storage = self._open(config.ledger, open_storage)
             if storage is None:
                 return None
             ledger = Ledger(storage, config.ledger.prefix, job_key(job_identity(config)))
@@ -233,9 +236,7 @@ class Check:
             usable = ledger
         return usable
 
-    def _open(
-        self, config: StorageConfig, opener: Callable[[StorageConfig, float], Storage] = open_storage
-    ) -> Storage | None:
+    def _open(self, config: StorageConfig, opener: Callable[[StorageConfig, float], Opened]) -> Opened | None:
         """``None`` if the package for object stores is missing, which has been reported."""
         if not config.is_local and importlib.util.find_spec("libcloud") is None:
             return None

@@ -101,7 +101,7 @@ def read_place(source: Readable, place: Place, line_bytes: int) -> Piece:
         if place.segment.compression:
             return _read_compressed(source, place)
         return _read_plain(source, place, line_bytes)
-    except ObjectGone:
+    except (ObjectGone, BrokenObject):
         # Unreadable, or removed since it was listed: the table of objects says so.
         return Piece(place, b"", 0, 0)
 

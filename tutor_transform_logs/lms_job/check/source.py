@@ -20,10 +20,11 @@ from ..model.erb_faults import STANDARDS
 from ..model.plan import Plan, Segment
 from ..plan.description import describe_dead_letters
 from ..plan.planner import next_plan, select_objects, starts_over
+from ..read.archives import archive_of
 from ..read.filters import Filters
 from ..read.time_range import times_of
 from ..report.glossary import OUTCOMES
-from ..storage.base import Storage, StoredObject
+from ..storage.base import Source, StoredObject
 from ..transform.transformer import Transformer
 from ..util import console
 from ..util.cpus import worker_count
@@ -65,7 +66,7 @@ class RemainingWork:
 def check_source(
     findings: Findings,
     config: JobConfig,
-    source: Storage,
+    source: Source,
     ledger: Ledger | None,
     transformer: Transformer | None,
     destinations: Sequence[Destination],
@@ -88,8 +89,10 @@ def check_source(
         f"{size(sum(obj.size for obj in found))}"
         + (f"; {len(out_of_range):,} more are out of range by the dates in their names" if out_of_range else "")
     )
-    _print_objects(findings, source, found, {obj.name: obj.note for obj in remaining.plan.objects})
-    new = [obj for obj in found if obj.name not in {known.name for known in remaining.plan.objects}]
+    notes = {obj.name: obj.note for obj in remaining.plan.objects}
+    _print_objects(findings, source, _with_members(found, remaining.plan), notes)
+    archives = {archive_of(name) for name in notes}
+    new = [obj for obj in found if obj.name not in notes and obj.name not in archives]
     if new:
         what = f"{count(len(new), 'object')}, {size(sum(obj.size for obj in new))}"
         findings.note(
@@ -108,7 +111,7 @@ def check_source(
 
 
 def _remaining_work(
-    config: JobConfig, source: Storage, ledger: Ledger | None, found: Sequence[StoredObject], to: Sequence[Destination]
+    config: JobConfig, source: Source, ledger: Ledger | None, found: Sequence[StoredObject], to: Sequence[Destination]
 ) -> RemainingWork:
     old = None if starts_over(config) or ledger is None else ledger.load_plan()
     # Without a destination (reported already), everything is left to do.
@@ -127,9 +130,16 @@ def _remaining_work(
     return RemainingWork(plan, segments, stored)
 
 
-def _print_objects(
-    findings: Findings, source: Storage, found: Sequence[StoredObject], notes: Mapping[str, str]
-) -> None:
+def _with_members(found: Sequence[StoredObject], plan: Plan) -> list[StoredObject]:
+    """The objects; in place of an archive, those in it."""
+    members: dict[str, list[StoredObject]] = {}
+    for obj in plan.objects:
+        members.setdefault(archive_of(obj.name), []).append(StoredObject(obj.name, obj.size))
+    members.pop("", None)
+    return [each for obj in found for each in members.get(obj.name, [obj])]
+
+
+def _print_objects(findings: Findings, source: Source, found: Sequence[StoredObject], notes: Mapping[str, str]) -> None:
     """A table of the objects: if there are many, the first and the last of them."""
     half = MAX_SHOWN // 2
     shown = list(found) if len(found) <= MAX_SHOWN else [*found[:half], *found[-half:]]
@@ -184,7 +194,7 @@ def _minute(when: datetime | None) -> str:
 def _try(
     findings: Findings,
     config: JobConfig,
-    source: Storage,
+    source: Source,
     remaining: RemainingWork,
     transformer: Transformer,
     destinations: Sequence[Destination],

@@ -17,7 +17,7 @@ from ..model.dead_letters import DELIVER
 from ..model.progress_events import BatchDone, Message
 from ..plan.planner import next_plan
 from ..read.filters import Filters
-from ..storage.base import Storage
+from ..storage.base import Source
 from ..transform.transformer import Transformer
 from ..util.collector import collect_rarely
 from ..util.errors import JobError, NoContainer
@@ -52,7 +52,7 @@ def open_counted_table(config: JobConfig) -> ClickHouse:
 
 
 def find_gaps(
-    config: JobConfig, source: Storage, ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer
+    config: JobConfig, source: Source, ledger: Ledger, clickhouse: ClickHouse, transformer: Transformer
 ) -> Gaps:
     """Read the whole source, and count. Raises :class:`~.errors.JobError`."""
     collect_rarely()

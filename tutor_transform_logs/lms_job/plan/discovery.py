@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.plan import Content, ContentIndex, Fingerprint, Segment
+from ..read.archives import Archives
+from ..read.decompress import BrokenObject
 from ..read.head import Head
-from ..read.identify import StoredLog, has_tail, read_head
-from ..storage.base import Readable, Storage, StoredObject
+from ..read.identify import StoredLog, has_tail, known_length, read_head
+from ..storage.base import Readable, Source, StoredObject
+from ..util.errors import ObjectGone
 from ..util.formatting import printable, size
 
 log = logging.getLogger(__name__)
@@ -38,10 +41,14 @@ class IdentifiedObject:
     """How many decompressed bytes it has; ``None`` if it is compressed and that is not known."""
     note: str = ""
     """Why it can't be read, or why it can't be told which log it is."""
+    place: int = 0
+    """Its place in the archive that it is in."""
 
 
 def identify_objects(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[IdentifiedObject]:
     """Find the content of every object, in order of their names. Contents that ``index`` does not know are added to it.
+
+    In place of an archive there are the objects in it.
 
     Of each object the first bytes are read, and of a plain one those at its end. What begins like a known content or
     like another object is compared with it; a compressed object is read to its end for that, unless it is known under
@@ -68,6 +75,7 @@ class _Candidate:
     stored: StoredLog
     content: int = 0
     note: str = ""
+    place: int = 0
 
 
 class _Identifier:
@@ -81,16 +89,38 @@ class _Identifier:
         self._placed: list[_Candidate] = []
         self._shorter: list[_Candidate] = []
 
-    def add(self, entry: StoredObject) -> None:
+    def add(self, entry: StoredObject, place: int = 0) -> None:
         """Identify ``entry``, now or, where that depends on the other objects, at the end."""
         head = read_head(self._source, entry.name, entry.size) if entry.size else Head("", b"")
+        if head.archive:
+            self._add_members(entry, head.archive)
+            return
         stored = StoredLog(self._source, entry.name, entry.size, head.kind)
-        candidate = _Candidate(entry, head.first, stored, note=head.problem)
+        candidate = _Candidate(entry, head.first, stored, note=head.problem, place=place)
         if entry.size and not head.problem and not self._place(candidate, compare_shorter=False):
             self._shorter.append(candidate)
             return
         candidate.head = b""  # there may be many objects
         self._placed.append(candidate)
+
+    def _add_members(self, archive: StoredObject, kind: str) -> None:
+        assert isinstance(self._source, Archives)
+        place, problem = 0, ""
+        try:
+            for place, member in enumerate(self._source.members(archive, kind), 1):
+                entry = StoredObject(member.name, member.size)
+                if member.problem:
+                    self._note(entry, member.problem)
+                else:
+                    self.add(entry, place)
+        except (BrokenObject, ObjectGone) as error:
+            problem = f"{error}; what is before that is read"
+        if problem or not place:
+            self._note(archive, problem)
+
+    def _note(self, entry: StoredObject, note: str) -> None:
+        """Nothing of ``entry`` is read."""
+        self._placed.append(_Candidate(entry, b"", StoredLog(self._source, entry.name, entry.size, ""), note=note))
 
     def identified(self) -> list[IdentifiedObject]:
         """All objects that were added."""
@@ -105,6 +135,7 @@ class _Identifier:
                 each.content,
                 each.stored.length,
                 each.note,
+                each.place,
             )
             for each in [*self._placed, *self._shorter]
         ]
@@ -205,12 +236,26 @@ def find_object_of(segment: Segment, identified: Sequence[IdentifiedObject]) -> 
     return replace(segment, object=best.name, compression=best.compression)
 
 
-def find_again(source: Storage, prefix: str, segment: Segment, contents: Iterable[Content]) -> Segment | None:
+def find_again(source: Source, prefix: str, segment: Segment, contents: Iterable[Content]) -> Segment | None:
     """Search the whole source for the content of ``segment``, for example after a log was rotated during the run."""
     content = next(content for content in contents if content.id == segment.content)
     holders = []
-    for entry in source.listing(prefix):
-        kind, first, _ = read_head(source, entry.name, entry.size)
-        if content.begins_like(entry.name, first) and has_tail(source, entry.name, content, kind):
-            holders.append(IdentifiedObject(entry.name, entry.size, kind, content.id, None if kind else entry.size))
+    for entry, head in _heads(source, source.listing(prefix)):
+        if content.begins_like(entry.name, head.first) and has_tail(source, entry.name, content, head.kind):
+            length = known_length(entry.size, head.kind)
+            holders.append(IdentifiedObject(entry.name, entry.size, head.kind, content.id, length))
     return find_object_of(segment, holders)
+
+
+def _heads(source: Source, entries: Iterable[StoredObject]) -> Iterator[tuple[StoredObject, Head]]:
+    """How each object begins; in place of an archive, each object in it."""
+    for entry in entries:
+        head = read_head(source, entry.name, entry.size)
+        if head.archive and isinstance(source, Archives):
+            try:
+                members = (StoredObject(each.name, each.size) for each in source.members(entry, head.archive))
+                yield from ((member, read_head(source, member.name, member.size)) for member in members)
+            except (BrokenObject, ObjectGone):
+                pass  # PLAN has said so
+        else:
+            yield entry, head

@@ -9,6 +9,8 @@ the rotation before it. A log with the date D
 * begins with the day before P, where P is the date before D in the names of the same log that are there (same folder,
   same text around the date). Where there is none it may begin at any time.
 
+An archive (``.tar``, ``.tar.gz``, ``.zip``) may hold older logs: its date says nothing.
+
 Dates are taken in UTC. A name without a date, with two of them, or with one that contradicts itself says nothing.
 """
 
@@ -29,6 +31,7 @@ _STAMP = re.compile(
     re.ASCII,
 )
 _COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst)$")
+_ARCHIVE = re.compile(r"\.(tar(\.\w+)*|t(gz|bz2?|xz|zst)|zip)$")
 
 
 def outside(names: Iterable[str], since: datetime | None, until: datetime | None) -> set[str]:
@@ -60,7 +63,12 @@ def _split(name: str) -> tuple[str, date] | None:
     folder, slash, last = name.rpartition("/")
     stamps = list(_STAMP.finditer(last))
     days = [day for day in map(_day, stamps) if day is not None]
-    if not stamps or len(days) < len(stamps) or sum(stamp["epoch"] is None for stamp in stamps) > 1:
+    if (
+        _ARCHIVE.search(last)
+        or not stamps
+        or len(days) < len(stamps)
+        or sum(stamp["epoch"] is None for stamp in stamps) > 1
+    ):
         return None
     if max(days) - min(days) > 2 * DAY:
         return None

@@ -27,9 +27,11 @@ from ..model.plan import (
     new_uuid,
     subtract,
 )
+from ..read.archives import archive_of
 from ..read.cuts import can_be_cut, next_cut
+from ..read.decompress import TAR
 from ..read.filters import Filters
-from ..storage.base import Storage, StoredObject
+from ..storage.base import Source, StoredObject
 from ..util.cpus import worker_count
 from ..util.errors import JobError
 from .discovery import IdentifiedObject, find_object_of, identify_objects
@@ -45,7 +47,7 @@ def starts_over(config: JobConfig) -> bool:
     return config.restart or config.dry_run
 
 
-def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
+def make_plan(config: JobConfig, source: Source, ledger: Ledger, destinations: Sequence[str], shares: int = 1) -> Plan:
     """The plan of :func:`next_plan`, saved in the ledger."""
     old = None if starts_over(config) else ledger.load_plan()
     if old is not None and old.redelivers and not old.finished:
@@ -57,7 +59,7 @@ def make_plan(config: JobConfig, source: Storage, ledger: Ledger, destinations: 
 
 def next_plan(
     config: JobConfig,
-    source: Storage,
+    source: Source,
     old: Plan | None,
     last_number: int,
     destinations: Sequence[str],
@@ -87,7 +89,7 @@ def next_plan(
 
 
 def select_objects(
-    config: JobConfig, source: Storage, must_exist: bool
+    config: JobConfig, source: Source, must_exist: bool
 ) -> tuple[list[StoredObject], list[StoredObject]]:
     """The objects to read, and those skipped because of the date in their names; both in order.
 
@@ -116,7 +118,7 @@ def select_objects(
 
 def _new_plan(
     config: JobConfig,
-    source: Storage,
+    source: Source,
     index: ContentIndex,
     identified: Sequence[IdentifiedObject],
     destinations: Sequence[str],
@@ -132,7 +134,9 @@ def _new_plan(
         planned, noted = _plan_content(segment_bytes, source, index.contents[same[0].content], same, destinations)
         segments += planned
         objects += noted
-    ordered = sorted(segments, key=lambda segment: (segment.object, segment.start))
+    # What is in an archive comes in its order there: a compressed one is then read once.
+    places = {obj.name: (archive_of(obj.name) or obj.name, obj.place) for obj in identified}
+    ordered = sorted(segments, key=lambda segment: (*places[segment.object], segment.object, segment.start))
     return Plan(
         number=number,
         created=time.time(),
@@ -173,7 +177,7 @@ def _segment_bytes(config: JobConfig, total: int, shares: int) -> int:
 
 def _plan_content(
     segment_bytes: int,
-    source: Storage,
+    source: Source,
     content: Content,
     objects: Sequence[IdentifiedObject],
     destinations: Sequence[str],
@@ -199,7 +203,7 @@ def _plan_content(
 
 
 def _segments(
-    segment_bytes: int, source: Storage, content: Content, obj: IdentifiedObject, piece: Range, skip: Mapping[str, int]
+    segment_bytes: int, source: Source, content: Content, obj: IdentifiedObject, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
     """The segments of one ``piece`` of an object. Six parameters: a value of them would have this one use."""
     for begin, stop in _cut(segment_bytes, source, obj, *piece):
@@ -243,7 +247,7 @@ def _wanted(content: Content, obj: IdentifiedObject, destinations: Sequence[str]
     return (start, obj.length), ""
 
 
-def _cut(segment_bytes: int, source: Storage, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
+def _cut(segment_bytes: int, source: Source, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
     """Cut a range of a plain object into segments, between lines. A compressed one is read as a whole."""
     if obj.compression or end is None:
         return [(start, end)]
@@ -273,13 +277,19 @@ def finish_plan(plan: Plan, entries: Entries) -> Plan:
         lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
         content = _with_done(contents[segment.content], segment, entries[segment.id], lines)
         contents[segment.content] = content
+    # In a compressed tar archive that is cut off, an object has the size that it has in the whole one.
+    cut_off = {segment.object for segment in plan.segments if TAR in segment.compression and _problem(entries, segment)}
     for obj in plan.objects:
-        if obj.content is not None and obj.note != LOOK_AGAIN:
+        if obj.content is not None and obj.note != LOOK_AGAIN and obj.name not in cut_off:
             content = contents[obj.content]
             contents[content.id] = replace(content, names={**content.names, obj.name: obj.size})
     # An object whose first bytes could not be read is identified again every time.
     known = (content for content in contents.values() if content.fingerprint.length)
     return replace(plan, contents=tuple(known), finished=True)
+
+
+def _problem(entries: Entries, segment: Segment) -> bool:
+    return any(entry.problem for entry in entries[segment.id].values())
 
 
 def completed_lines(plan: Plan, entries: Entries) -> set[tuple[str, int]]:

@@ -33,6 +33,7 @@ MAGIC = {
 }
 TEXT_ENCODINGS = ("utf-16-le", "utf-16-be")
 BOM = "\ufeff"
+TAR = "tar"
 
 NO_ZSTANDARD = (
     "zstd data, and this image has no Python package zstandard to read it: decompress the log, or add the package "
@@ -162,11 +163,11 @@ def _unpacker(name: str) -> _Unpacker:
 def decompressed(chunks: Iterable[bytes], kind: str) -> Iterator[bytes]:
     """Unpack a stream of ``chunks``, in pieces of bounded size.
 
-    ``kind``: the names of its layers, the outermost first, joined by ``+``; ``""``: it is the log as it is. Members
-    that follow each other in one stream are read on; zero padding after the last one is ignored, as gzip itself does.
-    Raises :class:`BrokenObject` after the last good piece.
+    ``kind``: the names of its layers, the outermost first, joined by ``+``; ``""``: it is the log as it is. The layers
+    of an archive that it is in are removed already. Members that follow each other in one stream are read on; zero
+    padding after the last one is ignored, as gzip itself does. Raises :class:`BrokenObject` after the last good piece.
     """
-    for layer in filter(None, kind.split("+")):
+    for layer in filter(None, kind.rpartition(TAR)[2].split("+")):
         chunks = _transcoded(chunks, layer) if layer in TEXT_ENCODINGS else _unpack(iter(chunks), layer)
     yield from chunks
 

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 from ..model.plan import HEAD_BYTES
 from .decompress import BrokenObject, UnreadableLayer, compression, decompressed
+from .tar import is_tar
+from .zip import is_zip
 
+# Enough stored bytes to decompress HEAD_BYTES from, in any format (bzip2 works in blocks of up to 900 kB).
+HEAD_STORED_BYTES = 1024**2
 # Of an object that is compressed and compressed again; a "bomb" may go on for ever.
 MAX_LAYERS = 4
 
@@ -37,25 +41,39 @@ class Head(NamedTuple):
     """The first decompressed bytes, at most :data:`~.plan.HEAD_BYTES`; ``b""`` if they can't be read."""
     problem: str = ""
     """Why nothing of it can be read, whatever else is in it."""
+    archive: str = ""
+    """Of an archive, its layers with that of the archive: ``tar``, ``gzip+tar``, ``zip``."""
 
 
-def head_of(stored: bytes) -> Head:
-    """Of an object that begins with these ``stored`` bytes."""
-    kind, first = "", stored[:HEAD_BYTES]
-    while True:
+def head_of(stored: bytes, outside: str | None = None) -> Head:
+    """Of an object that begins with these ``stored`` bytes.
+
+    ``outside``: of an object in an archive, the layers that reading it has removed, which :attr:`Head.kind` has too.
+    """
+    layers: list[str] = [outside] if outside else []
+    first = stored[:HEAD_BYTES]
+    for _ in range(MAX_LAYERS + 1):
+        kind = "+".join(layers)
         problem = _refusal(first)
-        if problem:
-            return Head(kind, b"", problem)
+        archive = "tar" if is_tar(first) else "zip" if is_zip(first) else ""
+        if archive and (outside is not None or (archive == "zip" and kind)):
+            problem = PACKED_OTHERWISE.format("an archive in an archive" if outside is not None else f"ZIP in {kind}")
         layer = compression(first)
+        if problem or archive:
+            return Head(kind, b"", problem, "" if problem else "+".join([*layers, archive]))
         if not layer:
             return Head(kind, first)
-        if kind.count("+") + 1 >= MAX_LAYERS:
-            return Head(kind, b"", f"it is compressed more than {MAX_LAYERS} times, and may have no end")
-        kind = f"{kind}+{layer}" if kind else layer
+        layers.append(layer)
         try:
-            first = _first_bytes(decompressed((stored,), kind))
+            first = _first_bytes(decompressed((stored,), "+".join(layers)))
         except UnreadableLayer as error:
-            return Head(kind, b"", str(error))
+            return Head("+".join(layers), b"", str(error))
+    return Head(kind, b"", f"it is compressed more than {MAX_LAYERS} times, and may have no end")
+
+
+def archive_kind(stored: bytes) -> str:
+    """The kind of archive that begins with these bytes; ``""`` if it is not one."""
+    return head_of(stored).archive
 
 
 def _first_bytes(pieces: Iterable[bytes]) -> bytes:

@@ -7,25 +7,30 @@ from collections.abc import Collection, Iterable, Iterator
 from ..model.plan import HEAD_BYTES, TAIL_BYTES, Content, Segment, Tail
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
-from .decompress import BrokenObject, compression, decompressed
-from .head import Head, head_of
+from .archives import Archives
+from .decompress import TAR, BrokenObject, compression, decompressed
+from .head import HEAD_STORED_BYTES, Head, head_of
 
-# Enough stored bytes to decompress HEAD_BYTES from, in any format (bzip2 works in blocks of up to 900 kB).
-HEAD_STORED_BYTES = 1024**2
 # Tails within this distance are read in one request.
 NEAR_BYTES = 256 * 1024
 
 
 def read_head(source: Readable, name: str, size: int) -> Head:
     """How an object begins; with nothing in it if it can't be read."""
+    outside = source.layers_outside(name) if isinstance(source, Archives) else None
     try:
         raw = b"".join(source.read(name, 0, min(size, HEAD_BYTES)))
         if compression(raw):
             raw = b"".join(source.read(name, 0, min(size, HEAD_STORED_BYTES)))
-        return head_of(raw)
-    except ObjectGone:
+        return head_of(raw, outside)
+    except (ObjectGone, BrokenObject):
         # Unreadable, or deleted since it was listed: WORK finds that too, and reports it.
-        return Head("", b"")
+        return Head(outside or "", b"")
+
+
+def known_length(size: int, kind: str) -> int | None:
+    """How many decompressed bytes an object has; ``None`` if that is not known before it is read."""
+    return size if not kind or kind.endswith(TAR) else None
 
 
 class TailRecorder:
@@ -62,7 +67,7 @@ class StoredLog:
         self._source = source
         self._name = name
         self.compression = kind
-        self._readable = None if kind else size
+        self._readable = known_length(size, kind)
         self._tails: dict[int, Tail | None] = {}
         self.problem = ""
         """Why a compressed object can't be read to its end."""

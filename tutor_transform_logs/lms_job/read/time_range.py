@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ..storage.base import Readable
 from ..util.errors import ObjectGone
+from .archives import Archives
 from .decompress import BrokenObject, compression, decompressed
 from .events import Unparsable, parse
 from .filters import event_time
@@ -35,19 +36,20 @@ def times_of(source: Readable, name: str, size: int) -> Times:
 
     Raises :class:`~.errors.JobError` if the source is unavailable.
     """
+    outside = source.layers_outside(name) if isinstance(source, Archives) else None
     try:
         head = b"".join(source.read(name, 0, min(size, END_BYTES)))
-        if not compression(head):
-            problem = head_of(head).problem
+        if not compression(head) and not outside:
+            problem = head_of(head, outside).problem
             if problem:
                 return Times("", None, None, problem)
             tail = b"".join(source.read(name, max(0, size - END_BYTES), size)) if size > END_BYTES else head
             return Times("", _first(head.split(b"\n")), _first(reversed(tail.split(b"\n"))))
         if size > END_BYTES:
             head = b"".join(source.read(name, 0, min(size, WHOLE_BYTES)))
-        kind, _, problem = head_of(head)
+        kind, _, problem, _ = head_of(head, outside)
         return Times(kind, None, None, problem) if problem else _of_compressed(head, kind, size <= WHOLE_BYTES)
-    except ObjectGone as error:
+    except (ObjectGone, BrokenObject) as error:
         return Times("", None, None, str(error))
 
 

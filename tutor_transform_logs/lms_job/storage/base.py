@@ -28,8 +28,10 @@ class Readable(Protocol):
         """The bytes from ``start`` up to, but not including, ``end``; fewer if the object is shorter."""
 
 
-class Storage(Readable, Protocol):
-    """A container. Names are relative to the container, include the prefix, and have ``/`` between their parts.
+class Source(Readable, Protocol):
+    """A container that logs are read from.
+
+    Names are relative to the container, include the prefix, and have ``/`` between their parts.
 
     Every method raises :class:`~.errors.PermanentError` if the store refuses, and :class:`~.errors.Unavailable` if it
     does not answer. Reading raises :class:`~.errors.ObjectGone` if the object does not exist, or no longer exists, and
@@ -39,14 +41,21 @@ class Storage(Readable, Protocol):
     def check(self, create: bool = False) -> None:
         """Check that the container exists; with ``create``, create it if it does not."""
 
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """The objects whose names begin with ``prefix``, sorted by name."""
+
+    def where(self, name: str) -> str:
+        """Where ``name`` is, as text for messages."""
+
+
+class Storage(Source, Protocol):
+    """A container that is written to as well."""
+
     def check_writable(self, name: str) -> bool:
         """Check, without writing anything, that ``name`` can be written. ``False`` if only a write would tell.
 
         Raises :class:`~.errors.PermanentError` if it certainly can't be written.
         """
-
-    def listing(self, prefix: str) -> Iterator[StoredObject]:
-        """The objects whose names begin with ``prefix``, sorted by name."""
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         """Write an object completely or not at all. ``chunks`` is called again for each try.
@@ -66,9 +75,6 @@ class Storage(Readable, Protocol):
 
     def delete(self, name: str) -> None:
         """Delete an object. It is not an error if the object does not exist."""
-
-    def where(self, name: str) -> str:
-        """Where ``name`` is, as text for messages."""
 
 
 def read_all(storage: Storage, name: str) -> bytes:

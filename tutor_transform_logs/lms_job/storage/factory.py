@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config.schema import StorageConfig
-from .base import Storage
+from .base import Source, Storage
 
 
-def open_source(
+def open_objects(
     config: StorageConfig, max_wait_secs: float, was_reached: Callable[[], bool] = lambda: False
-) -> Storage:
+) -> Source:
     """The storage that logs are read from, as :func:`open_storage`. A file that can't be read counts as gone."""
     if config.is_local:
         from .local import LocalSource

@@ -13,8 +13,9 @@ from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger, job_identity, job_key
 from ..model.delivery import Destination, KnownDestination, NamedDestination
 from ..model.plan import OutputFormat, Plan
-from ..storage.base import Storage
-from ..storage.factory import open_source, open_storage
+from ..read.source import open_source
+from ..storage.base import Source, Storage
+from ..storage.factory import open_storage
 from .endpoint_memory import LedgerMemory
 
 
@@ -23,7 +24,7 @@ class OpenJob:
     """Belongs to one process, as its connections do: after a fork it is opened again."""
 
     config: JobConfig
-    source: Storage
+    source: Source
     ledger: Ledger
     destinations: tuple[Destination, ...]
     store: Storage | None

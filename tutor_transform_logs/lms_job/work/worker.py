@@ -25,7 +25,7 @@ from ..read.filters import Filters
 from ..read.identify import TailRecorder, is_replaced, still_holds
 from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
-from ..storage.base import Readable, Storage
+from ..storage.base import Readable, Source
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.signals import Interruptions
@@ -45,7 +45,7 @@ MIN_REPORTED_REST_SECS = 1.0
 class WorkerContext:
     """What a worker needs; its own, never shared with another worker."""
 
-    source: Storage
+    source: Source
     ledger: Ledger
     transformer: Transformer
     destinations: Sequence[Destination]

@@ -1,0 +1,142 @@
+"""The members of a tar archive, one after the other. Only headers are held in memory."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from .decompress import BrokenObject
+
+BLOCK = 512
+# GNU tar and pax write long names, and what else does not fit into a header, in front of it.
+MAX_EXTENSION_BYTES = 1024**2
+_ZEROS = bytes(BLOCK)
+_LONG_NAME, _LONG_LINK = tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
+_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+_WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+SPARSE = "it is stored as a sparse file, which is not read: pack it without --sparse and run the command again"
+
+
+class Tape(Protocol):
+    """The bytes of an archive, read forwards."""
+
+    position: int
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes; fewer at the end."""
+
+    def skip_to(self, position: int) -> None:
+        """Go on at ``position``, which is not before the present one."""
+
+
+class TarMember(NamedTuple):
+    """A file in an archive; its ``size`` bytes begin at ``offset`` of the (decompressed) archive."""
+
+    name: str
+    size: int
+    offset: int
+    problem: str = ""
+    """Why it can't be read, if so."""
+
+
+def tar_members(tape: Tape) -> Iterator[TarMember]:
+    """The files in the archive: no folders, links and devices. While one is yielded, the tape is at its first byte.
+
+    Raises :class:`~.decompress.BrokenObject` where the archive is damaged or ends early.
+    """
+    while True:
+        header = _next_header(tape)
+        if header is None:
+            return
+        info, named = header
+        size = _number(named["size"]) if "size" in named else info.size
+        if size < 0:
+            raise BrokenObject("damaged tar archive (a negative size)")
+        sparse = info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in named)
+        begin = tape.position
+        if info.isreg():
+            name = named.get("GNU.sparse.name") or named.get("path") or info.name
+            yield TarMember(name, size, begin, SPARSE if sparse else "")
+        if info.type not in _WITHOUT_DATA:
+            tape.skip_to(begin + _padded(size))
+
+
+def is_tar(head: bytes) -> bool:
+    """Does a tar archive begin like this?"""
+    block = head[:BLOCK]
+    if len(block) < BLOCK or block == _ZEROS:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _next_header(tape: Tape) -> tuple[tarfile.TarInfo, dict[str, str]] | None:
+    """The header of the next member, and what was written in front of it; ``None`` at the end of the archive."""
+    named: dict[str, str] = {}
+    while True:
+        block = tape.take(BLOCK)
+        if block == _ZEROS or not block:
+            return None
+        if len(block) < BLOCK:
+            raise BrokenObject("truncated tar archive")
+        try:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise BrokenObject(f"damaged tar archive ({error})") from None
+        if info.type in (_LONG_NAME, _LONG_LINK):
+            text = _extension(tape, info.size).partition(b"\0")[0]
+            named |= {"path": text.decode("utf-8", "surrogateescape")} if info.type == _LONG_NAME else {}
+        elif info.type in _PAX:
+            named |= dict(_pax_records(_extension(tape, info.size)))
+        elif info.type == tarfile.XGLTYPE:
+            _extension(tape, info.size)
+        else:
+            if info.type == tarfile.GNUTYPE_SPARSE:
+                _skip_sparse_map(tape, block)
+            return info, named
+
+
+def _extension(tape: Tape, size: int) -> bytes:
+    if not 0 <= size <= MAX_EXTENSION_BYTES:
+        raise BrokenObject(f"damaged tar archive (an extended header of {size:,} bytes)")
+    content = tape.take(_padded(size))
+    if len(content) < size:
+        raise BrokenObject("truncated tar archive")
+    return content[:size]
+
+
+def _pax_records(content: bytes) -> Iterable[tuple[str, str]]:
+    """``LENGTH KEY=VALUE\\n`` each; the length is that of the whole record."""
+    while content:
+        digits, space, _ = content.partition(b" ")
+        length = _number(digits.decode("ascii", "replace"))
+        record = content[len(digits) + 1 : length]
+        key, equals, value = record.partition(b"=")
+        if not space or not equals or length <= len(digits) + 1 or not value.endswith(b"\n"):
+            raise BrokenObject("damaged tar archive (an extended header)")
+        yield key.decode("utf-8", "surrogateescape"), value[:-1].decode("utf-8", "surrogateescape")
+        content = content[length:]
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 19:
+        raise BrokenObject("damaged tar archive (a number in an extended header)")
+    return int(text)
+
+
+def _skip_sparse_map(tape: Tape, block: bytes) -> None:
+    """The rest of the map of a sparse file in GNU's format, which is between its header and its data."""
+    extended = block[482]
+    while extended:
+        block = tape.take(BLOCK)
+        if len(block) < BLOCK:
+            raise BrokenObject("truncated tar archive")
+        extended = block[504]
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
