@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,16 @@ from tutor import fmt, plugins
 from tutor.commands.k8s import K8sContext
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs import actions, aspects, cluster_config, job_config, kubernetes, manifests, rendering, reports
+from tutor_transform_logs import (
+    actions,
+    aspects,
+    cluster_config,
+    job_config,
+    kubernetes,
+    ledger_commands,
+    manifests,
+    rendering,
+)
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
     FLAG,
@@ -359,20 +367,5 @@ def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, 
     ctx.exit(run_preview(files, type_, lines, format_, statements))
 
 
-@transform_logs.command()
-@click.option("--open", "open_", is_flag=True, help="Open the report in the browser.")
-@click.pass_obj
-def report(context: Any, open_: bool) -> None:
-    """Find the newest report of this site's runs.
-
-    A report is a page for the browser: statements by day, what failed and why, how fast it went. It is in the ledger,
-    which is in Tutor's data directory unless TRANSFORM_LOGS_LEDGER_PROVIDER is set.
-    """
-    site = tutor_config.load(context.root)
-    values = job_config.with_site_defaults(job_config.from_settings(site), site)
-    found = reports.newest_report(reports.ledger_folder(context.root, job_config.check(values).ledger))
-    click.echo(str(found))
-    # Without a desktop, xdg-open tries browsers for terminals, and says so of each.
-    has_desktop = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
-    if open_ and (not has_desktop or click.launch(str(found.page))):
-        raise TutorError(f"No browser can be opened here. Open this in one: {found.page.as_uri()}")
+for command in ledger_commands.COMMANDS:
+    transform_logs.add_command(command)

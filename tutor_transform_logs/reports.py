@@ -1,4 +1,4 @@
-"""Finds the newest of the reports that jobs have written to this machine's disk."""
+"""The reports that jobs have written to this machine's disk, and where the ledger is that holds them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tutor.exceptions import TutorError
 from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
 from tutor_transform_logs.lms_job.ledger.names import REPORT_PAGE, RESULT
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
+from tutor_transform_logs.lms_job.util.formatting import count, printable
 
 # The folder below Tutor's data directory that is mounted at LOCAL_KEY in the LMS's containers.
 HOST_FOLDER = ("lms",)
@@ -26,20 +27,47 @@ class Report:
     page: Path
     result: Mapping[str, Any]
 
+    @property
+    def plan(self) -> int:
+        """The number of its plan."""
+        return int(self.result["plan"])
+
+    @property
+    def time(self) -> str:
+        """When it was written, in UTC."""
+        return str(self.result["reported"])
+
+    @property
+    def ending(self) -> str:
+        """How the run ended, and what to do about it."""
+        # Earlier versions saved the status alone.
+        return str(self.result.get("ending") or f"{ExitStatus(self.result['status']).summary.capitalize()}.")
+
+    def age_key(self) -> tuple[str, float]:
+        """Sorts reports from old to new."""
+        return self.time, self.page.stat().st_mtime
+
+    @property
+    def numbers(self) -> str:
+        """How many lines, events and dead letters it is about."""
+        lines, failed = self.result["lines"], sum(self.result["reasons"].values())
+        return (
+            f"{count(lines['lines'], 'line')}, {count(lines['transformed'], 'event')} made into statements, "
+            f"{count(failed, 'dead letter')}"
+        )
+
     def __str__(self) -> str:
         """A summary of five lines for people."""
         result = self.result
-        lines, failed = result["lines"], sum(result["reasons"].values())
         names = ", ".join(destination["name"] for destination in result["destinations"])
-        # Earlier versions saved the status alone.
-        ending = result.get("ending") or f"{ExitStatus(result['status']).summary.capitalize()}."
-        return (
-            f"{self.page}\n"
-            f"Job {result['job_key']}, plan {result['plan']:04d}, {result['reported']}\n"
-            f"{ending}\n"
-            f"From {result['source']} to {names} ({result['transformer_type']})\n"
-            f"{lines['lines']:,} lines, {lines['transformed']:,} events made into statements, {failed:,} dead letters"
+        lines = (
+            str(self.page),
+            f"Job {result['job_key']}, plan {self.plan:04d}, {self.time}",
+            self.ending,
+            f"From {result['source']} to {names} ({result['transformer_type']})",
+            self.numbers,
         )
+        return "\n".join(map(printable, lines))
 
 
 def ledger_folder(root: str, ledger: StorageConfig) -> Path:
@@ -64,33 +92,31 @@ def ledger_folder(root: str, ledger: StorageConfig) -> Path:
 
 
 def newest_report(folder: Path) -> Report:
-    """The report that was written last. Raises ``TutorError`` if there is none, or none that can be read."""
-    try:
-        found = max(
-            _reports(folder), key=lambda report: (str(report.result["reported"]), report.page.parent.name), default=None
-        )
-    except OSError as error:
-        raise TutorError(
-            f"{error.filename} can't be read ({error.strerror}): it belongs to the LMS's user. Use sudo, as for Docker."
-        ) from error
-    if found is None:
+    """The report that was written last. Raises ``TutorError`` if there is none; ``OSError``."""
+    found = all_reports(folder)
+    if not found:
         raise TutorError(
             f"There is no report in {folder}: each run of tutor local do transform-tracking-logs leaves one there. "
             "(On Kubernetes they are with the ledger, in the object store or the volume.)"
         )
-    return found
+    return found[0]
 
 
-def _reports(folder: Path) -> Iterator[Report]:
-    if not folder.exists():
-        return
-    for job in folder.iterdir():
-        for plan in job.iterdir() if job.is_dir() else ():
-            page, file = plan / REPORT_PAGE, plan / RESULT
-            if page.is_file() and file.is_file():
-                try:
-                    result = json.loads(file.read_text(encoding="utf-8"))
-                    str(Report(page, result))
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    continue  # written by another version, or not by this job at all
-                yield Report(page, result)
+def all_reports(folder: Path) -> list[Report]:
+    """Those of all jobs of a ledger, the newest first. Raises ``OSError``."""
+    jobs = [path for path in folder.iterdir() if path.is_dir()] if folder.exists() else []
+    found = (report for job in jobs for report in reports_of(job))
+    return sorted(found, key=Report.age_key, reverse=True)
+
+
+def reports_of(job: Path) -> Iterator[Report]:
+    """Those of the job with this folder. Raises ``OSError``."""
+    for plan in job.iterdir():
+        page, file = plan / REPORT_PAGE, plan / RESULT
+        if page.is_file() and file.is_file():
+            try:
+                report = Report(page, json.loads(file.read_text(encoding="utf-8")))
+                str(report)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # written by another version, or not by this job at all
+            yield report

@@ -46,7 +46,7 @@ def test_the_newest_is_found_and_its_headline_printed(tutor: Tutor, ledger: Path
     assert ending == "Done. Every line and every statement is accounted for."
     assert way.startswith("From LOCAL ")
     assert way.endswith("(xapi)")
-    assert numbers == "7 lines, 6 events made into statements, 1 dead letters"
+    assert numbers == "7 lines, 6 events made into statements, 1 dead letter"
     assert not done.calls
 
 
