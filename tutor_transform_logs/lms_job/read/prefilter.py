@@ -1,16 +1,16 @@
 """Finds the lines whose type of event is not transformed: by their bytes, and by their JSON where those do not tell.
 
-Most lines of a log are page views and the like. A line that bears a tracker's marks (``name`` is its first key, and
-``event_source`` and ``page`` are its last) is decided by its name alone, if it has no second name. Any other is
+Most lines of a log are page views and the like. A line that begins and ends as a tracker writes an event of an unknown
+type (:meth:`Prefilter.is_unknown_by_its_ends`) is decided by that alone, if it has no second name. Any other is
 examined in full: :meth:`Prefilter.skips` says yes only where the full parse (:func:`~.events.parse`) gives no other
 name than an unknown one, whatever the order of the keys, whatever is nested or twice; where it can't tell, it says no,
 and the line is parsed.
 
-A line may hold the beginning of one event and a second one: a process was killed, the disk was full, or two processes
-wrote at the same time. Its JSON is broken, so the line must become a dead letter. A line in which a second event
-begins, by its name, is never skipped, nor is one that lacks its beginning. The JSON of a line with a tracker's marks is
-not checked further: of one that lacks a part of its middle, or whose rest looks like a page view by itself, the full
-parse might have said ``unparsable``, but never that it is a known event.
+A line may hold the beginning of one event and a second one, or the rest of one: a process was killed, the disk was
+full, or two processes wrote at the same time. Its JSON is broken, so the line must become a dead letter. A line in
+which a second event begins, by its name, is never skipped, nor is one that lacks its beginning, nor one that ends as a
+known event does. To check all of the JSON would take several times as long as all the rest. So a line both of whose
+ends are those of an unknown event counts as one, whatever is between them: with the fast path and without it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ _NAME = re.compile(rb'"name"\s*(?::\s*(?:"([^"\\]*)(["\\])|[^"\s]))?')
 _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
 # A tracker's marks: how its JSON begins and ends.
 _FIRST_KEY = b'{"name": "'
-_NAME_KEY = b'"name": "'
+_NAME_KEY = b'"name":'
 _OBJECT = b'{"'
 _SECOND_KEY = b'"context": {'
-_LATE_KEY = b'"event_source": "'
-_LAST_KEYS = re.compile(rb'"event_source": "[^"\\]*", "page": (?:null|"[^"\\]*")}')
+_LATE_KEY = b'"event_type": "'
+_LAST_KEYS = re.compile(rb'"event_type": "([^"\\]*)", "event_source": "[^"\\]*", "page": (?:null|"[^"\\]*")}')
 _LONGEST_END = 500
 # A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
 _SLASH = ord("/")
-_USUAL_END = b'"event_source": "server", "page": null}\n'
+_USUAL_END = b'", "event_source": "server", "page": null}'
+# The number of bytes before it that tell the type of a known event from a path.
+_TYPE_BYTES = 9
+_END_BYTES = _TYPE_BYTES + len(_USUAL_END)
 _BRACE = ord("{")
 # A logger's prefix ends with " - ". What does not is examined in full.
 _DASH = ord("-")
-_KEPT_NAMES = 10_000
+_KEPT_NAMES = _KEPT_ENDS = 10_000
 
 
 class Prefilter:
@@ -52,6 +55,9 @@ class Prefilter:
         self._known = frozenset(name.encode() for name in known if self.usable)
         self._unknown: set[bytes] = set()
         """Names met that are not known, and that can be read in one way only."""
+        self._known_ends = {(_LATE_KEY + name)[-_TYPE_BYTES:] + _USUAL_END for name in self._known}
+        self._ends: set[bytes] = set()
+        """How lines met end, with their newline, if no known event ends so."""
         self._wrapped = WrappedPageViews(self._is_skipped)
 
     def skip_from(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
@@ -59,8 +65,9 @@ class Prefilter:
 
         ``limit``: no longer line is skipped. ``ascii_only``: ``text`` has ASCII characters only.
         """
-        # Local names and as few calls as possible: there are millions of lines.
-        usual_end, key, width, slash, brace, dash = _USUAL_END, _NAME_KEY, len(_NAME_KEY), _SLASH, _BRACE, _DASH
+        # Local names and as few calls as possible: there are millions of lines. (A slice costs less than a call.)
+        ends, end, key, slash, brace, dash = self._ends, -_END_BYTES - 1, _NAME_KEY, _SLASH, _BRACE, _DASH
+        path = len(_FIRST_KEY) - 1
         checked = ascii_only and len(text) <= limit
         count = 0
         if text.startswith(_OBJECT, start) and not text.startswith(_FIRST_KEY, start):
@@ -72,8 +79,8 @@ class Prefilter:
             # The last name is the first key, right behind the first brace, so there is no second name in the line. What
             # is before that is a logger's prefix, not the rest of another event.
             if (
-                line.endswith(usual_end)
-                and line[(name := line.rfind(key)) + width] == slash
+                line[end:] in ends
+                and line[(name := line.rfind(key)) + path] == slash
                 and (line[0] == brace if name == 1 else line[name - 3] == dash and line.find(b"{") == name - 1 >= 0)
                 and (checked or (line.isascii() and len(line) - 1 <= limit))
             ) or self._is_skipped(line, limit):
@@ -86,23 +93,38 @@ class Prefilter:
         """Is ``line``, with its line end, skipped?"""
         if not line.endswith(b"\n") or len(line) - 1 > limit:
             return False
-        raw = line[:-1]
+        return self.is_unknown_by_its_ends(line[:-1]) or self.skips(line[:-1])
+
+    def is_unknown_by_its_ends(self, raw: bytes) -> bool:
+        """Does the line begin and end as a tracker writes an event of an unknown type, and have no second name?
+
+        A page view by its path and its source; any other event by its name, which is also its type. What is between
+        its ends may be broken.
+        """
         begin = raw.find(b"{")
-        if (
-            raw.startswith(_FIRST_KEY, begin)
-            and raw.isascii()
-            and (late := raw.rfind(_LATE_KEY, max(begin, len(raw) - _LONGEST_END))) >= 0
-            and _LAST_KEYS.fullmatch(raw, late)
-            and raw.rfind(_NAME_KEY) == begin + 1
-        ):
-            end = raw.find(b'"', begin + len(_FIRST_KEY))
-            name = raw[begin + len(_FIRST_KEY) : end]
-            if name in self._known:
-                return False
-            # An object inside of an event may begin with a name too, and an event may have none.
-            if raw.rfind(_SECOND_KEY) == end + len('", ') and (name in self._unknown or self._is_unknown(name)):
-                return True
-        return self.skips(raw)
+        if not (self.usable and raw.startswith(_FIRST_KEY, begin) and raw.isascii()):
+            return False
+        if raw.rfind(_NAME_KEY) != begin + 1:
+            return False
+        first = begin + len(_FIRST_KEY)
+        if raw.startswith(b"/", first) and raw.endswith(_USUAL_END):
+            return (begin == 0 or raw[begin - 2] == _DASH) and self._is_unknown_end(raw[-_END_BYTES:])
+        end = raw.find(b'"', first)
+        name = raw[first:end]
+        late = raw.rfind(_LATE_KEY, max(begin, len(raw) - _LONGEST_END))
+        last_keys = _LAST_KEYS.fullmatch(raw, late) if late >= 0 else None
+        # An object inside of an event may begin with a name too, and an event may have none.
+        if last_keys is None or last_keys[1] != name or raw.rfind(_SECOND_KEY) != end + len('", '):
+            return False
+        return name not in self._known and (name in self._unknown or self._is_unknown(name))
+
+    def _is_unknown_end(self, end: bytes) -> bool:
+        if end in self._known_ends:
+            return False
+        if len(self._ends) >= _KEPT_ENDS:
+            self._ends.clear()
+        self._ends.add(end + b"\n")
+        return True
 
     def _is_unknown(self, name: bytes) -> bool:
         """Is ``name``, which ends at the next quotation mark and is not a known name, not the beginning of one either?

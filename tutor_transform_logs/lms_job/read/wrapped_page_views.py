@@ -12,8 +12,11 @@ from io import BytesIO
 from .wrappers import LIST_KEY, unwrap
 
 # A tracker's marks in a JSON string: how its JSON begins and ends.
-_NAME_KEY = rb"\"name\": \""
-_END = rb", \"event_source\": \"server\", \"page\": null}"
+_NAME_KEY = rb"\"name\":"
+_PATH = len(rb"\"name\": \"")
+_END = rb"\", \"event_source\": \"server\", \"page\": null}"
+# The number of bytes before it that tell the type of a known event from a path.
+_TYPE_BYTES = 9
 # A page view's name is a path.
 _SLASH = ord("/")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
@@ -33,12 +36,12 @@ class WrappedPageViews:
         ``limit``: no longer line is skipped.
         """
         # Local names and as few calls as possible: there are millions of lines.
-        key, width, end, slash, digits, frames = _NAME_KEY, len(_NAME_KEY), _END, _SLASH, _DIGITS, self._frames
+        key, width, end, slash, digits, frames = _NAME_KEY, _PATH, _END, _SLASH, _DIGITS, self._frames
         count = 0
         lines = BytesIO(text)
         lines.seek(start)
         for line in lines:
-            name, stop = line.rfind(key), line.rfind(end)
+            name, stop = line.rfind(key), line.rfind(end) - _TYPE_BYTES
             if not (
                 stop > name > 0
                 and line[name + width] == slash

@@ -57,6 +57,9 @@ def parse_line(line: Line, letter: DeadLetter | None, transformer: Transformer, 
             raise Unparsable(LINE_TOO_LONG, f"longer than {len(raw)} bytes (max_line_bytes)")
         event = parse(raw)
     except Unparsable as error:
+        # The fast path takes it for what it is by its ends, too.
+        if not line.overlong and transformer.is_unknown_by_its_ends(raw):
+            return ParsedLine(line, None, letter)
         return ParsedLine(line, None, letter, unparsable=error)
     if not transformer.known(event.name):
         return ParsedLine(line, None, letter)
