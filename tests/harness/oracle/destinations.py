@@ -39,6 +39,9 @@ class Target(Protocol):
     def left_over(self) -> list[str]:
         """What no finished job leaves in it."""
 
+    def can_be_read(self, kind: str) -> bool:
+        """Can the job verify what it has delivered of this type?"""
+
 
 class Files:
     """Files in a folder or a bucket."""
@@ -67,6 +70,9 @@ class Files:
 
     def left_over(self) -> list[str]:
         return [name for name in self._place.contents() if ".parts-" in name or name.endswith(".unfinished")]
+
+    def can_be_read(self, kind: str) -> bool:
+        return True
 
 
 class Http:
@@ -97,6 +103,9 @@ class Http:
 
     def left_over(self) -> list[str]:
         return []
+
+    def can_be_read(self, kind: str) -> bool:
+        return kind == "xapi"
 
 
 def _trouble(dice: random.Random) -> list[Answer]:
@@ -159,3 +168,6 @@ class Table:
 
     def left_over(self) -> list[str]:
         return []
+
+    def can_be_read(self, kind: str) -> bool:
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.harness.job import local
 from tests.harness.object_store import Bucket
 from tests.harness.site import files_below
 
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 # boto3 makes clients from what all threads share.
 _making_clients = threading.Lock()
 
@@ -78,14 +80,16 @@ class BucketFolder:
 
     local = False
 
-    def __init__(self, bucket: Bucket, prefix: str) -> None:
+    def __init__(self, bucket: Bucket, prefix: str, through: Bucket | None = None) -> None:
+        """``through``: how the job gets to the bucket, if not directly."""
         self._bucket = bucket
+        self._through = through or bucket
         self._prefix = f"{prefix}/"
         with _making_clients:
             self._client = bucket.store.client()
 
     def settings(self, role: str, prefix: str = "") -> dict[str, Any]:
-        return self._bucket.settings(role, prefix=self._prefix + prefix)
+        return self._through.settings(role, prefix=self._prefix + prefix)
 
     def put(self, name: str, content: bytes) -> None:
         self._client.put_object(Bucket=self._bucket.name, Key=self._prefix + name, Body=content)
@@ -108,3 +112,24 @@ class BucketFolder:
     def _get(self, key: str) -> bytes:
         content: bytes = self._client.get_object(Bucket=self._bucket.name, Key=key)["Body"].read()
         return content
+
+
+class StoreFaults:
+    """What a proxy before an object store does to requests while the store is disturbed: see ``faulty_store.py``."""
+
+    def __init__(self, seed: int) -> None:
+        # Of its own: requests come in any order.
+        self._dice = random.Random(seed)
+        self._disturbed = False
+
+    def disturb(self, dice: random.Random) -> None:
+        self._disturbed = True
+
+    def calm(self) -> None:
+        self._disturbed = False
+
+    def __call__(self, number: int, line: str) -> bytes | float | None:
+        if not self._disturbed or self._dice.random() > 0.08:
+            return None
+        choices: list[bytes | float] = [BUSY, BUSY, 0, self._dice.randrange(1, 3000), self._dice.uniform(0.01, 0.2)]
+        return self._dice.choice(choices)

@@ -14,20 +14,21 @@ from typing import Any
 
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.demo_lms import DemoLms
+from tests.harness.faulty_store import faulty
 from tests.harness.forked_site import ForkedSite
 from tests.harness.object_store import Bucket
 from tests.harness.oracle import destinations
 from tests.harness.oracle.destinations import Table, Target
 from tests.harness.oracle.events import TYPES, time_of
 from tests.harness.oracle.logs import FAMILIES, Logs
-from tests.harness.oracle.places import BucketFolder, Folder, Place
+from tests.harness.oracle.places import BucketFolder, Folder, Place, StoreFaults
 from tests.harness.oracle.reference import Arrived, Job, Reference
 from tests.harness.oracle.runs import Runs
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo.lms.tutor_demo_lms import roster
 
 MOST_LINES = 600
-STEPS = ("change", "run", *["disturbed"] * 5, "two", "suspended", "settled")
+STEPS = ("change", "run", *["disturbed"] * 4, "two", "suspended", "settled")
 # In the names of what no finished job leaves in its ledger.
 LEFT_OVER = ("/dead/", "/sent/", ".unfinished")
 NOTHING_NEW = "Nothing new"
@@ -86,12 +87,13 @@ class Round:
 
     def _run(self, servers: contextlib.ExitStack) -> None:
         dice = random.Random(self.seed)
-        source, ledger, target = self._places(dice, servers)
+        faults = StoreFaults(self.seed)
+        source, ledger, target = self._places(dice, servers, faults)
         reference = Reference()
         logs = Logs(source, dice, reference, dice.choice([100, 300, MOST_LINES]))
         jobs = self._jobs(dice, target)
         world = ForkedSite(self.folder / "jobs", self.services.lms)
-        runs = Runs(world, source, ledger, target, dice, logs.change, self.counts, steps=self.steps)
+        runs = Runs(world, source, ledger, target, dice, logs.change, faults, self.counts, steps=self.steps)
         for _ in range(dice.randint(2, 6)):
             self._step(dice, logs, runs, jobs)
         self._finish(logs, runs, jobs)
@@ -100,16 +102,22 @@ class Round:
         compare(expected, target.arrived())
         self._check_ends(runs, jobs)
 
-    def _places(self, dice: random.Random, servers: contextlib.ExitStack) -> tuple[Place, Place, Target]:
+    def _places(
+        self, dice: random.Random, servers: contextlib.ExitStack, faults: StoreFaults
+    ) -> tuple[Place, Place, Target]:
         """The source, the ledger and the destination."""
         bucket: Bucket | None = None
+        through: Bucket | None = None
 
         def place(name: str, in_bucket: bool) -> Place:
-            nonlocal bucket
+            nonlocal bucket, through
             if not in_bucket:
                 return Folder(self.folder / name)
-            bucket = bucket or self.services.new_bucket()
-            return BucketFolder(bucket, name)
+            if bucket is None:
+                bucket = self.services.new_bucket()
+                if dice.random() < 0.3:
+                    through, _ = servers.enter_context(faulty(bucket, faults))
+            return BucketFolder(bucket, name, through)
 
         source = place("source", dice.random() < 0.25)
         ledger = place("ledger", dice.random() < 0.35)
@@ -122,7 +130,8 @@ class Round:
         else:
             target = destinations.Files(place("destination", dice.random() < 0.35))
         where = ["a folder" if each.local else "nanio" for each in (source, ledger)]
-        self.said.append(f"source in {where[0]}, ledger in {where[1]}, destination {target.name}")
+        reliable = "" if through is None else ", unreliable store"
+        self.said.append(f"source in {where[0]}, ledger in {where[1]}, destination {target.name}{reliable}")
         return source, ledger, target
 
     def _jobs(self, dice: random.Random, target: Target) -> list[Job]:
@@ -154,8 +163,9 @@ class Round:
             self.said.append(f"restore {logs.restore()}" if dice.random() < 0.6 else f"retire {logs.retire()}")
         else:
             if dice.random() < 0.8:
-                self.said.append(logs.append())
-            self._say(job, jobs, runs.disturbed(job))
+                self.said.append(f"append {logs.append()}")
+            for _ in range(dice.choice([1, 2, 3])):
+                self._say(job, jobs, runs.disturbed(job))
 
     def _say(self, job: Job, jobs: list[Job], what: object) -> None:
         self.said.append(f"job {jobs.index(job)} {what}")
@@ -190,6 +200,9 @@ class Round:
             ran = runs.undisturbed(job, frozenset({0}))
             if not ran.stdout.startswith(NOTHING_NEW):
                 raise Difference(f"job {number} has something new:\n{ran.detail[-2000:]}")
+            if runs.dice.random() < 0.4:
+                self.said.append(f"verify job {number}")
+                runs.verified(job)
         left = [
             name
             for name in runs.ledger.contents()

@@ -18,15 +18,16 @@ from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun, Process
 from tests.harness.locks import expired, pid_of
 from tests.harness.oracle.destinations import Target
-from tests.harness.oracle.places import Place
+from tests.harness.oracle.places import Place, StoreFaults
 from tests.harness.oracle.reference import Job
 from tests.harness.steps import ANY
 
 DONE = frozenset({0, 3})
 STOPPED = frozenset({4})
 KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT})
-# What ends a run that shares its job with another one, or whose LRS has answered what no LRS does.
-REFUSALS = ("This job is already running (", "this is not an LRS")
+# What ends a run that shares its job with another one, or whose LRS has answered what no LRS does, or a verification
+# of nothing.
+REFUSALS = ("This job is already running (", "this is not an LRS", "there is nothing to verify")
 # Before these, a run asks for its lock. Within a request it can't: see "What is not promised".
 SLEEPS = (
     "save plan: before",
@@ -72,6 +73,7 @@ class Runs:
     target: Target
     dice: random.Random
     change: Callable[[], str]
+    store_faults: StoreFaults | None = None
     counts: Counter[str] = field(default_factory=Counter)
     usual_secs: float = 0.5
     """How long a run takes that nothing disturbs."""
@@ -81,7 +83,7 @@ class Runs:
     """For every run, in place of those that are drawn."""
     _tokens: Iterator[int] = field(default_factory=itertools.count)
 
-    def start(self, job: Job, **steps: Any) -> Process:
+    def start(self, job: Job, command: str = "run", **steps: Any) -> Process:
         """Start a run of a job, with settings that may be others than those of its last run."""
         dice = self.dice
         settings = {
@@ -101,11 +103,26 @@ class Runs:
             **self.settings,
         }
         self.counts["runs"] += 1
-        return self.world.start(settings, steps={**self.steps, **steps})
+        return self.world.start(settings, command=command, steps={**self.steps, **steps})
+
+    def _disturb(self) -> None:
+        self.target.disturb(self.dice)
+        if self.store_faults is not None:
+            self.store_faults.disturb(self.dice)
+
+    def _calm(self) -> None:
+        self.target.calm()
+        if self.store_faults is not None:
+            self.store_faults.calm()
+
+    def verified(self, job: Job) -> None:
+        """The job itself has to find what it has delivered. Raises :class:`Surprise` if it does not."""
+        if self.target.can_be_read(job.type):
+            self.wait(self.start(job, "verify"), frozenset({0, 1}))
 
     def undisturbed(self, job: Job, allowed: frozenset[int] = DONE) -> JobRun:
         """A run to its end."""
-        self.target.calm()
+        self._calm()
         began = time.monotonic()
         ran = self.wait(self.start(job), allowed)
         self.usual_secs = 0.5 * (self.usual_secs + time.monotonic() - began)
@@ -123,7 +140,7 @@ class Runs:
 
     def disturbed(self, job: Job) -> str:
         """The logs change while it runs, the LRS fails, and it is killed or interrupted, or not."""
-        self.target.disturb(self.dice)
+        self._disturb()
         where = self._at_a_step() if self.dice.random() < 0.7 else {}
         process = self.start(job, **where)
         steps = self._change_while(process)
@@ -137,7 +154,7 @@ class Runs:
 
     def two_jobs(self, first: Job, second: Job) -> str:
         """Two jobs, or two runs of one, at the same time."""
-        self.target.disturb(self.dice)
+        self._disturb()
         processes = [self.start(first), self.start(second)]
         steps = self._change_while(self.dice.choice(processes))
         steps += [self._end(process) for process in processes]
@@ -147,9 +164,15 @@ class Runs:
     def suspended(self, job: Job) -> str:
         """It sleeps for longer than its lock holds, while others do the work."""
         assert not self.ledger.local  # the kernel knows that it lives
-        self.target.calm()
+        self._calm()
         label, number = self.dice.choice(SLEEPS), self.dice.choice([1, 1, 2, 3])
-        steps = {"label": label, "number": number, "signal": "SIGSTOP", "group": True, "sure_secs": -1.0}
+        steps: dict[str, Any] = {
+            "label": label,
+            "number": number,
+            "signal": "SIGSTOP",
+            "group": True,
+            "sure_secs": -1.0,
+        }
         process = self.start(job, **steps)
         if not _stops(process):
             return f"{label} {number}: {self.wait(process, DONE | {1}).status}"
@@ -170,7 +193,7 @@ class Runs:
         anywhere = self.dice.random() < 0.5
         return {
             "label": ANY if anywhere else self.dice.choice(TURNS),
-            "number": int(2 ** self.dice.uniform(0, 8 if anywhere else 3)),
+            "number": int(2 ** self.dice.uniform(0, 7.5 if anywhere else 2)),
             "signal": self.dice.choice(["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"]),
             "group": self.dice.random() < 0.7,
             "token": str(self.world.folder / f"token-{next(self._tokens)}"),
