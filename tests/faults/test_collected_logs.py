@@ -41,11 +41,12 @@ def log_lines(only_objects: bool = False) -> tuple[bytes, ...]:
 
 def two_streams(lines: Sequence[bytes], wrap: Callable[..., list[bytes]]) -> bytes:
     """Every line in parts, and between them parts of lines of another stream that hold none."""
-    noise = wrap([b"[pid: 7] GET /heartbeat => generated 61 bytes"] * len(lines), [9, 20], stream="stderr")
-    mixed, parts = [], wrap(lines, PARTS)
-    for number, part in enumerate(parts):
-        mixed += [part, *noise[number : number + 1]]
-    return collectors.joined([*mixed, *noise[len(parts) :]])
+    noise = wrap([b"[pid: 7] GET /heartbeat => generated 61 bytes"] * (len(lines) // 3), [9, 20], stream="stderr")
+    mixed = []
+    for part in wrap(lines, PARTS):
+        mixed += [part, *noise[:1]]
+        noise = noise[1:]
+    return collectors.joined([*mixed, *noise])
 
 
 def outcome(world: ForkedSite) -> dict[str, Any]:
@@ -254,3 +255,59 @@ def test_a_last_line_in_parts_is_read_again_when_it_was_continued(new_world: New
     tally.same(expected["statements"], sorted(world.output_lines()), "statements")
     letters = [json.loads(text) for path in world.ledger.rglob("dead-letters.jsonl") for text in path.open()]
     tally.same(sum(expected["reasons"].values()), len(letters), "dead letters")
+
+
+WRONG = {
+    "access.log": b'10.0.0.1 - - [01/Feb/2026:00:00:00 +0000] "GET /heartbeat HTTP/1.1" 200 61\n' * 3000,
+    "statements.log.gz": gzip.compress(b'{"actor": {}, "verb": {"id": "http://v"}, "object": {}}\n' * 3000),
+    "binary": bytes(range(256)) * 300,
+    "newlines": b"\n" * 300_000,
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_logs_of_a_wrong_kind_are_left_out_and_the_others_are_read(new_world: NewWorld, workers: int) -> None:
+    expected = plain(new_world, log_lines())
+    world = new_world("mixed")
+    world.place("tracking.log", collectors.joined(log_lines()))
+    for name, content in WRONG.items():
+        world.place(name, content)
+        tally.add("inputs")
+    (world.logs / "empty").touch()
+    check = world.run(command="check")
+    assert check.stdout.count("no tracking log: ") == len(WRONG), check.detail
+    settings = {"workers": workers, "segment_bytes": 64 * 1024}
+    ran = world.run(**settings)
+    tally.same(3, ran.status, ran.detail)
+    found = outcome(world)
+    tally.same(expected, found, "what is made of the log")
+    result = world.result()
+    assert [problem.partition(": ")[0] for problem in result["problems"]] == sorted(WRONG)
+    assert "looks like nginx's or Apache's access log" in ran.stdout
+    assert "4 logs could not be read" in ran.stdout
+    [job] = world.ledger.iterdir()
+    contents = json.loads((job / "plan.json").read_text())["contents"]
+    assert sorted(content["length"] > 0 for content in contents) == [False] * len(WRONG) + [True]
+    # Not done: told again, and read once that is allowed.
+    again = world.run(**settings)
+    tally.same(3, again.status, again.detail)
+    assert "no tracking log" in again.detail
+    tally.same(expected["statements"], sorted(world.output_lines()), "nothing is made twice")
+    allowed = world.run(max_invalid_ratio=1, **settings)
+    tally.same(0, allowed.status, allowed.detail)
+    assert world.result()["lines"]["unparsable"] > 6000
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_with_too_many_dead_letters_stops_and_goes_on_later(new_world: NewWorld, workers: int) -> None:
+    lines = [*log_lines(), *[b"no event"] * 40, *log_lines()]
+    expected = plain(new_world, lines)
+    world = new_world("limited")
+    world.place("tracking.log", collectors.joined(lines))
+    world.place("other.log", collectors.joined(log_lines()[:1]))
+    stopped = world.run(max_dead_letters=20, workers=workers)
+    tally.same(4, stopped.status, stopped.detail)
+    assert "max_dead_letters allows (20)" in stopped.detail
+    done = world.run(workers=workers)
+    tally.same(0, done.status, done.detail)
+    tally.same(expected["lines"]["lines"] + 1, world.result()["lines"]["lines"], "lines")

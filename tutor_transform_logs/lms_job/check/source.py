@@ -23,11 +23,13 @@ from ..plan.planner import next_plan, select_objects, starts_over
 from ..read.archives import archive_of
 from ..read.filters import Filters
 from ..read.time_range import times_of
+from ..read.wrong_kind import KindCheck
 from ..report.glossary import OUTCOMES
 from ..storage.base import Source, StoredObject
 from ..transform.transformer import Transformer
 from ..util import console
 from ..util.cpus import worker_count
+from ..util.errors import ExitStatus
 from ..util.formatting import count, duration, printable, size
 from ..util.iso_times import in_utc
 from ..work.batches import Limits
@@ -57,6 +59,8 @@ class RemainingWork:
     plan: Plan
     segments: Sequence[Segment]
     stored: Mapping[str, int]
+    refused: Mapping[str, str]
+    """Object -> why it is not a tracking log. Nothing of it is in the segments."""
 
     @property
     def bytes(self) -> int:
@@ -89,8 +93,14 @@ def check_source(
         f"{size(sum(obj.size for obj in found))}"
         + (f"; {len(out_of_range):,} more are out of range by the dates in their names" if out_of_range else "")
     )
-    notes = {obj.name: obj.note for obj in remaining.plan.objects}
+    notes = {obj.name: obj.note for obj in remaining.plan.objects} | dict(remaining.refused)
     _print_objects(findings, source, _with_members(found, remaining.plan), notes)
+    if remaining.refused:
+        findings.note(
+            f"{count(len(remaining.refused), 'object')} would be left out, and the run would end with "
+            f"{ExitStatus.REJECTED}, as not even half of the first lines of a log hold an event. If it is a log, "
+            "raise TRANSFORM_LOGS_MAX_INVALID_RATIO."
+        )
     archives = {archive_of(name) for name in notes}
     new = [obj for obj in found if obj.name not in notes and obj.name not in archives]
     if new:
@@ -118,16 +128,22 @@ def _remaining_work(
     plan = next_plan(config, source, old, 0, [destination.id for destination in to] or ["none"])
     segments: list[Segment] = []
     stored: dict[str, int] = {}
+    refused: dict[str, str] = {}
+    kinds = KindCheck(source, config.max_line_bytes, config.max_invalid_ratio)
+    read_before = {content.id for content in plan.contents if content.length}
     resumed = old is not None and not old.finished
     entries = ledger.load_entries(plan, to) if ledger is not None and resumed and to else {}
     for segment in plan.segments:
         positions = [entry.position for entry in entries.get(segment.id, {}).values() if not entry.done]
         if entries and not positions:
             continue
+        if segment.content not in read_before and (problem := kinds.problem(segment)):
+            refused[segment.object] = problem
+            continue
         done = min(positions, default=segment.start) - segment.start if not segment.compression else 0
         segments.append(segment)
         stored[segment.compression] = stored.get(segment.compression, 0) + segment.stored_bytes - done
-    return RemainingWork(plan, segments, stored)
+    return RemainingWork(plan, segments, stored, refused)
 
 
 def _with_members(found: Sequence[StoredObject], plan: Plan) -> list[StoredObject]:

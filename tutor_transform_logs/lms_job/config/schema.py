@@ -121,6 +121,9 @@ class JobConfig:
     log_format: str
     quiet: bool
     max_line_bytes: int
+    max_invalid_ratio: float
+    max_dead_letters: str
+    """``""``: any number of them."""
     segment_bytes: int
     output_layout: str
     output_compression: str

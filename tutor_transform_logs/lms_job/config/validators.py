@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -143,6 +144,25 @@ def number(key: str, value: Any) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise ConfigError(key, f"{shown(value)} can't be used", "a number, 0 or more")
     return number
+
+
+def share(key: str, value: Any) -> float:
+    """From 0 to 1."""
+    try:
+        checked = number(key, value)
+    except ConfigError:
+        checked = math.inf
+    if checked > 1:
+        raise ConfigError(key, f"{shown(value)} can't be used", "a number from 0 to 1")
+    return checked
+
+
+def count_or_percentage(key: str, value: Any) -> str:
+    """A whole number, or a percentage such as 5%, as text; ``""`` for none."""
+    text = str(value).strip()
+    if text and not re.fullmatch(r"\d{1,15}|\d{1,2}(\.\d+)?%|100%", text):
+        raise ConfigError(key, f"{shown(value)} can't be used", "a whole number, or a percentage such as 5%")
+    return text
 
 
 def one_of(*choices: str) -> Validator:

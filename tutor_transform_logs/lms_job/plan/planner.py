@@ -337,7 +337,8 @@ def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry],
             done[destination] = max(done.get(destination, 0), entry.position)
     content = replace(content, done=done)
     last = max(entries.values(), key=lambda entry: entry.position)
-    if last.position < content.length:
+    if last.position < content.length or (last.problem and not last.counts.lines):
+        # Nothing of it was read.
         return content
     unterminated = last.unterminated and last.resume_at is None
     digest = next((entry.tail for entry in entries.values() if entry.position == last.position and entry.tail), "")

@@ -139,7 +139,8 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
         obj.counts.add(entry.counts)
         obj.activity.add(entry.activity)
         obj.done = obj.done and all(e.done for e in entries[segment.id].values())
-        if entry.problem:
+        # What is wrong with an object is said once, however many segments it has.
+        if entry.problem and entry.problem not in obj.notes:
             obj.notes.append(entry.problem)
             problems.append(f"{segment.object}: {entry.problem}")
     return list(objects.values()), problems

@@ -52,13 +52,15 @@ class ExitStatus(IntEnum):
         "done, but some statements were rejected, or some logs could not be read",
         "The last lines of the output say which, and what to do.",
         "The destination rejected some statements, an object could not be read to its end, a log may be a copy or "
-        "another log and was left out, or there are dead letters and TRANSFORM_LOGS_STRICT is on.",
+        "another log and was left out, an object is not a tracking log, or there are dead letters and "
+        "TRANSFORM_LOGS_STRICT is on.",
     )
     STOPPED = (
         4,
         "stopped before the end",
         "Run the same command again to resume.",
-        "The destination, the source or the database stayed unavailable, the disk is full, or the run was interrupted.",
+        "The destination, the source or the database stayed unavailable, the disk is full, there are more "
+        "dead letters than TRANSFORM_LOGS_MAX_DEAD_LETTERS, or the run was interrupted.",
     )
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from ..util.collector import collect_rarely
 from ..util.cpus import worker_count
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted, Interruptions
+from .dead_letter_limit import DeadLetterLimit
 from .opened import OpenJob
 from .pool import DestinationsStopped, Pool, next_assignment
 from .processes import Channel
@@ -34,16 +35,17 @@ def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: t
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(worker_count(config.workers), max(len(segments), 1))
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
+    emit = DeadLetterLimit(config.max_dead_letters, shares).counting(progress.emit)
     show_log(progress.emit)
     setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, shares), interruptions)
     try:
         if workers > 1:
-            pool = Pool(workers, partial(_work_on_assignments, job, setup), progress.emit)
+            pool = Pool(workers, partial(_work_on_assignments, job, setup), emit)
             try:
                 return pool.run(segments, len(job.destinations))
             except (Interrupted, JobError) as error:
                 return WorkOutcome(pool.stopped, _reason(error))
-        worker = setup.worker(job, progress.emit)
+        worker = setup.worker(job, emit)
         try:
             worker.work(segments)
         except (Interrupted, JobError) as error:

@@ -18,16 +18,18 @@ from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Content, Plan, Segment
-from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Resting, SegmentStarted
+from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Message, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
 from ..read.identify import TailRecorder, is_replaced, still_holds
 from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
+from ..read.wrong_kind import KindCheck
 from ..storage.base import Readable, Source
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
+from ..util.formatting import printable
 from ..util.signals import Interruptions
 from .batches import Batch, Limits, Section, batches
 from .lookahead import look_ahead
@@ -74,6 +76,7 @@ class Worker:
         self._context = context
         self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
         self._filters = Filters.of(config)
+        self._kinds = KindCheck(context.source, config.max_line_bytes, config.max_invalid_ratio)
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
         self._sample = StatementSample()
@@ -106,6 +109,11 @@ class Worker:
             emit(BytesSkipped(first.position - segment.start))
         emit(SegmentStarted(segment.object))
         current = self._current(segment)
+        if current is not None and (problem := self._wrong_kind(segment, current, first.position)):
+            if segment.start == 0:
+                emit(Message(f"{printable(current.object)}: {problem}."))
+            self._give_up(segment, entries, problem)
+            return
         if current is not None and self._do_from(current, entries):
             return
         # Rotated or cut off while it was read: the rest may now be in another object.
@@ -115,7 +123,7 @@ class Worker:
         if found is not None:
             self._do_from(found, entries, last_try=True)
         else:
-            self._give_up(segment, entries)
+            self._give_up(segment, entries, "deleted, or replaced by another log, before it was read to its end")
 
     def _current(self, segment: Segment) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
@@ -195,9 +203,15 @@ class Worker:
             self._began = time.monotonic()
         return True
 
-    def _give_up(self, segment: Segment, entries: dict[str, Entry]) -> None:
-        """Account for a segment whose content is nowhere in the source any more."""
-        problem = "deleted, or replaced by another log, before it was read to its end"
+    def _wrong_kind(self, segment: Segment, current: Segment, position: int) -> str:
+        """Why a log of which nothing was read before is not one; ``""`` if it may be one."""
+        content = self._content(segment)
+        if self._plan.redelivers or position > segment.start or (content is not None and content.length):
+            return ""
+        return self._kinds.problem(current)
+
+    def _give_up(self, segment: Segment, entries: dict[str, Entry], problem: str) -> None:
+        """Account for a segment of which nothing more is read: its content is gone, or is not a tracking log."""
         for destination, entry in entries.items():
             entry.problem, entry.done = problem, True
             self._context.ledger.save_entry(self._plan, segment, destination, entry)
