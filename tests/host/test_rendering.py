@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs.lms_job.deliver.choice import FROM_HOST
@@ -81,6 +82,19 @@ def test_an_image_of_ones_own(tutor: Tutor) -> None:
     dev = service(tutor, DEV)
     assert dev["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-lms.test/mine:1}"
     assert "build" not in dev
+
+
+@pytest.mark.parametrize("image", ["a: b", "x #y", "'q' & \"d\"", "{[", "*x", "100", "a$b", "\\u0041"])
+def test_an_image_is_text_whatever_is_in_it(tutor: Tutor, image: str) -> None:
+    """Docker refuses most of these names itself, and says which; a file that is not YAML would break every command."""
+    tutor.save(TRANSFORM_LOGS_DOCKER_IMAGE=json.dumps(image))
+    expected = "${TRANSFORM_LOGS_JOB_IMAGE:-" + image.replace("$", "$$") + "}"
+    assert service(tutor, LOCAL)["image"] == expected
+    assert service(tutor, DEV)["image"] == expected
+    jobs = (tutor.root / "env/k8s/jobs.yml").read_text()
+    pods = [job["spec"]["template"]["spec"] for job in yaml.safe_load_all(jobs) if job]
+    images = {pod["containers"][0]["image"] for pod in pods if pod["containers"][0]["name"] == "transform-logs"}
+    assert images == {image}
 
 
 def test_mounts_of_edx_platform_apply_as_to_lms_job(each_tutor: Tutor, tmp_path: Path) -> None:
