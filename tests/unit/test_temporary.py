@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
+import os
 import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -23,11 +25,18 @@ NUMBER = hashed(STATEMENT)
 
 
 @pytest.fixture
-def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """The temporary file of the records can be opened, and not written."""
-    # Not the other files: what is read from this device never ends.
-    (tmp_path / f"{NUMBER % FILE_COUNT:03d}").symlink_to("/dev/full")
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: contextlib.nullcontext(str(tmp_path)))
+    numbers = itertools.count()
+    temporary_file = tempfile.TemporaryFile
+
+    def opened(**options: Any) -> IO[bytes]:
+        # Not the other files: what is read from this device never ends.
+        is_chosen = next(numbers) == NUMBER % FILE_COUNT
+        file: IO[bytes] = open("/dev/full", "w+b", **options) if is_chosen else temporary_file(**options)
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", opened)
 
 
 def count(records: int) -> None:
@@ -81,13 +90,13 @@ def test_a_folder_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         pass
 
 
-def test_a_named_file_is_removed_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_temporary_file_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    def upload() -> None:
-        with named_file(b"content") as name:
-            raise ValueError(Path(name).read_text())
-
-    with pytest.raises(ValueError, match="content"):
-        upload()
-    assert not list(tmp_path.iterdir())
+    with named_file(b"content") as name, DistinctByDay() as statements, temporary_file() as file:
+        statements.add(NUMBER, DAY)
+        file.write(b"more")
+        assert list(tmp_path.iterdir()) == []
+        # It is read from its beginning each time.
+        assert [Path(name).read_bytes() for _ in range(2)] == [b"content"] * 2
+        assert statements.counts() == {DAY: 1}
+    assert not os.path.exists(name)

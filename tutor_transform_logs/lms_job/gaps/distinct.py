@@ -13,13 +13,10 @@ _RECORD = struct.Struct(">QI")
 
 
 class DistinctByDay(HashedFiles):
-    """A statement is known by a number, and counted once a day. Its files are removed at the end of the context.
+    """A statement is known by a number, and counted once a day. Its files are gone at the end of the context.
 
     Each is written as 12 bytes to one of many small files, chosen by its number; then the files are counted one by one.
     """
-
-    def __init__(self) -> None:
-        super().__init__("gaps")
 
     def add(self, number: int, day: date) -> None:
         """Count the statement of this number, unless it was counted on this day before."""

@@ -1,4 +1,4 @@
-"""Temporary files: data of a run that may be larger than memory."""
+"""Temporary files: data of a run that may be larger than memory. None has a name, so a killed run leaves none."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import IO, TypeVar
 from .errors import JobError, PermanentError, Unavailable
 
 FILE_COUNT = 256
+BUFFER_BYTES = 16384
 
 T = TypeVar("T", bound="HashedFiles")
 
@@ -59,15 +60,16 @@ def _is_full(folder: str) -> bool:
 
 @contextmanager
 def named_file(content: bytes | bytearray) -> Iterator[str]:
-    """The name of a file with this content, for a library that takes nothing else."""
-    with explained():
-        descriptor, name = tempfile.mkstemp(prefix="transform-logs-")
-    try:
-        with explained(), open(descriptor, "wb") as file:
+    """A path for a library that reads this content from nothing else; of a file that is deleted already.
+
+    So a process that is killed leaves no data behind.
+    """
+    with temporary_file() as file:
+        with explained():
             file.write(content)
-        yield name
-    finally:
-        os.unlink(name)
+            file.flush()
+        # Linux opens by it what is open, whether it still has a name or not.
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 @contextmanager
@@ -84,19 +86,16 @@ def temporary_file() -> Iterator[IO[bytes]]:
 
 
 class HashedFiles:
-    """Records in many small files, chosen by a number of each record. They are removed at the end of the context."""
+    """Records in many small files, chosen by a number of each record. None of them has a name."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         self._files: list[IO[bytes]] = []
 
     def __enter__(self: T) -> T:
         with explained():
-            folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix=f"transform-logs-{self._name}-"))
-            for number in range(FILE_COUNT):
-                file = open(f"{folder}/{number:03d}", "w+b", buffering=16384)
-                self._files.append(self._stack.enter_context(file))
+            for _ in range(FILE_COUNT):
+                self._files.append(self._stack.enter_context(tempfile.TemporaryFile(buffering=BUFFER_BYTES)))
         return self
 
     def __exit__(

@@ -34,10 +34,7 @@ class DiffCounts:
 
 
 class MultisetDiff(HashedFiles):
-    """The expected and the found statements. Its files are removed at the end of the context."""
-
-    def __init__(self) -> None:
-        super().__init__("verify")
+    """The expected and the found statements. Its files are gone at the end of the context."""
 
     def expect(self, fields: Mapping[str, Any], number: int) -> None:
         """Add a statement that should be found; ``number`` (0 or more) is returned if it is not."""
