@@ -51,7 +51,8 @@ class _Watch:
     :param spec: ``trace``: file to write labels to; ``label`` (or ``*``) and ``number``: where to act; ``signal``;
         ``group``: act on the whole process group; ``token``: a file that makes sure that it happens once, whatever
         number of processes pass the step; ``stop_secs``: sleep after it (for signals that do not end the process);
-        ``bug``: raise an exception instead; ``sure_secs``: how long a heartbeat is trusted.
+        ``bug``: raise an exception instead; ``sure_secs``: how long a heartbeat is trusted; ``watch_secs``: how
+        long one of another clock is watched.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -86,13 +87,15 @@ class _Watch:
 def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
     from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs, lrs_conflicts
-    from tutor_transform_logs.lms_job.ledger import entries, ledger, remote_lock
+    from tutor_transform_logs.lms_job.ledger import entries, ledger, observer, remote_lock
     from tutor_transform_logs.lms_job.storage import cloud, local
     from tutor_transform_logs.lms_job.util import console
     from tutor_transform_logs.lms_job.work import worker
 
     watch = _Watch(spec)
     remote_lock.SURE_SECS = spec.get("sure_secs", remote_lock.SURE_SECS)
+    if "watch_secs" in spec:
+        observer.OLD_WATCH_SECS = observer.FUTURE_WATCH_SECS = spec["watch_secs"]
     for storage in (local.LocalStorage, cloud.CloudStorage):
         _wrap_storage(storage, watch)
     _around(cloud.CloudStorage, "write_if", watch, lambda name, *_: f"{kind_of(name)} write")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,9 +18,10 @@ from typing import Any
 import pytest
 
 from tutor_transform_logs.lms_job.ledger import lock as lock_module
+from tutor_transform_logs.lms_job.ledger import observer as observer_module
 from tutor_transform_logs.lms_job.ledger import remote_lock as remote_lock_module
 from tutor_transform_logs.lms_job.ledger.lease import Lease, LeaseLost
-from tutor_transform_logs.lms_job.ledger.lock import local_lock, remote_lock
+from tutor_transform_logs.lms_job.ledger.lock import check_unlocked, current_owner, local_lock, remote_lock
 from tutor_transform_logs.lms_job.ledger.owner import DEAD_AFTER_SECS, NO_GROUP, Group
 from tutor_transform_logs.lms_job.ledger.remote_lock import RemoteLease
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
@@ -159,6 +161,7 @@ def suspended_lease(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteLeas
     """That of a run whose last heartbeat is too old, as it knows itself."""
     lease = RemoteLease(LocalStorage(str(folder)), "job", None, NO_GROUP)
     monkeypatch.setattr(remote_lock_module, "SURE_SECS", -1.0)
+    monkeypatch.setattr(observer_module, "OLD_WATCH_SECS", 0.1)
     age(locks(folder)[0])
     return lease
 
@@ -193,6 +196,78 @@ def test_a_recent_heartbeat_needs_no_look_at_the_store(tmp_path: Path) -> None:
     lease.ensure(storage)
     with pytest.raises(LeaseLost):
         lease.ensure(storage, certain=True)
+
+
+DAY = 24 * 3600.0
+
+
+def shift(path: Path, secs: float) -> None:
+    """Make the lock one of a process on another machine, whose clock is ahead by ``secs``."""
+    owner = json.loads(path.read_text())
+    times = {name: owner[name] + secs for name in ("beat", "since")}
+    path.write_text(json.dumps(owner | times | {"host": "another", "kernel": ""}))
+
+
+@pytest.fixture
+def other_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, bool], None]:
+    """Leaves a lock of a process whose clock differs by seconds; it may send heartbeats from now on."""
+    monkeypatch.setattr(observer_module, "OLD_WATCH_SECS", 1.0)
+    monkeypatch.setattr(observer_module, "FUTURE_WATCH_SECS", 1.0)
+    monkeypatch.setattr(observer_module, "LOOK_EVERY_SECS", 0.05)
+
+    def leave(secs: float, alive: bool) -> None:
+        RemoteLease(LocalStorage(str(tmp_path)), "job", None, NO_GROUP)
+        [lock] = locks(tmp_path)
+        shift(lock, secs)
+        if alive:
+            threading.Timer(0.3, shift, (lock, 20.0)).start()
+
+    return leave
+
+
+@pytest.mark.parametrize("secs", [DAY, -DAY, 10 * DAY, -DEAD_AFTER_SECS - 5])
+def test_a_heartbeat_that_changes_is_alive_whatever_its_clock_says(
+    tmp_path: Path, other_clock: Callable[[float, bool], None], secs: float
+) -> None:
+    other_clock(secs, True)
+    with pytest.raises(JobError, match=r"This job is already running \(.*\)\. Its heartbeat changes, so it is alive"):
+        RemoteLease(LocalStorage(str(tmp_path)), "job", None, NO_GROUP)
+    assert len(locks(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("secs", [DAY, -DAY, DEAD_AFTER_SECS + 5])
+def test_a_heartbeat_that_does_not_change_is_dead_whatever_its_clock_says(
+    tmp_path: Path, other_clock: Callable[[float, bool], None], secs: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    other_clock(secs, False)
+    former = locks(tmp_path)
+    with caplog.at_level("INFO"):
+        assert not is_refused(remote(tmp_path, None, NO_GROUP))
+    [said] = [record.getMessage() for record in caplog.records]
+    clock = "in the future" if secs > 0 else "old"
+    assert re.fullmatch(
+        rf"The lock of the job \(.*/lock-\w+\.json, pid \d+ on another\) has a heartbeat that is .* {clock} by this "
+        r"machine's clock: watching for up to 1 s if it changes\.",
+        said,
+    )
+    assert locks(tmp_path) == [] != former
+
+
+def test_a_verification_watches_a_heartbeat_too_and_changes_nothing(
+    tmp_path: Path, other_clock: Callable[[float, bool], None]
+) -> None:
+    storage = LocalStorage(str(tmp_path))
+    other_clock(DAY, False)
+    former = locks(tmp_path)
+    check_unlocked(storage, False, "job")
+    assert locks(tmp_path) == former
+    owner = current_owner(storage, "job", local=False)
+    assert re.fullmatch(
+        r"pid \d+ on another, for 0 s, whose heartbeat is 24\.0 h ahead of this machine's clock", str(owner)
+    )
+    threading.Timer(0.3, shift, (former[0], 20.0)).start()
+    with pytest.raises(JobError, match="so it is alive"):
+        check_unlocked(storage, False, "job")
 
 
 class Slow(LocalStorage):

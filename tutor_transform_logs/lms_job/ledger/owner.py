@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -61,7 +62,7 @@ def _kernel() -> str:
         return ""
 
 
-def _started(pid: int) -> str:
+def _started(pid: object) -> str:
     """When the process was started, in the kernel's ticks; ``""`` if it is not alive."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -74,22 +75,27 @@ def _started(pid: int) -> str:
 def is_dead(owner: Mapping[str, Any]) -> bool:
     """Is it certain, whatever its heartbeat says, that the owner is not alive?"""
     kernel = _kernel()
-    return bool(kernel) and owner.get("kernel") == kernel and _started(owner["pid"]) != owner.get("started")
+    return bool(kernel) and owner.get("kernel") == kernel and _started(owner.get("pid")) != owner.get("started")
 
 
-def is_alive(owner: Mapping[str, Any]) -> bool:
-    """May the owner of a lock with heartbeats be alive? ``owner``: as :func:`parsed` gives it."""
-    try:
-        return time.time() - owner["beat"] < DEAD_AFTER_SECS and not is_dead(owner)
-    except (KeyError, TypeError):
-        return False
+def is_recent(beat: float) -> bool:
+    """Is a heartbeat of this time a recent one? The owner's clock and this machine's may differ a little."""
+    return abs(time.time() - beat) < DEAD_AFTER_SECS
+
+
+def finite(value: Any) -> float:
+    """A time in a lock. Raises one of :data:`BAD_LOCK` for what is not a time."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a time")
+    return number
 
 
 def parsed(text: str) -> dict[str, Any]:
     """The owner in a lock with heartbeats; empty if there is none, or if the lock is half written."""
     try:
         owner: dict[str, Any] = json.loads(text)
-        return {**owner, "beat": float(owner["beat"]), "token": str(owner["token"])}
+        return {**owner, "beat": finite(owner["beat"]), "token": str(owner["token"])}
     except BAD_LOCK:
         return {}
 
@@ -109,8 +115,8 @@ class LeaseOwner:
         """Read the owner from a lock, which may be half written."""
         try:
             values = json.loads(text)
-            beat = float(values["beat"]) if "beat" in values else None
-            return cls(int(values["pid"]), str(values["host"]), float(values["since"]), beat)
+            beat = finite(values["beat"]) if "beat" in values else None
+            return cls(int(values["pid"]), str(values["host"]), finite(values["since"]), beat)
         except BAD_LOCK:
             return cls()
 
@@ -118,8 +124,14 @@ class LeaseOwner:
         if self.pid is None:
             return "another process"
         now = time.time()
-        detail = f"pid {self.pid} on {self.host}, for {duration(now - self.since)}"
-        return detail if self.beat is None else f"{detail}, last heartbeat {duration(now - self.beat)} ago"
+        who = f"pid {self.pid} on {self.host}"
+        if self.beat is None:
+            return f"{who}, for {duration(now - self.since)}"
+        # Both by the owner's clock.
+        active = duration(max(0.0, self.beat - self.since))
+        if self.beat - now >= DEAD_AFTER_SECS:
+            return f"{who}, for {active}, whose heartbeat is {duration(self.beat - now)} ahead of this machine's clock"
+        return f"{who}, for {duration(now - self.since)}, last heartbeat {duration(max(0.0, now - self.beat))} ago"
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -128,7 +140,9 @@ class LeaseOwner:
 def refused(owner: LeaseOwner) -> JobError:
     """What ends a run whose job another one, ``owner``, runs."""
     what_to_do = "Wait for it to end, or stop it."
-    if owner.beat is not None:
+    if owner.beat is not None and is_recent(owner.beat):
         left = duration(max(0.0, owner.beat + DEAD_AFTER_SECS - time.time()))
         what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
+    elif owner.beat is not None:
+        what_to_do = "Its heartbeat changes, so it is alive: wait for it to end, or stop it, and set the clocks right."
     return JobError(f"This job is already running ({owner if owner.pid else 'by another process'}). {what_to_do}")

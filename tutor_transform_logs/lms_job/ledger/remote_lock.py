@@ -21,7 +21,8 @@ from typing import Any
 from ..storage.base import ObjectChanged, Storage, join_name, read_all
 from ..util.errors import JobError, ObjectGone
 from .lease import lease_lost
-from .owner import Group, LeaseOwner, is_alive, parsed, refused, this_process
+from .observer import Observer, may_be_alive
+from .owner import Group, LeaseOwner, parsed, refused, this_process
 
 LOCK = "lock"
 SHARE_DIGITS = 5
@@ -39,10 +40,14 @@ def share_name(share: int) -> str:
     return f"{LOCK}-{share:0{SHARE_DIGITS}d}"
 
 
-def remote_owners(storage: Storage, directory: str) -> Iterator[LeaseOwner]:
-    """Who holds a lock of the job in ``directory``, or waits for one, and may be alive."""
-    for _, text in _locks(storage, directory):
-        if is_alive(parsed(text)):
+def remote_owners(storage: Storage, directory: str, watch: bool = False) -> Iterator[LeaseOwner]:
+    """Who holds a lock of the job in ``directory``, or waits for one, and may be alive.
+
+    ``watch``: wait, where only that tells, until it is certain. Otherwise a heartbeat from the future may be alive.
+    """
+    observer = Observer()
+    for name, text in _locks(storage, directory):
+        if observer.is_alive(storage, name, text) if watch else may_be_alive(text):
             yield LeaseOwner.of(text)
 
 
@@ -80,6 +85,7 @@ class RemoteLease:
         self._mine = {**this_process(), "token": token, "group": group.name, "held": False}
         self._version = ""
         self._last_beat = _LastBeat()
+        self._observer = Observer()
         self.take(storage)
 
     def take(self, storage: Storage) -> None:
@@ -110,7 +116,8 @@ class RemoteLease:
             share = _share_of(name)
             if name == self._name or (None not in (share, self._share) and share != self._share):
                 continue
-            if is_alive(values) and not self._group.has_ended(values, share == self._share):
+            ended = self._group.has_ended(values, share == self._share)
+            if not ended and self._observer.is_alive(storage, name, text):
                 yield values, LeaseOwner.of(text)
             else:
                 storage.delete(name)
