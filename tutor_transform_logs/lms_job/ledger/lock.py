@@ -7,6 +7,7 @@ the same time, but each only once, and never at the same time as a phase that ne
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -21,7 +22,7 @@ from typing import IO
 from ..config.schema import JobConfig
 from ..storage.base import Storage, join_name
 from ..storage.factory import open_storage
-from ..storage.local import raise_unreadable, raise_unwritable
+from ..storage.local import open_regular, raise_unreadable, raise_unwritable
 from ..util.errors import JobError
 from .lease import Lease, LeaseLost, LocalLease
 from .ledger import Ledger
@@ -38,10 +39,10 @@ GROUP_VARIABLE = "TRANSFORM_LOGS_K8S_JOB"
 ENDED_VARIABLE = "TRANSFORM_LOGS_K8S_ENDED_JOBS"
 
 
-def current_owner(storage: Storage, directory: str, local: bool) -> LeaseOwner | None:
-    """Who holds the lock of the job in this directory of a ledger; changes nothing."""
+def current_owner(storage: Storage, directory: str, local: bool, watch: bool = False) -> LeaseOwner | None:
+    """Who holds the lock of the job in this directory of a ledger; changes nothing. ``watch``: until it is certain."""
     if not local:
-        return next(remote_owners(storage, directory), None)
+        return next(remote_owners(storage, directory, watch), None)
     try:
         file = _open_lock(Path(storage.where(join_name(directory, LOCK))), "r")
     except FileNotFoundError:
@@ -61,14 +62,14 @@ def _open_lock(path: Path, mode: str) -> IO[str]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if mode == "r" or os.path.exists(path):
+        if error.errno != errno.EROFS and (mode == "r" or os.path.exists(path)):
             raise_unreadable(path, error)
         raise_unwritable(path, error)
 
 
 def _open_no_link(path: str, flags: int) -> int:
     """The owner is written into the lock: not into a file that somebody has put a link to in its place."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    return open_regular(path, flags | os.O_NOFOLLOW)
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def local_lock(directory: str, share: int | None = None) -> Iterator[Lease]:
 
 def check_unlocked(storage: Storage, local: bool, directory: str) -> None:
     """Raises :class:`~.errors.JobError` if another run holds the lock of the job in ``directory``; changes nothing."""
-    owner = current_owner(storage, directory, local)
+    owner = current_owner(storage, directory, local, watch=True)
     if owner is not None:
         raise refused(owner)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +21,7 @@ from .base import READ_CHUNK, ObjectChanged, StoredObject, write_all
 LOST_AND_FOUND = "lost+found"
 # Of an object whose size can't be read. An object of 0 bytes would not be opened.
 UNKNOWN_BYTES = 1
-DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+DENIED = (errno.EACCES, errno.EPERM)
 
 
 class LocalStorage:
@@ -51,7 +52,8 @@ class LocalStorage:
         if not os.path.isdir(path):
             path = path.parent
         if not os.access(path, os.W_OK | os.X_OK):
-            raise_unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+            number = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+            raise_unwritable(path, OSError(number, os.strerror(number)))
         return True
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
@@ -112,7 +114,7 @@ class LocalStorage:
         if not self._inside(path):
             raise ObjectGone(f"{path} leads out of {self.root}")
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=open_regular) as file:
                 file.seek(start)
                 left = end - start if end is not None else None
                 while left is None or left > 0:
@@ -223,6 +225,29 @@ class LocalSource(LocalStorage):
             raise ObjectGone(error.detail) from None
 
 
+class NotAFile(OSError):
+    """What was opened is a named pipe, a socket or a device: reading it may never end."""
+
+
+def open_regular(path: str, flags: int) -> int:
+    """An opener for :func:`open` that takes files (and leaves directories to it), and waits for nothing else.
+
+    A named pipe would be opened only when somebody writes into it. Raises :class:`NotAFile`.
+    """
+    try:
+        # For a file, O_NONBLOCK means nothing.
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotAFile(errno.ENXIO, "it is a socket or a device", path) from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return descriptor
+    os.close(descriptor)
+    raise NotAFile(errno.ENXIO, "it is a named pipe" if stat.S_ISFIFO(mode) else "it is a socket or a device", path)
+
+
 def raise_unreadable(path: Path, error: OSError) -> NoReturn:
     """Raise the :class:`~.errors.JobError` for ``error``, which opening or reading the existing ``path`` has raised."""
     _raise_misplaced(path, error)
@@ -241,6 +266,11 @@ def raise_unwritable(path: Path, error: OSError) -> NoReturn:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "Make room and run again to resume."
         raise Unavailable(f"No space left to write {path}. {hint}") from None
+    if error.errno == errno.EROFS:
+        raise PermanentError(
+            f"{path} can't be written: it is on a read-only file system. Mount that for writing, or choose another "
+            "directory, and run the command again."
+        ) from None
     if error.errno in DENIED:
         who = f"the job's user (uid {os.getuid()})"
         raise PermanentError(
@@ -250,6 +280,11 @@ def raise_unwritable(path: Path, error: OSError) -> NoReturn:
 
 
 def _raise_misplaced(path: Path, error: OSError) -> None:
+    if isinstance(error, NotAFile):
+        raise ObjectUnreadable(
+            f"{path} is not a file ({error.strerror}). Put the right file back and run the command again.",
+            f"{path} is not a file ({error.strerror})",
+        ) from None
     if error.errno == errno.ELOOP:
         raise ObjectUnreadable(
             f"{path} is a symbolic link, and the job does not write through one. "
