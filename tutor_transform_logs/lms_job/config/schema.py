@@ -157,6 +157,10 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         if raw.get(f"{role}_prefix") is None:
             values["prefix"] = LOCAL_PREFIXES.get(role, "")
         _check_local(role, values["key"], values["container"])
+    else:
+        validators.header_text(f"{role}_key", values["key"])
+        for name in ("container", "prefix"):
+            validators.text(f"{role}_{name}", values[name])
     values["prefix"] = values["prefix"].lstrip("/")
     if ".." in values["prefix"].split("/"):
         raise ConfigError(

@@ -157,8 +157,9 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     yield row("provider", TEXT, provider, text, offered=providers)
     yield row("key", TEXT, local_key, validators.one_line, aws_key)
     yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
-    yield row("container", TEXT, f"LOCAL: a directory directly below the key; otherwise the bucket. {container}", text)
-    yield row("prefix", TEXT, f"{prefix} A leading / is ignored.", text)
+    in_key = f"LOCAL: a directory directly below the key; otherwise the bucket. {container}"
+    yield row("container", TEXT, in_key, validators.name_on_disk)
+    yield row("prefix", TEXT, f"{prefix} A leading / is ignored.", validators.name_on_disk)
     yield row("host", TEXT, "Host of the object store.", text, "MINIO: minio; S3: S3_HOST")
     port = "MINIO: 9000; S3: S3_PORT; the provider's if you set the host"
     yield row("port", NUMBER, "Port of the object store.", validators.whole(1, 65535), port)

@@ -50,8 +50,17 @@ Validator = Callable[[str, Any], Any]
 
 def text(key: str, value: Any) -> str:
     """Text, or a whole number of JSON; any other number may have been written in another way."""
+    return _encodable(key, value, "strict")
+
+
+def name_on_disk(key: str, value: Any) -> str:
+    """Text that may be a part of a path. There, bytes that are not UTF-8 are lone low surrogates."""
+    return _encodable(key, value, "surrogateescape")
+
+
+def _encodable(key: str, value: Any, errors: str) -> str:
     written = _any_text(key, value)
-    if "\0" in written or not _is_encodable(written):
+    if "\0" in written or not _is_encodable(written, errors):
         raise ConfigError(key, "the value has a NUL or half a surrogate pair in it", "text")
     return written
 
@@ -62,10 +71,10 @@ def _any_text(key: str, value: Any) -> str:
     return str(value)
 
 
-def _is_encodable(value: str) -> bool:
-    """Can it be a name on a disk? There, bytes that are not UTF-8 are lone low surrogates."""
+def _is_encodable(value: str, errors: str = "strict") -> bool:
+    """Has it bytes in UTF-8? ``errors``: how to encode it."""
     try:
-        value.encode("utf-8", "surrogateescape")
+        value.encode("utf-8", errors)
     except UnicodeEncodeError:
         return False
     return True
@@ -222,6 +231,7 @@ def url(key: str, value: Any) -> str:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = usable and _is_encodable(value)
     except ValueError:
         usable = False
         parts = urlsplit("")

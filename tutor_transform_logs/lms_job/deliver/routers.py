@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..config.schema import JobConfig
 from ..config.validators import MAX_PATTERN
@@ -21,6 +22,8 @@ from .lrs_client import Target
 
 log = logging.getLogger(__name__)
 
+PARTS = ("match_params", "override_args", "headers")
+"""Of a router's configurations: which events it takes, what it changes in them, and what it sends with them."""
 SETTING_UP = "Add one in the Django admin (Router Configurations), or set TRANSFORM_LOGS_LRS_ENDPOINTS."
 
 
@@ -95,13 +98,12 @@ def _first_urls(transformer_type: str) -> dict[str, str]:
 
 def _target(router: Any, transformer_type: str, first_urls: Mapping[str, str]) -> Target:
     """A router as a target, as ERB's ``EventsRouter.configure_host`` reads it."""
-    configurations = router.configurations or {}
-    if not isinstance(configurations, Mapping):
-        url = shown_url(router.route_url)
-        raise JobError(f"The configurations of the router {url} are not a JSON object. Fix them in the Django admin.")
-    _check_match_params(router.route_url, configurations.get("match_params") or {})
+    _check_url(router)
+    configurations = _an_object(router, "configurations", router.configurations)
+    parts = {name: _an_object(router, name, configurations.get(name)) for name in PARTS}
+    _check_match_params(router.route_url, parts["match_params"])
     basic = router.auth_scheme == router.AUTH_BASIC
-    overrides = configurations.get("override_args") or {}
+    overrides = parts["override_args"]
     is_first = first_urls[router.route_url.rstrip("/")] == router.route_url
 
     def routing(event: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
@@ -113,10 +115,31 @@ def _target(router: Any, transformer_type: str, first_urls: Mapping[str, str]) -
         username=(router.username or "") if basic else "",
         password=(router.password or "") if basic else "",
         bearer=(router.auth_key or "") if router.auth_scheme == router.AUTH_BEARER else "",
-        headers=(configurations.get("headers") or {}) if transformer_type == "caliper" else {},
+        headers=parts["headers"] if transformer_type == "caliper" else {},
         routing=routing,
         own_account="" if is_first else f"router {router.route_url} {router.username or ''}",
     )
+
+
+def _check_url(router: Any) -> None:
+    """Its URL is not repeated: it may hold a password."""
+    try:
+        if urlsplit(router.route_url).hostname:
+            return
+    except ValueError:
+        pass
+    raise JobError(
+        f"The URL of the router {router.pk} ({router.backend_name}) can't be used. Fix it in the Django admin (Router "
+        "Configurations)."
+    )
+
+
+def _an_object(router: Any, name: str, value: Any) -> Mapping[str, Any]:
+    """``value``, a JSON object or nothing."""
+    if not isinstance(value or {}, Mapping):
+        url = shown_url(router.route_url)
+        raise JobError(f"The {name} of the router {url} are not a JSON object. Fix them in the Django admin.")
+    return value or {}
 
 
 def _check_match_params(url: str, match_params: Mapping[str, Any]) -> None:

@@ -50,10 +50,11 @@ def _of_lms(table: str) -> Table:
         )
     try:
         url = validators.server_url("url", backend["url"])
+        names = ("username", "password", "xapi_database")
+        texts = {name: validators.text(name, str(backend.get(name) or "")) for name in names}
     except ConfigError as error:
         raise PermanentError(
             f"EVENT_SINK_CLICKHOUSE_BACKEND_CONFIG in the LMS settings can't be used: {error}. "
             "Set TRANSFORM_LOGS_CLICKHOUSE_URL, _USERNAME, _PASSWORD and _DATABASE."
         ) from None
-    texts = {name: str(backend.get(name) or "") for name in ("username", "password")}
-    return Table(url, str(backend["xapi_database"]), table, **texts)
+    return Table(url, texts["xapi_database"], table, texts["username"], texts["password"])
