@@ -28,6 +28,7 @@ from django.conf import settings
 from tests.harness import clickhouse_messages
 from tests.harness.clickhouse import Fault
 from tests.harness.demo_lms import REPOSITORY, DemoLms
+from tests.harness.echo_server import http_answer, start_echo_server
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import Answer, ScriptedLrs
 from tests.harness.object_store import Bucket
@@ -41,7 +42,7 @@ from tutor_transform_logs.lms_job.deliver.clickhouse_days import DayLocks
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.storage.base import write_all
 from tutor_transform_logs.lms_job.storage.cloud import CloudStorage
-from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.storage.local import LocalStorage, raise_unwritable
 from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.util.temporary import unusable
@@ -332,6 +333,25 @@ def through_a_link(stage: Stage) -> str:
     return stage.run(destination_prefix="away")
 
 
+def no_plan_but_a_pipe(stage: Stage) -> str:
+    stage.stopped()
+    plan = stage.path("plan.json")
+    plan.unlink()
+    os.mkfifo(plan)
+    return stage.run()
+
+
+def read_only(_: Stage) -> str:
+    """A real one: tests/faults/test_read_only.py."""
+    return text_of(lambda: raise_unwritable(Path("/x"), OSError(errno.EROFS, os.strerror(errno.EROFS))))
+
+
+def listed(stage: Stage, page: bytes) -> str:
+    """A store that answers with this page; nanio's own that do not end: tests/faults/test_endless_listing.py."""
+    with start_echo_server(http_answer("200 OK", page)) as port:
+        return stage.run(**{**stage.bucket.settings("source"), "source_port": port})
+
+
 def second_run(stage: Stage) -> str:
     stage.to_lrs()
     first = stage.world.start(sleep_between_batches_secs=30)
@@ -525,6 +545,8 @@ NO_DATABASE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/now
 STEP = {"label": "plan rename: before", "number": 1}
 BUCKET = job_config.StorageConfig("MINIO", "bucket", "", "key", "secret", "127.0.0.1", None, None, "", "", {})
 
+LISTING = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>%s</IsTruncated></ListBucketResult>'
+
 TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "DJANGO_SETTINGS_MODULE": lambda s: s.python(),
     "The LMS image lacks": lambda s: s.python("-S", DJANGO_SETTINGS_MODULE="x"),
@@ -542,7 +564,9 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     ),
     "this image's libcloud": lambda s: s.run(**{**s.bucket.settings("source"), "source_provider": "NO_SUCH"}),
     "driver can't be made": lambda s: s.run(**s.bucket.settings("source"), source_options={"no_such": 1}),
-    "check the host and the port": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
+    "The listing of": partial(listed, page=LISTING % b"true"),
+    "libcloud can't read": partial(listed, page=b"<html/>"),
+    "check the host and the port, and": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
     "Can't ": broken_store,
     "No space left": no_space,
     "can't be written by": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
@@ -558,6 +582,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "is of another plan": with_an_entry_of_another_plan,
     "no longer holds the lock": without_lock,
     "is a symbolic link": linked_lock,
+    "is not a file": no_plan_but_a_pipe,
+    "read-only file system": read_only,
     "There is no plan": lambda s: s.run("work"),
     "is missing: start over": lost_part,
     "may hold what plan": without_record,
@@ -574,7 +600,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "is full. Make room in it": full_folder,
     **{text: partial(clickhouse_answers, fault=fault) for text, fault in clickhouse_messages.MESSAGES.items()},
     "lrs_urls: ": lambda s: router(s, auth_scheme="Basic"),
-    "The configurations of the router": lambda s: router(s, configurations=[1]),
+    "The ... of the router ... are not": lambda s: router(s, configurations=[1]),
+    "The URL of the router": lambda s: router(s, route_url="http://[::1"),
     "has a regular expression of": lambda s: router(s, configurations={"match_params": {"name": "[" * 100_000}}),
     "not a valid regular expression": lambda s: router(s, configurations={"match_params": {"name": "("}}),
     "... refuses the credentials (": lambda s: s.to_lrs(Answer(401)).run(),

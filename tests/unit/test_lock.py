@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import re
 import threading
@@ -25,6 +26,7 @@ from tutor_transform_logs.lms_job.ledger.lock import check_unlocked, current_own
 from tutor_transform_logs.lms_job.ledger.owner import DEAD_AFTER_SECS, NO_GROUP, Group
 from tutor_transform_logs.lms_job.ledger.remote_lock import RemoteLease
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
+from tutor_transform_logs.lms_job.util.console import LOGGER
 from tutor_transform_logs.lms_job.util.errors import JobError
 
 Take = Callable[[int | None], contextlib.AbstractContextManager[Lease]]
@@ -211,6 +213,8 @@ def shift(path: Path, secs: float) -> None:
 @pytest.fixture
 def other_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, bool], None]:
     """Leaves a lock of a process whose clock differs by seconds; it may send heartbeats from now on."""
+    # A job in this process may have turned it off.
+    monkeypatch.setattr(logging.getLogger(LOGGER), "propagate", True)
     monkeypatch.setattr(observer_module, "OLD_WATCH_SECS", 1.0)
     monkeypatch.setattr(observer_module, "FUTURE_WATCH_SECS", 1.0)
     monkeypatch.setattr(observer_module, "LOOK_EVERY_SECS", 0.05)

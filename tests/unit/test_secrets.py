@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.util.secrets import SHORT, STARS, masked
 
-LETTERS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=SHORT)
+LETTERS = st.text("abcdefghijklmnopqrstuvwxyz123456789", min_size=1, max_size=SHORT)
 TEXT = '404: {"detail": "a statement can not be stored: bad token"}'
 
 
@@ -40,7 +40,7 @@ def test_a_short_secret_is_masked_where_it_stands_by_itself(text: str, secret: s
 
 
 @given(
-    LETTERS, st.sampled_from(["u:{}@host", '"{}"', "'{}'", " {} ", "={}&", "<{}>", "({})", "{}", "\\n{},", "%3A{}%0A"])
+    LETTERS, st.sampled_from(["0:{}@host", '"{}"', "'{}'", " {} ", "={}&", "<{}>", "({})", "{}", "\\n{},", "%3A{}%0A"])
 )
 def test_a_short_secret_is_never_shown_by_itself(secret: str, around: str) -> None:
     assert masked(around.format(secret), [secret]) == around.format(STARS)

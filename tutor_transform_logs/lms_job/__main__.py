@@ -22,6 +22,7 @@ from .deliver.loggers import NAMES
 from .util import console, lms_logging, phase_outcome
 from .util.errors import ExitStatus, JobError, without_resuming
 from .util.phase_outcome import PhaseOutcome
+from .util.secrets import hide_known
 
 PHASES = {
     "run": "plan, work and report in one process",
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = _fail(error.status, str(error) if is_resumed else without_resuming(str(error)))
         except Exception as error:
             console.tell_traceback()
-            outcome = _fail(ExitStatus.FAILED, f"The job failed: {type(error).__name__}: {error}. Please report this.")
+            detail = hide_known(f"{type(error).__name__}: {error}")
+            outcome = _fail(ExitStatus.FAILED, f"The job failed: {detail}. Please report this.")
     except Interrupted as interruption:
         # Also while it was saying what has failed.
         what_next = "Run again to resume." if is_resumed else "Run the same command again."

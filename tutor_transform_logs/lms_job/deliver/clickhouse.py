@@ -17,7 +17,6 @@ views that add up have counted it twice.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 import uuid
@@ -34,11 +33,11 @@ from ..util.backoff import retrying
 from ..util.contact import Contact
 from ..util.errors import PermanentError, TransientError
 from ..util.formatting import shown_url
-from ..util.secrets import masked
+from ..util.secrets import basic_credentials, hide, remember
 from .clickhouse_answers import NOT_CLICKHOUSE, REDIRECT, URL, Answer, Verdict, classify, classify_body
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
-from .http_answers import body_text, innermost_cause, redirect_target, retry_after, speaks_no_tls
+from .http_answers import body_text, innermost_cause, masked, redirect_target, retry_after, speaks_no_tls
 
 CONNECT_TIMEOUT = 10.0
 COLUMNS = "event_id, emission_time, event"
@@ -108,7 +107,8 @@ class ClickHouse:
         self._session = bounded_session(MAX_ANSWER_BYTES + 2 * batch_max_bytes)
         # Set even without credentials: requests would otherwise look for some in the user's .netrc.
         self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
-        self._credentials = f"{table.username}:{table.password}".encode()
+        self._secrets = {table.password, basic_credentials(table.username, table.password)} if table.password else set()
+        remember(self._secrets)
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body
@@ -201,7 +201,7 @@ class ClickHouse:
         """ClickHouse has nothing to say of rows that it has stored: a text is something else's, or an exception's."""
         content = self._ask(params, body)
         if content:
-            raise QueryFailed(classify_body(self._masked(content[:4000].decode("utf-8", "replace"))))
+            raise QueryFailed(classify_body(hide(content.decode("utf-8", "replace"), self._secrets)[:4000]))
 
     def _ask(self, params: dict[str, str], body: bytes) -> bytes:
         """The body of the answer to a query. Raises :class:`QueryFailed`."""
@@ -216,7 +216,8 @@ class ClickHouse:
         if 300 <= response.status_code < 400:
             raise QueryFailed(_redirected(response))
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
-        text = self._masked(body_text(response)[:4000]) if code or not response.ok else ""
+        # Masked before it is cut: a part of a secret would not be found.
+        text = masked(body_text(response), response.request)[:4000] if code or not response.ok else ""
         answer = classify(response.status_code, code, text)
         if answer.verdict is not Verdict.OK:
             asked = retry_after(response.headers.get("Retry-After", ""))
@@ -236,12 +237,6 @@ class ClickHouse:
             detail = f"it can't be reached ({innermost_cause(error)}), and never was"
             return Answer(Verdict.STOP, detail, f"{URL} Is it running?")
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
-
-    def _masked(self, text: str) -> str:
-        """A text without the credentials: a proxy may repeat the request that it got, with its headers."""
-        if not self.table.password:
-            return text
-        return masked(text, (self.table.password, base64.b64encode(self._credentials).decode()))
 
 
 def _redirected(response: requests.Response) -> Answer:

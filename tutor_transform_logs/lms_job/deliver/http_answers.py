@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
-import json
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
 
 from ..util.contact import why_unreachable
 from ..util.formatting import printable, shown_url
-from ..util.secrets import masked
+from ..util.secrets import hide
 
 MAX_QUOTED = 300
+PLAIN_HEADERS = frozenset(
+    (
+        "accept", "accept-encoding", "accept-language", "connection", "content-encoding", "content-length",
+        "content-type", "host", "transfer-encoding", "user-agent", "x-experience-api-version",
+    )
+)  # fmt: skip
+"""Headers of a request, in lower case, that hold no secret. Others are a router's own, and may be credentials."""
 
 
 def body_text(response: requests.Response) -> str:
@@ -30,25 +39,37 @@ def body_text(response: requests.Response) -> str:
 def status_and_text(response: requests.Response) -> str:
     """The status of an answer and the beginning of its text, on one line of a terminal."""
     # Masked before it is cut: a part of a secret would not be found.
-    text = printable(" ".join(_masked(response)[:2000].split()))
+    text = printable(" ".join(masked(body_text(response), response.request)[:2000].split()))
     return f"{response.status_code}: {text[:MAX_QUOTED]}" if text else str(response.status_code)
 
 
-def _masked(response: requests.Response) -> str:
-    """The body without the credentials of its request: a server or a proxy may repeat the headers that it got."""
-    text = body_text(response)
-    header = response.request.headers.get("Authorization", "") if response.request is not None else ""
-    scheme, _, credentials = str(header).partition(" ")
-    secrets = {credentials, base64.b64encode(credentials.encode()).decode()}
-    if scheme == "Basic":
-        password = base64.b64decode(credentials).partition(b":")[2]
-        secrets |= {password.decode("utf-8", "replace"), base64.b64encode(password).decode()}
-    return masked(text, secrets | {json.dumps(secret)[1:-1] for secret in secrets})
+def masked(text: str, request: requests.PreparedRequest | None) -> str:
+    """A text from outside without the secrets of the ``request`` that it came for."""
+    return hide(text, secrets_of(request.headers) if request is not None else ())
+
+
+def secrets_of(headers: Mapping[str, Any]) -> set[str]:
+    """The credentials in the headers of a request, and the values of those that are of a router's own."""
+    secrets = set()
+    for name, value in headers.items():
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if name.lower() in PLAIN_HEADERS:
+            continue
+        scheme, _, credentials = text.partition(" ")
+        found = {text, credentials.strip()}
+        if scheme.lower() == "basic":
+            with contextlib.suppress(ValueError):
+                pair = base64.b64decode(credentials).decode("utf-8", "replace")
+                password = pair.partition(":")[2]
+                # Without a password, none of it is a secret.
+                found = found | {pair, password} if password else set()
+        secrets |= found
+    return secrets - {""}
 
 
 def content_type(response: requests.Response) -> str:
     """What an answer says that its body is."""
-    return printable(response.headers.get("Content-Type", "no content type"))
+    return printable(masked(response.headers.get("Content-Type", "no content type"), response.request))[:MAX_QUOTED]
 
 
 def redirect_target(response: requests.Response) -> str:
@@ -56,9 +77,10 @@ def redirect_target(response: requests.Response) -> str:
     location = response.headers.get("Location", "")
     try:
         # It may be relative (RFC 9110, 10.2.2).
-        return printable(shown_url(urljoin(response.url or "", location))) if location else ""
+        target = shown_url(urljoin(response.url or "", location)) if location else ""
     except ValueError:
         return ""
+    return printable(masked(target, response.request))[:MAX_QUOTED]
 
 
 def speaks_no_tls(error: requests.exceptions.SSLError) -> bool:
@@ -77,7 +99,9 @@ def innermost_cause(error: Exception) -> str:
     if isinstance(reason, BaseException):
         inner = reason
     text = str(inner).rpartition("object at 0x")[2].partition(">: ")[2] or str(inner)
-    return f"{type(inner).__name__}: {text}"[:MAX_QUOTED]
+    # It may quote what a server has sent in place of an answer.
+    text = masked(text, getattr(error, "request", None))
+    return printable(f"{type(inner).__name__}: {text}")[:MAX_QUOTED]
 
 
 def retry_after(value: str, now: float | None = None) -> float:

@@ -15,7 +15,9 @@ from ..storage.bounded_http import bounded_session
 from ..util.backoff import retrying
 from ..util.contact import Contact
 from ..util.formatting import printable, shown_url
+from ..util.secrets import remember
 from . import lrs_answers
+from .http_answers import secrets_of
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
@@ -96,6 +98,7 @@ class LrsClient:
         session = bounded_session()
         session.auth = _auth(target)
         session.headers.update(target.headers)
+        remember({target.password, target.bearer, *secrets_of(target.headers)})
         session.headers["Content-Type"] = "application/json"
         if target.is_xapi:
             session.headers["X-Experience-API-Version"] = XAPI_VERSION

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import requests
 import urllib3
+from libcloud.common.exceptions import BaseHTTPError
 from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.storage.base import Container, Object, StorageDriver
 from libcloud.storage.drivers.s3 import BaseS3StorageDriver
@@ -19,10 +21,19 @@ from ..config.schema import StorageConfig
 from ..util.backoff import retrying
 from ..util.contact import Contact, why_unreachable
 from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientError
-from ..util.secrets import masked
+from ..util.formatting import count, printable
+from ..util.secrets import hide, remember
 from ..util.temporary import named_file
 from .base import ObjectChanged, StoredObject, read_all
-from .cloud_http import CloudAdapter, ConditionUnknown, connect, name_for_download, what_failed
+from .cloud_http import (
+    CloudAdapter,
+    ConditionUnknown,
+    EndlessListing,
+    connect,
+    is_raised_by_libcloud,
+    name_for_download,
+    what_failed,
+)
 
 # An object up to this size is sent by one PUT; a larger one by libcloud's stream upload, as a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
@@ -35,6 +46,9 @@ T = TypeVar("T")
 # The exceptions that libcloud raises while a network or a server is down. LibcloudError is the base of nearly all of
 # its exceptions: the permanent ones are caught before.
 TRANSIENT = (LibcloudError, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+# What libcloud raises, beside others, for an answer that it does not expect: XML without an element, no number.
+UNEXPECTED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, BaseHTTPError)
 
 
 class CloudStorage:
@@ -51,6 +65,7 @@ class CloudStorage:
         self._driver: StorageDriver | None = None
         self._adapter = CloudAdapter()
         self._driver_key: tuple[str, str, str] | None = None
+        self._secrets: set[str] = set()
         # Google's is made like S3's, and has other headers for conditions.
         self._knows_conditions = not config.provider.startswith("GOOGLE")
 
@@ -71,18 +86,29 @@ class CloudStorage:
         return False
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
-        def entries() -> list[StoredObject]:
+        found: dict[str, int] = {}
+
+        def list_all() -> None:
+            found.clear()
             driver = self._connected()
             container = driver.get_container(self._config.container)
-            objects = driver.iterate_container_objects(container, prefix=prefix)
-            # A name that ends in "/" is a console's stand-in for a folder. Not every provider obeys the prefix.
-            return [
-                StoredObject(entry.name, entry.size)
-                for entry in objects
-                if entry.name.startswith(prefix) and not entry.name.endswith("/")
-            ]
+            with self._adapter.watching_pages() as pages:
+                for entry in driver.iterate_container_objects(container, prefix=prefix):
+                    if entry.name not in found:
+                        found[entry.name] = entry.size
+                        pages.moved()
 
-        yield from sorted(self._retrying("list", entries), key=lambda entry: entry.name)
+        try:
+            self._retrying("list", list_all)
+        except EndlessListing:
+            raise PermanentError(
+                f"The listing of {self.where(prefix)} does not end: after {count(len(found), 'object')}, the store "
+                "answers with the same ones again. Choose a container or a prefix with fewer objects, or a store that "
+                "lists all of them in pages, as S3 does."
+            ) from None
+        # A name that ends in "/" is a console's stand-in for a folder. Not every provider obeys the prefix.
+        names = sorted(name for name in found if name.startswith(prefix) and not name.endswith("/"))
+        yield from (StoredObject(name, found[name]) for name in names)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes; a stream that breaks is resumed at the byte where it broke, of the same object."""
@@ -243,6 +269,8 @@ class CloudStorage:
             frozen = self._credentials.get_frozen_credentials()
             key = (frozen.access_key, frozen.secret_key, frozen.token or "")
         if self._driver is None or key != self._driver_key:
+            self._secrets = {*key[1:], *_secret_options(config.options)}
+            remember(self._secrets)
             self._driver = _make_driver(config, self._adapter, *key)
             self._driver_key = key
         return self._driver
@@ -264,6 +292,15 @@ class CloudStorage:
                         "the port, and that it is running."
                     ) from None
                 raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
+            except UNEXPECTED as error:
+                if not is_raised_by_libcloud(error):
+                    raise
+                if isinstance(error, BaseHTTPError) and (error.code == 429 or error.code >= 500):
+                    raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
+                raise PermanentError(
+                    f"{self.where('')}: the store answers with what libcloud can't read ({self._describe(error)}). "
+                    "Check the provider, the host and the port."
+                ) from None
 
         return retrying(attempt, self._max_wait_secs)
 
@@ -282,12 +319,10 @@ class CloudStorage:
         return f"{config.provider} at {config.host or 'its default host'}{port}"
 
     def _describe(self, error: Exception) -> str:
-        """The error's text without any secret that a URL or a header in it may hold."""
-        text = why_unreachable(error) or what_failed(error)
-        secrets = [secret for secret in (self._driver_key or ())[1:] if secret]
-        # Some errors hold a header as Python writes it.
-        escaped = [form for secret in secrets for form in (repr(secret)[1:-1], repr(secret.encode())[2:-1])]
-        return masked(text, [*secrets, *escaped])[:300]
+        """The error's text, for a terminal, without any secret that a URL, a header or an answer in it may hold."""
+        secrets = self._secrets | {" ".join(secret.split()) for secret in self._secrets}
+        # Masked first: what is cut or written in another way would not be found.
+        return printable(hide(why_unreachable(error) or what_failed(error), secrets))[:300]
 
 
 @dataclass
@@ -317,6 +352,13 @@ def _default_credentials() -> Any:
     return credentials
 
 
+def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
+    """The values of further arguments of the driver whose names say that they are secrets."""
+    for name, value in options.items():
+        if re.search("secret|token|password|credential|key", name, re.IGNORECASE) and isinstance(value, (str, int)):
+            yield str(value)
+
+
 def _make_driver(config: StorageConfig, adapter: CloudAdapter, key: str, secret: str, token: str) -> Any:
     constant = getattr(Provider, config.provider, None)
     if constant is None:
@@ -333,8 +375,9 @@ def _make_driver(config: StorageConfig, adapter: CloudAdapter, key: str, secret:
         connect(driver.connection, adapter)
     except (TypeError, ValueError, KeyError) as error:
         names = ", ".join(sorted({**keywords, **config.options}))
+        detail = printable(hide(str(error), {secret, token, *_secret_options(config.options)}))
         raise PermanentError(
-            f"The {config.provider} driver can't be made with {names} ({error}): leave out what it does not take."
+            f"The {config.provider} driver can't be made with {names} ({detail}): leave out what it does not take."
         ) from None
     except AttributeError:
         pass  # a driver without HTTP

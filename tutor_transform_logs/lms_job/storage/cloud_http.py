@@ -6,7 +6,9 @@ providers.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -30,12 +32,44 @@ STREAM_PIECE = PROGRESS_BYTES
 
 # Headers of a conditional request, in lower case.
 CONDITIONS = {"if-match", "if-none-match"}
+# A store may answer with an empty page, or send the client to another address, before it goes on.
+MAX_IDLE_PAGES = 3
 # In place of an empty part of a path: no name in a store can have it.
 _NOTHING = "\0"
 
 
 class ConditionUnknown(Exception):
     """The store refuses a conditional write."""
+
+
+class EndlessListing(Exception):
+    """Each further page of a listing has only objects of the pages before it: it would never end."""
+
+
+def is_raised_by_libcloud(error: BaseException) -> bool:
+    """Has libcloud, or what it calls, raised ``error``, and not this job's own code?"""
+    names = (
+        frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    known = [name for name in names if name in ("libcloud", __name__.partition(".")[0])]
+    return known[-1:] == ["libcloud"]
+
+
+class _Pages:
+    """Counts the pages of a listing that bring nothing new."""
+
+    def __init__(self) -> None:
+        self._idle = 0
+
+    def ask(self) -> None:
+        """The next page is about to be requested. Raises :class:`EndlessListing`."""
+        if self._idle >= MAX_IDLE_PAGES:
+            raise EndlessListing
+        self._idle += 1
+
+    def moved(self) -> None:
+        """The page has an object that none before it had."""
+        self._idle = 0
 
 
 class CloudAdapter(DownloadAdapter):
@@ -47,8 +81,20 @@ class CloudAdapter(DownloadAdapter):
 
     etag = ""
     """Of the latest answer."""
+    _pages: _Pages | None = None
+
+    @contextmanager
+    def watching_pages(self) -> Iterator[_Pages]:
+        """For a listing: raises :class:`EndlessListing` once its pages bring nothing new."""
+        self._pages = _Pages()
+        try:
+            yield self._pages
+        finally:
+            self._pages = None
 
     def send(self, request: Any, stream: bool = False, *args: Any, **kwargs: Any) -> Any:
+        if self._pages is not None:
+            self._pages.ask()
         kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
         response: Any = super().send(request, True, *args, **kwargs)
         if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:

@@ -18,6 +18,7 @@ from typing import IO
 from .backoff import Waiting
 from .doing import Doing
 from .formatting import printable_lines, wrapped
+from .secrets import hide_known
 
 TEXT_FORMAT, JSON_FORMAT = "text", "json"
 LOG_FORMATS = (TEXT_FORMAT, JSON_FORMAT)
@@ -66,7 +67,7 @@ def error(message: str, status: int) -> None:
 
 def tell_traceback() -> None:
     """Where the exception that is being handled came from."""
-    say(traceback.format_exc().rstrip(), "traceback", ERROR)
+    say(hide_known(traceback.format_exc().rstrip()), "traceback", ERROR)
 
 
 def result(text: str, event: str, level: str = INFO, fields: Fields | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .console import LOGGER
 from .formatting import printable
+from .secrets import hide_known
 
 MAX_WARNING_CHARACTERS = 500
 
@@ -32,6 +33,7 @@ class WarningsToJob(logging.Handler):
         if place in self._seen:
             return
         self._seen.add(place)
+        text = hide_known(text)
         if len(text) > MAX_WARNING_CHARACTERS:
             text = f"{text[:MAX_WARNING_CHARACTERS]}..."
         logging.getLogger(LOGGER).log(record.levelno, "%s: %s", record.name, printable(text))

@@ -20,6 +20,7 @@ from django.db import connections
 
 from ..util import console
 from ..util.errors import JobError
+from ..util.secrets import hide_known
 from ..util.signals import Interrupted
 
 # A worker that was asked to end has this long; less than the run itself has to leave (signals.LEAVE_SECS).
@@ -169,7 +170,8 @@ def _do(body: Callable[[Channel], None], channel: Channel) -> None:
         raise
     except BaseException as error:
         console.tell_traceback()
-        channel.send(WorkAborted(JobError(f"A worker failed: {type(error).__name__}: {error}. Please report this.")))
+        detail = hide_known(f"{type(error).__name__}: {error}")
+        channel.send(WorkAborted(JobError(f"A worker failed: {detail}. Please report this.")))
 
 
 def _die_with(parent: int) -> None:
