@@ -161,6 +161,7 @@ class CaliperSink:
     :param script: answers for the next requests, one each, in order; None: this one as usual.
     :param to_array: the answer to a body that is an array; None: arrays are taken.
     :param largest_array: how many envelopes an array may have before ``to_array`` is the answer to it.
+    :param passes: ``to_array`` is no longer the answer once an envelope was taken by itself.
     :param to_object: the answer to an envelope by itself; None: it is taken.
     :param available: how many requests are answered before there is only 503; None: all.
     :param refused: ids of events for whose sake a body is refused, with the status to refuse it with.
@@ -171,6 +172,7 @@ class CaliperSink:
     authorization: str | None = None
     to_array: Answer | None = None
     largest_array: int = 0
+    passes: bool = False
     to_object: Answer | None = None
     available: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
@@ -203,6 +205,8 @@ class CaliperSink:
                 return Answer(self.refused[event["id"]], {"error": f"event {event['id']} is not welcome"})
         with self._lock:
             self.envelopes += request.items()
+            if self.passes and not is_array:
+                self.to_array = None
         return Answer(200, {})
 
     def sizes(self) -> list[int]:

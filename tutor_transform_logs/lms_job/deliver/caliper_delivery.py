@@ -104,14 +104,32 @@ class CaliperDelivery:
                     raise refusal from None
                 rejections.append(rejection("caliper", envelope, error))
                 continue
-            self._arrays.refuses(refusal)
             outcome.rejected += rejections
             self._count_stored(outcome, [envelope])
-            self._deliver(envelopes[number + 1 :], outcome)
+            self._deliver_rest(envelopes[number + 1 :], outcome, refusal)
             return
         if not isinstance(refusal, BatchRejected):
             raise refusal
         outcome.rejected += rejections
+
+    def _deliver_rest(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome, refusal: Refusal) -> None:
+        """Deliver what is left of an array that was refused, now that an envelope of it was accepted by itself.
+
+        After a failure that may pass it may have passed just now: one more array shows that.
+        """
+        if isinstance(refusal, Unavailable) and envelopes:
+            try:
+                self._client.post(as_array(envelopes), patient=False)
+                self._count_stored(outcome, envelopes)
+                return
+            except BatchRejected:
+                # About an envelope, as far as is known: it is looked for in halves.
+                self._deliver(envelopes, outcome)
+                return
+            except (PermanentError, Unavailable) as error:
+                refusal = error
+        self._arrays.refuses(refusal)
+        self._deliver(envelopes, outcome)
 
     def _count_stored(self, outcome: Outcome, accepted: Sequence[OutgoingStatement]) -> None:
         outcome.stored += len(accepted)

@@ -6,13 +6,14 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..ledger import names
 from ..ledger.json_objects import LedgerError
 from ..ledger.ledger import Ledger
 from ..storage.base import join_name
 from ..util import temporary
+from ..util.errors import Unavailable
 
 
 class LedgerMemory:
@@ -25,9 +26,14 @@ class LedgerMemory:
     def __init__(self, ledger: Ledger, destination: str) -> None:
         self._ledger = ledger
         self._destination = destination
+        self._has_turn = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
+        if self._has_turn:
+            # To open the file once more and close it would end the lock.
+            yield
+            return
         name = f"transform-logs-{os.getuid()}-{self._ledger.key}-{self._destination}.lock"
         with temporary.explained():
             path = os.path.join(tempfile.gettempdir(), name)
@@ -35,8 +41,10 @@ class LedgerMemory:
         try:
             with temporary.explained():
                 fcntl.lockf(file, fcntl.LOCK_EX)
+            self._has_turn = True
             yield
         finally:
+            self._has_turn = False
             os.close(file)
 
     def was_reached(self) -> bool:
@@ -50,10 +58,13 @@ class LedgerMemory:
             return None
 
     def remember(self, takes_arrays: bool) -> None:
-        self._ledger.save_takes_arrays(self._destination, takes_arrays)
+        # A pod may write it at the same time. What was observed is not worth ending the run for.
+        with self.turn(), suppress(Unavailable):
+            self._ledger.save_takes_arrays(self._destination, takes_arrays)
 
     def forget(self) -> None:
-        self._ledger.delete(join_name(self._ledger.directory, names.endpoint_name(self._destination)))
+        with self.turn(), suppress(Unavailable):
+            self._ledger.delete(join_name(self._ledger.directory, names.endpoint_name(self._destination)))
 
     def sent(self, batch: str) -> Collection[str]:
         return self._ledger.load_sent(batch, self._destination)
