@@ -44,6 +44,9 @@ class Echo:
     def known(self, name: str) -> bool:
         return True
 
+    def is_unknown_by_its_ends(self, raw: bytes) -> bool:
+        return False
+
     def statements(self, event: Event, raw: bytes) -> list[Statement]:
         return [Statement(str(event.fields["data"]["n"]), raw)]
 

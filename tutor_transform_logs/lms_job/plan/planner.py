@@ -31,9 +31,10 @@ from ..read.archives import archive_of
 from ..read.cuts import can_be_cut, next_cut
 from ..read.decompress import TAR
 from ..read.filters import Filters
+from ..read.identify import has_tail
 from ..storage.base import Source, StoredObject
 from ..util.cpus import worker_count
-from ..util.errors import JobError
+from ..util.errors import JobError, ObjectGone
 from .discovery import IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 from .resend import resume_redelivery
@@ -206,7 +207,7 @@ def _segments(
     segment_bytes: int, source: Source, content: Content, obj: IdentifiedObject, piece: Range, skip: Mapping[str, int]
 ) -> Iterator[Segment]:
     """The segments of one ``piece`` of an object. Six parameters: a value of them would have this one use."""
-    for begin, stop in _cut(segment_bytes, source, obj, *piece):
+    for begin, stop in _cut_as_identified(segment_bytes, source, content, obj, piece):
         yield Segment(
             id=0,
             content=content.id,
@@ -245,6 +246,21 @@ def _wanted(content: Content, obj: IdentifiedObject, destinations: Sequence[str]
     if obj.length is not None and start >= obj.length:
         return None, DONE_BEFORE
     return (start, obj.length), ""
+
+
+def _cut_as_identified(
+    segment_bytes: int, source: Source, content: Content, obj: IdentifiedObject, piece: Range
+) -> list[Range]:
+    """The ranges of one ``piece``; the whole of it if the log was rotated since it was identified.
+
+    WORK then finds it under its new name. Another log that has its name has lines of other lengths.
+    """
+    try:
+        ranges = _cut(segment_bytes, source, obj, *piece)
+    except ObjectGone:
+        return [piece]
+    is_cut = len(ranges) > 1
+    return ranges if not is_cut or has_tail(source, obj.name, content, obj.compression) else [piece]
 
 
 def _cut(segment_bytes: int, source: Source, obj: IdentifiedObject, start: int, end: int | None) -> list[Range]:
