@@ -12,7 +12,7 @@ from typing import Any
 from tutor.exceptions import TutorError
 from tutor.types import Config
 
-from tutor_transform_logs import aspects
+from tutor_transform_logs import aspects, raw_logs
 from tutor_transform_logs.lms_job.config import schema as job
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
@@ -126,7 +126,8 @@ def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any
     result = {**values, **aspects.destination(values, site)}
     for role in ROLES:
         provider = provider_of(result, role)
-        offers = _site_store(provider, site)
+        is_table = (role, provider) == ("source", CLICKHOUSE)
+        offers = raw_logs.of_site(values, site) if is_table else _site_store(provider, site)
         own_key = values.get(f"{role}_key")
         if own_key is not None and own_key != offers.get("key"):
             offers.pop("secret", None)
@@ -184,10 +185,11 @@ def check(values: Mapping[str, Any]) -> job.JobConfig:
 
 
 def _check_provider(role: str, provider: str) -> None:
-    known = (*STORAGE_PROVIDERS, *job.NO_STORAGE) if role == "destination" else STORAGE_PROVIDERS
+    known = (*STORAGE_PROVIDERS, *{"source": (CLICKHOUSE,), "destination": job.NO_STORAGE}.get(role, ()))
     if provider in known or provider in job.NO_STORAGE:  # the job's own check says that these are destinations only
         return
-    some = f"{LRS}, {CLICKHOUSE}, LOCAL, S3, MINIO" if role == "destination" else "LOCAL, S3, MINIO"
+    more = {"source": f"{CLICKHOUSE}, ", "destination": f"{LRS}, {CLICKHOUSE}, "}.get(role, "")
+    some = f"{more}LOCAL, S3, MINIO"
     raise SettingError(
         f"{_called(f'{role}_provider')}: {shown(provider)} is not known{_hint(provider, known, 0.5)}; "
         f"allowed: {some} or another storage provider of Apache Libcloud"

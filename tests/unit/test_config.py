@@ -250,11 +250,18 @@ def test_a_local_destination_needs_a_container() -> None:
         load({"destination_provider": "LOCAL"})
 
 
-@pytest.mark.parametrize("provider", ["LRS", "clickhouse"])
 @pytest.mark.parametrize("role", ["source", "ledger"])
-def test_what_is_not_a_storage_is_a_destination_only(role: str, provider: str) -> None:
-    with pytest.raises(ConfigError, match=f'^{role}_provider: "{provider.upper()}" is a destination only'):
-        load({f"{role}_provider": provider})
+def test_an_lrs_is_a_destination_only(role: str) -> None:
+    with pytest.raises(ConfigError, match=f'^{role}_provider: "LRS" is a destination only'):
+        load({f"{role}_provider": "lrs"})
+
+
+def test_a_table_is_a_source_and_a_destination() -> None:
+    with pytest.raises(ConfigError, match=r'^ledger_provider: "CLICKHOUSE" can.t hold a ledger'):
+        load({"ledger_provider": "clickhouse"})
+    table = {"source_provider": "clickhouse", "source_host": "c", "source_container": "d", "source_prefix": "/t/2026"}
+    made = load(table).source
+    assert (made.provider, made.prefix, made.needs_libcloud) == ("CLICKHOUSE", "t/2026", False)
 
 
 CLICKHOUSE = {"destination_provider": "clickhouse", "clickhouse_url": "http://c:8123", "clickhouse_database": "openedx"}

@@ -145,7 +145,7 @@ def test_the_documents_minio_prefix_loses_its_slash() -> None:
             {"source_provider": "MINO"},
             ['SOURCE_PROVIDER (--source-provider): "MINO"', "did you mean MINIO?", "LOCAL, S3"],
         ),
-        ({"source_provider": "LSR"}, ['"LSR"', "allowed: LOCAL, S3, MINIO"]),
+        ({"source_provider": "LSR"}, ['"LSR"', "allowed: CLICKHOUSE, LOCAL, S3, MINIO"]),
         ({"destination_provider": "LSR"}, ['"LSR"', "did you mean LRS?"]),
         ({"source_provider": "LRS"}, ["SOURCE_PROVIDER (--source-provider)", "destination only"]),
         ({"source_provider": "S3"}, ["SOURCE_CONTAINER (--source-container): not set"]),

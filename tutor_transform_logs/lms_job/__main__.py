@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .config.schema import JobConfig, read
-from .config.settings import LRS
 from .config.validators import ConfigError
 from .deliver.loggers import NAMES
 from .util import console, lms_logging, phase_outcome
@@ -155,7 +154,7 @@ def _set_up_django(config: JobConfig) -> None:
         )
     storages = [config.source, config.ledger, *([config.destination] if config.destination else [])]
     needed = dict(NEEDED)
-    if any(storage.provider != LRS and not storage.is_local for storage in storages):
+    if any(storage.needs_libcloud for storage in storages):
         needed |= NEEDED_FOR_OBJECT_STORES
     missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:

@@ -35,7 +35,6 @@ from .plan.description import describe_dead_letters, describe_nothing_new, descr
 from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
-from .read.source import open_source
 from .report.ending import AFTER_WORK, SAME_COMMAND
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
@@ -52,6 +51,7 @@ from .verify.verify import check_verifiable, verify_delivered
 from .verify.verify_result import MissingLines, after_repair
 from .verify.verify_result import describe as describe_verification
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
+from .work.source import open_source
 from .work.work import do_segments
 
 

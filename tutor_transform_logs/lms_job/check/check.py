@@ -27,7 +27,6 @@ from ..ledger.lock import check_unlocked
 from ..model.delivery import Destination
 from ..model.plan import OutputFormat
 from ..read.filters import TAKE_ALL, Filters
-from ..read.source import open_source
 from ..storage.base import Source, Storage
 from ..storage.factory import open_storage
 from ..transform.db_router import read_from
@@ -35,6 +34,7 @@ from ..transform.transformer import Transformer
 from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable, without_resuming
 from ..util.formatting import count
+from ..work.source import open_source
 from .findings import Findings
 from .retention import describe_facts, read_facts, retention_notice
 from .source import check_source
@@ -114,7 +114,7 @@ class Check:
     def _check_packages(self) -> None:
         erb = importlib.import_module("event_routing_backends").__version__
         text = f"event-routing-backends {erb}, event-tracking {_version('event-tracking')}"
-        if any(not storage.is_local for storage in self._storages()):
+        if any(storage.needs_libcloud for storage in self._storages()):
             text += f", libcloud {_version('apache-libcloud')}"
         self._findings.ok(text)
         numbers = tuple(int(part) for part in str(erb).split(".")[:2] if part.isdecimal())
@@ -238,7 +238,7 @@ class Check:
 
     def _open(self, config: StorageConfig, opener: Callable[[StorageConfig, float], Opened]) -> Opened | None:
         """``None`` if the package for object stores is missing, which has been reported."""
-        if not config.is_local and importlib.util.find_spec("libcloud") is None:
+        if config.needs_libcloud and importlib.util.find_spec("libcloud") is None:
             return None
         return opener(config, min(WAIT_SECS, self._config.lrs_max_wait_secs))
 

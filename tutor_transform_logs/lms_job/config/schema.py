@@ -36,7 +36,7 @@ LOCAL_CONTAINERS = {"source": "logs", "ledger": "transform-logs"}
 LOCAL_PREFIXES = {"source": "tracking.log"}
 DEFAULT_PROVIDERS = {"source": LOCAL, "destination": LRS, "ledger": LOCAL}
 NO_STORAGE = (LRS, CLICKHOUSE)
-"""Destinations that do not store files."""
+"""What statements go to that does not store files. Logs are read from a table in ClickHouse, too."""
 DEFAULT_BATCH = {"batch_size": 1000, "batch_max_bytes": 8 * 1024**2}
 # An insert of many rows costs ClickHouse little more than one of few, and each insert makes a part to be merged.
 DEFAULT_CLICKHOUSE_BATCH = {"batch_size": 10_000, "batch_max_bytes": 32 * 1024**2}
@@ -61,6 +61,10 @@ class StorageConfig:
     @property
     def is_local(self) -> bool:
         return self.provider == LOCAL
+
+    @property
+    def needs_libcloud(self) -> bool:
+        return self.provider not in (LOCAL, *NO_STORAGE)
 
     @property
     def root(self) -> str:
@@ -161,6 +165,8 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         validators.header_text(f"{role}_key", values["key"])
         for name in ("container", "prefix"):
             validators.text(f"{role}_{name}", values[name])
+    if provider == CLICKHOUSE and role == "source":
+        _check_table(values)
     values["prefix"] = values["prefix"].lstrip("/")
     if ".." in values["prefix"].split("/"):
         raise ConfigError(
@@ -170,6 +176,17 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
         raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)
     return StorageConfig(**values)
+
+
+def _check_table(values: Mapping[str, Any]) -> None:
+    """All that names a table of raw tracking logs. Raises :class:`ConfigError`."""
+    for name, what in (
+        ("host", "the host of ClickHouse's HTTP interface"),
+        ("container", "the name of a database, such as openedx"),
+        ("prefix", "the name of a table, such as _tracking, and the beginning of a date behind a /"),
+    ):
+        if not values[name]:
+            raise ConfigError(f"source_{name}", f"not set, and {CLICKHOUSE} needs one", what)
 
 
 def _check_local(role: str, key: str, container: str) -> None:
@@ -224,10 +241,9 @@ def load(raw: Mapping[str, Any]) -> JobConfig:
     ledger = _storage(raw, "ledger")
     values = {setting.key: setting.value(raw.get(setting.key)) for setting in RUN_SETTINGS}
     for role, storage in (("source", source), ("ledger", ledger)):
-        if storage.provider in NO_STORAGE:
-            raise ConfigError(
-                f"{role}_provider", f'"{storage.provider}" is a destination only', "LOCAL, S3, MINIO, ..."
-            )
+        if storage.provider == LRS or (storage.provider == CLICKHOUSE and role == "ledger"):
+            what = "is a destination only" if storage.provider == LRS else "can't hold a ledger"
+            raise ConfigError(f"{role}_provider", f'"{storage.provider}" {what}', "LOCAL, S3, MINIO, ...")
     to_files = destination.provider not in NO_STORAGE
     to_clickhouse = destination.provider == CLICKHOUSE
     table = _clickhouse(raw)

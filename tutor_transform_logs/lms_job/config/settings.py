@@ -153,7 +153,8 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     text = validators.text
     local_key = "LOCAL: an absolute path inside the container, such as /openedx/data; otherwise the access key ID."
     aws_key = "LOCAL: /openedx/data; S3, MINIO: OPENEDX_AWS_ACCESS_KEY"
-    providers = (LRS, CLICKHOUSE, *STORAGE_PROVIDERS) if role == "destination" else STORAGE_PROVIDERS
+    others = {"source": (CLICKHOUSE,), "destination": (LRS, CLICKHOUSE)}
+    providers = (*others.get(role, ()), *STORAGE_PROVIDERS)
     yield row("provider", TEXT, provider, text, offered=providers)
     yield row("key", TEXT, local_key, validators.one_line, aws_key)
     yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
@@ -218,10 +219,16 @@ SETTINGS: tuple[Setting, ...] = (
     _flag("repair", "Run", "Verify, then send the statements that are missing. Nothing is overwritten.", scope=ONE_RUN),
     *_storage(
         "source",
-        "Storage of the logs: LOCAL, S3, MINIO or another libcloud provider.",
-        "It must exist.",
-        "Read the objects whose names start with this.",
-        {"provider": "LOCAL", "container": "LOCAL: logs", "prefix": "LOCAL: tracking.log"},
+        "Storage of the logs: LOCAL, S3, MINIO or another libcloud provider; CLICKHOUSE: a table of raw logs, with the "
+        "user in SOURCE_KEY and the password in SOURCE_SECRET.",
+        "It must exist. CLICKHOUSE: the database.",
+        "Read the objects whose names start with this. CLICKHOUSE: the table, or the table and the beginning of a "
+        "date, such as _tracking/2026-01.",
+        {
+            "provider": "LOCAL",
+            "container": "LOCAL: logs; CLICKHOUSE: that of Aspects or Cairn",
+            "prefix": "LOCAL: tracking.log; CLICKHOUSE: that of Aspects or Cairn",
+        },
     ),
     Setting(
         "since",

@@ -13,10 +13,10 @@ from ..deliver.tables import open_table
 from ..ledger.ledger import Ledger, job_identity, job_key
 from ..model.delivery import Destination, KnownDestination, NamedDestination
 from ..model.plan import OutputFormat, Plan
-from ..read.source import open_source
 from ..storage.base import Source, Storage
 from ..storage.factory import open_storage
 from .endpoint_memory import LedgerMemory
+from .source import open_source
 
 
 @dataclass(frozen=True)
