@@ -8,6 +8,7 @@ import io
 import lzma
 import subprocess
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -298,3 +299,21 @@ def test_archives_of_the_usual_programs(tmp_path: Path) -> None:
         # Of a hard link, one name has the content.
         known = [obj for name, obj in found.items() if name in ("b", "hard")]
         assert {content_of(source, obj) for obj in known} == {LOGS["b"]}
+
+
+def test_many_files_of_one_name_and_many_records_of_a_header_take_little_time() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for _ in range(5000):
+            archive.addfile(tarfile.TarInfo("a.log"))
+    records = b"6 a=b\n" * 170_000
+    header = tarfile.TarInfo("long")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    extended = header.tobuf(tarfile.USTAR_FORMAT) + records + b"\0" * (-len(records) % 512)
+    source = Archives(Folder({"logs.tar": extended + out.getvalue()}))
+    began = time.monotonic()
+    [entry] = source.listing("")
+    names = [member.name for member in source.members(entry, "tar")]
+    assert time.monotonic() - began < 3
+    assert len(set(names)) == 5000
+    assert (names[0], names[-1]) == ("logs.tar!/a.log", "logs.tar!/a.log#5000")

@@ -8,6 +8,7 @@ import gzip
 import itertools
 import lzma
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -200,3 +201,14 @@ def test_half_a_character_in_utf_16_stays_what_is_not_utf_8() -> None:
     stored = b"\xff\xfe" + "a\n".encode("utf-16-le") + b"\x00\xd8" + "b\n".encode("utf-16-le")
     assert b"".join(decompressed([stored], "utf-16-le")) == b"a\n\xed\xa0\x80b\n"
     assert until_broken([stored[:-1]], "utf-16-le") == (b"a\n\xed\xa0\x80b", "truncated utf-16-le text")
+
+
+def test_many_members_of_one_byte_are_unpacked_in_few_pieces_and_little_time() -> None:
+    """Pieces of one byte take 33 bytes each, and what is left of a chunk was copied for each of its members."""
+    packed = gzip.compress(b"x") * 100_000
+    began = time.monotonic()
+    pieces = list(decompressed(cut(packed, range(0, len(packed), PIECE)), "gzip"))
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) <= 3
+    assert time.monotonic() - began < 10
+    assert until_broken([gzip.compress(b"x") * 3 + b"y"], "gzip")[0] == b"xxx"

@@ -131,15 +131,16 @@ class _Labels:
 
     def __init__(self, archive: str) -> None:
         self._archive = archive
+        self._numbers: dict[str, int] = {}
         self.given: set[str] = set()
 
     def of(self, name: str) -> str:
         # Behind the last separator is the file's name.
         text = name.removeprefix("./").lstrip("/").replace(SEPARATOR, "!")[:MAX_LABEL_LENGTH] or "(no name)"
         label = first = f"{self._archive}{SEPARATOR}{text}"
-        number = 1
         while label in self.given:
-            number += 1
+            # There may be 100,000 files of the same name.
+            number = self._numbers[first] = self._numbers.get(first, 1) + 1
             label = f"{first}#{number}"
         self.given.add(label)
         return label

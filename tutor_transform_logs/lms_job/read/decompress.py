@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 PIECE = 1024 * 1024
+MIN_PIECE = 64 * 1024
+MEMBERS_INPUT = 64 * 1024
 
 # An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
 XZ_MEMORY = 96 * 1024**2
@@ -168,8 +170,35 @@ def decompressed(chunks: Iterable[bytes], kind: str) -> Iterator[bytes]:
     padding after the last one is ignored, as gzip itself does. Raises :class:`BrokenObject` after the last good piece.
     """
     for layer in filter(None, kind.rpartition(TAR)[2].split("+")):
-        chunks = _transcoded(chunks, layer) if layer in TEXT_ENCODINGS else _unpack(iter(chunks), layer)
+        chunks = _transcoded(chunks, layer) if layer in TEXT_ENCODINGS else _joined(_unpack(_sliced(chunks), layer))
     yield from chunks
+
+
+def _sliced(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What is left of a chunk is copied after each member in it, and there may be a member every 20 bytes."""
+    for chunk in chunks:
+        yield from (chunk[at : at + MEMBERS_INPUT] for at in range(0, len(chunk), MEMBERS_INPUT))
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that are not small: a piece takes 33 bytes of memory even if it has only one."""
+    waiting = bytearray()
+    try:
+        for piece in pieces:
+            if not waiting and len(piece) >= MIN_PIECE:
+                yield piece
+                continue
+            waiting += piece
+            if len(waiting) >= MIN_PIECE:
+                yield bytes(waiting)
+                waiting.clear()
+    except Exception:
+        # What was read before it counts.
+        if waiting:
+            yield bytes(waiting)
+        raise
+    if waiting:
+        yield bytes(waiting)
 
 
 def _unpack(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:

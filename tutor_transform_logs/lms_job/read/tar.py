@@ -11,6 +11,7 @@ from .decompress import BrokenObject
 BLOCK = 512
 # GNU tar and pax write long names, and what else does not fit into a header, in front of it.
 MAX_EXTENSION_BYTES = 1024**2
+MAX_DIGITS = 19
 _ZEROS = bytes(BLOCK)
 _LONG_NAME, _LONG_LINK = tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -111,19 +112,19 @@ def _extension(tape: Tape, size: int) -> bytes:
 
 def _pax_records(content: bytes) -> Iterable[tuple[str, str]]:
     """``LENGTH KEY=VALUE\\n`` each; the length is that of the whole record."""
-    while content:
-        digits, space, _ = content.partition(b" ")
-        length = _number(digits.decode("ascii", "replace"))
-        record = content[len(digits) + 1 : length]
-        key, equals, value = record.partition(b"=")
-        if not space or not equals or length <= len(digits) + 1 or not value.endswith(b"\n"):
+    at = 0
+    while at < len(content):
+        space = content.find(b" ", at, at + MAX_DIGITS + 1)
+        length = _number(content[at : max(at, space)].decode("ascii", "replace"))
+        key, equals, value = content[space + 1 : at + length].partition(b"=")
+        if not equals or at + length <= space + 1 or not value.endswith(b"\n"):
             raise BrokenObject("damaged tar archive (an extended header)")
         yield key.decode("utf-8", "surrogateescape"), value[:-1].decode("utf-8", "surrogateescape")
-        content = content[length:]
+        at += length
 
 
 def _number(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 19:
+    if not text.isascii() or not text.isdecimal() or len(text) > MAX_DIGITS:
         raise BrokenObject("damaged tar archive (a number in an extended header)")
     return int(text)
 
