@@ -186,5 +186,7 @@ def _letter(name: str, parsed: ParsedLine, stage: str, reason: str, detail: str)
     detail = detail[: dead_letters.KEPT_DETAIL]  # it may quote all of the line
     if letter:
         return replace(letter, stage=stage, reason=reason, detail=detail, event=event, statement="", destination="")
-    raw = line.raw[:OVERLONG_KEPT_BYTES] if reason == dead_letters.LINE_TOO_LONG else line.raw
+    # Whatever the reason: it may be incomplete, too.
+    too_long = parsed.unparsable is not None and parsed.unparsable.reason == dead_letters.LINE_TOO_LONG
+    raw = line.raw[:OVERLONG_KEPT_BYTES] if too_long else line.raw
     return DeadLetter(name, line.offset, line.number, stage, reason, detail, event, raw)
