@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import types
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +25,7 @@ from tests.harness.erb import transformer
 from tests.harness.parity import KINDS, Way, assert_parity, forget, scene, white_list
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.outcomes import Kind
-from tutor_transform_logs.lms_job.fast_path import foreign_code
+from tutor_transform_logs.lms_job.fast_path import compiled, foreign_code
 from tutor_transform_logs.lms_job.read.events import parse
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -85,6 +87,23 @@ class PluginsAgent(tincan.Agent):  # type: ignore[misc]
         super().__init__(*args, **{"name": "the plugin's", **kwargs})
 
 
+class PluginsProperty(property):
+    """A property that has the function of another and does something else."""
+
+    def __get__(self, *args: Any) -> Any:
+        return f"{super().__get__(*args)} of the plugin"
+
+
+class PluginsMixin:
+    """Is put before the classes that a class of ERB is made of."""
+
+    def extract_sessionid(self) -> str:
+        return "the plugin's session"
+
+
+PLUGINS_UUID = types.SimpleNamespace(**{**vars(uuid), "uuid5": lambda namespace, name: uuid.uuid3(namespace, name)})
+
+
 def with_language(original: Any) -> Any:
     def to_json(self: Any, *args: Any) -> str:
         text: str = original(self, *args)
@@ -131,6 +150,19 @@ PATCHES: dict[str, tuple[tuple[Kind, ...], Patch]] = {
     "function of edx-platform": (
         KINDS,
         (helpers.ExternalId, "add_new_user_id", lambda original: classmethod(original.__func__.__call__)),
+    ),
+    "module that is imported": (KINDS, (helpers, "uuid", lambda _: PLUGINS_UUID)),
+    "cached function that names the original": (
+        KINDS,
+        (
+            helpers,
+            "get_course_from_id",
+            lambda original: functools.wraps(original)(functools.lru_cache(other_course(original))),
+        ),
+    ),
+    "subclass of a descriptor": (
+        KINDS,
+        (BaseTransformerMixin, "transformer_version", lambda original: PluginsProperty(original.fget)),
     ),
     "user model": (KINDS, (helpers, "User", lambda original: type("User", (), {"objects": original.objects}))),
 }
@@ -196,9 +228,69 @@ def test_code_that_was_exchanged_in_a_function_is_seen(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(XApiTransformer.get_timestamp, "__code__", get_timestamp.__code__)
     with transformer("xapi") as made:
-        assert "XApiTransformer.get_timestamp was replaced by" in made.notices[-1]
+        assert "XApiTransformer.get_timestamp was changed" in made.notices[-1]
         for raw in lines("xapi")[:10]:
             assert_parity(Way("xapi", made), raw)
+
+
+def plugins_actor(self: Any) -> Any:
+    return tincan.Agent(mbox=f"{self.get_data('name')}@plugin.example".replace("/", "."))
+
+
+def decorated() -> Any:
+    """The cell of ERB's decorator that holds the method."""
+    method: Any = vars(XApiTransformer)["get_actor"]
+    [cell] = [cell for cell in method.__closure__ if callable(cell.cell_contents)]
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute", "value", "name"),
+    [
+        (helpers.get_user_email, "__defaults__", ("nobody",), "helpers.get_user_email"),
+        (BaseTransformerMixin.get_data, "__defaults__", (True,), "BaseTransformerMixin.get_data"),
+        (XApiTransformer.get_timestamp, "__kwdefaults__", {"x": 1}, "XApiTransformer.get_timestamp"),
+        (decorated(), "cell_contents", plugins_actor, "XApiTransformer.get_actor"),
+        (decorated(), "cell_contents", vars(XApiTransformer)["get_verb"], "XApiTransformer.get_actor"),
+        (decorated(), "cell_contents", functools.partial(plugins_actor), "XApiTransformer.get_actor"),
+    ],
+)
+def test_what_a_function_is_made_of_is_seen(
+    owner: Any, attribute: str, value: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transformer("xapi", fast_path=False) as made:
+        monkeypatch.setattr(owner, attribute, value)
+        [found] = foreign_code.replaced_code("xapi", made.router)
+        assert found.name.endswith(name)
+        monkeypatch.undo()
+        assert foreign_code.replaced_code("xapi", made.router) == []
+
+
+def test_another_base_class_is_seen() -> None:
+    bases = XApiTransformer.__bases__
+    try:
+        XApiTransformer.__bases__ = (PluginsMixin, *bases)
+        with transformer("xapi") as made:
+            assert f"XApiTransformer.__bases__ was replaced by {__name__}" in made.notices[-1]
+            for raw in lines("xapi")[:10]:
+                assert_parity(Way("xapi", made), raw)
+    finally:
+        XApiTransformer.__bases__ = bases
+
+
+def test_other_descriptors_global_variables_and_names_of_python_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = XApiTransformer.get_timestamp
+    copy = types.FunctionType(original.__code__, {**original.__globals__, "x": 1}, original.__name__)
+    monkeypatch.setattr(XApiTransformer, "get_timestamp", functools.wraps(original)(copy))
+    monkeypatch.setattr(XApiTransformer, "get_context", staticmethod(XApiTransformer.get_context))
+    monkeypatch.setattr(helpers, "str", lambda value: "the plugin's", raising=False)
+    with transformer("xapi", fast_path=False) as made:
+        found = [str(replaced) for replaced in foreign_code.replaced_code("xapi", made.router)]
+    assert found == [
+        f"event_routing_backends.helpers.str was replaced by {__name__}",
+        "event_routing_backends.processors.xapi.transformer.XApiTransformer.get_context was changed",
+        "event_routing_backends.processors.xapi.transformer.XApiTransformer.get_timestamp was changed",
+    ]
 
 
 def test_methods_in_objects_and_other_registries_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,10 +327,10 @@ def test_what_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_code_that_cannot_be_read_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("event_routing_backends.helpers")
-    foreign_code.compiled.cache_clear()
+    compiled.compiled.cache_clear()
     monkeypatch.setattr(module, "__spec__", None)
     with transformer("xapi") as made:
         assert made.notices[-1].startswith("The fast path is off for xapi: ")
         assert "the code of event_routing_backends.helpers can't be read" in made.notices[-1]
         assert not made.looks_ahead
-    foreign_code.compiled.cache_clear()
+    compiled.compiled.cache_clear()

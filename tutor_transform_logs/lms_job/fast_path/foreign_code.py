@@ -2,16 +2,15 @@
 
 The digests of :mod:`.sources` say what is written in the files of event-routing-backends (ERB) and tincan. A plugin can
 put something else in a class or a module after they were imported. So this module compares what is in them now with
-what their files compile to. Names prove nothing, since ``functools.wraps`` copies them: the code itself is compared.
+what their files compile to (:mod:`.compiled`). Names prove nothing, since ``functools.wraps`` copies them: the code
+itself is compared, with its default values, and what it calls through decorators.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
+import gc
 import importlib
-import importlib.abc
-import importlib.util
 import inspect
 import sys
 import types
@@ -21,11 +20,9 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
+from .compiled import DESCRIPTORS, Key, compiled, default_values, key_of
 from .sources import ERB, TINCAN_MODULES
 
-# A code object reduced to what its source decides. (Code objects of equal sources differ where Python has adapted them
-# to what ran, or where coverage is measured.)
-Key = tuple[Any, ...]
 # What ERB's helpers call of edx-platform: the look-ups do the same with fewer queries.
 EDX_PLATFORM = ("get_potentially_retired_user_by_username", "get_course_overviews", "ExternalId.add_new_user_id")
 EDX_PLATFORM_PACKAGES = ("common.djangoapps.", "openedx.core.djangoapps.")
@@ -38,13 +35,20 @@ _BUILT_IN = (types.GetSetDescriptorType, types.MemberDescriptorType, types.Wrapp
 
 @dataclass(frozen=True)
 class Replaced:
-    """``name`` is no longer what its module defines. ``by`` is the module of what is there now; ``""`` if nothing."""
+    """``name`` is no longer what its module defines. ``by`` is the module of what is there now; ``""`` if nothing.
+
+    If that is the module that ``name`` is in, something was changed in what was there.
+    """
 
     name: str
     by: str
 
     def __str__(self) -> str:
-        return f"{self.name} was replaced by {self.by}" if self.by else f"{self.name} was removed"
+        if not self.by:
+            return f"{self.name} was removed"
+        if self.name.startswith(f"{self.by}."):
+            return f"{self.name} was changed"
+        return f"{self.name} was replaced by {self.by}"
 
 
 def reason_against_fast_path(transformer_type: str, router: Any) -> str:
@@ -69,7 +73,7 @@ def replaced_code(transformer_type: str, router: Any) -> list[Replaced]:
     """
     # Nobody has replaced anything in a module that was not imported yet.
     modules = [sys.modules[name] for name in _relied_on(transformer_type) if name in sys.modules]
-    known = frozenset().union(*(compiled(module).codes for module in modules))
+    known = _Known(modules)
     found = [replaced for module in modules for replaced in _in_module(module, known)]
     names = {replaced.name for replaced in found}
     found += [replaced for module in modules for replaced in _imported(module, names)]
@@ -97,117 +101,110 @@ def _relied_on(transformer_type: str) -> list[str]:
     return names
 
 
-class _Compiled:
-    """What the file of a module defines."""
+class _Known:
+    """The functions that the files of these modules define, as they define them."""
 
-    def __init__(self, module: types.ModuleType) -> None:
-        self.functions: dict[str, set[Key]] = {}
-        """Name, with the classes it is in, of each function -> its code (several, if it is defined more than once)."""
-        self.classes: list[str] = []
-        self.imports: list[tuple[str, str, str]] = []
-        """The name in the module, the module it is imported from, and the name there."""
-        loader = module.__spec__.loader if module.__spec__ else None
-        code, source = None, None
-        if isinstance(loader, importlib.abc.InspectLoader):
-            code, source = loader.get_code(module.__name__), loader.get_source(module.__name__)
-        if code is None or source is None:
-            raise ImportError(f"the code of {module.__name__} can't be read")
-        self.codes = frozenset(_nested_keys(code))
-        self._add(code, "")
-        self._add_imports(source, module.__package__ or "")
+    def __init__(self, modules: Iterable[types.ModuleType]) -> None:
+        self._definitions: dict[Key, list[tuple[types.ModuleType, str]]] = {}
+        for module in modules:
+            for key, defaults in compiled(module).codes.items():
+                self._definitions.setdefault(key, []).append((module, defaults))
 
-    @staticmethod
-    @functools.cache
-    def of(module: types.ModuleType) -> _Compiled:
-        return _Compiled(module)
+    def has(self, function: types.FunctionType) -> bool:
+        """With the same code, global variables and default values."""
+        return any(
+            function.__globals__ is vars(module) and defaults in ("", default_values(function))
+            for module, defaults in self._definitions.get(key_of(function.__code__), ())
+        )
 
-    def _add(self, code: types.CodeType, prefix: str) -> None:
-        for const in code.co_consts:
-            if not isinstance(const, types.CodeType) or const.co_name.startswith("<"):
-                continue
-            name = f"{prefix}{const.co_name}"
-            if const.co_flags & inspect.CO_OPTIMIZED:
-                self.functions.setdefault(name, set()).add(_key(const))
-            else:
-                self.classes.append(name)
-                self._add(const, f"{name}.")
 
-    def _add_imports(self, text: str, package: str) -> None:
-        todo: list[ast.stmt] = list(ast.parse(text).body)
+class _Calls:
+    """What ``value`` calls, as far as decorators show it: itself and all that it wraps."""
+
+    def __init__(self, value: Any) -> None:
+        self.functions: list[types.FunctionType] = []
+        self.others: list[Any] = []
+        """What can't be looked into, or calls something else than it says."""
+        todo, seen = [value], {id(None)}
         while todo:
-            node = todo.pop()
-            if isinstance(node, ast.ImportFrom):
-                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                self.imports += [(alias.asname or alias.name, source, alias.name) for alias in node.names]
-            elif isinstance(node, (ast.Try, ast.If)):
-                todo += node.body
-        self.imports.sort()
+            found = todo.pop()
+            if id(found) in seen:
+                continue
+            seen.add(id(found))
+            # Subclasses may do anything else.
+            if type(found) in (staticmethod, classmethod):
+                todo.append(found.__func__)
+            elif type(found) is property:
+                todo += [found.fget, found.fset, found.fdel]
+            elif type(found) is _LruCache:
+                # Its __wrapped__ is an attribute that anybody can set.
+                inside = [called for called in gc.get_referents(found) if isinstance(called, types.FunctionType)]
+                todo += inside or [object()]
+            elif isinstance(found, types.FunctionType):
+                self.functions.append(found)
+                todo += self._inside(found)
+            else:
+                self.others.append(found)
 
+    def _inside(self, function: types.FunctionType) -> list[Any]:
+        """What the variables of the functions around it hold, if that can be called."""
+        held = dict(zip(function.__code__.co_freevars, map(_contents, function.__closure__ or ()), strict=True))
+        owner = held.pop("__class__", None)
+        inside = [value for value in held.values() if callable(value) and not inspect.isclass(value)]
+        wrapped = getattr(function, "__wrapped__", None)
+        is_owners = owner is None or function.__qualname__.startswith(f"{owner.__qualname__}.")
+        if not is_owners or not any(wrapped is value for value in (None, *inside)):
+            self.others.append(function)
+        return inside
 
-@functools.cache
-def compiled(module: types.ModuleType) -> _Compiled:
-    """What the file of ``module`` defines. Raises as :func:`replaced_code`."""
-    return _Compiled(module)
-
-
-def _nested_keys(code: types.CodeType) -> Iterator[Key]:
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield _key(const)
-            yield from _nested_keys(const)
-
-
-def _key(code: types.CodeType) -> Key:
-    consts = tuple(
-        _key(const) if isinstance(const, types.CodeType) else (type(const).__name__, const) for const in code.co_consts
-    )
-    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    return (*names, code.co_firstlineno, code.co_flags, code.co_code, consts)
-
-
-def _functions(value: Any) -> Iterator[types.FunctionType]:
-    """The functions that ``value`` calls, as far as decorators show them: itself and all that it wraps."""
-    todo, seen = [value], set()
-    while todo:
-        found = todo.pop()
-        if id(found) in seen:
-            continue
-        seen.add(id(found))
-        if isinstance(found, (staticmethod, classmethod)):
-            todo.append(found.__func__)
-        elif isinstance(found, property):
-            todo += [found.fget, found.fset, found.fdel]
-        elif isinstance(found, _LruCache):
-            todo.append(found.__wrapped__)
-        elif isinstance(found, types.FunctionType):
-            yield found
-            todo.append(getattr(found, "__wrapped__", None))
-            todo += [cell.cell_contents for cell in found.__closure__ or () if _is_filled(cell)]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return isinstance(cell.cell_contents, types.FunctionType)
-    except ValueError:
-        return False
-
-
-def _foreign(value: Any, known: frozenset[Key], expected: Iterable[Key] = ()) -> str | None:
-    """The module that ``value`` comes from, if it is not the ``expected`` function in ``known`` decorators."""
-    functions = list(_functions(value))
-    for function in functions:
-        if _key(function.__code__) not in known:
+    def origin(self) -> str:
+        """The module that the function is from, or that the first of ``others`` is from."""
+        for function in self.functions:
             return str(function.__globals__.get("__name__"))
-    if expected and not any(_key(function.__code__) in expected for function in functions):
-        return _origin(value)
-    return None
+        return _origin(self.others[0])
+
+
+def _contents(cell: types.CellType) -> Any:
+    """``None`` if nothing was put into it yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _foreign(value: Any, known: _Known) -> str | None:
+    """The module that ``value`` comes from, if it calls anything but ``known`` functions."""
+    calls = _Calls(value)
+    for function in calls.functions:
+        if not known.has(function):
+            return str(function.__globals__.get("__name__"))
+    return _origin(calls.others[0]) if calls.others else None
+
+
+def _changed(value: Any, known: _Known, codes: set[Key], descriptor: type | None) -> str | None:
+    """As :func:`_foreign`, or if it is not the function that its module's file defines: of this code, so decorated."""
+    by = _foreign(value, known)
+    if by is not None:
+        return by
+    kind = type(value) if type(value) in DESCRIPTORS.values() else None
+    parts = [value.fget, value.fset, value.fdel] if isinstance(value, property) else [value]
+    found = [codes.intersection(map(_code_key, _Calls(part).functions)) for part in parts if part is not None]
+    # A property may have got its other parts from a base class.
+    is_own = set().union(*found) == codes if kind is property else bool(found[0])
+    return None if kind is descriptor and is_own else _Calls(value).origin()
+
+
+def _code_key(function: types.FunctionType) -> Key:
+    return key_of(function.__code__)
 
 
 def _origin(value: Any) -> str:
+    if isinstance(value, types.ModuleType):
+        return value.__name__
     return str(getattr(value, "__module__", None) or type(value).__module__)
 
 
-def _in_module(module: types.ModuleType, known: frozenset[Key]) -> Iterator[Replaced]:
+def _in_module(module: types.ModuleType, known: _Known) -> Iterator[Replaced]:
     own = compiled(module)
     namespaces: dict[str, Any] = {"": module}
     for name in own.classes:
@@ -217,25 +214,31 @@ def _in_module(module: types.ModuleType, known: frozenset[Key]) -> Iterator[Repl
             namespaces[name] = cls
         elif owner in namespaces:
             yield Replaced(f"{module.__name__}.{name}", "" if cls is None else _origin(cls))
+    for name in own.builtins & vars(module).keys():
+        yield Replaced(f"{module.__name__}.{name}", _Calls(vars(module)[name]).origin())
     for name, codes in own.functions.items():
         owner, _, own_name = name.rpartition(".")
         if owner not in namespaces:
             continue
         live = vars(namespaces[owner])
-        by = _foreign(live[own_name], known, codes) if own_name in live else ""
+        by = _changed(live[own_name], known, codes, own.descriptors[name]) if own_name in live else ""
         if by is not None:
             yield Replaced(f"{module.__name__}.{name}", by)
     for owner, cls in namespaces.items():
         if owner:
+            bases = own.classes[owner] or cls.__bases__
+            if bases != cls.__bases__:
+                other = next((base for base in cls.__bases__ if base not in bases), cls)
+                yield Replaced(f"{module.__name__}.{owner}.__bases__", _origin(other))
             for own_name, value in list(vars(cls).items()):
                 by = None if f"{owner}.{own_name}" in own.functions else _added(value, known)
                 if by is not None:
                     yield Replaced(f"{module.__name__}.{owner}.{own_name}", by)
 
 
-def _added(value: Any, known: frozenset[Key]) -> str | None:
+def _added(value: Any, known: _Known) -> str | None:
     """The module of a method, or of something that acts as one, which no file of ``known`` code defines."""
-    if any(_functions(value)):
+    if _Calls(value).functions:
         return _foreign(value, known)
     if inspect.isclass(value) or isinstance(value, _BUILT_IN):
         return None
@@ -245,16 +248,12 @@ def _added(value: Any, known: frozenset[Key]) -> str | None:
 def _imported(module: types.ModuleType, replaced: set[str]) -> Iterator[Replaced]:
     """Names in ``module`` that are not (or no longer) what they are in the module that they are imported from."""
     for name, source, name_there in compiled(module).imports:
-        there = sys.modules.get(source)
-        if there is None or not hasattr(there, name_there) or f"{source}.{name_there}" in replaced:
+        there: Any = sys.modules.get(source)
+        if there is None or f"{source}.{name_there}" in replaced:
             continue
         live = vars(module).get(name)
-        if live is not getattr(there, name_there):
-            yield Replaced(f"{module.__name__}.{name}", "" if live is None else _origin_of_function(live))
-
-
-def _origin_of_function(value: Any) -> str:
-    return next((str(function.__globals__.get("__name__")) for function in _functions(value)), _origin(value))
+        if live is not (getattr(there, name_there, live) if name_there else there):
+            yield Replaced(f"{module.__name__}.{name}", "" if live is None else _Calls(live).origin())
 
 
 def _of_edx_platform() -> Iterator[Replaced]:
@@ -262,35 +261,33 @@ def _of_edx_platform() -> Iterator[Replaced]:
     if helpers.User is not get_user_model():
         yield Replaced(f"{ERB}.helpers.User", _origin(helpers.User))
     models = importlib.import_module(f"{ERB}.models")
-    own = compiled(models)
     name = "get_value_from_dotted_path"
-    by = _foreign(getattr(models, name), own.codes, own.functions[name])
+    by = _changed(getattr(models, name), _Known([models]), compiled(models).functions[name], None)
     if by is not None:
         yield Replaced(f"{ERB}.models.{name}", by)
     for path in EDX_PLATFORM:
         value: Any = helpers
         for part in path.split("."):
             value = getattr(value, part, None)
-        functions = list(_functions(getattr(value, "__func__", value)))
-        for function in functions:
+        calls = _Calls(getattr(value, "__func__", value))
+        for function in calls.functions:
             module_name = str(function.__globals__.get("__name__"))
-            if (
-                not module_name.startswith(EDX_PLATFORM_PACKAGES)
-                or _key(function.__code__) not in compiled(sys.modules[module_name]).codes
-            ):
+            is_platforms = module_name.startswith(EDX_PLATFORM_PACKAGES)
+            if not is_platforms or not _Known([sys.modules[module_name]]).has(function):
                 yield Replaced(f"{ERB}.helpers.{path}", module_name)
                 break
-        if value is not None and not functions:
-            yield Replaced(f"{ERB}.helpers.{path}", _origin(value))
+        else:
+            if calls.others:
+                yield Replaced(f"{ERB}.helpers.{path}", calls.origin())
 
 
-def _of_objects(router: Any, known: frozenset[Key]) -> Iterator[Replaced]:
+def _of_objects(router: Any, known: _Known) -> Iterator[Replaced]:
     """Methods that were put into the router's or a processor's object, and registries that are not ERB's."""
     for obj in (router, *(router.processors or ())):
         cls = type(obj)
         for name, value in vars(obj).items():
             if callable(value) and not inspect.isclass(value) and callable(getattr(cls, name, None)):
-                yield Replaced(f"{cls.__module__}.{cls.__qualname__}().{name}", _origin_of_function(value))
+                yield Replaced(f"{cls.__module__}.{cls.__qualname__}().{name}", _Calls(value).origin())
         registry = getattr(obj, "registry", None)
         if registry is not None:
             get_transformer = getattr(registry, "get_transformer", None)
