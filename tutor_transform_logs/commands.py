@@ -24,6 +24,7 @@ from tutor_transform_logs import (
     ledger_commands,
     manifests,
     rendering,
+    reports,
 )
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
@@ -34,6 +35,7 @@ from tutor_transform_logs.lms_job.config.settings import (
     TRANSFORMER_TYPES,
     Setting,
 )
+from tutor_transform_logs.lms_job.report.host_paths import HOST_DATA
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import wrapped
@@ -248,8 +250,10 @@ def _say(text: str) -> None:
 def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:
     """Write the job's config file, which goes when the command ends; gives the task that runs the job with it."""
     path = context.with_resource(rendering.config_file(context.obj.root, job_config.encode(values)))
+    # docker compose reads these: see patches/.
+    os.environ[HOST_DATA] = tutor_env.data_path(context.obj.root, *reports.HOST_FOLDER)
     if image:
-        os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image  # docker compose reads it: see patches/
+        os.environ["TRANSFORM_LOGS_JOB_IMAGE"] = image
     return SERVICE, manifests.script(phase, path.name)
 
 

@@ -306,6 +306,14 @@ def test_the_environment_gives_settings_as_it_does_for_tutors_own(tutor: Tutor) 
     assert error.endswith("Set the variable: TUTOR_TRANSFORM_LOGS_SOURCE_TOKEN='\"...\"'")
 
 
+def test_the_job_knows_its_folder_on_the_host(tutor: Tutor) -> None:
+    folder = tutor.replay().job["environ"]["TRANSFORM_LOGS_HOST_DATA"]
+    assert folder == str(tutor.root / "data" / "lms")
+    service = tutor.compose("local/docker-compose.jobs.yml")["transform-logs-job"]
+    assert service["environment"]["TRANSFORM_LOGS_HOST_DATA"] == "${TRANSFORM_LOGS_HOST_DATA:-}"
+    assert any(volume.startswith("../../data/lms:/openedx/data") for volume in service["volumes"])
+
+
 def test_an_image_for_one_run(tutor: Tutor) -> None:
     assert tutor.replay("--docker-image", "me/openedx:1").job["environ"]["TRANSFORM_LOGS_JOB_IMAGE"] == "me/openedx:1"
 

@@ -36,6 +36,7 @@ from .plan.planner import make_plan, starts_over
 from .plan.resend import make_repair_plan, make_retry_plan, resume_redelivery
 from .read.filters import TAKE_ALL, Filters
 from .report.ending import AFTER_WORK, SAME_COMMAND
+from .report.host_paths import host_path
 from .report.report import load_saved, make_report, make_status
 from .report.result import brief
 from .report.summary import last_result, summary
@@ -116,7 +117,7 @@ def status(config: JobConfig) -> PhaseOutcome:
     ledger = open_ledger(config)
     current = ledger.load_plan()
     if current is None:
-        console.result(f"This job has not run yet (ledger: {ledger.where()}).", "never_run")
+        console.result(f"This job has not run yet (ledger: {host_path(ledger.where())}).", "never_run")
         return PhaseOutcome(ExitStatus.DONE)
     destinations = describe_destinations(config, ledger, current)
     owner = current_owner(ledger.storage, ledger.directory, config.ledger.is_local)
@@ -235,7 +236,7 @@ def _nothing_to_do(job: OpenJob, empty: Plan) -> PhaseOutcome:
         return PhaseOutcome(ExitStatus.DONE, nothing_new=True)
     # A run that was killed at the very end of its plan has left these.
     job.ledger.drop_batches()
-    description = describe_nothing_new(empty, job.ledger.where(), job.ledger.dead_letter_files())
+    description = describe_nothing_new(empty, host_path(job.ledger.where()), job.ledger.dead_letter_files())
     status, level = (ExitStatus.REJECTED, console.WARNING) if empty.left_out else (ExitStatus.DONE, console.INFO)
     console.result(description.text, "nothing_new", level, description.fields)
     return PhaseOutcome(status, nothing_new=True)

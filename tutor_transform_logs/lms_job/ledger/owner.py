@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from ..util.formatting import duration
 
 # An owner without a heartbeat for this long is dead: without its ledger, it would have ended its run.
 DEAD_AFTER_SECS = 120.0
+# The name of a host that is a container, unless it was given another one.
+CONTAINER_ID = re.compile("[0-9a-f]{12}")
 # What reading a lock raises that is half written or damaged.
 BAD_LOCK = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -139,10 +142,11 @@ class LeaseOwner:
 
 def refused(owner: LeaseOwner) -> JobError:
     """What ends a run whose job another one, ``owner``, runs."""
-    what_to_do = "Wait for it to end, or stop it."
+    stop = f"stop it: docker stop {owner.host}" if CONTAINER_ID.fullmatch(owner.host) else "stop it"
+    what_to_do = f"Wait for it to end, or {stop}."
     if owner.beat is not None and is_recent(owner.beat):
         left = duration(max(0.0, owner.beat + DEAD_AFTER_SECS - time.time()))
-        what_to_do = f"Wait for it to end, or stop it; if it was killed, its lock is free in {left}."
+        what_to_do = f"Wait for it to end, or {stop}; if it was killed, its lock is free in {left}."
     elif owner.beat is not None:
-        what_to_do = "Its heartbeat changes, so it is alive: wait for it to end, or stop it, and set the clocks right."
+        what_to_do = f"Its heartbeat changes, so it is alive: wait for it to end, set the clocks right, or {stop}."
     return JobError(f"This job is already running ({owner if owner.pid else 'by another process'}). {what_to_do}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from ..model.activity import Throughput
 from ..model.plan import Plan
-from ..util.formatting import count, of
+from ..util.formatting import count, duration, of
 from .entries import Entries
 from .owner import LeaseOwner
+
+# The past that the speed is of; a large batch takes a while.
+RECENT_SECS = 120.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class JobStatus:
     bytes_total: int
     owner: LeaseOwner | None
     """Who runs the job now."""
+    lines_per_sec: float = 0.0
+    """The speed of the last minutes, while it runs; 0.0 if it is not known."""
+    secs_left: float | None = None
+    """What is left at this speed; ``None`` if it is not known."""
 
     def __str__(self) -> str:
         plan = self.plan
@@ -34,8 +42,14 @@ class JobStatus:
         return (
             f"Plan {plan.name}, started {started} UTC, {state}.{who}\n"
             f"Done: {of(self.bytes_done, self.bytes_total)}{share}, "
-            f"{self.segments_done:,} of {count(len(plan.segments), 'segment')}."
+            f"{self.segments_done:,} of {count(len(plan.segments), 'segment')}.{self._speed}"
         )
+
+    @property
+    def _speed(self) -> str:
+        if self.secs_left is None:
+            return ""
+        return f"\nNow: {self.lines_per_sec:,.0f} lines/s, about {duration(self.secs_left)} left."
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -46,18 +60,29 @@ class JobStatus:
             "segments_done": self.segments_done,
             "bytes": self.bytes_total,
             "bytes_done": self.bytes_done,
+            "lines_per_sec": round(self.lines_per_sec, 1),
+            "secs_left": None if self.secs_left is None else round(self.secs_left, 1),
         }
 
 
 def job_status(plan: Plan, entries: Entries, owner: LeaseOwner | None) -> JobStatus:
     """``entries``: segment id -> destination id -> entry. A segment is done when every destination has it."""
-    segments_done = bytes_done = 0
+    segments_done = bytes_done = lines = 0
+    throughput = Throughput()
     for segment in plan.segments:
         of_segment = entries[segment.id].values()
+        last = min(of_segment, key=lambda entry: entry.counts.lines)
+        lines += last.counts.lines
+        throughput.add_all(last.activity.throughput)
         if all(entry.done for entry in of_segment):
             segments_done += 1
             bytes_done += segment.stored_bytes
         elif not segment.compression:
             bytes_done += min(entry.position for entry in of_segment) - segment.start
     total = sum(segment.stored_bytes for segment in plan.segments)
-    return JobStatus(plan, segments_done, bytes_done, total, owner)
+    speed, left = 0.0, None
+    if owner and bytes_done:
+        speed = throughput.lines_per_sec(time.time(), RECENT_SECS)
+        if speed:
+            left = (total - bytes_done) * lines / bytes_done / speed
+    return JobStatus(plan, segments_done, bytes_done, total, owner, speed, left)

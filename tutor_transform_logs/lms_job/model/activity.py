@@ -79,6 +79,12 @@ class Throughput:
             _add(self.spans, number // shrink, counts)
         self._bound()
 
+    def lines_per_sec(self, now: float, recent_secs: float) -> float:
+        """The speed in the last ``recent_secs`` before ``now`` (seconds since 1970), in whole spans."""
+        first = int((now - recent_secs) // self.span_secs) + 1
+        lines = sum(counts[0] for number, counts in self.spans.items() if number >= first)
+        return lines / max(now - first * self.span_secs, 1.0)
+
     def _bound(self) -> None:
         while len(self.spans) > MOST_SPANS:
             self._double()

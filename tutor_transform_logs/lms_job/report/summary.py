@@ -9,6 +9,7 @@ from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size, wrapped
 from .ending import SAME_JOB, ending
 from .glossary import OUTCOMES
+from .host_paths import host_path
 from .next_steps import REBUILD
 from .result import DestinationResult, ObjectResult, Result, SavedResult, reasons
 
@@ -143,14 +144,14 @@ def _files(failed: Mapping[str, int], result: Result | SavedResult, width: int |
         for reason, count in failed.items():
             yield _row(reason, count, "", width)
         if result.dead_letters:
-            yield f"  in {printable(result.dead_letters)}"
+            yield f"  in {printable(host_path(result.dead_letters))}"
     yield ""
     for output in result.outputs:
-        yield f"Output: {printable(output)}"
+        yield f"Output: {printable(host_path(output))}"
     if result.path:
-        yield f"Result: {printable(result.path)}"
+        yield f"Result: {printable(host_path(result.path))}"
     if result.page:
-        yield f"Report: {printable(result.page)}"
+        yield f"Report: {printable(host_path(result.page))}"
 
 
 def _next(result: Result, width: int | None) -> Iterator[str]:
