@@ -44,7 +44,8 @@ class Campaign:
         """Run rounds for this long, or the one that the environment names, or until there is a difference."""
         named = os.environ.get(VARIABLE)
         if named:
-            self._rounds(iter([int(named)]), time.monotonic() + secs)
+            self.first_seed = int(named)
+            self._rounds(iter([self.first_seed]), time.monotonic() + secs)
             return
         seeds, deadline = itertools.count(self.first_seed), time.monotonic() + secs
         with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -63,7 +64,8 @@ class Campaign:
                 round_.run()
                 shutil.rmtree(folder, ignore_errors=True)
             except Difference as difference:
-                again = f"{VARIABLE}={seed} pytest tests/faults/test_random_rounds.py"
+                form = "TRANSFORM_LOGS_FAULTS=long " * tally.LONG
+                again = f"{form}{VARIABLE}={seed} pytest tests/faults/test_random_rounds.py"
                 self.differences.append(f"{difference}\nIts files are in {folder}. To run it again: {again}")
             with self._lock:
                 self.counts += round_.counts

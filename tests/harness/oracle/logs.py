@@ -113,7 +113,8 @@ class Logs:
         log.name = f"{old}.{next(self._names)}"
         self._place.rename(old, log.name, log.content)
         if self._dice.random() < 0.8:
-            self._append_to(self._new(log.family, old))
+            # It begins as every log does. With many lines at once, between two reads of a job, no reader could tell.
+            self._add(self._new(log.family, old), [self._next("good")])
         return f"{old} to {log.name}"
 
     def pack(self) -> str:
