@@ -222,6 +222,7 @@ def transform_tracking_logs_job(
             raise TutorError(f"--docker-image: on Kubernetes it is in the manifests. {SET_IMAGE}")
         values = cluster_config.with_cluster_defaults(values, site)
     checked = job_config.check(values)
+    values = job_config.with_fixed_times(values, checked)
     if not (status or checked.dry_run):
         aspects.check_server(user_values, checked, site)
     rendering.check_rendered(context.root)

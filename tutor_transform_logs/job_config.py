@@ -14,6 +14,7 @@ from tutor.types import Config
 
 from tutor_transform_logs import aspects, raw_logs
 from tutor_transform_logs.lms_job.config import schema as job
+from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
 from tutor_transform_logs.lms_job.config.settings import (
     BY_KEY,
     CLICKHOUSE,
@@ -24,9 +25,10 @@ from tutor_transform_logs.lms_job.config.settings import (
     PREFIX,
     ROLES,
     STORAGE_KEYS,
-    STORAGE_PROVIDERS,
 )
 from tutor_transform_logs.lms_job.config.validators import ConfigError, shown
+from tutor_transform_logs.lms_job.util.iso_times import in_utc
+from tutor_transform_logs.lms_job.util.relative_times import is_relative
 from tutor_transform_logs.settings import BY_NAME, SETTINGS, tutor_default
 from tutor_transform_logs.yaml_values import from_tutor
 
@@ -138,6 +140,18 @@ def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any
             if values.get(f"{role}_{name}") is None:
                 result[f"{role}_{name}"] = value
     return result
+
+
+def with_fixed_times(values: Mapping[str, Any], config: job.JobConfig) -> dict[str, Any]:
+    """``values``, with the times that ``config`` has in place of 7d, yesterday and the like.
+
+    A run may go on past midnight, and on Kubernetes each phase reads the values by itself.
+    """
+    fixed = dict(values)
+    for name, moment in (("since", config.since), ("until", config.until)):
+        if moment is not None and is_relative(str(values[name])):
+            fixed[name] = in_utc(moment)
+    return fixed
 
 
 def provider_of(values: Mapping[str, Any], role: str) -> str:

@@ -151,7 +151,7 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, script
     scripted_lrs.script = [None, None, *[Answer(503)] * 50]
     ran = tried(sending, lrs_max_wait_secs=1)
     tally.same(4, ran.status, ran.detail)
-    assert "Run again to resume" in ran.detail
+    assert "run the same command again to resume" in ran.detail
     tally.same(20, len(scripted_lrs.statements), "before it went away")
     scripted_lrs.script = []
     tally.same(0, sending.run().status, "run again")

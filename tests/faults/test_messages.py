@@ -47,6 +47,7 @@ from tutor_transform_logs.lms_job.transform import transformer
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.util.temporary import unusable
 from tutor_transform_logs.lms_job.verify.workers import run_shares
+from tutor_transform_logs.lms_job.work.allowance import Allowance
 from tutor_transform_logs.lms_job.work.pool import Pool, next_assignment
 from tutor_transform_logs.lms_job.work.processes import Channel
 from tutor_transform_logs.lms_job.work.progress import Progress
@@ -134,6 +135,7 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         "the value has a NUL or half a surrogate pair in it; allowed: text",
         {"source_container": "logs\0"},
     ),
+    ("...; allowed: a time such as 6h, 90m or 1h30m, or a number of seconds", {"max_duration": "soon"}),
     (
         "the value has a line break or another control character; allowed: printable text",
         {"source_key": "AKIA\n"},
@@ -620,6 +622,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "offers no router": no_router,
     "EVENT_TRACKING_BACKENDS": lambda s: of_transformer("EVENT_TRACKING_BACKENDS", BACKEND),
     "more than max_dead_letters allows": lambda s: s.log(broken=20).run(max_dead_letters=5),
+    "The limit is reached": lambda s: text_of(lambda: Allowance(-1, 0).take(1)),
+    "The time is up": lambda s: text_of(lambda: Allowance(0, 1e-9).take(1)),
     "Interrupted": lambda s: s.log().run(steps={**STEP, "signal": "SIGTERM"}),
     "A worker .... Run again": lambda s: in_workers(killed),
     "for the second time": lambda s: in_workers(killed_at_work),
@@ -660,6 +664,8 @@ def shown_line(text: str, said: str) -> str:
     """The line of ``said`` that is this message."""
     first = text.partition("\n")[0]
     pattern = re.sub(r"(\\\.){3}", ".*", re.escape(first))
+    # Where there is a table, its last line says that, once.
+    pattern = re.sub(r"(\\ Run\\ again\\ to\\ resume\\\.)$", r"(\1)?", pattern)
     found = [line for line in said.splitlines() if re.search(f"{pattern}$", line.strip())]
     assert found, f"not said: {text}\nbut: {said}"
     return found[0]
@@ -672,7 +678,8 @@ def test_it_is_said_when_it_should_be(
     said = TRIGGERS[part](Stage(world, scripted_lrs, nanio_bucket, request))
     line = shown_line(of(part), said)
     following = said.partition(line)[2]
-    assert NEXT_STEP.search(line + following[:200])
+    near = following if of(part).endswith(clickhouse_messages.AGAIN) else following[:200]
+    assert NEXT_STEP.search(line + near)
     # The second line, where there is one, is the command to copy.
     assert of(part).partition("\n")[2] in following
 

@@ -16,6 +16,7 @@ from tutor_transform_logs.lms_job.config.schema import ClickHouseConfig, JobConf
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError, Endpoint
 from tutor_transform_logs.lms_job.read.filters import Filters
+from tutor_transform_logs.lms_job.util.timetable import Timetable
 
 # The defaults that the contract with the host promises, written down a second time on purpose.
 DEFAULTS: dict[str, Any] = {
@@ -52,6 +53,8 @@ DEFAULTS: dict[str, Any] = {
     "org": (),
     "files": (),
     "trust_file_dates": False,
+    "limit": 0,
+    "max_duration": 0.0,
     "verify_sample": 0,
     "restart": False,
     "retry_failed": False,
@@ -74,7 +77,12 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "batch_max_bytes": ([1023, "x"], "a whole number, at least 1024"),
     "sleep_between_batches_secs": ([-1, "x", False], "a number, 0 or more"),
     "workers": ([0, -2, "all", 1.5, True], '"auto"'),
-    "max_events_per_second": ([-1, "x"], "a number, 0 or more"),
+    "max_events_per_second": (
+        [-1, "x", "off", "8:00,50", "08:00,50,22:00,off", "25:00,5", "08:00,50 08:00Z,9", "08:00,-1", ","],
+        'a number, 0 or more, or a timetable such as "08:00,50 22:00,off"',
+    ),
+    "limit": ([-1, 1.5, "few", True], "a whole number, at least 0"),
+    "max_duration": ([-1, "6 hours", "h", "1m6h", True, [], float("nan")], "a time such as 6h, 90m or 1h30m"),
     "dry_run": ([1, "yes", [], 0], "true or false"),
     "strict": (["no", 2], "true or false"),
     "log_statements": (["on"], "true or false"),
@@ -89,7 +97,21 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "output_max_bytes": ([0, -5, "32G"], "at least 1"),
     "caliper_stable_ids": (["maybe"], "true or false"),
     "fast_path": (["maybe"], "true or false"),
-    "since": (["yesterday", "31.1.2026", "2026-02-30", "2026-01-31T25:00", "2026-01T10:00", 1.5, True, []], ""),
+    "since": (
+        [
+            "last week",
+            "7 days",
+            "99999d",
+            "31.1.2026",
+            "2026-02-30",
+            "2026-01-31T25:00",
+            "2026-01T10:00",
+            1.5,
+            True,
+            [],
+        ],
+        "",
+    ),
     "until": (["2026-13", "2026-01-31T10:00+25:00", "2026-01-31T10:61", "0001-01-01T00+01", {}], ""),
     "event": ([1, {"a": 1}, [1], [""], "[1]", [["a"]]], "a list of patterns"),
     "exclude_event": ([True, [None]], "a list of patterns"),
@@ -197,6 +219,14 @@ def test_a_bad_value_is_told_with_its_key_and_what_is_allowed(key: str, value: A
         ("until", "2026-01-31T00:00", datetime(2026, 1, 31, tzinfo=timezone.utc)),
         ("since", 2026, datetime(2026, 1, 1, tzinfo=timezone.utc)),
         ("since", "", None),
+        ("max_duration", "6h", 21600.0),
+        ("max_duration", " 1H30M", 5400.0),
+        ("max_duration", "1d1s", 86401.0),
+        ("max_duration", "90", 90.0),
+        ("max_duration", 0.5, 0.5),
+        ("max_events_per_second", "50", 50.0),
+        ("max_events_per_second", "22:00,off 08:00,50", Timetable(((28800, 50.0), (79200, 0.0)))),
+        ("max_events_per_second", "08:00+02:00,2.5", Timetable(((21600, 2.5),))),
         ("event", "edx.video.* play_video", ("edx.video.*", "play_video")),
         ("event", '["a b", "[ab]*"]', ("a b", "[ab]*")),
         ("files", ["my logs/*"], ("my logs/*",)),

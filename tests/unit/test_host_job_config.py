@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -116,6 +117,17 @@ def test_an_unknown_key_of_erbs_config_is_refused(key: str, hint: str) -> None:
 @pytest.mark.parametrize("key", ["timeout", "proxy_url", "ex_force_service_region"])
 def test_a_keyword_of_a_driver_is_taken(key: str) -> None:
     assert job_config.from_erb("source", json.dumps({key: "x"}))["source_options"] == {key: "x"}
+
+
+def test_a_time_that_moves_is_fixed_when_the_command_starts() -> None:
+    values = {"since": "7d", "until": "yesterday", "limit": 5}
+    config = job_config.check(values)
+    fixed = job_config.with_fixed_times(values, config)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT00:00:00Z", fixed["since"])
+    assert (job_config.check(fixed).since, job_config.check(fixed).until) == (config.since, config.until)
+    assert fixed["limit"] == 5
+    as_written = {"since": "2026-01-31", "until": "2026-02"}
+    assert job_config.with_fixed_times(as_written, job_config.check(as_written)) == as_written
 
 
 def test_erbs_config_says_all_there_is_to_say() -> None:

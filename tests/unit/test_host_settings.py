@@ -8,8 +8,9 @@ from libcloud.storage.types import Provider
 
 from tutor_transform_logs import commands
 from tutor_transform_logs.lms_job.config import settings as job
+from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
 from tutor_transform_logs.lms_job.config.schema import load
-from tutor_transform_logs.lms_job.config.settings import BY_KEY, STORAGE_PROVIDERS, Setting
+from tutor_transform_logs.lms_job.config.settings import BY_KEY, Setting
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.settings import SETTINGS, tutor_default
 

@@ -43,7 +43,7 @@ from .report.summary import last_result, summary
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
 from .util import console
-from .util.errors import ExitStatus, JobError, NoContainer
+from .util.errors import ExitStatus, JobError, LimitReached, NoContainer, without_resuming
 from .util.formatting import count, printable, wrapped
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
@@ -51,6 +51,7 @@ from .util.temporary import temporary_file
 from .verify.verify import check_verifiable, verify_delivered
 from .verify.verify_result import MissingLines, after_repair
 from .verify.verify_result import describe as describe_verification
+from .work.allowance import Allowance
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
 from .work.source import open_source
 from .work.work import do_segments
@@ -59,6 +60,7 @@ from .work.work import do_segments
 def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """PLAN, WORK, REPORT. After a plan that was resumed, what has come to the source since is planned and done too."""
     job = _open(config)
+    allowance = Allowance.of(config)
     with job_lock(config, job.ledger):
         _say_destination(job)
         first, resumed = _plan(job, 1, console.say)
@@ -66,13 +68,13 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         if not first.segments:
             return _nothing_to_do(job, first)
         _check_tables(job, first, resumed)
-        outcome = do_segments(job.with_output_of(first), first, interruptions)
+        outcome = do_segments(job.with_output_of(first), first, interruptions, allowance=allowance)
         status = _report(job, first, outcome)
         if not resumed or outcome.errors:
             return PhaseOutcome(status, resumed=resumed)
         second, _ = _plan(job, 1, console.say)
         if second.segments:
-            outcome = do_segments(job.with_output_of(second), second, interruptions)
+            outcome = do_segments(job.with_output_of(second), second, interruptions, allowance=allowance)
             status = max(status, _report(job, second, outcome, blank_line=True))
         elif second.left_out:
             status = max(status, _nothing_to_do(job, second).status)
@@ -97,7 +99,14 @@ def work(config: JobConfig, interruptions: Interruptions, share: tuple[int, int]
     job = _open_planned(config)
     with job_lock(config, job.ledger, share[0]):
         current = _current_plan(job)
-        do_segments(job.with_output_of(current), current, interruptions, share).raise_first()
+        outcome = do_segments(
+            job.with_output_of(current), current, interruptions, share, Allowance.of(config, share[1])
+        )
+        if isinstance(outcome.aborted, LimitReached) and not outcome.stopped:
+            # Not a failure: a pod that fails is started again, and would have its allowance twice.
+            console.say(without_resuming(str(outcome.aborted)))
+        else:
+            outcome.raise_first()
         return PhaseOutcome(ExitStatus.DONE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from ..util.cpus import worker_count
 from ..util.errors import ExitStatus
 from ..util.formatting import count, duration, printable, size
 from ..util.iso_times import in_utc
+from ..util.timetable import Timetable
 from ..work.batches import Limits
 from .findings import INDENT, Findings
 from .sample import (
@@ -285,8 +287,9 @@ def _note_invalid(findings: Findings, config: JobConfig, tallies: Mapping[str, T
 
 def _format_time(config: JobConfig, whole: WorkEstimate, workers: int) -> str:
     secs = whole.secs / workers
-    if config.max_events_per_second:
-        secs = max(secs, whole.events / config.max_events_per_second)
+    rate = Timetable.of(config.max_events_per_second).at(time.time())
+    if rate:
+        secs = max(secs, whole.events / rate)
     rest = config.sleep_between_batches_secs * whole.events / config.batch_size
     # A single worker can't work while it rests; with several, the others do.
     secs = secs + rest if workers == 1 else max(secs, rest)

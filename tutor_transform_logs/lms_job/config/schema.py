@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from ..util import iso_times
+from ..util.timetable import Timetable
 from . import validators
 from .settings import (
     BY_KEY,
@@ -117,7 +118,7 @@ class JobConfig:
     batch_max_bytes: int
     sleep_between_batches_secs: float
     workers: int | str
-    max_events_per_second: float
+    max_events_per_second: float | Timetable
     database_alias: str
     dry_run: bool
     strict: bool
@@ -142,6 +143,10 @@ class JobConfig:
     org: tuple[str, ...]
     files: tuple[str, ...]
     trust_file_dates: bool
+    limit: int
+    """How many events a run may deliver; 0: all."""
+    max_duration: float
+    """How long a run may take; 0: as long as it takes."""
     verify_sample: int
     """How many lines; 0: all."""
     restart: bool

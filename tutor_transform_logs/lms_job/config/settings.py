@@ -14,7 +14,9 @@ from typing import Any
 
 from ..util.console import LOG_FORMATS, TEXT_FORMAT
 from ..util.cpus import AUTO_WORKERS
+from ..util.formatting import binary_size
 from . import validators
+from .providers import STORAGE_PROVIDERS
 from .validators import Validator
 
 PREFIX = "TRANSFORM_LOGS_"
@@ -47,16 +49,6 @@ RAW_XAPI_TABLE = "xapi_events_all"
 """The table that Aspects stores xAPI statements in, unless its settings say otherwise."""
 OUTPUT_LAYOUTS = ("single", "batches")
 OUTPUT_COMPRESSIONS = ("none", "gzip")
-
-# libcloud's storage providers that have a driver; the host has no libcloud. A test compares the two.
-STORAGE_PROVIDERS = (
-    "ALIYUN_OSS", "AURORAOBJECTS", "AZURE_BLOBS", "BACKBLAZE_B2", "CLOUDFILES", "DIGITALOCEAN_SPACES", "DUMMY",
-    "GOOGLE_STORAGE", "KTUCLOUD", "LOCAL", "MINIO", "NIMBUS", "NINEFOLD", "OPENSTACK_SWIFT", "OVH", "S3",
-    "S3_AP_NORTHEAST", "S3_AP_NORTHEAST1", "S3_AP_NORTHEAST2", "S3_AP_SOUTH", "S3_AP_SOUTHEAST", "S3_AP_SOUTHEAST2",
-    "S3_CA_CENTRAL", "S3_CN_NORTH", "S3_CN_NORTHWEST", "S3_EU_CENTRAL", "S3_EU_NORTH1", "S3_EU_WEST", "S3_EU_WEST2",
-    "S3_RGW", "S3_RGW_OUTSCALE", "S3_SA_EAST", "S3_US_EAST2", "S3_US_GOV_WEST", "S3_US_WEST", "S3_US_WEST_OREGON",
-    "SCALEWAY",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class Setting:
         if self.default in (None, "", (), []):
             return "none"
         if self.key.endswith("_bytes"):
-            return f"{self.default}, {_binary_size(self.default)}"
+            return f"{self.default}, {binary_size(self.default)}"
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
     def value(self, given: Any) -> Any:
@@ -108,14 +100,6 @@ class Setting:
         if given is None or (given == "" and self.kind not in (TEXT, LIST, MAPPING)):
             return self.default
         return self.check(self.key, given)
-
-
-def _binary_size(size: int) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024 or size % 1024:
-            return f"{size} {unit}"
-        size //= 1024
-    return f"{size} GiB"
 
 
 def _flag(key: str, group: str, meaning: str, default: bool = False, scope: str = JOB) -> Setting:
@@ -206,6 +190,18 @@ SETTINGS: tuple[Setting, ...] = (
     _flag("quiet", "Run", "Print only the result and errors."),
     _flag("strict", "Run", "Exit with status 3 if there is any dead letter."),
     Setting(
+        "limit", "Run", NUMBER, "Stop after about this number of events.", validators.whole(0), 0, "0, which is all"
+    ),
+    Setting(
+        "max_duration",
+        "Run",
+        NUMBER,
+        "Stop after this time: 6h, 1h30m.",
+        validators.duration,
+        0.0,
+        "0, as long as needed",
+    ),
+    Setting(
         "verify_sample",
         "Run",
         NUMBER,
@@ -235,7 +231,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Filters",
         TIME,
         "Replay events from this time on: ISO 8601, in UTC unless it has an offset. A date, month or year means its "
-        "beginning.",
+        "beginning. Also 7d, 2w (the day that long ago), 12h, today, yesterday.",
         validators.since,
         default_text="no limit",
     ),
@@ -349,8 +345,8 @@ SETTINGS: tuple[Setting, ...] = (
         "max_events_per_second",
         "Performance",
         NUMBER,
-        "Maximum number of events to transform per second.",
-        validators.number,
+        "Maximum number of events to transform per second, or a timetable of it such as 08:00,50 22:00,off.",
+        validators.rate,
         0.0,
         "0, which means no limit",
     ),

@@ -10,13 +10,19 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..util import timetable
 from ..util.iso_times import period
+from ..util.relative_times import relative_period
 
-ALLOWED = "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC"
+ALLOWED = (
+    "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC; or 7d, "
+    "2w, 12h (ago), today, yesterday"
+)
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 
 # Python takes time with the square of the length to read some patterns. No name of an object is longer.
 MAX_PATTERN = 4096
@@ -174,6 +180,28 @@ def count_or_percentage(key: str, value: Any) -> str:
     return text
 
 
+def duration(key: str, value: Any) -> float:
+    """A time that something may take, in seconds: a number of them, or text such as 6h, 90m, 1h30m."""
+    found = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is not None and found[0]:
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
+    try:
+        return number(key, value)
+    except ConfigError as error:
+        raise ConfigError(key, error.problem, "a time such as 6h, 90m or 1h30m, or a number of seconds") from None
+
+
+def rate(key: str, value: Any) -> float | timetable.Timetable:
+    """A number of events per second, or a timetable of such numbers."""
+    try:
+        if isinstance(value, str) and "," in value:
+            return timetable.parse(value)
+        return number(key, value)
+    except (ConfigError, ValueError):
+        raise ConfigError(key, f"{shown(value)} can't be used", timetable.RATES) from None
+
+
 def one_of(*choices: str) -> Validator:
     def check(key: str, value: Any) -> str:
         if value not in choices:
@@ -219,8 +247,11 @@ def patterns(key: str, value: Any) -> tuple[str, ...]:
         if not isinstance(pattern, str) or not pattern:
             raise ConfigError(key, f"{shown(pattern)} is not a pattern", allowed)
         if len(pattern) > MAX_PATTERN:
-            short = f"patterns of up to {MAX_PATTERN:,} characters"
-            raise ConfigError(key, f"a pattern has {len(pattern):,} characters", short)
+            raise ConfigError(
+                key,
+                f"a pattern has {len(pattern):,} characters",
+                f"patterns of up to {MAX_PATTERN:,} characters",
+            )
     return tuple(value)
 
 
@@ -308,6 +339,6 @@ def until(key: str, value: Any) -> datetime:
 def _period(key: str, value: Any) -> tuple[datetime, datetime]:
     written = text(key, value)
     try:
-        return period(written)
+        return relative_period(written, datetime.now(timezone.utc)) or period(written)
     except (ValueError, OverflowError):
         raise ConfigError(key, f"{shown(written)} is not a date or time", ALLOWED) from None

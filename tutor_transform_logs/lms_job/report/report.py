@@ -18,7 +18,7 @@ from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..model.work_outcome import WorkOutcome
 from ..plan.planner import completed_lines, finish_plan, numbered_lines
 from ..plan.resend import drop_retried
-from ..util.errors import ExitStatus, JobError, without_resuming
+from ..util.errors import JobError, without_resuming
 from ..work.opened import OpenJob
 from .ending import ending
 from .examples import Examples
@@ -48,13 +48,9 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
         for destination in job.destinations:
             if isinstance(destination, Files):
                 result.outputs = _finish_output(job, plan, destination, entries)
-    result.aborted = str(outcome.aborted) if outcome.aborted else ""
+    # The last line says what to do next, once for all that has stopped.
+    result.aborted = without_resuming(str(outcome.aborted)) if outcome.aborted else ""
     result.status = exit_status(result, [error.status for error in outcome.errors], job.config.strict)
-    if result.status == ExitStatus.FAILED:
-        # One LRS may be unavailable where another one refuses the credentials: the same command would fail again.
-        result.aborted = without_resuming(result.aborted)
-        for destination_result in result.destinations:
-            destination_result.stopped = without_resuming(destination_result.stopped)
     if result.done:
         result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
         if not plan.redelivers:
@@ -115,7 +111,11 @@ def _add_up(
         error = stopped.get(destination.id)
         results.append(
             DestinationResult(
-                destination.id, destination.name, counts, all(e.done for e in mine), str(error) if error else ""
+                destination.id,
+                destination.name,
+                counts,
+                all(e.done for e in mine),
+                without_resuming(str(error)) if error else "",
             )
         )
     objects, problems = _objects(plan, entries)

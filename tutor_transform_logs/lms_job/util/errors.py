@@ -105,6 +105,10 @@ class Unavailable(JobError):
         self.is_busy = is_busy
 
 
+class LimitReached(Unavailable):
+    """The run has done as much as the settings let one run do."""
+
+
 def without_resuming(text: str) -> str:
     """An error's text without "run again to resume": for a run that would fail again, or has nothing to resume."""
     return re.sub(r"(\.)? (and run|Run) again to resume\.$", ".", text)

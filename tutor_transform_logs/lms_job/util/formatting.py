@@ -25,6 +25,15 @@ def size(amount: float) -> str:
     return f"{amount:.1f} TB"
 
 
+def binary_size(amount: int) -> str:
+    """Bytes for people, in the unit in which they are a whole number: 8 MiB."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024 or amount % 1024:
+            return f"{amount} {unit}"
+        amount //= 1024
+    return f"{amount} GiB"
+
+
 def of(part: float, whole: float) -> str:
     """A part of a number of bytes for people: 1.2 of 2.6 GB."""
     some, unit = size(part).split()

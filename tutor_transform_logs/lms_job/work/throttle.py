@@ -5,17 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import time
 
+from ..util.timetable import Timetable
+
 # How far a run that was held up may catch up.
 BURST_SECS = 1.0
 
 
 class Throttle:
-    """A timetable that forked workers share. Its times are those of the machine's monotonic clock, in seconds."""
+    """When batches may begin; forked workers share it. Its times are those of the monotonic clock, in seconds."""
 
-    def __init__(self, sleep_between_batches_secs: float, max_events_per_second: float) -> None:
-        """0 for either: no limit."""
-        self._sleep = sleep_between_batches_secs
-        self._rate = max_events_per_second
+    def __init__(
+        self, sleep_between_batches_secs: float, max_events_per_second: float | Timetable, shares: int = 1
+    ) -> None:
+        """0 for either: no limit. ``shares``: how many runs beside each other have the limits together."""
+        self._sleep = sleep_between_batches_secs * shares
+        self._rates = Timetable.of(max_events_per_second)
+        self._shares = shares
         context = multiprocessing.get_context("fork")
         now = time.monotonic()
         self._free_at = context.Value("d", now)
@@ -28,9 +33,10 @@ class Throttle:
             with self._free_at.get_lock():
                 self._free_at.value = max(self._free_at.value, time.monotonic()) + self._sleep
                 until = self._free_at.value
-        if self._rate:
+        rate = self._rates.at(time.time()) / self._shares
+        if rate:
             with self._due_at.get_lock():
                 earliest = time.monotonic() - BURST_SECS
-                self._due_at.value = max(self._due_at.value, earliest) + events / self._rate
+                self._due_at.value = max(self._due_at.value, earliest) + events / rate
                 until = max(until, self._due_at.value)
         return max(0.0, until - time.monotonic())

@@ -17,6 +17,7 @@ from ..util.collector import collect_rarely
 from ..util.cpus import worker_count
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted, Interruptions
+from .allowance import Allowance
 from .dead_letter_limit import DeadLetterLimit
 from .opened import OpenJob
 from .pool import DestinationsStopped, Pool, next_assignment
@@ -26,8 +27,17 @@ from .throttle import Throttle
 from .worker import Worker, WorkerContext
 
 
-def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: tuple[int, int] = (0, 1)) -> WorkOutcome:
-    """Do the segments of ``plan``, or one ``share`` (I of N) of them. What ends it early is in the outcome."""
+def do_segments(
+    job: OpenJob,
+    plan: Plan,
+    interruptions: Interruptions,
+    share: tuple[int, int] = (0, 1),
+    allowance: Allowance | None = None,
+) -> WorkOutcome:
+    """Do the segments of ``plan``, or one ``share`` (I of N) of them. What ends it early is in the outcome.
+
+    ``allowance``: how much of them this run may do; ``None``: all.
+    """
     config = job.config
     collect_rarely()
     transformer = open_transformer(config)
@@ -37,7 +47,14 @@ def do_segments(job: OpenJob, plan: Plan, interruptions: Interruptions, share: t
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
     emit = DeadLetterLimit(config.max_dead_letters, shares).counting(progress.emit)
     show_log(progress.emit)
-    setup = _Setup(plan, transformer, _open_logger(config, transformer), _throttle(config, shares), interruptions)
+    setup = _Setup(
+        plan,
+        transformer,
+        _open_logger(config, transformer),
+        _throttle(config, shares),
+        interruptions,
+        allowance or Allowance(0, 0),
+    )
     try:
         if workers > 1:
             pool = Pool(workers, partial(_work_on_assignments, job, setup), emit)
@@ -67,6 +84,7 @@ class _Setup:
     statement_logger: StatementLogger
     throttle: Throttle
     interruptions: Interruptions
+    allowance: Allowance
 
     def worker(self, job: OpenJob, emit: Emit) -> Worker:
         context = WorkerContext(
@@ -78,6 +96,7 @@ class _Setup:
             emit=emit,
             throttle=self.throttle,
             interruptions=self.interruptions,
+            allowance=self.allowance,
         )
         return Worker(job.config, self.plan, context)
 
@@ -109,4 +128,4 @@ def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger
 
 def _throttle(config: JobConfig, shares: int) -> Throttle:
     """The limits are the run's: each share of the work, which runs beside the others, gets its fraction of them."""
-    return Throttle(config.sleep_between_batches_secs * shares, config.max_events_per_second / shares)
+    return Throttle(config.sleep_between_batches_secs, config.max_events_per_second, shares)

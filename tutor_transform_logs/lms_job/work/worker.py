@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger
@@ -31,6 +31,7 @@ from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import printable
 from ..util.signals import Interruptions
+from .allowance import Allowance
 from .batches import Batch, Limits, Section, batches
 from .lookahead import look_ahead
 from .parse import ParsedLine, parse_letters, parse_lines
@@ -55,6 +56,7 @@ class WorkerContext:
     emit: Emit
     throttle: Throttle
     interruptions: Interruptions
+    allowance: Allowance = field(default_factory=lambda: Allowance(0, 0))
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class Worker:
         self._plan = plan
         self._contents = {content.id: content for content in plan.contents}
         self._context = context
-        self._limits = Limits(config.batch_size, config.batch_max_bytes, config.max_line_bytes)
+        self._limits = Limits(
+            context.allowance.events_per_batch(config.batch_size), config.batch_max_bytes, config.max_line_bytes
+        )
         self._filters = Filters.of(config)
         self._kinds = KindCheck(context.source, config.max_line_bytes, config.max_invalid_ratio)
         self.stopped: dict[str, JobError] = {}
@@ -185,6 +189,8 @@ class Worker:
         for batch in made:
             if batch.gone and not last_try:
                 return False
+            events = batch.counts.transformed + batch.counts.untransformable
+            self._context.allowance.take(events)
             self._context.statement_logger.write(batch.made)
             if self._config.dry_run:
                 for sampled in self._sample.choose(batch.made):
@@ -195,8 +201,8 @@ class Worker:
             if not segment.compression:
                 emit(BytesRead(batch.end - batch.start))
             if not batch.last:
-                events = batch.counts.transformed + batch.counts.untransformable
                 rest = self._context.throttle.after_batch(events, bool(batch.made))
+                rest = max(0.0, min(rest, self._context.allowance.secs_left()))
                 if rest >= MIN_REPORTED_REST_SECS:
                     emit(Resting(rest))
                 time.sleep(rest)
