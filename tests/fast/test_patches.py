@@ -17,6 +17,7 @@ from event_routing_backends.processors.xapi.registry import XApiTransformersRegi
 from event_routing_backends.processors.xapi.transformer import XApiTransformer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openedx_filters.tooling import OpenEdxPublicFilter
 
 from tests.harness.erb import statements_of_erb, transformer
 from tests.harness.fast_steps import Recorder
@@ -144,6 +145,27 @@ def test_a_failing_filter_of_a_plugins_transformer_runs_once(monkeypatch: pytest
     monkeypatch.setitem(XApiTransformersRegistry.mapping, "play_video", Inherits)
     raw = line("play_video")
     with configured("Failing"), way() as fast:
+        assert fast.transformer._xapi_fast_path is not None
+        Recorder.runs.clear()
+        with pytest.raises(Untransformable, match="the step's own error"):
+            fast.transformer.statements(parse(raw), raw)
+        assert Recorder.runs == ["play_video"]
+
+
+def test_a_filter_of_its_own_that_a_plugins_transformer_calls_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing shows that it runs one: no decorator of ERB, and no name of ERB's."""
+
+    class PluginsFilter(OpenEdxPublicFilter):
+        filter_type = "org.plugin.video.object.requested.v1"
+
+    class Calls(VideoInteractionTransformers):  # type: ignore[misc]
+        def get_object(self) -> Any:
+            return PluginsFilter.run_pipeline(transformer=self, result=super().get_object())["result"]
+
+    monkeypatch.setitem(XApiTransformersRegistry.mapping, "play_video", Calls)
+    raw = line("play_video")
+    config = {PluginsFilter.filter_type: {"pipeline": ["tests.harness.fast_steps.Failing"], "fail_silently": False}}
+    with override_settings(OPEN_EDX_FILTERS_CONFIG=config), way() as fast:
         assert fast.transformer._xapi_fast_path is not None
         Recorder.runs.clear()
         with pytest.raises(Untransformable, match="the step's own error"):

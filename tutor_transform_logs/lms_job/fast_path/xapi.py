@@ -36,6 +36,11 @@ class XapiFastPath:
         self._own = ErbsOwn()
         self._runs_filters = runs_filters
 
+    def takes(self, name: str) -> bool:
+        """Is the transformer of these events ERB's own? What another plugin's does is not known: it may run filters."""
+        transformer = self._mapping.get(name)
+        return transformer is None or (isinstance(transformer, type) and self._own[transformer])
+
     def statements(self, event: Event) -> list[Statement]:
         """Empty if ERB makes none. Raises what ERB's transformers raise."""
         transformer = self._mapping.get(event.name)

@@ -204,7 +204,7 @@ class Transformer:
 
         Raises :class:`Untransformable`, and :class:`~.errors.Unavailable` when the database stays unavailable.
         """
-        if self._xapi_fast_path is not None:
+        if self._xapi_fast_path is not None and self._xapi_fast_path.takes(event.name):
             made = self._by_fast_path(self._xapi_fast_path, event, raw)
             if made is not None:
                 return made
