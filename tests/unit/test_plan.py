@@ -114,6 +114,9 @@ OBJECTS = st.builds(SourceObject, NAMES, st.integers(0, 10**13), st.none() | st.
     )
 )
 def test_a_plan_comes_back_from_json(plan: Plan) -> None:
+    # Its segments are of its contents.
+    known = {content.id for content in plan.contents}
+    plan = replace(plan, segments=tuple(segment for segment in plan.segments if segment.content in known))
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 

@@ -213,6 +213,9 @@ class Plan:
             output=checked(OutputFormat(**values["output"])),
             **rest,
         )
+        known = {content.id for content in plan.contents}
+        if plan.kind == REPLAY and any(segment.content not in known for segment in plan.segments):
+            raise ValueError("a segment of a content that is not in the plan")
         return checked(plan)
 
 
