@@ -47,6 +47,11 @@ def _load() -> None:
         importlib.import_module(f"{processors.__name__}.registry")
     for module in ("__main__", "phases", "storage.cloud", "storage.local"):
         importlib.import_module(f"tutor_transform_logs.lms_job.{module}")
+    # Each job compares what is loaded with what the files define, and those are read and compiled once.
+    from tutor_transform_logs.lms_job.fast_path import foreign_code
+
+    for kind in ("xapi", "caliper"):
+        foreign_code.reason_against_fast_path(kind, None)
 
 
 def _start(request: dict[str, Any]) -> int:
