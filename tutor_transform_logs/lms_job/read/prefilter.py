@@ -1,14 +1,14 @@
 """Finds the lines whose type of event is not transformed: by their bytes, and by their JSON where those do not tell.
 
 Most lines of a log are page views and the like. A line that begins and ends as a tracker writes an event of an unknown
-type (:meth:`Prefilter.is_unknown_by_its_ends`) is decided by that alone, if it has no second name. Any other is
+type (:meth:`Prefilter.is_unknown_by_its_ends`) is decided by that alone, if no second event begins in it. Any other is
 examined in full: :meth:`Prefilter.skips` says yes only where the full parse (:func:`~.events.parse`) gives no other
 name than an unknown one, whatever the order of the keys, whatever is nested or twice; where it can't tell, it says no,
 and the line is parsed.
 
 A line may hold the beginning of one event and a second one, or the rest of one: a process was killed, the disk was
 full, or two processes wrote at the same time. Its JSON is broken, so the line must become a dead letter. A line in
-which a second event begins, by its name, is never skipped, nor is one that lacks its beginning, nor one that ends as a
+which a second event begins, as trackers begin one, is never skipped, nor is one that lacks its beginning, nor one that ends as a
 known event does. To check all of the JSON would take several times as long as all the rest. So a line both of whose
 ends are those of an unknown event counts as one, whatever is between them: with the fast path and without it.
 """
@@ -20,7 +20,7 @@ from collections.abc import Collection
 from io import BytesIO
 
 from .events import Unparsable, parse
-from .wrapped_page_views import WrappedPageViews
+from .wrapped_page_views import TYPE_BYTES, WrappedPageViews
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -30,6 +30,8 @@ _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
 # A tracker's marks: how its JSON begins and ends.
 _FIRST_KEY = b'{"name": "'
 _NAME_KEY = b'"name":'
+# As another event in the line would begin, in whatever form it was written.
+_BEGINNING = b'{"name":'
 _OBJECT = b'{"'
 _SECOND_KEY = b'"context": {'
 _LATE_KEY = b'"event_type": "'
@@ -38,10 +40,7 @@ _LONGEST_END = 500
 # A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
 _SLASH = ord("/")
 _USUAL_END = b'", "event_source": "server", "page": null}'
-# The number of bytes before it that tell the type of a known event from a path.
-_TYPE_BYTES = 9
-_END_BYTES = _TYPE_BYTES + len(_USUAL_END)
-_BRACE = ord("{")
+_END_BYTES = TYPE_BYTES + len(_USUAL_END)
 # A logger's prefix ends with " - ". What does not is examined in full.
 _DASH = ord("-")
 _KEPT_NAMES = _KEPT_ENDS = 10_000
@@ -55,7 +54,7 @@ class Prefilter:
         self._known = frozenset(name.encode() for name in known if self.usable)
         self._unknown: set[bytes] = set()
         """Names met that are not known, and that can be read in one way only."""
-        self._known_ends = {(_LATE_KEY + name)[-_TYPE_BYTES:] + _USUAL_END for name in self._known}
+        self._known_ends = {(_LATE_KEY + name)[-TYPE_BYTES:] + _USUAL_END for name in self._known}
         self._ends: set[bytes] = set()
         """How lines met end, with their newline, if no known event ends so."""
         self._wrapped = WrappedPageViews(self._is_skipped)
@@ -66,8 +65,8 @@ class Prefilter:
         ``limit``: no longer line is skipped. ``ascii_only``: ``text`` has ASCII characters only.
         """
         # Local names and as few calls as possible: there are millions of lines. (A slice costs less than a call.)
-        ends, end, key, slash, brace, dash = self._ends, -_END_BYTES - 1, _NAME_KEY, _SLASH, _BRACE, _DASH
-        path = len(_FIRST_KEY) - 1
+        ends, end, key, slash, dash = self._ends, -_END_BYTES - 1, _BEGINNING, _SLASH, _DASH
+        path = len(_FIRST_KEY)
         checked = ascii_only and len(text) <= limit
         count = 0
         if text.startswith(_OBJECT, start) and not text.startswith(_FIRST_KEY, start):
@@ -76,12 +75,12 @@ class Prefilter:
         lines = BytesIO(text)
         lines.seek(start)
         for line in lines:
-            # The last name is the first key, right behind the first brace, so there is no second name in the line. What
-            # is before that is a logger's prefix, not the rest of another event.
+            # The last event that begins in the line begins at its first brace, so there is no second one. What is
+            # before that is a logger's prefix, not the rest of another event.
             if (
                 line[end:] in ends
                 and line[(name := line.rfind(key)) + path] == slash
-                and (line[0] == brace if name == 1 else line[name - 3] == dash and line.find(b"{") == name - 1 >= 0)
+                and (name == 0 or (name > 0 and line[name - 2] == dash and line.find(b"{") == name))
                 and (checked or (line.isascii() and len(line) - 1 <= limit))
             ) or self._is_skipped(line, limit):
                 count += 1
@@ -96,7 +95,7 @@ class Prefilter:
         return self.is_unknown_by_its_ends(line[:-1]) or self.skips(line[:-1])
 
     def is_unknown_by_its_ends(self, raw: bytes) -> bool:
-        """Does the line begin and end as a tracker writes an event of an unknown type, and have no second name?
+        """Does the line begin and end as a tracker writes an event of an unknown type, and does no other begin in it?
 
         A page view by its path and its source; any other event by its name, which is also its type. What is between
         its ends may be broken.
@@ -104,11 +103,13 @@ class Prefilter:
         begin = raw.find(b"{")
         if not (self.usable and raw.startswith(_FIRST_KEY, begin) and raw.isascii()):
             return False
-        if raw.rfind(_NAME_KEY) != begin + 1:
+        if raw.rfind(_BEGINNING) != begin:
             return False
         first = begin + len(_FIRST_KEY)
         if raw.startswith(b"/", first) and raw.endswith(_USUAL_END):
             return (begin == 0 or raw[begin - 2] == _DASH) and self._is_unknown_end(raw[-_END_BYTES:])
+        if raw.rfind(_NAME_KEY) != begin + 1:
+            return False
         end = raw.find(b'"', first)
         name = raw[first:end]
         late = raw.rfind(_LATE_KEY, max(begin, len(raw) - _LONGEST_END))

@@ -15,8 +15,9 @@ from .wrappers import LIST_KEY, unwrap
 _NAME_KEY = rb"\"name\":"
 _PATH = len(rb"\"name\": \"")
 _END = rb"\", \"event_source\": \"server\", \"page\": null}"
-# The number of bytes before it that tell the type of a known event from a path.
-_TYPE_BYTES = 9
+# The number of bytes before the end that tell the type of a known event from a path that ends with its name, as those
+# of handlers do: the quotation mark before the name is one of them, unless the name is as long itself.
+TYPE_BYTES = 16
 # A page view's name is a path.
 _SLASH = ord("/")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
@@ -41,7 +42,7 @@ class WrappedPageViews:
         lines = BytesIO(text)
         lines.seek(start)
         for line in lines:
-            name, stop = line.rfind(key), line.rfind(end) - _TYPE_BYTES
+            name, stop = line.rfind(key), line.rfind(end) - TYPE_BYTES
             if not (
                 stop > name > 0
                 and line[name + width] == slash
