@@ -26,7 +26,7 @@ from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.backoff import Waiting
 from tutor_transform_logs.lms_job.util.formatting import of
 from tutor_transform_logs.lms_job.work.eta import FIRST_SAID_SECS, Eta
-from tutor_transform_logs.lms_job.work.progress import Progress
+from tutor_transform_logs.lms_job.work.progress import Progress, ProgressState
 from tutor_transform_logs.lms_job.work.progress_printers import FIRST_INTERVAL, LONGEST_INTERVAL, interval
 
 MIX = Mix(good=60, page_view=40, unknown_user=2, broken=1)
@@ -110,6 +110,54 @@ def test_a_plain_line_says_what_each_worker_does(
         "25%, 1.0 of 4.0 MB, 900 lines, 450 events (45/s), about 30 s left: a.log, b.log, resting for 2 s"
     )
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("columns", [35, 45, 64])
+def test_where_not_all_fits_the_time_left_stays(columns: int) -> None:
+    state = ProgressState(2_600_000_000, 0.0, {0: "a.log"})
+    for second in range(1, 61):
+        state.apply(BytesRead(12_500_000), 0, float(second))
+        state.apply(BatchDone(Counts(lines=1000, transformed=1234, made=1234)), 0, float(second))
+    text = state.summary(60.0, columns)
+    assert len(text) <= columns
+    assert text == f"750.0 MB of 2.6 GB, {'1,234 events/s, ' if columns == 64 else ''}2 min 28 s left"
+    assert state.summary(60.0, 18) == "2 min 28 s left"
+
+
+@pytest.mark.usefixtures("plain_console")
+def test_a_resumed_job_begins_where_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress(4_000_000, done_bytes=3_000_000)
+    for _ in range(6):
+        clock[0] += 1
+        progress.emit(BytesRead(100_000))
+    assert capsys.readouterr().err.startswith("88%, 3.5 of 4.0 MB, 0 lines, 0 events (0/s), about 5 s left")
+
+
+@pytest.mark.usefixtures("lms")
+@pytest.mark.parametrize("columns", [40, 50, 80])
+def test_on_a_terminal_the_percentage_after_a_resume_is_that_of_the_job(site: ForkedSite, columns: int) -> None:
+    site.log(Mix(good=600))
+    assert run(site, limit=300, batch_size=50).status == 4
+    status, seen = run_on_a_terminal(site, columns=columns, batch_size=50)
+    assert status == 0, seen
+    shares = [int(share) for share in re.findall(r"(\d+)% ", seen)]
+    assert shares[0] > 35
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+    assert ("% |" in seen) == (columns >= 60)
+    drawn = [line for part in seen.split("\n") for line in re.split(r"\r|\x1b\[\w", part) if "% " in line]
+    assert max(map(len, drawn)) <= columns
+
+
+def test_what_to_do_next_is_said_once(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    site.log(MIX)
+    scripted_lrs.script = [Answer(503)] * 99
+    endpoint = {"url": scripted_lrs.url, "username": "u", "password": "p"}
+    done = site.run(site.source(), {"destination_provider": "LRS", "lrs_endpoints": [endpoint]}, lrs_max_wait_secs=0.3)
+    assert done.status == 4
+    assert re.findall(r"(?i)\brun\b[\w ]*\bagain\b", done.stdout + done.stderr) == ["run the same command again"]
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tutor_transform_logs.lms_job.ledger.status import job_status
 from tutor_transform_logs.lms_job.model.activity import Activity, Throughput
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import OutputFormat, Plan, Segment
+from tutor_transform_logs.lms_job.util.formatting import duration
 
 OWNER = LeaseOwner(7, "0123456789ab", 0.0)
 SEGMENT_BYTES = 10_000
@@ -42,7 +43,8 @@ def test_a_run_says_how_fast_it_is_and_what_is_left() -> None:
     found = job_status(plan, entries, OWNER)
     assert found.lines_per_sec == pytest.approx(600 / 120, rel=0.1)
     assert found.secs_left == pytest.approx(120, rel=0.1)
-    assert f"Now: {found.lines_per_sec:,.0f} lines/s, about 2 min left." in str(found)
+    assert found.secs_left is not None
+    assert f"Now: {found.lines_per_sec:,.0f} lines/s, about {duration(found.secs_left)} left." in str(found)
     assert found.to_json()["secs_left"] == pytest.approx(120, rel=0.1)
     # The slower destination is what the run waits for.
     entries[0]["other"] = entry(0, 2500, 150, 30)

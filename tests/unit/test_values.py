@@ -221,6 +221,23 @@ def test_sizes_for_people(count: float, text: str) -> None:
     assert size(count) == text
 
 
-@pytest.mark.parametrize(("secs", "text"), [(0, "0 s"), (89, "89 s"), (120, "2 min"), (7200, "2.0 h")])
+@pytest.mark.parametrize(
+    ("secs", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (90, "1 min 30 s"),
+        (120, "2 min"),
+        (599, "9 min 59 s"),
+        (600, "10 min"),
+        (3569, "59 min"),
+        (3590, "1 h"),
+        (5400, "1 h 30 min"),
+        (7200, "2 h"),
+        (86_399, "1 d"),
+        (183_600, "2 d 3 h"),
+    ],
+)
 def test_durations_for_people(secs: float, text: str) -> None:
     assert duration(secs) == text

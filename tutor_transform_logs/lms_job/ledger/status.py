@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..model.activity import Throughput
-from ..model.plan import Plan
+from ..model.plan import Plan, Segment
 from ..util.formatting import count, duration, of
 from .entries import Entries
 from .owner import LeaseOwner
@@ -65,9 +66,22 @@ class JobStatus:
         }
 
 
+def done_bytes(segments: Iterable[Segment], entries: Entries) -> int:
+    """How many stored bytes of the segments every destination has."""
+    done = 0
+    for segment in segments:
+        of_segment = entries[segment.id].values()
+        if all(entry.done for entry in of_segment):
+            done += segment.stored_bytes
+        elif not segment.compression:
+            done += min(entry.position for entry in of_segment) - segment.start
+    return done
+
+
 def job_status(plan: Plan, entries: Entries, owner: LeaseOwner | None) -> JobStatus:
     """``entries``: segment id -> destination id -> entry. A segment is done when every destination has it."""
-    segments_done = bytes_done = lines = 0
+    segments_done = lines = 0
+    bytes_done = done_bytes(plan.segments, entries)
     throughput = Throughput()
     for segment in plan.segments:
         of_segment = entries[segment.id].values()
@@ -76,9 +90,6 @@ def job_status(plan: Plan, entries: Entries, owner: LeaseOwner | None) -> JobSta
         throughput.add_all(last.activity.throughput)
         if all(entry.done for entry in of_segment):
             segments_done += 1
-            bytes_done += segment.stored_bytes
-        elif not segment.compression:
-            bytes_done += min(entry.position for entry in of_segment) - segment.start
     total = sum(segment.stored_bytes for segment in plan.segments)
     speed, left = 0.0, None
     if owner and bytes_done:

@@ -11,13 +11,6 @@ from .counts import Counts
 
 
 @dataclass(frozen=True)
-class BytesSkipped:
-    """Stored bytes that an earlier run has done."""
-
-    count: int
-
-
-@dataclass(frozen=True)
 class SegmentStarted:
     """A worker starts on a segment of the object of this name."""
 
@@ -66,15 +59,6 @@ class WorkerEnded:
 
 
 ProgressEvent = (
-    BytesSkipped
-    | SegmentStarted
-    | BytesRead
-    | BatchDone
-    | Resting
-    | Waiting
-    | Doing
-    | Message
-    | StatementSampled
-    | WorkerEnded
+    SegmentStarted | BytesRead | BatchDone | Resting | Waiting | Doing | Message | StatementSampled | WorkerEnded
 )
 Emit = Callable[[ProgressEvent], None]

@@ -41,12 +41,28 @@ def of(part: float, whole: float) -> str:
 
 
 def duration(secs: float) -> str:
-    """Seconds for people: 3 min."""
-    if secs < 90:
-        return f"{secs:.0f} s"
-    if secs < 90 * 60:
-        return f"{secs / 60:.0f} min"
-    return f"{secs / 3600:.1f} h"
+    """Seconds for people, in two units at most: 45 s, 1 min 30 s, 12 min, 1 h 30 min, 2 d 3 h."""
+    whole = round(secs)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 10 * 60:
+        return _in_units(whole, (60, "min"), (1, "s"))
+    minutes = round(secs / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return _in_units(minutes, (60, "h"), (1, "min"))
+    return _in_units(round(secs / 3600), (24, "d"), (1, "h"))
+
+
+def _in_units(amount: int, *units: tuple[int, str]) -> str:
+    """``amount`` in these units, the largest first; those of which there are none are left out."""
+    parts = []
+    for size_of_unit, unit in units:
+        number, amount = divmod(amount, size_of_unit)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts)
 
 
 def printable(text: str) -> str:

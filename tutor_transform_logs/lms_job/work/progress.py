@@ -10,7 +10,6 @@ from ..model.counts import Counts
 from ..model.progress_events import (
     BatchDone,
     BytesRead,
-    BytesSkipped,
     Emit,
     Message,
     ProgressEvent,
@@ -36,13 +35,14 @@ STARTING = "starting"
 
 @dataclass
 class ProgressState:
-    """What has been done in this run. Workers are numbered from 0; ``now`` is a monotonic clock in seconds."""
+    """What has been done. Workers are numbered from 0; ``now`` is a monotonic clock in seconds."""
 
     total_bytes: int
     started: float
     workers: dict[int, str]
     """Worker -> what it does."""
     done_bytes: int = 0
+    """With those that earlier runs have done: what is shown is how far the whole job is."""
     counts: Counts = field(default_factory=Counts)
     _objects: dict[int, str] = field(default_factory=dict)
     """Worker -> the object that it reads."""
@@ -54,9 +54,7 @@ class ProgressState:
 
     def apply(self, event: ProgressEvent, worker: int, now: float) -> None:
         """Take in an event of ``worker``."""
-        if isinstance(event, BytesSkipped):
-            self.total_bytes -= event.count
-        elif isinstance(event, BytesRead):
+        if isinstance(event, BytesRead):
             self.done_bytes += event.count
             self._eta.done(event.count, now)
         elif isinstance(event, SegmentStarted):
@@ -92,12 +90,17 @@ class ProgressState:
         return self._eta.secs_left(self.total_bytes - self.done_bytes, now)
 
     def summary(self, now: float, width: int) -> str:
-        """The text beside the bar: as many of its parts as fit into ``width`` columns, the first in any case."""
-        text, left = of(self.done_bytes, self.total_bytes), self.secs_left(now)
-        for part in (f"{self.events_per_second(now):,.0f} events/s", f"{duration(left)} left" if left else ""):
-            if part and len(text) + len(", ") + len(part) <= width:
-                text += f", {part}"
-        return text
+        """The text beside the bar: as much of it as fits into ``width`` columns, how much is done in any case.
+
+        Where not all of it fits, the time that is left matters more than the speed.
+        """
+        done, left = of(self.done_bytes, self.total_bytes), self.secs_left(now)
+        speed, time_left = f"{self.events_per_second(now):,.0f} events/s", f"{duration(left)} left" if left else ""
+        for parts in ((done, speed, time_left), (done, time_left)):
+            text = ", ".join(filter(None, parts))
+            if len(text) <= width:
+                return text
+        return time_left if 0 < len(time_left) <= width else done
 
     def line(self, now: float) -> str:
         """One line for those who have no terminal."""
@@ -133,10 +136,11 @@ class ProgressState:
 class Progress:
     """Shows what a run does, on standard error."""
 
-    def __init__(self, total_bytes: int, workers: int = 1) -> None:
+    def __init__(self, total_bytes: int, workers: int = 1, done_bytes: int = 0) -> None:
+        """``done_bytes``: how many of the bytes earlier runs have done."""
         now = time.monotonic()
         self.sample = StatementSample()
-        self._state = ProgressState(total_bytes, now, dict.fromkeys(range(workers), STARTING))
+        self._state = ProgressState(total_bytes, now, dict.fromkeys(range(workers), STARTING), done_bytes)
         self._printer: Printer
         if console.has_terminal():
             self._printer = TerminalPrinter(self._state, workers, now)

@@ -15,8 +15,9 @@ FIRST_INTERVAL, LONGEST_INTERVAL = 5.0, 60.0
 INTERVAL_SHARE = 0.02
 DRAW_SECS = 0.2
 MAX_WORKER_LINES = 8
-BAR = "{percentage:3.0f}% |{bar:8}| "
-BAR_COLUMNS = len("100% |########| ")
+# On a narrow terminal, the bar goes and the time left stays.
+WIDE_COLUMNS = 56
+BARS = {True: ("{percentage:3.0f}% |{bar:8}| ", len("100% |########| ")), False: ("{percentage:3.0f}% ", len("100% "))}
 
 
 class Printer(Protocol):
@@ -61,7 +62,10 @@ class TerminalPrinter:
         self._drawn = now
         bar, *lines = self._lines
         bar.n, bar.total = min(state.done_bytes, state.total_bytes), max(state.total_bytes, 1)
-        bar.set_description_str(state.summary(now, (bar.format_dict["ncols"] or console.MAX_COLUMNS) - BAR_COLUMNS))
+        columns = bar.format_dict["ncols"] or console.MAX_COLUMNS
+        drawn, width = BARS[columns >= WIDE_COLUMNS]
+        bar.bar_format = drawn + "{desc}"
+        bar.set_description_str(state.summary(now, columns - width))
         for number, line in enumerate(lines):
             label = "     " if len(lines) == 1 else f"{number + 1:>4} "
             line.set_description_str(label + state.workers.get(number, "done"))
@@ -97,6 +101,6 @@ def _bars(total_bytes: int, workers: int) -> list[Any]:
     # Its thread would redraw when nothing has changed, and must not run when workers are forked.
     tqdm.monitor_interval = 0
     common: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0}
-    bar = tqdm(total=max(total_bytes, 1), bar_format=BAR + "{desc}", position=0, **common)
+    bar = tqdm(total=max(total_bytes, 1), bar_format="{desc}", position=0, **common)
     lines = (tqdm(total=0, bar_format="{desc}", leave=False, position=n, **common) for n in range(1, workers + 1))
     return [bar, *lines]

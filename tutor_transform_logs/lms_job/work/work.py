@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger, open_logger
-from ..model.plan import Plan, segments_of_share
+from ..ledger.status import done_bytes
+from ..model.plan import Plan, Segment, segments_of_share
 from ..model.progress_events import Emit, Message
 from ..model.work_outcome import WorkOutcome
 from ..transform.factory import open_transformer
@@ -44,7 +46,7 @@ def do_segments(
     index, shares = share
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(worker_count(config.workers), max(len(segments), 1))
-    progress = Progress(sum(segment.stored_bytes for segment in segments), workers)
+    progress = Progress(sum(segment.stored_bytes for segment in segments), workers, _done_before(job, plan, segments))
     emit = DeadLetterLimit(config.max_dead_letters, shares).counting(progress.emit)
     show_log(progress.emit)
     setup = _Setup(
@@ -73,6 +75,13 @@ def do_segments(
         console.show_log(console.say, console.tell_wait)
         if not config.quiet:
             progress.sample.print()
+
+
+def _done_before(job: OpenJob, plan: Plan, segments: Sequence[Segment]) -> int:
+    """How many stored bytes of ``segments`` earlier runs of the plan have done."""
+    if not job.ledger.destination_ids(plan):
+        return 0
+    return done_bytes(segments, job.ledger.load_entries(replace(plan, segments=tuple(segments)), job.destinations))
 
 
 @dataclass(frozen=True)

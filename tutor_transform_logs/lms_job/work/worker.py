@@ -18,7 +18,7 @@ from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
 from ..model.plan import Content, Plan, Segment
-from ..model.progress_events import BatchDone, BytesRead, BytesSkipped, Emit, Message, Resting, SegmentStarted
+from ..model.progress_events import BatchDone, BytesRead, Emit, Message, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
@@ -106,11 +106,8 @@ class Worker:
                 entries[destination.id] = entry
         emit = self._context.emit
         if not entries:
-            emit(BytesSkipped(segment.stored_bytes))
             return
         first = min(entries.values(), key=lambda entry: entry.position)
-        if not segment.compression:
-            emit(BytesSkipped(first.position - segment.start))
         emit(SegmentStarted(segment.object))
         current = self._current(segment)
         if current is not None and (problem := self._wrong_kind(segment, current, first.position)):
