@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -164,6 +165,24 @@ def test_a_pattern_that_no_known_event_has_is_found() -> None:
         ("tracking.log-a20260131b", None),
         ("tracking.log-5f20260131", None),
         ("tracking.log-17001231", None),
+        # As collectors name objects.
+        ("logs/date=2026-01-31/1769860800-0b1f3a52-1111-4222-8333-20260105abcd.log.gz", date(2026, 1, 31)),
+        ("dt=20260131/hour=07/part", date(2026, 1, 31)),
+        ("logs/year=2026/month=1/day=31/hour=14/part.json.zst", date(2026, 1, 31)),
+        ("2026/01/31/14/lms-1-2026-01-31-14-05-33-0b1f3a52-1111-4222-8333-0123456789ab", date(2026, 1, 31)),
+        ("fluent-bit-logs/kube.lms/2026/01/31/14/05/33-objectAb3dE6g8", date(2026, 1, 31)),
+        ("2026/01/31/tracking.log", date(2026, 1, 31)),
+        ("web-1_1769860800-20250101-1111-4222-8333-0123456789ab.log.gz", date(2026, 1, 31)),
+        # No day, one that does not exist, two of them, and copies of what was there on a day.
+        ("2026/01/tracking.log", None),
+        ("2026/13/31/tracking.log", None),
+        ("12026/01/31/tracking.log", None),
+        ("2026/01/31/date=2026-01-31/part", None),
+        ("2026/01/31/tracking.log-20251201.gz", None),
+        ("2026/01/31/tracking.log.4.gz", None),
+        ("2026/01/31/logs.tar.gz", None),
+        ("backup=2026-01-31/tracking.log", None),
+        ("20260131-1111-4222-8333-0123456789ab.log", None),
     ],
 )
 def test_the_date_in_a_name(name: str, day: date | None) -> None:
@@ -188,6 +207,37 @@ def test_most_logs_of_a_month_are_not_opened_for_one_day() -> None:
     assert outside(MONTH, None, None) == set()
 
 
+def random_id(at: datetime) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_OID, at.isoformat())
+
+
+# How Vector, Firehose, Fluent Bit and Spark name what they store.
+COLLECTED = (
+    lambda at: f"logs/date={at:%Y-%m-%d}/{int(at.timestamp())}-{random_id(at)}.log.gz",
+    lambda at: f"{at:%Y/%m/%d/%H}/lms-1-{at:%Y-%m-%d-%H-%M-%S}-{random_id(at)}",
+    lambda at: f"kube.lms/{at:%Y/%m/%d/%H/%M/%S}-object{random_id(at).hex[:8]}",
+    lambda at: f"year={at:%Y}/month={at:%m}/day={at:%d}/hour={at:%H}/{random_id(at)}.json",
+    lambda at: f"H_{int(at.timestamp())}-{random_id(at)}.log.gz",
+)
+
+
+@pytest.mark.parametrize("form", COLLECTED)
+def test_most_objects_of_a_collector_are_not_opened_for_two_days(form: Any) -> None:
+    begin = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
+    # Not at the same hour of each day.
+    names = [form(begin + timedelta(days=day, hours=day % 5)) for day in range(30)]
+    unread = outside(names, datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 1, 17, tzinfo=UTC))
+    assert sorted(set(names) - unread) == sorted(names[13:18])
+
+
+def test_two_hosts_whose_names_have_a_random_part_say_nothing_about_each_other() -> None:
+    names = [
+        f"{host}_{epoch}-{uuid.uuid4()}.log.gz" for host in ("web-1", "web-2") for epoch in (1767225600, 1769860800)
+    ]
+    until = datetime(2026, 1, 10, tzinfo=UTC)
+    assert outside([*names[:1], *names[3:]], None, until) == set()
+
+
 def test_logs_of_other_names_say_nothing_about_each_other() -> None:
     until = datetime(2026, 1, 10, tzinfo=UTC)
     names = ["a/tracking.log-20260101", "b/tracking.log-20260131", "a/other.log-20260131", "a/tracking.log-20260131-x"]
@@ -201,6 +251,7 @@ NAMES = (
     lambda at: f"tracking.log-{at:%Y%m%d}-{int(at.timestamp())}",
     lambda at: f"tracking.log-{int(at.timestamp())}",
     lambda at: f"tracking.log-{at:%Y%m%d%H}",
+    *COLLECTED,
 )
 
 

@@ -264,7 +264,8 @@ SETTINGS: tuple[Setting, ...] = (
         "trust_file_dates",
         "Filters",
         "With since or until, do not open logs that the date in their name rules out. The date is taken as the day "
-        "of rotation: the log holds events from the day before the previous log's date to the day after its own.",
+        "of rotation, or that of collection (date=2026-01-31/, 2026/01/31/14/): the log holds events from the day "
+        "before the previous log's date to the day after its own.",
     ),
     *_storage(
         "destination",
