@@ -24,8 +24,10 @@ SEPARATOR = "!/"
 MAX_MEMBERS = 100_000
 MAX_LABEL_LENGTH = 1024
 # How many archives are kept open, and how much is read for headers that may be close to each other.
-MAX_OPEN = 8
+MAX_OPEN = 4
 HEADERS_BYTES = 16 * 1024
+# WORK reads the beginning of each log several times: is it what was planned, is it a tracking log, and then all of it.
+KEPT_BYTES = 6 * 1024**2
 
 
 class Member(NamedTuple):
@@ -292,7 +294,7 @@ class _Cursor:
             piece = head or self._tape.next_piece(self.member.size - self._taken)
             if not piece:
                 raise BrokenObject("truncated tar archive")
-            if not head and len(self._head) == position and position < HEAD_STORED_BYTES:
+            if not head and len(self._head) == position and position < KEPT_BYTES:
                 self._head += piece
             head = b""
             yield piece[max(0, start - position) : stop - position]
