@@ -23,11 +23,11 @@ from tutor_transform_logs.demo.log_writer import Mix, write_log
 NewWorld = Callable[[str], ForkedSite]
 
 
-def tarred(log: bytes) -> bytes:
-    """A log in a tar archive, as the second of three files; the others are empty."""
+def tarred(log: bytes, last: bytes = b"") -> bytes:
+    """A log in a tar archive, as the second of three files; the first is empty."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in (("logs/first.log", b""), ("logs/tracking.log", log), ("logs/last.log", b"")):
+        for name, content in (("logs/first.log", b""), ("logs/tracking.log", log), ("logs/last.log", last)):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
@@ -158,6 +158,27 @@ def test_an_archive_in_an_object_store(
     ran = world.run()
     same(0, ran.status, ran.detail)
     same(reference.output_lines(), world.output_lines(), name)
+
+
+def test_a_compressed_archive_that_is_done_is_not_opened_again(new_world: NewWorld) -> None:
+    """Neither is a large .gz file: it is known by its name, its size and its first bytes."""
+    world = new_world("archive")
+    log = log_of(world)
+    packed = gzip.compress(tarred(log, b"\n" * 3 * 1024**2), 0)
+    world.place("logs.tar.gz", packed)
+    ran = world.run(max_invalid_ratio=1)
+    same(0, ran.status, ran.detail)
+    assert "Nothing new" in world.run().stdout
+    good = 2 * 1024**2
+    world.place("logs.tar.gz", packed[:good] + b"x" * (len(packed) - good))
+    ran = world.run()
+    same(0, ran.status, ran.detail)
+    assert "Nothing new" in ran.stdout
+    # With another size it is another archive.
+    world.place("logs.tar.gz", packed[:good])
+    ran = world.run(max_invalid_ratio=1)
+    same(3, ran.status, ran.detail)
+    assert "truncated gzip data" in ran.stdout
 
 
 def test_what_is_missing_in_an_archive_is_said(new_world: NewWorld) -> None:

@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.contents import cut
-from tutor_transform_logs.lms_job.model.plan import ContentIndex
-from tutor_transform_logs.lms_job.plan.discovery import IdentifiedObject, identify_objects
+from tutor_transform_logs.lms_job.model.plan import DONE_BEFORE, ContentIndex, Fingerprint
+from tutor_transform_logs.lms_job.plan.discovery import ArchiveIndex, IdentifiedObject, identify_objects
 from tutor_transform_logs.lms_job.read import archives
 from tutor_transform_logs.lms_job.read.archives import Archives
 from tutor_transform_logs.lms_job.read.decompress import BrokenObject, decompressed
@@ -323,3 +324,26 @@ def test_many_files_of_one_name_and_many_records_of_a_header_take_little_time() 
     assert time.monotonic() - began < 3
     assert len(set(names)) == 5000
     assert (names[0], names[-1]) == ("logs.tar!/a.log", "logs.tar!/a.log#5000")
+
+
+def test_an_archive_is_opened_for_a_destination_that_lacks_something() -> None:
+    folder = Folder({"logs.tgz": gzip.compress(tar(LOGS)), "logs.tar": tar({"x": LOGS["a"][9:]})})
+    size = len(folder.contents["logs.tgz"])
+    first = ArchiveIndex()
+    identify_objects(Archives(folder), folder.listing(""), ContentIndex([]), first)
+    [archive] = first.found
+    assert (archive.name, archive.size, archive.done) == ("logs.tgz", size, ())
+    done = replace(archive, done=("a", "b"))
+    for known, destinations, opened in (
+        (done, ("a", "b"), False),
+        (done, ("a",), False),
+        (done, ("a", "c"), True),
+        (archive, ("a",), True),
+        (replace(done, size=size + 1), ("a",), True),
+        (replace(done, fingerprint=Fingerprint.of(b"other")), ("a",), True),
+    ):
+        index = ArchiveIndex([known], destinations)
+        found = identify_objects(Archives(folder), folder.listing(""), ContentIndex([]), index)
+        assert [obj.name for obj in found if obj.note == DONE_BEFORE] == ([] if opened else ["logs.tgz"])
+        assert sum(obj.name.startswith("logs.tgz!/") for obj in found) == (3 if opened else 0)
+        assert index.found == [archive if opened else known]

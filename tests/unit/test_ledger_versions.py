@@ -18,6 +18,7 @@ from tutor_transform_logs.lms_job.ledger.versions import UPGRADES, VERSION, Unkn
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import (
+    Archive,
     Content,
     Fingerprint,
     OutputFormat,
@@ -60,6 +61,7 @@ PLAN = Plan(
     segments=(Segment(1, 1, "a.log", 5, 9, 4, lines_before=2, skip={"to": 6}),),
     output=OutputFormat("single", "none", 1),
     uuid=new_uuid(),
+    archives=(Archive("b.tar.gz", 9, Fingerprint.of(b"b"), ("to",)),),
 )
 
 
@@ -88,7 +90,7 @@ def shapes(folder: Path) -> dict[str, object]:
 
 
 # Of the present version, and only of it.
-VERSION_AND_DIGEST = (3, "974f106ec0bed1e2")
+VERSION_AND_DIGEST = (4, "cfbda37fcda1ceea")
 
 
 def test_a_changed_format_has_a_new_version(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-VERSION = 3
+VERSION = 4
 
 Values = dict[str, Any]
 
@@ -83,4 +83,11 @@ def _from_version_2(values: Values) -> Values:
     return values
 
 
-UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1, 2: _from_version_2}
+def _from_version_3(values: Values) -> Values:
+    """Version 3 knew no archives."""
+    if "contents" in values:
+        values["archives"] = []
+    return values
+
+
+UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}

@@ -150,6 +150,23 @@ class SourceObject:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Archive:
+    """A compressed archive, which has to be read to its end to find what is in it."""
+
+    name: str
+    size: int
+    fingerprint: Fingerprint
+    """Of the first decompressed bytes of the archive itself."""
+    done: tuple[str, ...] = ()
+    """The ids of the destinations that have all that is in it."""
+
+    def is_done(self, name: str, size: int, head: bytes, destinations: Iterable[str]) -> bool:
+        """Is the object ``name`` of this size, with these first bytes, this archive, with nothing left to deliver?"""
+        same = (name, size) == (self.name, self.size) and self.fingerprint.matches(head)
+        return same and set(destinations) <= set(self.done)
+
+
 def segment_of_batch(batch: str) -> str:
     """The plan and the segment in the name of a batch, without its number."""
     return batch.rpartition("-")[0]
@@ -180,6 +197,8 @@ class Plan:
     """:data:`REPLAY`, or :data:`REDELIVERY`: the objects are dead letters in the ledger, not logs in the source."""
     uuid: str = ""
     """Tells the plan apart from any other with its number; ``""`` in a plan that an earlier version made."""
+    archives: tuple[Archive, ...] = ()
+    """The compressed archives of the source."""
 
     @property
     def name(self) -> str:
@@ -210,6 +229,7 @@ class Plan:
             contents=tuple(map(_content, values["contents"])),
             objects=tuple(checked(SourceObject(**obj)) for obj in values["objects"]),
             segments=tuple(checked(Segment(**segment)) for segment in values["segments"]),
+            archives=tuple(map(_archive, values["archives"])),
             output=checked(OutputFormat(**values["output"])),
             **rest,
         )
@@ -217,6 +237,11 @@ class Plan:
         if plan.kind == REPLAY and any(segment.content not in known for segment in plan.segments):
             raise ValueError("a segment of a content that is not in the plan")
         return checked(plan)
+
+
+def _archive(values: Mapping[str, Any]) -> Archive:
+    parts = {"fingerprint": checked(Fingerprint(**values["fingerprint"])), "done": tuple(values["done"])}
+    return checked(Archive(**(dict(values) | parts)))
 
 
 def _content(values: Mapping[str, Any]) -> Content:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.plan import Content, ContentIndex, Fingerprint, Segment
+from ..model.plan import DONE_BEFORE, Archive, Content, ContentIndex, Fingerprint, Segment
 from ..read.archives import Archives
 from ..read.decompress import BrokenObject
 from ..read.head import Head
@@ -45,16 +45,18 @@ class IdentifiedObject:
     """Its place in the archive that it is in."""
 
 
-def identify_objects(source: Readable, found: Iterable[StoredObject], index: ContentIndex) -> list[IdentifiedObject]:
+def identify_objects(
+    source: Readable, found: Iterable[StoredObject], index: ContentIndex, archives: ArchiveIndex | None = None
+) -> list[IdentifiedObject]:
     """Find the content of every object, in order of their names. Contents that ``index`` does not know are added to it.
 
-    In place of an archive there are the objects in it.
+    In place of an archive there are the objects in it, except where ``archives`` says that nothing of it is left to do.
 
     Of each object the first bytes are read, and of a plain one those at its end. What begins like a known content or
     like another object is compared with it; a compressed object is read to its end for that, unless it is known under
     its name and size.
     """
-    identifier = _Identifier(source, index)
+    identifier = _Identifier(source, index, archives or ArchiveIndex())
     logged_at = time.monotonic()
     known = {name for content in index.contents.values() for name in content.names}
     # The objects that had their names before come first, so that no other takes their place.
@@ -64,6 +66,27 @@ def identify_objects(source: Readable, found: Iterable[StoredObject], index: Con
             log.info("Reading the first bytes of each object: %s so far.", f"{number:,}")
         identifier.add(entry)
     return sorted(identifier.identified(), key=lambda obj: obj.name)
+
+
+class ArchiveIndex:
+    """The compressed archives of the source: those that earlier plans have read, and those that are there now."""
+
+    def __init__(self, known: Iterable[Archive] = (), destinations: Iterable[str] = ()) -> None:
+        self._known = {archive.name: archive for archive in known}
+        self._destinations = frozenset(destinations)
+        self.found: list[Archive] = []
+
+    def is_done(self, entry: StoredObject, head: Head) -> bool:
+        """Do all destinations have all that is in this archive? One that is not compressed is always opened."""
+        if not head.kind:
+            return False
+        known = self._known.get(entry.name)
+        done = known is not None and known.is_done(entry.name, entry.size, head.first, self._destinations)
+        if known is not None and done:
+            self.found.append(known)
+        else:
+            self.found.append(Archive(entry.name, entry.size, Fingerprint.of(head.first)))
+        return done
 
 
 @dataclass
@@ -81,9 +104,10 @@ class _Candidate:
 class _Identifier:
     """Gives each object its content."""
 
-    def __init__(self, source: Readable, index: ContentIndex) -> None:
+    def __init__(self, source: Readable, index: ContentIndex, archives: ArchiveIndex) -> None:
         self._source = source
         self._index = index
+        self._archives = archives
         self._holders: dict[int, StoredLog] = {}
         """Content id -> the longest of the objects that hold it."""
         self._placed: list[_Candidate] = []
@@ -93,7 +117,10 @@ class _Identifier:
         """Identify ``entry``, now or, where that depends on the other objects, at the end."""
         head = read_head(self._source, entry.name, entry.size) if entry.size else Head("", b"")
         if head.archive:
-            self._add_members(entry, head.archive)
+            if self._archives.is_done(entry, head):
+                self._note(entry, DONE_BEFORE)
+            else:
+                self._add_members(entry, head.archive)
             return
         stored = StoredLog(self._source, entry.name, entry.size, head.kind)
         candidate = _Candidate(entry, head.first, stored, note=head.problem, place=place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..config.schema import JobConfig
@@ -13,8 +13,10 @@ from ..model.plan import (
     ANOTHER_COPY,
     DONE_BEFORE,
     EMPTY,
+    HARMLESS_NOTES,
     LOOK_AGAIN,
     OUT_OF_RANGE,
+    Archive,
     Content,
     ContentIndex,
     OutputFormat,
@@ -35,7 +37,7 @@ from ..read.identify import has_tail
 from ..storage.base import Source, StoredObject
 from ..util.cpus import worker_count
 from ..util.errors import JobError, ObjectGone
-from .discovery import IdentifiedObject, find_object_of, identify_objects
+from .discovery import ArchiveIndex, IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 from .resend import resume_redelivery
 
@@ -76,11 +78,13 @@ def next_plan(
     """
     found, out_of_range = select_objects(config, source, must_exist=old is None)
     index = ContentIndex(old.contents if old else ())
-    identified = identify_objects(source, found, index)
+    archives = ArchiveIndex(old.archives if old and old.finished else (), destinations)
+    identified = identify_objects(source, found, index, archives)
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, identified)))
     else:
         plan = _new_plan(config, source, index, identified, destinations, last_number + 1, shares)
+        plan = replace(plan, archives=tuple(archives.found))
         unread = [SourceObject(obj.name, obj.size, None, OUT_OF_RANGE) for obj in out_of_range]
         plan = replace(plan, objects=tuple(sorted([*plan.objects, *unread], key=lambda obj: obj.name)))
         if not plan.segments:
@@ -301,7 +305,29 @@ def finish_plan(plan: Plan, entries: Entries) -> Plan:
             contents[content.id] = replace(content, names={**content.names, obj.name: obj.size})
     # An object whose first bytes could not be read is identified again every time.
     known = (content for content in contents.values() if content.fingerprint.length)
-    return replace(plan, contents=tuple(known), finished=True)
+    archives = _with_archives_done(replace(plan, contents=tuple(contents.values())), cut_off)
+    return replace(plan, contents=tuple(known), archives=archives, finished=True)
+
+
+def _with_archives_done(plan: Plan, broken: Collection[str]) -> tuple[Archive, ...]:
+    """The archives of a plan whose contents are up to date; ``broken``: the names of objects with a problem.
+
+    One with something in it that has to be said again, or looked at again, is opened by the next plan, too.
+    """
+    contents = {content.id: content for content in plan.contents}
+    members: dict[str, list[SourceObject]] = {}
+    for obj in plan.objects:
+        members.setdefault(archive_of(obj.name) or obj.name, []).append(obj)
+    archives = []
+    for archive in plan.archives:
+        inside = [obj for obj in members.get(archive.name, ()) if obj.name != archive.name or obj.note]
+        whole = all(obj.note in HARMLESS_NOTES and obj.name not in broken for obj in inside)
+        found = [contents[obj.content] for obj in inside if obj.content is not None]
+        if found and whole:
+            sets = [{to for to, offset in content.done.items() if offset >= content.length > 0} for content in found]
+            archive = replace(archive, done=tuple(sorted(set.intersection(*sets))))
+        archives.append(archive)
+    return tuple(archives)
 
 
 def _problem(entries: Entries, segment: Segment) -> bool:

@@ -38,7 +38,8 @@ class Head(NamedTuple):
     kind: str
     """Its layers, as :func:`~.decompress.decompressed` takes them."""
     first: bytes
-    """The first decompressed bytes, at most :data:`~.plan.HEAD_BYTES`; ``b""`` if they can't be read."""
+    """The first decompressed bytes, at most :data:`~.plan.HEAD_BYTES`; ``b""`` if they can't be read. Of an archive,
+    the archive's own."""
     problem: str = ""
     """Why nothing of it can be read, whatever else is in it."""
     archive: str = ""
@@ -60,7 +61,7 @@ def head_of(stored: bytes, outside: str | None = None) -> Head:
             problem = PACKED_OTHERWISE.format("an archive in an archive" if outside is not None else f"ZIP in {kind}")
         layer = compression(first)
         if problem or archive:
-            return Head(kind, b"", problem, "" if problem else "+".join([*layers, archive]))
+            return Head(kind, b"", problem) if problem else Head(kind, first, "", "+".join([*layers, archive]))
         if not layer:
             return Head(kind, first)
         layers.append(layer)

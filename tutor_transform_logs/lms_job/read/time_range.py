@@ -47,8 +47,10 @@ def times_of(source: Readable, name: str, size: int) -> Times:
             return Times("", _first(head.split(b"\n")), _first(reversed(tail.split(b"\n"))))
         if size > END_BYTES:
             head = b"".join(source.read(name, 0, min(size, WHOLE_BYTES)))
-        kind, _, problem, _ = head_of(head, outside)
-        return Times(kind, None, None, problem) if problem else _of_compressed(head, kind, size <= WHOLE_BYTES)
+        kind, _, problem, archive = head_of(head, outside)
+        if problem or archive:
+            return Times(archive or kind, None, None, problem)
+        return _of_compressed(head, kind, size <= WHOLE_BYTES)
     except (ObjectGone, BrokenObject) as error:
         return Times("", None, None, str(error))
 
