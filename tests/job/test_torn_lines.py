@@ -130,7 +130,7 @@ def outcome(raw: bytes, made: Transformer) -> str:
 
 def event_type(raw: bytes) -> str:
     """What the last key of this name in a line has for a value."""
-    found: list[bytes] = re.findall(rb'"event_type": ?"([^"]*)"', raw)
+    found: list[bytes] = re.findall(rb'event_type": ?"([^"]*)"', raw)
     return found[-1].decode() if found else ""
 
 

@@ -8,9 +8,9 @@ and the line is parsed.
 
 A line may hold the beginning of one event and a second one, or the rest of one: a process was killed, the disk was
 full, or two processes wrote at the same time. Its JSON is broken, so the line must become a dead letter. A line in
-which a second event begins, as trackers begin one, is never skipped, nor is one that lacks its beginning, nor one that ends as a
-known event does. To check all of the JSON would take several times as long as all the rest. So a line both of whose
-ends are those of an unknown event counts as one, whatever is between them: with the fast path and without it.
+which a second event begins, as trackers begin one, is never skipped, nor is one that lacks its beginning, nor one that
+ends as a known event does. To check all of the JSON would take several times as long as all the rest. So a line both of
+whose ends are those of an unknown event counts as one, whatever is between them: with the fast path and without it.
 """
 
 from __future__ import annotations
