@@ -234,7 +234,8 @@ class Plan:
             **rest,
         )
         known = {content.id for content in plan.contents}
-        if plan.kind == REPLAY and any(segment.content not in known for segment in plan.segments):
+        # A finished one keeps no content of which not even the first bytes could be read, and has no more use for it.
+        if plan.kind == REPLAY and not plan.finished and any(segment.content not in known for segment in plan.segments):
             raise ValueError("a segment of a content that is not in the plan")
         return checked(plan)
 
