@@ -53,10 +53,12 @@ def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str,
     """
     lines *= 20
     log, nothing = inputs.only_page_views(cache, lines), inputs.only_page_views(cache, 1)
+    docker = inputs.wrapped(cache, log)
     say(f"{lines:,} lines to pass over")
     made = in_turn(
         {
             "this job": lambda: bench.job(log),
+            "this job, wrapped by Docker": lambda: bench.job(docker),
             "this job, 1 line": lambda: bench.job(nothing),
             "ERB's command": lambda: bench.erb(log),
             "ERB's command, 1 line": lambda: bench.erb(nothing),
@@ -65,8 +67,10 @@ def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str,
         say,
     )
     net = {name: median(made[name]) - median(made[f"{name}, 1 line"]) for name in ("this job", "ERB's command")}
+    wrapped = median(made["this job, wrapped by Docker"]) - median(made["this job, 1 line"])
     return {
         "lines": lines,
+        "wrapped_as_fast_as_plain": round(net["this job"] / max(wrapped, 1e-3), 2),
         "times_as_fast": ratio(made["ERB's command"], made["this job"]),
         "times_as_fast_once_started": round(net["ERB's command"] / max(net["this job"], 1e-3), 2),
         "programs": summed_up(made, lines),
@@ -191,6 +195,8 @@ def table(results: dict[str, Any]) -> str:
         row("passing lines over vs ERB's command", results["skip"]["times_as_fast"], "50x, aim 100x")
         once = results["skip"]["times_as_fast_once_started"]
         rows.append(("  the same without the start of the programs", f"{once}x", ""))
+        if "wrapped_as_fast_as_plain" in results["skip"]:
+            rows.append(("  wrapped by Docker vs plain", f"{results['skip']['wrapped_as_fast_as_plain']}x", "0.33x"))
     if "ralph" in results:
         row("vs ralph convert, shared types, to files", results["ralph"]["times_as_fast"], "1.5x, aim 4x")
     if "clickhouse" in results:

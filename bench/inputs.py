@@ -59,6 +59,21 @@ def only_page_views(cache: Path, lines: int) -> Log:
     return log(cache, Mix(page_view=lines), label="page-views")
 
 
+def wrapped(cache: Path, plain: Log) -> Log:
+    """The same lines as Docker's json-file has them."""
+    folder = cache / f"{plain.folder.name}-docker"
+    target = folder / "tracking.log"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "partial"
+        with plain.path.open(encoding="utf-8") as source, partial.open("w", encoding="utf-8") as sink:
+            for number, line in enumerate(source):
+                time = f"2026-02-01T00:{number // 60 % 60:02}:{number % 60:02}.{number:09}Z"
+                sink.write(json.dumps({"log": line, "stream": "stdout", "time": time}, separators=(",", ":")) + "\n")
+        partial.rename(target)
+    return Log(folder, plain.lines, plain.events, target.stat().st_size)
+
+
 def of_size(cache: Path, size: int) -> Log:
     """A mixed log of about ``size`` bytes."""
     sample = mixed(cache, 20_000)

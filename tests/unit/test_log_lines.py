@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.harness import collectors
 from tests.harness.contents import cut
 from tutor_transform_logs.lms_job.model.records import START, Line, Position, SkippedLines
-from tutor_transform_logs.lms_job.read import join_parts, lines, log_lines, wrapped_page_views
-from tutor_transform_logs.lms_job.read.prefilter import Prefilter
+from tutor_transform_logs.lms_job.read import join_parts, lines, log_lines, prefilter, wrapped_page_views
 from tutor_transform_logs.lms_job.read.wrappers import LinePart, is_event, unwrap
 
 PREFIX = "2026-02-01 00:00:00,002 INFO 16 [tracking] [user 4857] [ip 10.0.0.1] logger.py:41 - "
@@ -244,7 +243,7 @@ def prefiltered(content: bytes, points: Sequence[int] = ()) -> tuple[set[int], d
     skipped: set[int] = set()
     others = {}
     number = 1
-    for line in log_lines.log_lines(cut(content, points), prefilter=Prefilter(KNOWN)):
+    for line in log_lines.log_lines(cut(content, points), prefilter=prefilter.Prefilter(KNOWN)):
         assert line.number == number
         if isinstance(line, SkippedLines):
             skipped |= set(range(number, number + line.lines))
@@ -310,4 +309,15 @@ def test_wrapped_page_views_are_skipped_by_their_bytes(form: str, monkeypatch: p
     monkeypatch.setattr(wrapped_page_views, "unwrap", counted)
     skipped, others = prefiltered(content)
     assert (len(skipped), others) == (300, {})
-    assert len(calls) <= 2
+    # Of two names, of which each ends in its own way, in one frame.
+    assert len(calls) <= 3
+
+
+def test_a_path_that_ends_as_a_known_type_is_told_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an XBlock's handler, for example."""
+    path = "/courses/c/xblock/b/handler/problem_check"
+    raw = json.dumps({**VIEW, "name": path, "event_type": path}).encode()
+    monkeypatch.setattr(prefilter, "parse", lambda raw: pytest.fail("parsed"))
+    skipping = prefilter.Prefilter(["problem_check"])
+    for content in (raw + b"\n", *(collectors.OF_LINES[form]([raw]) for form in ("docker", "cri"))):
+        assert skipping.skip_from(content * 3, 0, 10**6, ascii_only=True) == (3, 3 * len(content))

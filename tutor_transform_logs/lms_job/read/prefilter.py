@@ -20,7 +20,7 @@ from collections.abc import Collection
 from io import BytesIO
 
 from .events import Unparsable, parse
-from .wrapped_page_views import TYPE_BYTES, WrappedPageViews
+from .wrapped_page_views import IN_STRING, IN_TEXT, TYPE_BYTES, WrappedPageViews
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -33,6 +33,8 @@ _NAME_KEY = b'"name":'
 # As another event in the line would begin, in whatever form it was written.
 _BEGINNING = b'{"name":'
 _OBJECT = b'{"'
+# CRI's first column is a time, with this behind its date.
+_COLUMN, _DATE_BYTES = b"T", len("2026-02-01")
 _SECOND_KEY = b'"context": {'
 _LATE_KEY = b'"event_type": "'
 _LAST_KEYS = re.compile(rb'"event_type": "([^"\\]*)", "event_source": "[^"\\]*", "page": (?:null|"[^"\\]*")}')
@@ -57,7 +59,8 @@ class Prefilter:
         self._known_ends = {(_LATE_KEY + name)[-TYPE_BYTES:] + _USUAL_END for name in self._known}
         self._ends: set[bytes] = set()
         """How lines met end, with their newline, if no known event ends so."""
-        self._wrapped = WrappedPageViews(self._is_skipped)
+        self._in_objects = WrappedPageViews(IN_STRING, self._is_skipped)
+        self._in_columns = WrappedPageViews(IN_TEXT, self._is_skipped)
 
     def skip_from(self, text: bytes, start: int, limit: int, ascii_only: bool) -> tuple[int, int]:
         """How many consecutive lines of ``text`` are skipped from ``start`` on, and where the next line begins.
@@ -70,7 +73,9 @@ class Prefilter:
         checked = ascii_only and len(text) <= limit
         count = 0
         if text.startswith(_OBJECT, start) and not text.startswith(_FIRST_KEY, start):
-            count, start = self._wrapped.skip_from(text, start, limit)
+            count, start = self._in_objects.skip_from(text, start, limit)
+        elif text.startswith(_COLUMN, start + _DATE_BYTES):
+            count, start = self._in_columns.skip_from(text, start, limit)
         # Nothing gets from line to line faster, and a method called without bounds is faster than one with them.
         lines = BytesIO(text)
         lines.seek(start)

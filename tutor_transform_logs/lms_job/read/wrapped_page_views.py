@@ -1,35 +1,49 @@
 """Skips page views that a collector has wrapped: by their bytes, as those of a plain log.
 
-Wrapped lines differ in their times and in the event. What a collector writes around the event, with its digits made
-equal, is its frame. A line is skipped by its bytes if its frame is that of a line which was examined in full.
+Wrapped lines differ in their times and in the event. What a collector and a logger write around the event, with its
+digits made equal, is its frame. A line is skipped by its bytes if its frame is that of a line which was examined in
+full, and if its event ends as that of such a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from typing import NamedTuple
 
 from .wrappers import LIST_KEY, unwrap
 
-# A tracker's marks in a JSON string: how its JSON begins and ends.
-_NAME_KEY = rb"\"name\":"
-_PATH = len(rb"\"name\": \"")
-_END = rb"\", \"event_source\": \"server\", \"page\": null}"
-# The number of bytes before the end that tell the type of a known event from a path that ends with its name, as those
-# of handlers do: the quotation mark before the name is one of them, unless the name is as long itself.
+# The number of bytes before a page view's end that tell the type of a known event from a path that ends with its name,
+# as those of handlers do: the quotation mark before the name is one of them, unless the name is as long itself.
 TYPE_BYTES = 16
 # A page view's name is a path.
 _SLASH = ord("/")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_KEPT_FRAMES = 10_000
+_KEPT = 10_000
+
+
+class Marks(NamedTuple):
+    """How a tracker's JSON begins and ends."""
+
+    name_key: bytes
+    path: int
+    """How far behind the beginning of the key the name is."""
+    end: bytes
+
+
+IN_TEXT = Marks(b'"name":', len(b'"name": "'), b'", "event_source": "server", "page": null}')
+# In a JSON string.
+IN_STRING = Marks(rb"\"name\":", len(rb"\"name\": \""), rb"\", \"event_source\": \"server\", \"page\": null}")
 
 
 class WrappedPageViews:
     """``is_skipped``: is this line of the log, with its line end, one that no transformer wants?"""
 
-    def __init__(self, is_skipped: Callable[[bytes, int], bool]) -> None:
+    def __init__(self, marks: Marks, is_skipped: Callable[[bytes, int], bool]) -> None:
+        self._marks = marks
         self._is_skipped = is_skipped
         self._frames: set[bytes] = set()
+        self._ends: set[bytes] = set()
 
     def skip_from(self, text: bytes, start: int, limit: int) -> tuple[int, int]:
         """How many consecutive wrapped page views there are from ``start`` on, and where the next line begins.
@@ -37,35 +51,41 @@ class WrappedPageViews:
         ``limit``: no longer line is skipped.
         """
         # Local names and as few calls as possible: there are millions of lines.
-        key, width, end, slash, digits, frames = _NAME_KEY, _PATH, _END, _SLASH, _DIGITS, self._frames
+        key, path, end = self._marks
+        frames, ends, slash, digits = self._frames, self._ends, _SLASH, _DIGITS
+        length = len(end)
         count = 0
         lines = BytesIO(text)
         lines.seek(start)
         for line in lines:
-            name, stop = line.rfind(key), line.rfind(end) - TYPE_BYTES
+            name, stop = line.rfind(key), line.rfind(end)
             if not (
                 stop > name > 0
-                and line[name + width] == slash
+                and line[name + path] == slash
                 and line.isascii()
                 and len(line) - 1 <= limit
                 and (
-                    (frame := (line[:name] + line[stop:]).translate(digits)) in frames
-                    or self._is_frame(frame, line, limit)
+                    (
+                        (frame := (line[:name] + line[stop + length :]).translate(digits)) in frames
+                        and line[stop - TYPE_BYTES : stop] in ends
+                    )
+                    or self._is_examined(frame, line[stop - TYPE_BYTES : stop], line, limit)
                 )
             ):
                 return count, lines.tell() - len(line)
             count += 1
         return count, lines.tell()
 
-    def _is_frame(self, frame: bytes, line: bytes, limit: int) -> bool:
-        """Has ``line`` a line of the log in it, and is that skipped? Then ``frame`` is remembered."""
+    def _is_examined(self, frame: bytes, end: bytes, line: bytes, limit: int) -> bool:
+        """Has ``line`` one line of the log in it, and is that skipped? Then its frame and its end are remembered."""
         pieces = unwrap(line[:-1]) if line.endswith(b"\n") else None
         if pieces is None or len(pieces) != 1 or pieces[0].ends is False or LIST_KEY.encode() in frame:
             # Of a list, another line with this frame may have more than one message.
             return False
         if not self._is_skipped(pieces[0].text + b"\n", limit):
             return False
-        if len(self._frames) >= _KEPT_FRAMES:
-            self._frames.clear()
-        self._frames.add(frame)
+        for kept, seen in ((self._frames, frame), (self._ends, end)):
+            if len(kept) >= _KEPT:
+                kept.clear()
+            kept.add(seen)
         return True
