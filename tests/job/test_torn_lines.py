@@ -129,8 +129,8 @@ def outcome(raw: bytes, made: Transformer) -> str:
 
 
 def event_type(raw: bytes) -> str:
-    """What the last key of this name in a line has for a value."""
-    found: list[bytes] = re.findall(rb'event_type": ?"([^"]*)"', raw)
+    """The last type in a line, whatever is left of its key."""
+    found: list[bytes] = re.findall(rb'"([^"]*)", ?"event_source"', raw)
     return found[-1].decode() if found else ""
 
 
