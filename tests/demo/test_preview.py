@@ -119,7 +119,8 @@ def test_a_limit_is_kept_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_a_broken_file_is_read_as_far_as_it_goes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    whole = gzip.compress(b"".join(os.urandom(40).hex().encode() + b"\n" for _ in range(2000)))
+    lines = (PAGE_VIEW % 1 + os.urandom(400).hex().encode() + b"\n" for _ in range(2000))
+    whole = gzip.compress(b"".join(lines))
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.log").write_bytes(b"")
     text = shown(capfd, tmp_path)
@@ -184,3 +185,14 @@ def test_what_is_in_an_archive_is_shown(tmp_path: Path, capfd: pytest.CaptureFix
         ("c.zip!/y.tar", 0),
     ]
     assert "it is an archive in an archive" in shown(capfd, tmp_path)
+
+
+def test_what_is_another_kind_of_log_is_said_and_not_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    access = b'10.0.0.1 - - [01/Feb/2026:00:00:00 +0000] "GET /heartbeat HTTP/1.1" 200 61\n'
+    (tmp_path / "access.log.gz").write_bytes(gzip.compress(access * 3000))
+    (tmp_path / "tracking.log").write_bytes(PAGE_VIEW % 1)
+    text = shown(capfd, tmp_path)
+    assert "no tracking log: 1,000 of the first 1,000 lines hold no event" in text
+    assert "it looks like nginx's or Apache's access log" in text
+    found = json.loads(shown(capfd, tmp_path, format_="json"))
+    assert (found["lines"], found["unparsable"]) == (1, {})

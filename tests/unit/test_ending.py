@@ -96,3 +96,15 @@ def test_other_endings() -> None:
 def test_it_is_good_exactly_where_the_status_is_0(rejected: int, problems: list[str], strict: bool) -> None:
     found = result(rejected=rejected, problems=problems)
     assert ending(pages.job_config(strict=strict), found).is_good == (exit_status(found, [], strict) == ExitStatus.DONE)
+
+
+@pytest.mark.parametrize(("dead", "share"), [(0, ""), (10, ""), (11, "1% of the events"), (500, "50% of the events")])
+def test_many_dead_letters_are_noticed(dead: int, share: str) -> None:
+    """More than one in a hundred events."""
+    counts = Counts(lines=1000, transformed=1000 - dead, unparsable=dead, reasons={"no_json": dead} if dead else {})
+    found = result(counts=counts)
+    assert found.status == ExitStatus.DONE
+    assert found.dead_share == share
+    config = pages.job_config()
+    assert ("status good" in page(config, found, {})) == (not share)
+    assert (f"{dead}  {share}\n" in summary(config, found, 80)) == bool(share)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.activity import NO_DAY, day_of
 from tutor_transform_logs.lms_job.model.records import Event, Line
@@ -20,12 +21,14 @@ from tutor_transform_logs.lms_job.read.decompress import TAR, BrokenObject, deco
 from tutor_transform_logs.lms_job.read.events import Unparsable, parse
 from tutor_transform_logs.lms_job.read.head import HEAD_STORED_BYTES, archive_kind, head_of
 from tutor_transform_logs.lms_job.read.log_lines import log_lines
+from tutor_transform_logs.lms_job.read.wrong_kind import FIRST_LINES, describe_wrong_kind
 from tutor_transform_logs.lms_job.storage.base import StoredObject
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 
 MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
-WINDOW = 1000
+WINDOW = FIRST_LINES
+MAX_INVALID_RATIO = float(BY_KEY["max_invalid_ratio"].default)
 RENAMED = {dead_letters.UNKNOWN_USER: NO_USER, dead_letters.UNKNOWN_COURSE: NO_COURSE}
 
 
@@ -72,13 +75,16 @@ class Previewer:
         self.preview.files.append(file_row)
         try:
             begin = _first(chunks, HEAD_STORED_BYTES)
-            file_row.compression, _, file_row.problem, _ = head_of(begin, outside)
+            file_row.compression, first, file_row.problem, _ = head_of(begin, outside)
             if file_row.problem:
                 return
             chunks = itertools.chain([begin], chunks)
             read = log_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)
             lines = (line for line in read if isinstance(line, Line))
             for window in _windows(lines, self._left):
+                file_row.problem = "" if file_row.lines else describe_wrong_kind(first, window, MAX_INVALID_RATIO)
+                if file_row.problem:
+                    return
                 self._preview_lines(file_row, window)
                 self._left -= len(window)
             if self._left <= 0 and next(lines, None) is not None:

@@ -290,7 +290,7 @@ def _report(
     """
     result = make_report(job.with_output_of(current), current, outcome)
     text = summary(job.config, result, console.columns(), resume)
-    level = console.INFO if result.status == ExitStatus.DONE else console.WARNING
+    level = console.INFO if result.status == ExitStatus.DONE and not result.dead_share else console.WARNING
     console.result(f"\n{text}" if blank_line else text, "result", level, brief(job.config, result))
     return result.status
 

@@ -61,7 +61,7 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
 def _headline(config: JobConfig, result: Result, how: Ending, kind: str) -> Html:
     good = (
         "good"
-        if result.status == ExitStatus.DONE
+        if result.status == ExitStatus.DONE and not result.dead_share
         else "fair"
         if result.status == ExitStatus.REJECTED or not result.accounting_errors
         else "bad"
@@ -81,7 +81,7 @@ def _headline(config: JobConfig, result: Result, how: Ending, kind: str) -> Html
         (result.counts.lines, "lines read"),
         (result.counts.transformed, "events made into statements"),
         (arrived, "statements arrived"),
-        (sum(reasons(result).values()), "dead letters"),
+        (sum(reasons(result).values()), f"dead letters: {result.dead_share}" if result.dead_share else "dead letters"),
     )
     cards = tag("dl", *(tag("div", tag("dt", name), tag("dd", f"{n:,}")) for n, name in numbers), class_="numbers")
     facts = tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in rows), class_="facts")

@@ -16,6 +16,9 @@ from ..model.plan import Plan
 from ..util.errors import ExitStatus
 from .next_steps import NextStep
 
+# As a share of the events. Visitors who are not logged in make some.
+FEW_DEAD_LETTERS = 0.01
+
 
 @dataclass
 class DestinationResult:
@@ -72,6 +75,13 @@ class Result:
     @property
     def done(self) -> bool:
         return all(destination.done for destination in self.destinations)
+
+    @property
+    def dead_share(self) -> str:
+        """The share of dead letters in the events, if it is worth a look: more than :data:`FEW_DEAD_LETTERS`."""
+        events = self.counts.transformed + self.counts.untransformable + self.counts.unparsable
+        dead = sum(reasons(self).values())
+        return f"{dead / events:.0%} of the events" if dead > FEW_DEAD_LETTERS * events > 0 else ""
 
 
 @dataclass(frozen=True)
