@@ -19,6 +19,7 @@ from tutor_transform_logs import (
     actions,
     aspects,
     cluster_config,
+    images,
     job_config,
     kubernetes,
     ledger_commands,
@@ -226,6 +227,9 @@ def transform_tracking_logs_job(
     if not (status or checked.dry_run):
         aspects.check_server(user_values, checked, site)
     rendering.check_rendered(context.root)
+    outdated = "" if image else images.describe_outdated(site)
+    if outdated:
+        fmt.echo_alert(wrapped(outdated, console.columns()))
     if options["restart"] and phase == RUN and not (yes or checked.dry_run):
         actions.confirm_restart(checked)
     destination = ""

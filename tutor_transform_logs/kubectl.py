@@ -130,6 +130,10 @@ class Kubectl:
         except TutorError as error:
             return str(error.args[0])
 
+    def exists(self, kind: str, name: str) -> bool:
+        """Does the cluster have an object of this kind and name?"""
+        return bool(self.run("get", self._namespace, kind, name, "--ignore-not-found", "--output=name").strip())
+
     def secret_keys(self, name: str) -> list[str]:
         """The keys of a Secret, without what they hold; none if there is no such Secret."""
         template = '{{range $key, $value := .data}}{{$key}}{{"\\n"}}{{end}}'

@@ -63,6 +63,7 @@ class Replay:
         self._namespace = str(site["K8S_NAMESPACE"])
         self._kubectl = Kubectl(self._namespace)
         self._pods = cluster_config.pods(site)
+        self._scheduled = bool(site.get(cluster_config.CRON_SCHEDULE))
         self._config = ""
 
     def run(self, config: str, phase: str) -> None:
@@ -70,6 +71,8 @@ class Replay:
 
         Raises ``TutorError``, and :class:`JobEnded` where the job itself has said what is wrong.
         """
+        if phase == "check":
+            self._tell_leftovers()
         active = [job for job in self._kubectl.jobs(PHASE) if job.active]
         if phase == "status" and active:
             # Tutor would wait for it to end.
@@ -87,6 +90,16 @@ class Replay:
         self._remove_configs([self._config])
         if status != ExitStatus.DONE:
             raise JobEnded(status)
+
+    def _tell_leftovers(self) -> None:
+        """A schedule that was unset is still in the cluster: Tutor deletes nothing."""
+        if not self._scheduled and self._kubectl.exists("cronjob", manifests.NAME):
+            fmt.echo_alert(
+                f"The CronJob {manifests.NAME} is in the cluster, but {cluster_config.CRON_SCHEDULE} is not set: it "
+                "runs on, with the settings that it was made with.\n"
+                f"Run: kubectl delete --namespace={self._namespace} cronjob/{manifests.NAME} "
+                f"secret/{manifests.NAME}-cron"
+            )
 
     def _replay(self) -> int:
         status, resumed = self._round()

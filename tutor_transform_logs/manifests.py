@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import click
 from tutor import config as tutor_config
 from tutor import env as tutor_env
+from tutor.exceptions import TutorError
+from tutor.types import Config
 
 from tutor_transform_logs import aspects, cluster_config, job_config, rendering
 
@@ -85,7 +87,33 @@ def cron_config() -> str:
     root = click.get_current_context().obj.root
     # This is called while Tutor renders the file that the secrets get into.
     rendering.make_private(Path(tutor_env.pathjoin(root, str(rendering.ENV_CRON))))
-    site = tutor_config.load(root)
+    return _scheduled_config(tutor_config.load(root))
+
+
+def check_schedule(targets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The last filter of Tutor's ENV_TEMPLATE_TARGETS, which Tutor asks for before it writes the first file.
+
+    Raises ``TutorError`` if the scheduled run could not start: while the files are written, it would be too late. A
+    generator, since Tutor prints the function that has failed where a filter raises.
+    """
+    context = click.get_current_context(silent=True)
+    # To disable the plugin, Tutor asks for what it is to delete.
+    is_saving = context is not None and context.obj is not None and context.info_name != "disable"
+    site = tutor_config.load_full(context.obj.root) if context is not None and is_saving else {}
+    if site.get(cluster_config.CRON_SCHEDULE):
+        try:
+            _scheduled_config(site)
+        except TutorError as error:
+            raise TutorError(
+                f"{cluster_config.CRON_SCHEDULE} is set, and its runs could not start: {error.args[0]}\n"
+                "Nothing was written to Tutor's environment. Fix that setting, or remove the schedule. "
+                f"Run: tutor config save --unset {cluster_config.CRON_SCHEDULE}"
+            ) from None
+    yield from targets
+
+
+def _scheduled_config(site: Config) -> str:
+    job_config.check_names(site)
     user_values = job_config.from_settings(site)
     values = cluster_config.with_cluster_defaults(job_config.with_site_defaults(user_values, site), site)
     aspects.check_server(user_values, job_config.check(values), site)

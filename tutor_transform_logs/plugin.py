@@ -23,6 +23,9 @@ hooks.Filters.ENV_TEMPLATE_TARGETS.add_items(
         (images.BUILD, "plugins"),
     ]
 )
+hooks.Filters.ENV_TEMPLATE_TARGETS.add(priority=hooks.priorities.LOW + 1)(
+    manifests.check_schedule  # type: ignore[arg-type]  # a generator: see there
+)
 hooks.Filters.ENV_TEMPLATE_VARIABLES.add_items(manifests.TEMPLATE_VARIABLES)
 hooks.Filters.IS_FILE_RENDERED.add()(rendering.render_unless_ours)
 

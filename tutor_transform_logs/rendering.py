@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def check_rendered(root: str) -> None:
 
 
 def make_private_folder(root: str) -> Path:
-    """Create the folder for the job's config file, which is mounted in the container. Raises ``OSError``.
+    """Create the folder for the job's config file, which is mounted in the container. Raises ``TutorError``.
 
     The container's user must be able to read the file, and may have any id, so everybody can read the folder and its
     files. Other users of the host are kept out by the folder above it, which only its owner can enter. The container is
@@ -73,11 +74,22 @@ def make_private_folder(root: str) -> Path:
     """
     private = Path(tutor_env.pathjoin(root, str(ENV_PRIVATE)))
     folder = private / "config"
-    private.mkdir(parents=True, exist_ok=True)
-    private.chmod(0o700)
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
+    try:
+        private.mkdir(parents=True, exist_ok=True)
+        private.chmod(0o700)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    except OSError as error:
+        raise _unusable(private, error) from error
     return folder
+
+
+def _unusable(private: Path, error: OSError) -> TutorError:
+    """A run of tutor with sudo leaves a folder that belongs to root."""
+    return TutorError(
+        f"The folder of the job's config file can't be used ({error.strerror}: {error.filename or private}). If it "
+        f"belongs to another user, as after sudo tutor, remove it. Run: sudo rm -r {shlex.quote(str(private))}"
+    )
 
 
 @contextlib.contextmanager
@@ -107,9 +119,7 @@ def config_file(root: str, text: str) -> Iterator[Path]:
             file.flush()
             os.fchmod(descriptor, 0o644)
         except OSError as error:
-            raise TutorError(
-                f"The job's config file can't be written: {error}. If {private} belongs to another user, remove it"
-            ) from error
+            raise _unusable(private, error) from error
         yield path
 
 

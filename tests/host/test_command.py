@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -520,6 +521,36 @@ def test_check_starts_the_rehearsal_with_the_runs_own_options(tutor: Tutor) -> N
     failed = tutor.replay("--check", JOB_STATUS="1")
     assert failed.status == 1
     assert "Command failed" not in failed.output
+
+
+def test_a_folder_of_another_user_is_said_in_a_line(tutor: Tutor) -> None:
+    """A file in its place stands for what only root can do: the tests may run as root."""
+    private = tutor.root / "env/plugins/transform_logs/private"
+    private.write_text("in the way")
+    for command in (("local", "do", "init", "--limit=transform_logs"), ("local", "do", "transform-tracking-logs")):
+        done = tutor(*command)
+        assert done.status == 1
+        assert "Traceback" not in done.output
+        [line] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+        assert "The folder of the job's config file can't be used (File exists: " in line
+        assert line.endswith(f"Run: sudo rm -r {private}")
+
+
+def test_an_image_of_another_version_is_told(tutor: Tutor) -> None:
+    tag = tutor.must("images", "printtag", "transform-logs").strip().splitlines()[-1]
+    assert re.search(r"/openedx-transform-logs:[\d.]+-\d+\.\d+\.\d+", tag)
+    tutor.save(TRANSFORM_LOGS_DOCKER_IMAGE=tag)
+    assert "another version" not in tutor.replay().output
+    old = f"{tag.rpartition('-')[0]}-1.2.3"
+    tutor.save(TRANSFORM_LOGS_DOCKER_IMAGE=old)
+    done = tutor.replay()
+    assert done.status == 0
+    assert f"TRANSFORM_LOGS_DOCKER_IMAGE is {old}, which was built for another version of Tutor" in " ".join(
+        done.output.split()
+    )
+    # The command in the message builds the new one.
+    assert tutor.must("images", "printtag", "transform-logs").strip().splitlines()[-1] == tag
+    assert "another version" not in tutor.replay("--docker-image", "mine:1").output
 
 
 def test_what_has_no_meaning_is_refused_before_anything_starts(tutor: Tutor) -> None:

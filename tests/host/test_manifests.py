@@ -274,8 +274,18 @@ def test_a_changed_setting_reaches_the_schedule_with_config_save(tutor: Tutor) -
     assert {key.split("/")[0] for key in ours(kustomized(tutor))} == {"ConfigMap", "Job"}
 
 
-def test_a_schedule_for_a_job_that_can_not_run_is_refused_when_it_is_saved(tutor: Tutor) -> None:
+def test_a_schedule_for_a_job_that_can_not_run_is_refused_before_anything_is_written(tutor: Tutor) -> None:
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tutor.root / "env").rglob("*")}
+
+    before = files()
     done = tutor("config", "save", "--set", "TRANSFORM_LOGS_K8S_CRON_SCHEDULE=30 2 * * *")
     assert done.status == 1
+    assert "Error: TRANSFORM_LOGS_K8S_CRON_SCHEDULE is set, and its runs could not start: " in done.output
     assert "TRANSFORM_LOGS_SOURCE_PROVIDER: on Kubernetes LOCAL is" in done.output
+    assert done.output.endswith("Run: tutor config save --unset TRANSFORM_LOGS_K8S_CRON_SCHEDULE\n")
+    assert files() == before
+    assert "applying filter" not in done.output
+    # The plugin can be disabled all the same.
+    tutor.must("plugins", "disable", "transform_logs")
     tutor.save(TRANSFORM_LOGS_K8S_CRON_SCHEDULE="")
