@@ -41,6 +41,7 @@ _LAST_KEYS = re.compile(rb'"event_type": "([^"\\]*)", "event_source": "[^"\\]*",
 _LONGEST_END = 500
 # A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
 _SLASH = ord("/")
+_QUOTE = ord('"')
 _USUAL_END = b'", "event_source": "server", "page": null}'
 _END_BYTES = TYPE_BYTES + len(_USUAL_END)
 # A logger's prefix ends with " - ". What does not is examined in full.
@@ -68,7 +69,7 @@ class Prefilter:
         ``limit``: no longer line is skipped. ``ascii_only``: ``text`` has ASCII characters only.
         """
         # Local names and as few calls as possible: there are millions of lines. (A slice costs less than a call.)
-        ends, end, key, slash, dash = self._ends, -_END_BYTES - 1, _BEGINNING, _SLASH, _DASH
+        ends, end, key, quote, slash, dash = self._ends, -_END_BYTES - 1, _BEGINNING, _QUOTE, _SLASH, _DASH
         path = len(_FIRST_KEY)
         checked = ascii_only and len(text) <= limit
         count = 0
@@ -85,7 +86,8 @@ class Prefilter:
             if (
                 line[end:] in ends
                 and line[(name := line.rfind(key)) + path] == slash
-                and (name == 0 or (name > 0 and line[name - 2] == dash and line.find(b"{") == name))
+                and line[name + path - 1] == quote
+                and (name == 0 or (line[name - 2] == dash and line.find(b"{") == name))
                 and (checked or (line.isascii() and len(line) - 1 <= limit))
             ) or self._is_skipped(line, limit):
                 count += 1
