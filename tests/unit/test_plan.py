@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from tutor_transform_logs.lms_job.model.plan import (
     HEAD_BYTES,
     SURE_BYTES,
     TAIL_BYTES,
+    Archive,
     Content,
     ContentIndex,
     Fingerprint,
@@ -204,3 +206,14 @@ def test_a_tail_is_of_the_bytes_before_an_offset(start: bytes, end: int, at: int
     if at < len(log):
         changed = log[:at] + bytes([log[at] ^ 1]) + log[at + 1 :]
         assert (Tail.of(len(log), changed) == tail) == (at < len(log) - TAIL_BYTES)
+
+
+@pytest.mark.parametrize("done", ["ab", [1], [["a"]], None, {"a": 1}])
+def test_an_archive_that_no_release_has_written_is_damage(done: object) -> None:
+    written = Archive("a.tgz", 1, Fingerprint.of(b"a"), ("to",))
+    plan = Plan(1, 1.0, (), (), (), OutputFormat("single", "none", 1), archives=(written,)).to_json()
+    plan = json.loads(json.dumps(plan))
+    assert Plan.from_json(plan).archives == (written,)
+    plan["archives"][0]["done"] = done
+    with pytest.raises((ValueError, TypeError)):
+        Plan.from_json(plan)

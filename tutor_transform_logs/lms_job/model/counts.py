@@ -83,8 +83,8 @@ NUMBER_FIELDS = tuple(entry.name for entry in fields(Counts) if entry.name != "r
 
 
 def whole_number(value: object) -> int:
-    """``value``, which is a count. Raises ``ValueError`` for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    """``value``, which is a count, below 2**63. Raises ``ValueError`` for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise ValueError(f"{value!r} is not a count")
     return value
 

@@ -241,7 +241,12 @@ class Plan:
 
 
 def _archive(values: Mapping[str, Any]) -> Archive:
-    parts = {"fingerprint": checked(Fingerprint(**values["fingerprint"])), "done": tuple(values["done"])}
+    done = values["done"]
+    # A text, too, would make a tuple of texts.
+    parts = {
+        "fingerprint": checked(Fingerprint(**values["fingerprint"])),
+        "done": tuple(done) if isinstance(done, list) else done,
+    }
     return checked(Archive(**(dict(values) | parts)))
 
 

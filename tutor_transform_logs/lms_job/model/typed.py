@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from .counts import whole_number
 
 T = TypeVar("T")
+AFTER_9999 = 253_402_300_800
+"""In seconds since 1970: no calendar has later times."""
 
 
 def checked(values: T) -> T:
@@ -31,7 +33,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < AFTER_9999
 
 
 def _is_text(value: object) -> bool:
@@ -54,6 +56,7 @@ _BY_TYPE: dict[str, Callable[[object], bool]] = {
     "str": _is_text,
     "bool": _is_flag,
     "Mapping[str, int]": _is_table_of_counts,
+    "tuple[str, ...]": lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
 }
 
 
