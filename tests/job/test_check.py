@@ -238,8 +238,12 @@ def test_hints_where_no_line_makes_a_statement(site: ForkedSite) -> None:
     strangers = findings(site.run(site.source(), site.to_files(), command="check"))
     assert has(strangers["note"], "Most events are of users that this LMS does not know")
     log.path.write_bytes(b"GET / HTTP/1.1\n" * 50)
-    others = findings(site.run(site.source(), site.to_files(), command="check"))
+    others = findings(site.run(site.source(), site.to_files(), command="check", max_invalid_ratio=1))
     assert has(others["note"], "None of these lines makes a statement: these are not tracking logs")
+    left_out = site.run(site.source(), site.to_files(), command="check")
+    assert has(findings(left_out)["note"], "1 object would be left out, and the run would end with 3")
+    assert "no tracking log: 50 of 50 lines hold no event; the first: GET / HTTP/1.1" in left_out.stdout
+    assert "nothing is left to do" not in left_out.stdout
 
 
 def test_a_database_that_is_away_or_lacks_erbs_tables(site: ForkedSite, mariadb_lms: DemoLms, lrs: Lrs) -> None:

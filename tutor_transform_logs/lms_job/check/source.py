@@ -31,7 +31,7 @@ from ..transform.transformer import Transformer
 from ..util import console
 from ..util.cpus import worker_count
 from ..util.errors import ExitStatus
-from ..util.formatting import count, duration, printable, size
+from ..util.formatting import count, duration, printable, size, wrapped
 from ..util.iso_times import in_utc
 from ..util.timetable import Timetable
 from ..work.batches import Limits
@@ -100,8 +100,8 @@ def check_source(
     if remaining.refused:
         findings.note(
             f"{count(len(remaining.refused), 'object')} would be left out, and the run would end with "
-            f"{ExitStatus.REJECTED}, as not even half of the first lines of a log hold an event. If it is a log, "
-            "raise TRANSFORM_LOGS_MAX_INVALID_RATIO."
+            f"{ExitStatus.REJECTED}, since too few of the first lines hold an event. If it is a tracking log all the "
+            "same: --max-invalid-ratio."
         )
     archives = {archive_of(name) for name in notes}
     new = [obj for obj in found if obj.name not in notes and obj.name not in archives]
@@ -111,7 +111,8 @@ def check_source(
             f"Added since plan {remaining.plan.name} was made: {what}. Done after that plan; not in the estimate."
         )
     if not remaining.segments:
-        findings.ok("nothing is left to do: every object is done or empty")
+        if not remaining.refused:
+            findings.ok("nothing is left to do: every object is done or empty")
         left = describe_dead_letters(ledger.dead_letter_files()) if ledger is not None else ""
         if left:
             findings.note(left)
@@ -188,7 +189,8 @@ def _print_objects(findings: Findings, source: Source, found: Sequence[StoredObj
             rows += [row, *([f"    {span}"] if span else [])]
         note = times.problem or notes.get(obj.name, "")
         if note:
-            rows.append(f"    {printable(note)}")
+            width = None if findings.columns is None else findings.width - TABLE_INDENT
+            rows += wrapped(f"    {printable(note)}", width, "    ").split("\n")
         known.append(
             {
                 "name": obj.name,
