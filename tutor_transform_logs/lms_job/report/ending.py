@@ -12,7 +12,7 @@ from .result import Result, reasons
 SAME_COMMAND = "Not finished: run the same command again to resume where this run stopped."
 SAME_JOB = "Not finished: run the job again with the same settings and options to resume where it stopped."
 # The phase report alone does not know how the phase work ended.
-AFTER_WORK = "Not finished: the messages of the phase work say why. The next run continues where this one stopped."
+AFTER_WORK = "Not finished: the messages of the phase work say why. Run the same command again to resume."
 RUNNING = "Not finished: the job is running."
 NOT_ACCOUNTED = "NOT everything is accounted for; please report this."
 FAILED = f"Failed before the end. {ExitStatus.FAILED.next_step}"
