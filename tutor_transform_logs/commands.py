@@ -33,6 +33,7 @@ from tutor_transform_logs.lms_job.config.settings import (
     LIST,
     MANIFESTS,
     ONE_RUN,
+    TEXTS,
     TRANSFORMER_TYPES,
     Setting,
 )
@@ -169,7 +170,7 @@ def _setting_option(setting: Setting) -> click.Option:
     return click.Option(
         [setting.option, setting.key],
         metavar=setting.metavar or setting.kind,
-        multiple=setting.kind == LIST,
+        multiple=setting.kind in (LIST, TEXTS),
         help=text,
         shell_complete=offer(setting),
     )

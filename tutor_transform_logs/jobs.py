@@ -129,7 +129,9 @@ def _place(where: object) -> str:
     """A store or a table as a job's identity has it; ``LRS`` stands for itself."""
     if not isinstance(where, Mapping):
         return str(where)
-    parts = [where.get("host") or where.get("url"), where.get("container"), where.get("prefix")]
+    prefix = where.get("prefix")
+    prefix = ", ".join(map(str, prefix)) if isinstance(prefix, list) else prefix
+    parts = [where.get("host") or where.get("url"), where.get("container"), prefix]
     parts += [".".join(filter(None, (where.get("database"), where.get("table"))))]
     return " ".join([str(where.get("provider", "")), "/".join(str(part).rstrip("/") for part in parts if part)])
 

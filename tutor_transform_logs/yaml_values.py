@@ -16,7 +16,7 @@ from typing import Any
 
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs.lms_job.config.settings import LIST, MAPPING, TEXT, TIME, Setting
+from tutor_transform_logs.lms_job.config.settings import LIST, MAPPING, TEXT, TEXTS, TIME, Setting
 
 
 class AmbiguousValueError(TutorError):
@@ -31,7 +31,9 @@ class _NotText(Exception):
 
 def from_tutor(setting: Setting, value: Any) -> Any:
     """``value`` in types that JSON has. Raises :class:`AmbiguousValueError`."""
-    convert = {TEXT: _text, TIME: _time, LIST: _texts, MAPPING: _members}.get(setting.kind, _members)
+    convert = {TEXT: _text, TEXTS: _text_or_list, TIME: _time, LIST: _texts, MAPPING: _members}.get(
+        setting.kind, _members
+    )
     try:
         return convert(value)
     except _NotText as error:
@@ -52,6 +54,10 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode()
     raise _NotText(value)
+
+
+def _text_or_list(value: Any) -> Any:
+    return [_text(item) for item in value] if isinstance(value, list) else _text(value)
 
 
 def _time(value: Any) -> str | None:

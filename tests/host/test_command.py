@@ -111,7 +111,7 @@ def test_a_value_is_a_template_of_other_settings(each_tutor: Tutor) -> None:
     assert config["source_host"] == "files.lms.test"
     assert config["destination_host"] == "lms.test"
     assert config["destination_options"] == {"nested": ["lms.test"]}
-    assert config["source_prefix"] == "{{ LMS_HOST }}"
+    assert config["source_prefix"] == ["{{ LMS_HOST }}"]
     assert "TRANSFORM_LOGS_SOURCE_HOST: files.lms.test\n" in (each_tutor.root / "config.yml").read_text()
 
 
@@ -171,7 +171,7 @@ def test_a_text_that_yaml_changed_is_refused_with_the_command_that_sets_it(each_
 
 def test_any_text_survives_from_options(tutor: Tutor) -> None:
     everything = "".join(NASTY)
-    assert tutor.replay("--source-prefix", everything).config["source_prefix"] == everything
+    assert tutor.replay("--source-prefix", everything).config["source_prefix"] == [everything]
 
 
 def test_the_config_file_is_the_jobs_and_its_owners_and_is_gone_after_the_run(tutor: Tutor) -> None:
@@ -284,13 +284,13 @@ def test_both_spellings_and_several_urls_after_one_flag(tutor: Tutor) -> None:
     assert config["lrs_urls"] == urls
     assert config["dry_run"] is True
     assert config["strict"] is False
-    assert config["source_prefix"] == "a_b"
+    assert config["source_prefix"] == ["a_b"]
 
 
 def test_an_option_wins_over_erbs_config_and_that_over_the_setting(tutor: Tutor) -> None:
     tutor.save(TRANSFORM_LOGS_SOURCE_PREFIX="set", TRANSFORM_LOGS_SOURCE_CONTAINER="set", TRANSFORM_LOGS_BATCH_SIZE="5")
     config = tutor.replay("--source_config", '{"container": "json", "prefix": "json"}', "--source-prefix", "opt").config
-    assert (config["source_prefix"], config["source_container"], config["batch_size"]) == ("opt", "json", 5)
+    assert (config["source_prefix"], config["source_container"], config["batch_size"]) == (["opt"], "json", 5)
 
 
 def test_the_sites_defaults_follow_a_provider_that_is_given_for_one_run(tutor: Tutor) -> None:

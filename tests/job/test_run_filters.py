@@ -144,6 +144,31 @@ def test_files_chooses_objects_by_their_whole_name(site: ForkedSite, nanio_bucke
     assert_refused(none, "files: tracking* matches none of the 3 objects", "such as logs/a/tracking.log-1.gz")
 
 
+def test_several_prefixes_are_one_job_that_reads_each_object_once(site: ForkedSite, nanio_bucket: Bucket) -> None:
+    logs = {}
+    for number, name in enumerate(("lms-a/x/tracking.log", "lms-b/tracking.log", "lms-bb/tracking.log", "cms/t.log")):
+        logs[name] = site.log(Mix(good=3), name=f"{number}.log", start=LOG_START + number * DAY).path
+        nanio_bucket.put(name, logs[name])
+
+    def below(prefixes: list[str]) -> dict[str, Any]:
+        return {**nanio_bucket.settings("source"), "source_prefix": prefixes}
+
+    wanted = erbs_ids([line for name in list(logs)[:3] for line in logs[name].read_bytes().splitlines()])
+    check = site.run(below(["lms-b", "lms-a/", "gone/"]), site.to_files(), command="check")
+    assert "3 objects" in check.stdout
+    run = site.run(below(["lms-bb/", "lms-b", "lms-a/", "gone/"]), site.to_files())
+    assert run.status == 0, run.stderr
+    assert run.result is not None
+    assert [obj["name"] for obj in run.result["objects"]] == sorted(logs)[1:]
+    assert written(site) == wanted
+    assert "gone/: only the other prefixes are read" in run.stdout + run.stderr
+    # In another order they are the same job.
+    again = site.run(below(["gone/", "lms-a/", "lms-b"]), site.to_files())
+    assert again.stdout.startswith("Nothing new")
+    none = site.run(below(["no", "gone"]), site.to_files())
+    assert_refused(none, "No object found whose name begins with", "gone or ", "SOURCE_PREFIX")
+
+
 def test_logs_that_their_names_put_out_of_range_are_not_opened(site: ForkedSite) -> None:
     day = datetime(2026, 1, 31, tzinfo=timezone.utc)
     for number in (-30, -20, -9, 9):

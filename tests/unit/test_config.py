@@ -15,6 +15,7 @@ from tutor_transform_logs.lms_job.config import settings
 from tutor_transform_logs.lms_job.config.schema import ClickHouseConfig, JobConfig, StorageConfig, load, read
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError, Endpoint
+from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
 from tutor_transform_logs.lms_job.read.filters import Filters
 from tutor_transform_logs.lms_job.util.timetable import Timetable
 
@@ -133,7 +134,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "source_key": ([True, [], "relative/path"], ""),
     "source_secret": ([True, ["x"], {"x": 1}, 1e5], "text"),
     "source_container": ([False, "a/b", "..", "."], ""),
-    "source_prefix": ([True, "../x", "a/../../b"], ""),
+    "source_prefix": ([True, "../x", "a/../../b", [], ["a", 1.5], ["a", "../x"], [["a"]], {"a": "b"}], ""),
     "source_host": ([["minio"]], "text"),
     "source_port": ([0, 65536, "http", 1.5, True], "at least 1 and at most 65535"),
     "source_secure": (["https", 1], "true or false"),
@@ -173,7 +174,7 @@ def test_an_empty_config_is_the_stock_site() -> None:
 def test_the_typed_fields_are_the_tables_rows() -> None:
     """``JobConfig``, ``StorageConfig`` and ``Filters`` give the values types; the table says which there are."""
     assert {field.name for field in fields(JobConfig)} == RUN_KEYS | {*settings.ROLES, "clickhouse"}
-    assert {field.name for field in fields(StorageConfig)} == set(settings.STORAGE_KEYS)
+    assert {field.name for field in fields(StorageConfig)} == {*settings.STORAGE_KEYS, "more_prefixes"}
     assert {field.name for field in fields(ClickHouseConfig)} == set(settings.CLICKHOUSE_KEYS)
     filters = {setting.key for setting in settings.RUN_SETTINGS if setting.group == "Filters"}
     assert {field.name for field in fields(Filters)} == filters - {"trust_file_dates"}
@@ -478,11 +479,15 @@ LOCAL_SOURCE = storage("source", provider="LOCAL", key="/d", container="logs", p
         storage("source", key="/d/x/..", container="logs", prefix="")
         | storage("destination", provider="LOCAL", key="/d//.", container="logs", prefix="out"),
         LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="tracking"),
+        {**LOCAL_SOURCE, "source_prefix": ["a", "tracking"]}
+        | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="tracking"),
         LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d", container="logs", prefix="/tracking-out/x"),
         LOCAL_SOURCE | storage("destination", provider="LOCAL", key="/d/logs", container="tracking", prefix="x"),
         storage("source", **MINIO, container="c", prefix="")
         | storage("destination", **MINIO, container="c", prefix="out"),
         storage("source", **MINIO, container="c", prefix="logs/")
+        | storage("destination", **MINIO, container="c", prefix="/logs/out/"),
+        storage("source", **MINIO, container="c", prefix=["a/", "logs/"])
         | storage("destination", **MINIO, container="c", prefix="/logs/out/"),
         storage("source", **MINIO, container="c", prefix="a") | storage("ledger", **MINIO, container="c", prefix="a/b"),
     ],
@@ -510,6 +515,40 @@ def test_a_destination_in_the_source_is_refused(raw: dict[str, Any]) -> None:
 )
 def test_other_places_are_taken(raw: dict[str, Any]) -> None:
     load(raw)
+
+
+@pytest.mark.parametrize(
+    ("given", "prefixes"),
+    [
+        ("logs/", ("logs/",)),
+        (["/logs/"], ("logs/",)),
+        (["b/", "a/", "/b/"], ("a/", "b/")),
+        (["b", "a", "ab/c", "a-"], ("a", "b")),
+        (["b", ""], ("",)),
+        (("[x]", "y"), ("[x]", "y")),
+    ],
+)
+def test_prefixes_are_sorted_and_none_begins_with_another(given: Any, prefixes: tuple[str, ...]) -> None:
+    for where in ({"provider": "LOCAL"}, {**MINIO, "container": "c"}):
+        assert load(storage("source", **where, prefix=given)).source.prefixes == prefixes
+
+
+def test_a_list_of_one_prefix_is_the_job_of_the_text_and_of_several_another() -> None:
+    def key(prefix: Any) -> str:
+        return job_key(job_identity(load({"source_prefix": prefix})))
+
+    # As it was before there could be several: a ledger must be found again.
+    assert key("tracking.log") == key(["/tracking.log"]) == key(["tracking.log", "tracking.log-2026"]) == "d5073dac69cb"
+    assert key(["a", "b"]) == key(["b", "a", "ab"])
+    assert len({key("a"), key("b"), key("a, b"), key(["a", "b"]), key(["a", "b", "c"])}) == 5
+    assert str(load({"source_prefix": ["b", "a"]}).source) == "LOCAL /openedx/data/logs/a, /openedx/data/logs/b"
+
+
+def test_several_tables_are_refused() -> None:
+    table = {"source_provider": "CLICKHOUSE", "source_host": "c", "source_container": "d"}
+    assert load({**table, "source_prefix": ["t/2026-02", "t/2026-01"]}).source.prefixes == ("t/2026-01", "t/2026-02")
+    with pytest.raises(ConfigError, match="are several tables"):
+        load({**table, "source_prefix": ["t", "t2"]})
 
 
 PREFIXES = st.lists(st.sampled_from(["a", "ab", "/", "-", ".log", "tracking"]), max_size=6).map("".join)

@@ -91,7 +91,7 @@ def check_source(
         console.say(f"Checking {len(found):,} objects ...")
     remaining = _remaining_work(config, source, ledger, found, destinations)
     findings.ok(
-        f"source {source.where(config.source.prefix)}: {count(len(found), 'object')}, "
+        f"source {', '.join(map(source.where, config.source.prefixes))}: {count(len(found), 'object')}, "
         f"{size(sum(obj.size for obj in found))}"
         + (f"; {len(out_of_range):,} more are out of range by the dates in their names" if out_of_range else "")
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from .settings import (
     RUN_SETTINGS,
     STORAGE_KEYS,
     TEXT,
+    TEXTS,
 )
 from .validators import ConfigError, Endpoint
 
@@ -58,6 +59,13 @@ class StorageConfig:
     region: str
     token: str = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
+    more_prefixes: tuple[str, ...] = ()
+    """Of a source that has several prefixes: those after the first. Sorted, and none begins with another one."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All prefixes, in the order of their objects' names. No object's name begins with two of them."""
+        return (self.prefix, *self.more_prefixes)
 
     @property
     def is_local(self) -> bool:
@@ -74,14 +82,16 @@ class StorageConfig:
 
     def identity(self) -> dict[str, object]:
         """What says which store this is, without a secret: part of the job key, and safe to print."""
+        # One prefix is a text, as it was before there could be several.
+        prefix = list(self.prefixes) if self.more_prefixes else self.prefix
         if self.is_local:
-            return {"provider": LOCAL, "container": self.root, "prefix": self.prefix}
-        names = {"provider": self.provider, "container": self.container, "prefix": self.prefix}
+            return {"provider": LOCAL, "container": self.root, "prefix": prefix}
+        names = {"provider": self.provider, "container": self.container, "prefix": prefix}
         return {**names, "host": self.host, "port": self.port, "region": self.region}
 
     def __str__(self) -> str:
         where = self.root if self.is_local else f"{self.host or ''}/{self.container}"
-        return f"{self.provider} {where}/{self.prefix}"
+        return f"{self.provider} {', '.join(f'{where}/{prefix}' for prefix in self.prefixes)}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,7 @@ class JobConfig:
 def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
     settings = {name: BY_KEY[f"{role}_{name}"] for name in STORAGE_KEYS}
     values = {name: setting.value(raw.get(setting.key)) for name, setting in settings.items()}
-    values |= {name: values[name] or "" for name, setting in settings.items() if setting.kind == TEXT}
+    values |= {name: values[name] or "" for name, setting in settings.items() if setting.kind in (TEXT, TEXTS)}
     provider = values["provider"].strip().upper() or DEFAULT_PROVIDERS[role]
     values.update(provider=provider, options=values["options"] or {})
     if provider == LOCAL:
@@ -168,19 +178,30 @@ def _storage(raw: Mapping[str, Any], role: str) -> StorageConfig:
         _check_local(role, values["key"], values["container"])
     else:
         validators.header_text(f"{role}_key", values["key"])
-        for name in ("container", "prefix"):
-            validators.text(f"{role}_{name}", values[name])
+        validators.text(f"{role}_container", values["container"])
     if provider == CLICKHOUSE and role == "source":
         _check_table(values)
-    values["prefix"] = values["prefix"].lstrip("/")
-    if ".." in values["prefix"].split("/"):
-        raise ConfigError(
-            f"{role}_prefix", f"{validators.shown(values['prefix'])} leads out of the container", 'no ".." in it'
-        )
+    values["prefix"], *more = _prefixes(role, provider, values["prefix"])
     if not values["container"] and provider not in NO_STORAGE:
         what = "the name of one directory in the key" if provider == LOCAL else "the name of a bucket that exists"
         raise ConfigError(f"{role}_container", f"not set, and {provider} needs one", what)
-    return StorageConfig(**values)
+    return StorageConfig(**values, more_prefixes=tuple(more))
+
+
+def _prefixes(role: str, provider: str, given: str | tuple[str, ...]) -> Sequence[str]:
+    """The prefixes of a ``role``, sorted, without those that begin with another one: they find nothing more."""
+    key = f"{role}_prefix"
+    prefixes = sorted({prefix.lstrip("/") for prefix in ((given,) if isinstance(given, str) else given)})
+    for prefix in prefixes:
+        if provider != LOCAL:
+            validators.text(key, prefix)
+        if ".." in prefix.split("/"):
+            raise ConfigError(key, f"{validators.shown(prefix)} leads out of the container", 'no ".." in it')
+    if provider == CLICKHOUSE and len({prefix.partition("/")[0] for prefix in prefixes}) > 1:
+        raise ConfigError(key, f"{validators.shown(prefixes)} are several tables", "one table; dates of it behind a /")
+    return [
+        prefix for prefix in prefixes if not any(prefix != other and prefix.startswith(other) for other in prefixes)
+    ]
 
 
 def _check_table(values: Mapping[str, Any]) -> None:
@@ -225,10 +246,11 @@ def overlaps(written: StorageConfig, read: StorageConfig) -> bool:
         return False
     if read.is_local:
         below = posixpath.join(posixpath.normpath(written.root), written.prefix)
-        return f"{below.rstrip('/')}/".startswith(posixpath.join(posixpath.normpath(read.root), read.prefix))
+        root = posixpath.normpath(read.root)
+        return any(f"{below.rstrip('/')}/".startswith(posixpath.join(root, prefix)) for prefix in read.prefixes)
     same_store = (written.host, written.port, written.container) == (read.host, read.port, read.container)
     below = f"{written.prefix.rstrip('/')}/" if written.prefix.rstrip("/") else ""
-    return same_store and below.startswith(read.prefix)
+    return same_store and below.startswith(read.prefixes)
 
 
 def load(raw: Mapping[str, Any]) -> JobConfig:

@@ -23,6 +23,8 @@ PREFIX = "TRANSFORM_LOGS_"
 
 # Kinds of values, and the names of values in the command's help.
 TEXT = "TEXT"
+TEXTS = "TEXT..."
+"""One text or a list of several."""
 CHOICE = "CHOICE"
 TIME = "TIME"
 NUMBER = "NUMBER"
@@ -97,7 +99,7 @@ class Setting:
 
     def value(self, given: Any) -> Any:
         """The checked value, or the default if ``given`` is empty. Raises :class:`.validators.ConfigError`."""
-        if given is None or (given == "" and self.kind not in (TEXT, LIST, MAPPING)):
+        if given is None or (given == "" and self.kind not in (TEXT, TEXTS, LIST, MAPPING)):
             return self.default
         return self.check(self.key, given)
 
@@ -144,7 +146,8 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     yield row("secret", TEXT, "Secret access key.", text, "S3, MINIO: OPENEDX_AWS_SECRET_ACCESS_KEY", secret=True)
     in_key = f"LOCAL: a directory directly below the key; otherwise the bucket. {container}"
     yield row("container", TEXT, in_key, validators.name_on_disk)
-    yield row("prefix", TEXT, f"{prefix} A leading / is ignored.", validators.name_on_disk)
+    kind, check = (TEXTS, validators.names_on_disk) if role == "source" else (TEXT, validators.name_on_disk)
+    yield row("prefix", kind, f"{prefix} A leading / is ignored.", check)
     yield row("host", TEXT, "Host of the object store.", text, "MINIO: minio; S3: S3_HOST")
     port = "MINIO: 9000; S3: S3_PORT; the provider's if you set the host"
     yield row("port", NUMBER, "Port of the object store.", validators.whole(1, 65535), port)
@@ -218,8 +221,8 @@ SETTINGS: tuple[Setting, ...] = (
         "Storage of the logs: LOCAL, S3, MINIO or another libcloud provider; CLICKHOUSE: a table of raw logs, with the "
         "user in SOURCE_KEY and the password in SOURCE_SECRET.",
         "It must exist. CLICKHOUSE: the database.",
-        "Read the objects whose names start with this. CLICKHOUSE: the table, or the table and the beginning of a "
-        "date, such as _tracking/2026-01.",
+        "Read the objects whose names start with this, or with any of a list. CLICKHOUSE: the table, or the table and "
+        "the beginning of a date, such as _tracking/2026-01.",
         {
             "provider": "LOCAL",
             "container": "LOCAL: logs; CLICKHOUSE: that of Aspects or Cairn",

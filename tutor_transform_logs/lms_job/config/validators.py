@@ -64,6 +64,15 @@ def name_on_disk(key: str, value: Any) -> str:
     return _encodable(key, value, "surrogateescape")
 
 
+def names_on_disk(key: str, value: Any) -> str | tuple[str, ...]:
+    """As :func:`name_on_disk`, or a list of several."""
+    if not isinstance(value, (list, tuple)):
+        return name_on_disk(key, value)
+    if not value:
+        raise ConfigError(key, "the list is empty", "text, or a list of one text or more")
+    return tuple(name_on_disk(key, each) for each in value)
+
+
 def _encodable(key: str, value: Any, errors: str) -> str:
     written = _any_text(key, value)
     if "\0" in written or not _is_encodable(written, errors):

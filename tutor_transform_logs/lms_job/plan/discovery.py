@@ -263,11 +263,13 @@ def find_object_of(segment: Segment, identified: Sequence[IdentifiedObject]) -> 
     return replace(segment, object=best.name, compression=best.compression)
 
 
-def find_again(source: Source, prefix: str, segment: Segment, contents: Iterable[Content]) -> Segment | None:
+def find_again(
+    source: Source, prefixes: Iterable[str], segment: Segment, contents: Iterable[Content]
+) -> Segment | None:
     """Search the whole source for the content of ``segment``, for example after a log was rotated during the run."""
     content = next(content for content in contents if content.id == segment.content)
     holders = []
-    for entry, head in _heads(source, source.listing(prefix)):
+    for entry, head in _heads(source, (entry for prefix in prefixes for entry in source.listing(prefix))):
         if content.begins_like(entry.name, head.first) and has_tail(source, entry.name, content, head.kind):
             length = known_length(entry.size, head.kind)
             holders.append(IdentifiedObject(entry.name, entry.size, head.kind, content.id, length))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -40,6 +41,8 @@ from ..util.errors import JobError, ObjectGone
 from .discovery import ArchiveIndex, IdentifiedObject, find_object_of, identify_objects
 from .file_dates import outside
 from .resend import resume_redelivery
+
+log = logging.getLogger(__name__)
 
 MIN_SEGMENT_BYTES = 1024**2
 SEGMENTS_PER_WORKER = 4
@@ -100,12 +103,18 @@ def select_objects(
 
     Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
     """
-    where = source.where(config.source.prefix)
-    listed = list(source.listing(config.source.prefix))
+    prefixes = config.source.prefixes
+    where = " or ".join(map(source.where, prefixes))
+    below = {prefix: list(source.listing(prefix)) for prefix in prefixes}
+    listed = [obj for found in below.values() for obj in found]
     if not listed and must_exist:
         raise JobError(
             f"No object found whose name begins with {where}: "
             "check TRANSFORM_LOGS_SOURCE_CONTAINER and ..._SOURCE_PREFIX."
+        )
+    for prefix in (prefix for prefix in prefixes if listed and not below[prefix]):
+        log.warning(
+            "No object found whose name begins with %s: only the other prefixes are read.", source.where(prefix)
         )
     filters = Filters.of(config)
     # Of a folder that can't be listed, nobody knows which files are in it.

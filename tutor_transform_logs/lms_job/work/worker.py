@@ -144,7 +144,7 @@ class Worker:
     def _find_again(self, segment: Segment) -> Segment | None:
         if self._plan.redelivers:
             return None
-        return find_again(self._context.source, self._config.source.prefix, segment, self._plan.contents)
+        return find_again(self._context.source, self._config.source.prefixes, segment, self._plan.contents)
 
     def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
         """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
