@@ -97,6 +97,7 @@ REFUSALS = {
     "ids of other statements": (Answer(200, ["6d1a4b06-2f4c-4f9e-8f4b-0d6f0f3f2a11"]), "this is not an LRS"),
     "a redirect to what is not a URL": (Answer(301, headers={"Location": "http://[::1"}), "can't be used (ValueError)"),
     "an unknown text encoding": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=idna"}), "gone"),
+    "an encoding of a NUL": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=\0"}), "gone"),
 }
 
 
@@ -166,6 +167,7 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, script
         (Answer(302), r"it answers 302, a redirect to no URL\. Check "),
         (Answer(300, headers={"Location": "http://u:p@x/\x1b7"}), r"it redirects to http://x/\\x1b7\. If that is "),
         (Answer(404, b"no", headers={"Content-Type": "text/html; charset=idna"}), r"404: no\. Check "),
+        (Answer(404, b"no", headers={"Content-Type": "text/html; charset=\0"}), r"404: no\. Check "),
         (Answer(404, b"\x1b[2Jno\x00"), r"404: \\x1b\[2Jno\\x00\. Check "),
     ],
 )

@@ -31,8 +31,8 @@ def body_text(response: requests.Response) -> str:
     """The body of an answer, whatever its header says of the charset."""
     try:
         return response.text
-    except UnicodeError:
-        # Of a charset that Python has a codec for, but none that reads text.
+    except ValueError:
+        # Of a charset that Python has a codec for, but none that reads text; or one with a NUL in its name.
         return response.content.decode("utf-8", "replace")
 
 
