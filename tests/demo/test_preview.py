@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.harness.collectors import OF_LINES, OF_OBJECTS
 from tests.harness.demo_lms import REPOSITORY
 from tests.harness.forked_demo import processes_are_forked
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.demo.outcomes import Kind
 from tutor_transform_logs.demo.previewer import run_preview
+from tutor_transform_logs.demo.wrapping import describe_wrapping
 
 PAGE_VIEW = b'{"name": "/courses/%d/", "event": "{}", "time": "2026-01-02T00:00:00+00:00"}\n'
 STRANGERS = b"".join(
@@ -184,15 +186,67 @@ def test_what_is_in_an_archive_is_shown(tmp_path: Path, capfd: pytest.CaptureFix
         ("c.zip!/x", 1),
         ("c.zip!/y.tar", 0),
     ]
-    assert "it is an archive in an archive" in shown(capfd, tmp_path)
+    assert "it is an archive in an archive" in " ".join(shown(capfd, tmp_path).split())
 
 
 def test_what_is_another_kind_of_log_is_said_and_not_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     access = b'10.0.0.1 - - [01/Feb/2026:00:00:00 +0000] "GET /heartbeat HTTP/1.1" 200 61\n'
     (tmp_path / "access.log.gz").write_bytes(gzip.compress(access * 3000))
     (tmp_path / "tracking.log").write_bytes(PAGE_VIEW % 1)
-    text = shown(capfd, tmp_path)
+    text = " ".join(shown(capfd, tmp_path).split())
     assert "no tracking log: 1,000 of the first 1,000 lines hold no event" in text
     assert "it looks like nginx's or Apache's access log" in text
     found = json.loads(shown(capfd, tmp_path, format_="json"))
     assert (found["lines"], found["unparsable"]) == (1, {})
+
+
+WRITERS = {
+    "docker": "Docker's json-file writes them",
+    "docker, spaced": "Docker's json-file writes them",
+    "cri": "containerd or CRI-O writes them",
+    "fluent bit": "Fluent Bit or Fluentd writes them",
+    "fluent bit, _p": "Fluent Bit or Fluentd writes them",
+    "fluentd": "Docker's driver for Fluentd writes them",
+    "vector": "Vector, Logstash or Filebeat writes them",
+    "loki": "Loki's logcli writes them",
+    "logstash": 'a collector writes them, under "@message"',
+    "elastic": "Vector, Logstash or Filebeat writes them",
+    "gelf": "GELF has them",
+    "opentelemetry": "OpenTelemetry has them",
+    "cloudwatch": "CloudWatch passes them on",
+    "cloudwatch by firehose": "CloudWatch passes them on, in JSON objects that are not one a line",
+    "fluent bit to cloudwatch": "CloudWatch passes them on, in JSON objects that are not one a line",
+    "array of docker's": "Docker's json-file writes them, in a JSON array",
+    "vector's parse_json": "Vector, Logstash or Filebeat writes them",
+    "one after the other": "in JSON objects that are not one a line",
+    "with spaces between": "in JSON objects that are not one a line",
+    "array": "in a JSON array",
+    "array, a line each": "in a JSON array",
+    "array, pretty-printed": "in a JSON array",
+    "pretty-printed": "in JSON objects that are not one a line",
+    "pretty-printed, indent 0": "in JSON objects that are not one a line",
+}
+
+
+@pytest.mark.parametrize("form", [*OF_LINES, *OF_OBJECTS])
+def test_the_wrapping_is_named(form: str) -> None:
+    lines = [*STRANGERS.splitlines(), (PAGE_VIEW % 1).rstrip()]
+    assert describe_wrapping(b"\n".join(lines)) == ""
+    assert describe_wrapping((OF_LINES.get(form) or OF_OBJECTS[form])(lines)).endswith(f" {WRITERS[form]}")
+
+
+def test_failures_come_first_and_a_total_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    failing = STRANGERS.splitlines()[0].replace(b"play_video", b"pause_video").replace(b'"event": "{', b'"event": "[{')
+    lines = [*STRANGERS.splitlines(), failing, b"no event", (PAGE_VIEW % 1).rstrip()]
+    (tmp_path / "lms.log").write_bytes(OF_LINES["docker"](lines))
+    text = shown(capfd, tmp_path)
+    assert "lms.log: " in text
+    assert "    lines are wrapped as Docker's json-file writes them\n" in text
+    places = [
+        text.index(part) for part in ("no_json: ", "pause_video", "1 failed, ", "play_video", "(requests: ", "total ")
+    ]
+    assert places == sorted(places)
+    [total] = [line.split() for line in text.splitlines() if line.startswith("total ")]
+    assert total == ["total", "6", "3"]
+    [file] = json.loads(shown(capfd, tmp_path, format_="json"))["files"]
+    assert (file["lines"], file["wrapping"]) == (6, "lines are wrapped as Docker's json-file writes them")

@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile
+from tutor_transform_logs.demo.wrapping import LOOKED_AT_BYTES, describe_wrapping
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.model import dead_letters
 from tutor_transform_logs.lms_job.model.activity import NO_DAY, day_of
@@ -79,12 +80,14 @@ class Previewer:
             if file_row.problem:
                 return
             chunks = itertools.chain([begin], chunks)
-            read = log_lines(decompressed(chunks, file_row.compression), limit=MAX_LINE_BYTES)
+            head = bytearray()
+            read = log_lines(_watched(decompressed(chunks, file_row.compression), head), limit=MAX_LINE_BYTES)
             lines = (line for line in read if isinstance(line, Line))
             for window in _windows(lines, self._left):
                 file_row.problem = "" if file_row.lines else describe_wrong_kind(first, window, MAX_INVALID_RATIO)
                 if file_row.problem:
                     return
+                file_row.wrapping = file_row.wrapping if file_row.lines else describe_wrapping(bytes(head))
                 self._preview_lines(file_row, window)
                 self._left -= len(window)
             if self._left <= 0 and next(lines, None) is not None:
@@ -132,6 +135,13 @@ class Previewer:
         row.statements += len(made)
         if row.first is None and made:
             row.first = dict(made[0].fields)
+
+
+def _watched(chunks: Iterable[bytes], head: bytearray) -> Iterator[bytes]:
+    """``chunks``; the first bytes of them go into ``head``."""
+    for chunk in chunks:
+        head += chunk[: LOOKED_AT_BYTES - len(head)]
+        yield chunk
 
 
 def _first(chunks: Iterator[bytes], count: int) -> bytes:

@@ -23,6 +23,8 @@ class PreviewedFile:
     name: str
     size: int | None
     compression: str = ""
+    wrapping: str = ""
+    """How a collector has kept the lines; ``""`` if they are as the LMS writes them."""
     lines: int = 0
     first_day: str = ""
     last_day: str = ""
@@ -97,5 +99,5 @@ class Preview:
 
 
 def in_order(types: Iterable[EventType]) -> list[EventType]:
-    """Transformed types first; the most frequent first."""
-    return sorted(types, key=lambda row: (not row.known, -row.lines, row.name))
+    """Transformed types first, of them those with failures; the most frequent first."""
+    return sorted(types, key=lambda row: (not row.known, not row.failed, -row.lines, row.name))

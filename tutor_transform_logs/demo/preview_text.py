@@ -19,13 +19,19 @@ KINDS = {"xapi": "xAPI", "caliper": "Caliper"}
 
 
 def format_preview(preview: Preview, width: int, whole: bool) -> Iterator[str]:
-    """The lines to print, in ``width`` columns if names allow. ``whole``: print the whole first statements."""
-    yield from map(_file, preview.files)
+    """The lines to print, failures first, in ``width`` columns if names allow.
+
+    ``whole``: print the whole first statements.
+    """
+    for file in preview.files:
+        yield from _file(file, width)
     types = in_order(preview.types.values())
     known = [row for row in types if row.known]
     skipped = [row for row in types if not row.known]
     lines_width, made_width = (11, 11) if width >= 48 else (7, 10)
     name_width = max(20, width - lines_width - made_width - 2)
+    if preview.unparsable:
+        yield from _no_events(preview, name_width, lines_width, width)
     yield ""
     if known:
         title = _cut(f"events made into {KINDS[preview.type]}", name_width)
@@ -41,26 +47,35 @@ def format_preview(preview: Preview, width: int, whole: bool) -> Iterator[str]:
         yield f"{'events skipped':<{name_width}} {'lines':>{lines_width}}"
         for row in skipped:
             yield from _row(row.name, f"{row.lines:>{lines_width},}", name_width, width)
-    if preview.unparsable or preview.blank:
+    if preview.blank and not preview.unparsable:
+        yield from _no_events(preview, name_width, lines_width, width)
+    if preview.lines:
         yield ""
-        yield f"{'no events':<{name_width}} {'lines':>{lines_width}}"
-        if preview.blank:
-            yield f"{'empty lines':<{name_width}} {preview.blank:>{lines_width},}"
-        for reason, lines in preview.unparsable.most_common():
-            meaning = f"{reason}: {MEANINGS.get(reason, reason)}"
-            yield from _row(meaning, f"{lines:>{lines_width},}", name_width, width)
+        made = sum(row.statements for row in known)
+        yield f"{'total':<{name_width}} {preview.lines:>{lines_width},} {made:>{made_width},}"
     yield ""
     yield from (textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False) for note in _notes(preview))
 
 
-def _file(file: PreviewedFile) -> str:
+def _no_events(preview: Preview, name_width: int, lines_width: int, width: int) -> Iterator[str]:
+    yield ""
+    yield f"{'no events':<{name_width}} {'lines':>{lines_width}}"
+    for reason, lines in preview.unparsable.most_common():
+        meaning = f"{reason}: {MEANINGS.get(reason, reason)}"
+        yield from _row(meaning, f"{lines:>{lines_width},}", name_width, width)
+    if preview.blank:
+        yield f"{'empty lines':<{name_width}} {preview.blank:>{lines_width},}"
+
+
+def _file(file: PreviewedFile, width: int) -> Iterator[str]:
     parts = [] if file.size is None else [size(file.size)]
     parts += [file.compression] if file.compression else []
     parts.append(count(file.lines, "line"))
     if file.first_day:
         parts.append(file.first_day if file.first_day == file.last_day else f"{file.first_day} to {file.last_day}")
-    problem = f"\n    {printable(file.problem)}" if file.problem else ""
-    return f"{printable(file.name)}: {', '.join(parts)}{problem}"
+    yield f"{printable(file.name)}: {', '.join(parts)}"
+    for said in filter(None, (file.wrapping, file.problem)):
+        yield wrapped(f"    {printable(said)}", width, " " * 4)
 
 
 def _known(row: EventType, width: int, whole: bool) -> Iterator[str]:
