@@ -95,11 +95,18 @@ class _TimedReader(io.RawIOBase):
         self._left = self._timeout or 0.0
         self._renewed_after = renewed_after
         self._received = 0
+        self.ended = False
+        """Has the server closed the connection?"""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        count = self._read(buffer)
+        self.ended = count == 0
+        return count
+
+    def _read(self, buffer: Any) -> int | None:
         if self._timeout is None:
             return self._raw.readinto(buffer)
         if self._left <= 0:
@@ -123,14 +130,22 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer whose status line, headers and body have one deadline together."""
+    """An answer whose status line, headers and body have one deadline together, and whose headers are complete."""
 
     renewed_after: int | None = None
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         file: Any = self.fp
-        self.fp = io.BufferedReader(_TimedReader(file.detach(), sock, self.renewed_after))
+        self._reader = _TimedReader(file.detach(), sock, self.renewed_after)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        # The standard library takes headers that the connection's end cuts off for all of them: an object without its
+        # ETag, or a body without its length. Beyond the empty line after them, nothing has been waited for.
+        if self._reader.ended:
+            raise http.client.HTTPException("the connection ended within the headers of the answer")
 
 
 class _Download(_Answer):
