@@ -50,7 +50,7 @@ def problem(content: bytes, ratio: float = 0.5, compression: str = "") -> str:
         (NGINX * 3, "3 of 3 lines", "nginx's or Apache's access log"),
         (XAPI * 20, "20 of 20 lines", "xAPI statements"),
         (b"[" + b",".join([XAPI.strip()] * 20) + b"]", "20 of 20 lines", "xAPI statements"),
-        (b"\n" * 5_000_000, "1,000 of the first 1,000 lines", ""),
+        (b"\n" * 5000 + NGINX * 12 + b" \t\r\n" * 30, "12 of 12 lines", "nginx's or Apache's access log"),
         (b"PK\x03\x04" + os.urandom(20_000), "lines hold no event", "a ZIP file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50_000), "lines hold no event", "a PNG image"),
         (bytes(3_000_000), "1 of 1 line", "binary data"),
@@ -81,6 +81,9 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
         EVENT * 501 + NGINX * 5000,
         # Of so few, most may be bad by chance.
         b"INFO started\n" * 9,
+        # Blank lines are not bad ones.
+        b"\n" * 5_000_000,
+        (EVENT + b"\n" * 10) * 30,
         # The first line goes on, so it is not known what comes after it.
         bytes(5_000_000) + b"\n" + EVENT,
         # Still being written.

@@ -5,6 +5,7 @@ A terabyte of another program's log would become a terabyte of dead letters, wit
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from .log_lines import log_lines
 from .segment import segment_chunks
 
 FIRST_LINES = 1000
+# Of more than that, it would take long to find the first ones.
+WITH_BLANK_LINES = 20_000
 FIRST_BYTES = 4 * 1024**2
 # Of fewer lines, most may be bad by chance, unless one knows what they are.
 LEAST_LINES = 10
@@ -90,16 +93,23 @@ class _Begun:
 
 
 def _until_broken(lines: Iterable[object]) -> Iterator[object]:
-    """The first ``lines``, and no error where they can't be read any further: WORK reports that."""
+    """The first ``lines`` that are not blank, and no error where they can't be read: WORK reports that."""
     number = 0
     try:
-        for line in lines:
+        for line in itertools.islice(lines, WITH_BLANK_LINES):
+            if isinstance(line, Line) and _is_blank(line):
+                continue
             yield line
             number += 1
             if number == FIRST_LINES:
                 return
     except (BrokenObject, ObjectGone):
         return
+
+
+def _is_blank(line: Line) -> bool:
+    """It says nothing of what the other lines are."""
+    return not line.overlong and not line.raw.strip()
 
 
 def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: float) -> str:
@@ -110,7 +120,7 @@ def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: f
     total, invalid, first = 0, 0, b""
     known = _kind_of(head)
     for line in lines:
-        if line.unterminated and not known and not _has_event(line):
+        if _is_blank(line) or (line.unterminated and not known and not _has_event(line)):
             continue
         total += 1
         if not _has_event(line):
