@@ -18,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.contents import cut
-from tutor_transform_logs.lms_job.read.decompress import PIECE, BrokenObject, compression, decompressed, drop_bytes
+from tutor_transform_logs.lms_job.read.decompress import (
+    PIECE,
+    BrokenObject,
+    UnreadableLayer,
+    compression,
+    decompressed,
+    drop_bytes,
+)
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -140,8 +147,41 @@ def test_an_xz_that_asks_for_gigabytes_is_broken() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30, "preset": 0, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
     encoder = lzma.LZMACompressor(format=lzma.FORMAT_XZ, filters=filters)
     packed = encoder.compress(b"x\n") + encoder.flush()
-    with pytest.raises(BrokenObject, match="xz"):
+    with pytest.raises(UnreadableLayer, match=r"^xz data that take more than 96 MiB of memory .*: pack it again"):
         list(decompressed([packed], "xz"))
+
+
+def packed_with_window(data: bytes, log2: int) -> bytes:
+    """As "zstd --long" does."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=log2)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return compressor.compress(data) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    ("windows", "most"),
+    [((27,), 0), ((28,), 128), ((23, 26), 0), ((23, 27), 66), ((24, 22), 10), ((23, 23, 23, 26), 0), ((27, 27), 66)],
+    ids=str,
+)
+def test_all_layers_together_take_bounded_memory(windows: tuple[int, ...], most: int) -> None:
+    """``windows``: of the layers, the innermost first, as powers of two. ``most``: in MiB, of what is refused."""
+    packed = b"x\n"
+    for window in windows:
+        packed = packed_with_window(packed, window)
+    kind = "+".join(["zstd"] * len(windows))
+    if not most:
+        assert b"".join(decompressed([packed], kind)) == b"x\n"
+        return
+    with pytest.raises(
+        UnreadableLayer, match=rf"^zstd data that take more than {most} MiB of memory .*: pack it again"
+    ):
+        list(decompressed([packed], kind))
+
+
+def test_what_is_packed_within_an_archive_is_an_inner_layer() -> None:
+    with pytest.raises(UnreadableLayer, match="10 MiB"):
+        list(decompressed([packed_with_window(b"x", 24)], "zstd+tar+zstd"))
+    assert b"".join(decompressed([packed_with_window(b"x", 24)], "gzip+tar+zstd")) == b"x"
 
 
 def test_zstd_is_told_where_the_image_can_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:

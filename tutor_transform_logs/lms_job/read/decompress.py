@@ -6,16 +6,21 @@ import bz2
 import codecs
 import importlib
 import lzma
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 PIECE = 1024 * 1024
 MIN_PIECE = 64 * 1024
 MEMBERS_INPUT = 64 * 1024
 
-# An xz file says itself how much memory it takes to read it. "xz -9" makes files that need 65 MiB.
-XZ_MEMORY = 96 * 1024**2
+# What is packed with xz or zstd says how much memory it takes to unpack it: "xz -9" 65 MiB, "zstd --long" 128 MiB.
+# All layers are unpacked at the same time, so only one may take that much, and none of them more than this.
+MEMORY = {"xz": 96 * 1024**2, "zstd": 128 * 1024**2}
+OUTERMOST_MEMORY = 66 * 1024**2
+INNER_MEMORY = 10 * 1024**2
+NEEDS_MEMORY = re.compile("requires too much memory|Memory usage limit")
 
 # A block of zstd may be 4 bytes and unpack to 128 KiB: this much at a time is at most 16 MiB.
 ZSTD_INPUT = 512
@@ -103,12 +108,12 @@ class _Gunzip:
 class _Unzstd:
     """zstandard's decompressor with the interface of bz2's and lzma's. It has no limit of its own for its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int) -> None:
         try:
             self._zstandard: Any = importlib.import_module("zstandard")
         except ImportError:
             raise UnreadableLayer(NO_ZSTANDARD) from None
-        self._unpacker = self._zstandard.ZstdDecompressor().decompressobj()
+        self._unpacker = self._zstandard.ZstdDecompressor(max_window_size=memory).decompressobj()
         self._input = b""
         self._output = b""
         self._taken = 0
@@ -152,14 +157,15 @@ class _Unzstd:
         return b"".join(found)
 
 
-def _unpacker(name: str) -> _Unpacker:
+def _unpacker(name: str, memory: int) -> _Unpacker:
+    """``memory``: how many bytes of it the data may ask for, where they can ask."""
     if name == "gzip":
         return _Gunzip()
     if name == "bzip2":
         return bz2.BZ2Decompressor()
     if name == "zstd":
-        return _Unzstd()
-    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+        return _Unzstd(memory)
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=memory)
 
 
 def decompressed(chunks: Iterable[bytes], kind: str) -> Iterator[bytes]:
@@ -169,9 +175,22 @@ def decompressed(chunks: Iterable[bytes], kind: str) -> Iterator[bytes]:
     of an archive that it is in are removed already. Members that follow each other in one stream are read on; zero
     padding after the last one is ignored, as gzip itself does. Raises :class:`BrokenObject` after the last good piece.
     """
-    for layer in filter(None, kind.rpartition(TAR)[2].split("+")):
-        chunks = _transcoded(chunks, layer) if layer in TEXT_ENCODINGS else _joined(_unpack(_sliced(chunks), layer))
+    layers = kind.split("+")
+    for at in range(layers.index(TAR) + 1 if TAR in layers else 0, len(layers)):
+        layer = layers[at]
+        if layer in TEXT_ENCODINGS:
+            chunks = _transcoded(chunks, layer)
+        elif layer:
+            chunks = _joined(_unpack(_sliced(chunks), layer, _memory(layers, at)))
     yield from chunks
+
+
+def _memory(layers: Sequence[str], at: int) -> int:
+    """How many bytes of memory the data of this one of the ``layers`` may ask for."""
+    if any(layer in MEMORY for layer in layers[:at]):
+        return INNER_MEMORY
+    most = MEMORY.get(layers[at], 0)
+    return min(most, OUTERMOST_MEMORY) if any(layer in MEMORY for layer in layers[at + 1 :]) else most
 
 
 def _sliced(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -201,7 +220,7 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(waiting)
 
 
-def _unpack(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+def _unpack(chunks: Iterator[bytes], name: str, memory: int) -> Iterator[bytes]:
     unpacker: _Unpacker | None = None
     data: bytes | None = b""
     while True:
@@ -212,7 +231,7 @@ def _unpack(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
                 if data is None:
                     return
                 continue
-            unpacker = _unpacker(name)
+            unpacker = _unpacker(name, memory)
         elif not data and unpacker.needs_input:
             data = next(chunks, None)
             if data is None:
@@ -220,12 +239,24 @@ def _unpack(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         try:
             piece = unpacker.decompress(data or b"", PIECE)
         except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+            if NEEDS_MEMORY.search(str(error)):
+                raise UnreadableLayer(_too_much_memory(name, memory)) from None
             raise BrokenObject(f"damaged {name} data ({error})") from None
         data = b""
         if piece:
             yield piece
         if unpacker.eof:
             data, unpacker = unpacker.unused_data, None
+
+
+def _too_much_memory(name: str, memory: int) -> str:
+    """What is to be done about data that are whole."""
+    if memory == INNER_MEMORY:
+        window, where = "xz -6 or zstd -19", " in a log that is packed more than once"
+    else:
+        window, where = "xz -6 or zstd --long=26", ""
+    most = f"more than {memory // 1024**2} MiB of memory to unpack{where}"
+    return f"{name} data that take {most}: pack it again with less ({window}), and run the command again"
 
 
 def _transcoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
