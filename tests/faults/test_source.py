@@ -81,8 +81,12 @@ def test_a_listing_that_fails_is_made_again(stored: ForkedSite, nanio_bucket: Bu
     tally.same(expected, stored.output_lines(), "after a listing that failed")
 
 
+# The first lines of an object are not read beforehand, to see if it is a log: which request is which is known.
+UNEXAMINED = {"max_invalid_ratio": 1}
+
+
 def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: ForkedSite, nanio_bucket: Bucket) -> None:
-    stored.settings["segment_bytes"] = 200_000
+    stored.settings |= {"segment_bytes": 200_000, **UNEXAMINED}
     expected = expected_of(stored)
     reads = 0
     expired = True
@@ -90,7 +94,7 @@ def test_credentials_that_expire_end_the_run_and_the_next_one_goes_on(stored: Fo
     def fault(_: int, line: str) -> bytes | None:
         nonlocal reads
         reads += "tracking.log?" in line and line.startswith("GET")
-        return FORBIDDEN if expired and reads > 8 else None
+        return FORBIDDEN if expired and reads > 12 else None
 
     with faulty(nanio_bucket, fault) as (bucket, proxy):
         in_the_way(stored, bucket)
@@ -131,7 +135,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_o
 
     with faulty(nanio_bucket, replaced) as (bucket, proxy):
         in_the_way(stored, bucket)
-        ran = stored.run(workers=1)
+        ran = stored.run(workers=1, **UNEXAMINED)
     tally.add("faults", proxy.faults)
     tally.same(1, proxy.faults, "streams that broke")
     tally.same(3, ran.status, ran.detail)

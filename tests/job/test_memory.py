@@ -149,7 +149,9 @@ LOGS: dict[str, Callable[[Path, Event], None]] = {
 def test_no_log_takes_more_than_the_bound(site: ForkedSite, name: str) -> None:
     [line] = site.log(Mix(good=1), names=["play_video"]).path.read_text().splitlines()
     LOGS[name](site.logs / "tracking.log.1", json.loads(line[line.index("{") :]))
-    memory.within_bound(peak_of(site.start(site.source(), site.to_files(), workers=1)), name)
+    # Some are certainly not logs: here, they are read all the same.
+    started = site.start(site.source(), site.to_files(), workers=1, max_invalid_ratio=1)
+    memory.within_bound(peak_of(started), name)
 
 
 LETTERS = 80_000

@@ -140,8 +140,7 @@ def _files(failed: Mapping[str, int], result: Result | SavedResult, width: int |
     """The dead letters, and where everything is. ``failed``: reason -> number of dead letters."""
     if failed:
         yield ""
-        share = result.dead_share if isinstance(result, Result) else ""
-        yield f"dead letters    {sum(failed.values()):>13,}" + (f"  {share}" if share else "")
+        yield f"dead letters    {sum(failed.values()):>13,}"
         for reason, count in failed.items():
             yield _row(reason, count, "", width)
         if result.dead_letters:
