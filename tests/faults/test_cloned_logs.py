@@ -66,7 +66,7 @@ def test_a_log_that_may_be_a_copy_is_said_until_it_is_decided(world: ForkedSite)
         ran = world.run(command=command)
         same(3, ran.status, ran.detail)
         assert "other.log: has the first bytes of tracking.log and is shorter (" in ran.stdout
-        assert "were read before), so it may be a copy or another log: nothing of it is read" in ran.stdout
+        assert "were seen before), so it may be a copy or another log: nothing of it is read" in ran.stdout
     world.place("new.log", b"".join(lines_of(world, 3)))
     ran = world.run()
     same(3, ran.status, ran.detail)

@@ -156,6 +156,21 @@ def test_it_shrinks_and_outgrows_its_length_before_an_interrupted_run_is_resumed
     assert job.run() == 0
 
 
+def test_what_is_said_of_a_shorter_log_compares_it_with_what_was_seen(job: EchoJob) -> None:
+    log = write(job, "tracking.log", text(*COMMON, *range(100, 140)))
+    seen = log.stat().st_size
+    assert job.run(capacity=8) == 4
+    # Longer than what was read of it.
+    log.write_bytes(text(*COMMON, *range(200, 230)))
+    assert job.run() == 3
+    plan = job.ledger.load_plan()
+    assert plan is not None
+    assert [obj.note for obj in plan.objects] == [
+        f"shorter than it was ({log.stat().st_size:,} bytes; {seen:,} were seen before): "
+        "nothing of it is read; --restart reads all logs again"
+    ]
+
+
 @pytest.mark.parametrize("begun", [1, 120, 255])
 def test_a_log_first_seen_short_is_known_when_it_is_rotated_later(job: EchoJob, begun: int) -> None:
     whole = text(*range(40))

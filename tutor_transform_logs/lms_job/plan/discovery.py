@@ -235,14 +235,16 @@ class _Identifier:
     def _undecided(self, candidate: _Candidate) -> str:
         """What is to be said of an object that is shorter than what it may be."""
         entry, stored = candidate.entry, candidate.stored
-        content = self._index.matching(entry.name, candidate.head)[0]
+        contents = self._index.matching(entry.name, candidate.head)
+        content = next((each for each in contents if each.end > stored.readable), contents[0])
         sizes = f"{stored.readable:,} bytes" + (f": {stored.problem}" if stored.problem else "")
-        sizes += f"; {content.length:,}"
+        # Seen by PLAN: what of it was read may be less.
+        sizes += f"; {content.end:,} were seen before"
         if entry.name in content.names:
-            what = f"shorter than it was ({sizes} were read before)"
+            what = f"shorter than it was ({sizes})"
         else:
             what = (
-                f"has the first bytes of {printable(min(content.names))} and is shorter ({sizes} were read before), "
+                f"has the first bytes of {printable(min(content.names))} and is shorter ({sizes}), "
                 "so it may be a copy or another log"
             )
         return f"{what}: nothing of it is read; --restart reads all logs again"
