@@ -9,6 +9,7 @@ from ..deliver.files import Files, joined_stem, manifest_line, write_manifest
 from ..ledger import names
 from ..ledger.entries import Entries, Entry
 from ..ledger.ledger import Ledger
+from ..ledger.names import batch_name
 from ..model import dead_letters
 from ..model.activity import Activity, total_activity
 from ..model.counts import Counts, total
@@ -18,6 +19,7 @@ from ..model.plan import OUT_OF_RANGE, Plan, Segment
 from ..model.work_outcome import WorkOutcome
 from ..plan.planner import completed_lines, finish_plan, numbered_lines
 from ..plan.resend import drop_retried
+from ..storage.base import Storage
 from ..util.errors import JobError, without_resuming
 from ..work.opened import OpenJob
 from .ending import ending
@@ -175,6 +177,18 @@ def _letters(
                 yield replace(letter, line=letter.line + before)
 
 
+def _delete_unrecorded(store: Storage, files: Files, plan: Plan, entries: Entries) -> None:
+    """Delete what a killed run has delivered and not recorded of segments that could not be read to their ends.
+
+    A resumed run writes such a batch again, under the same name; but not if its lines were not there any more. They are
+    delivered by a later plan, should they come back.
+    """
+    for segment in plan.segments:
+        entry = entries[segment.id][files.id]
+        if entry.problem:
+            store.delete(files.object_name(batch_name(plan, segment, entry.batches + 1)))
+
+
 def _finish_output(job: OpenJob, plan: Plan, files: Files, entries: Entries) -> list[str]:
     """Join what is to be one file, and list the source files beside it; returns where the output is."""
     config, store = job.config, job.store
@@ -182,6 +196,8 @@ def _finish_output(job: OpenJob, plan: Plan, files: Files, entries: Entries) -> 
     assert store is not None
     outputs = []
     batches = [(segment, entries[segment.id][files.id].batches) for segment in plan.segments]
+    job.ledger.hold()
+    _delete_unrecorded(store, files, plan, entries)
     if plan.output.layout == "single":
         outputs = join_parts(job, plan, files, batches)
     elif any(count for _, count in batches):
