@@ -14,6 +14,8 @@ from json import JSONDecodeError
 from ..model.records import Line, Position
 from ..util.errors import ObjectGone
 from .decompress import BrokenObject
+from .events import memory_of
+from .wrappers import MAX_WRAPPER_BYTES
 
 _DECODER = json.JSONDecoder()
 # With the bytes of a byte order mark.
@@ -25,6 +27,8 @@ _IN_LINE = re.compile(r"[ \t\r,\]]*")
 _NEAR_END = 16
 # What begins with more white space is lines, as far as anybody knows.
 _MOST_SPACE = 64 * 1024
+# Of a value of which no more was read, the values in it need not be counted.
+_UNCOUNTED_BYTES = 5 * 1024**2 // 2
 # After this many values with a line each, lines are read as lines again, which is faster.
 _LINES_AGAIN = 50
 
@@ -45,6 +49,8 @@ def holds_values(head: bytes, ended: bool) -> bool | None:
     if text[at : at + 1] != "{":
         return False
     newline = text.find("\n", at)
+    if memory_of(head) > MAX_WRAPPER_BYTES:
+        return False
     try:
         _, end = _DECODER.raw_decode(text, at)
     except JSONDecodeError as error:
@@ -138,6 +144,8 @@ class ValueSplitter:
     def _next(self) -> Line:
         """The value at the current place, or the line there if that is not one."""
         while self._text[self._at] == "{":
+            if self._takes_too_much():
+                break
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
             except JSONDecodeError as error:
@@ -153,6 +161,12 @@ class ValueSplitter:
                 break
             return self._line(end)
         return self._to_line_end()
+
+    def _takes_too_much(self) -> bool:
+        """Is the value, of which much was read already, too large to be parsed? Counting costs time."""
+        if len(self._text) - self._at <= _UNCOUNTED_BYTES:
+            return False
+        return memory_of(self._text[self._at :].encode("latin-1")) > MAX_WRAPPER_BYTES
 
     def _line(self, end: int, unterminated: bool = False) -> Line:
         begin, self._at = self._at, end

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .events import Unparsable, parse
+from .events import MAX_EVENT_BYTES, Unparsable, memory_of, parse
 
 # In an object that has no event itself, the first of these is the line.
 LINE_KEYS = ("log", "message", "line", "@message", "short_message", "body")
@@ -20,6 +20,8 @@ LINE_KEYS = ("log", "message", "line", "@message", "short_message", "body")
 LIST_KEY, LIST_MESSAGE = "logEvents", "message"
 # Written by CloudWatch itself, when a subscription is set up.
 CONTROL_MESSAGE = "CONTROL_MESSAGE"
+# What takes more than this with its values is not parsed, so that a worker's memory is bounded.
+MAX_WRAPPER_BYTES = 4 * MAX_EVENT_BYTES
 # One collector may have read what another one wrote. No more of them are removed.
 MOST_WRAPPERS = 5
 # What tells apart the streams of a file, of which each has its own parts.
@@ -59,7 +61,7 @@ def unwrap(raw: bytes) -> list[LinePart] | None:
         # The parts of one line have the columns only.
         return _nested(LinePart(0, text, f"cri {found[1].decode()}", found[2] == b"F"), MOST_WRAPPERS)
     begin = raw.find(b"{")
-    if begin < 0 or _is_plain(raw, begin):
+    if begin < 0 or _is_plain(raw, begin) or memory_of(raw) > MAX_WRAPPER_BYTES:
         return None
     return _pieces(raw, begin, MOST_WRAPPERS)
 

@@ -27,6 +27,8 @@ WITH_BLANK_LINES = 20_000
 FIRST_BYTES = 4 * 1024**2
 # Of fewer lines, most may be bad by chance, unless one knows what they are.
 LEAST_LINES = 10
+# Of a statement that is recognised.
+_LONGEST_KNOWN = 64 * 1024
 # Of the line that is shown.
 _SHOWN = 60
 
@@ -157,7 +159,7 @@ def _kind_of(text: bytes) -> str:
         if pattern.match(text):
             return name
     try:
-        fields = json.loads(text)
+        fields = json.loads(text) if len(text) <= _LONGEST_KNOWN else None
     except (ValueError, RecursionError):
         return ""
     if isinstance(fields, dict) and {"actor", "verb", "object"} <= fields.keys():
