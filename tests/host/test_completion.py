@@ -40,7 +40,7 @@ VALUES = {
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_options_and_their_values(tutor: Tutor, shell: str) -> None:
     assert completed(tutor, shell, "tutor local do transform-t") == ["transform-tracking-logs"]
-    assert completed(tutor, shell, "tutor transform-logs de") == ["demo"]
+    assert completed(tutor, shell, "tutor transform-logs dem") == ["demo"]
     assert completed(tutor, shell, f"{COMMAND} --verif") == ["--verify", "--verify-sample"]
     for typed, expected in VALUES.items():
         assert completed(tutor, shell, f"{COMMAND} {typed}") == expected, typed
