@@ -565,6 +565,9 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
         environment=NO_AWS, **{**s.bucket.settings("source", provider="S3"), "source_key": "", "source_secret": ""}
     ),
     "this image's libcloud": lambda s: s.run(**{**s.bucket.settings("source"), "source_provider": "NO_SUCH"}),
+    "The key of GOOGLE_STORAGE": lambda s: s.run(
+        source_provider="GOOGLE_STORAGE", source_key="k", source_secret="s", source_container="c", source_prefix=""
+    ),
     "driver can't be made": lambda s: s.run(**s.bucket.settings("source"), source_options={"no_such": 1}),
     "The listing of": partial(listed, page=LISTING % b"true"),
     "libcloud can't read": partial(listed, page=b"<html/>"),

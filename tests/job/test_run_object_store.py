@@ -228,6 +228,14 @@ def test_slashes_in_names_are_kept(site: ForkedSite, moto_bucket: Bucket) -> Non
     assert [obj["name"] for obj in result["objects"]] == sorted(ODD_NAMES)
 
 
+def test_a_log_whose_name_ends_in_a_slash_is_read(site: ForkedSite, moto_bucket: Bucket) -> None:
+    """Only an empty object of such a name is a console's stand-in for a folder."""
+    log = upload(site, moto_bucket, "logs/tracking.log/")
+    moto_bucket.put("logs/", b"")
+    result = assert_accounted(site.run(moto_bucket.settings("source", provider="S3"), site.to_files()), log.xapi)
+    assert [obj["name"] for obj in result["objects"]] == ["logs/tracking.log/"]
+
+
 @pytest.mark.parametrize("name", ["../other/private.log", "./tracking.log", "logs/../tracking.log"])
 def test_a_name_with_dot_segments_is_left_out_and_said(site: ForkedSite, moto_bucket: Bucket, name: str) -> None:
     """HTTP clients would request another object for it, or one of another bucket."""

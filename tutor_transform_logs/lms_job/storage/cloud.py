@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 from libcloud.common.exceptions import BaseHTTPError
+from libcloud.common.google import GoogleAuthType
 from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.storage.base import Container, Object, StorageDriver
 from libcloud.storage.drivers.s3 import BaseS3StorageDriver
@@ -106,8 +107,8 @@ class CloudStorage:
                 "answers with the same ones again. Choose a container or a prefix with fewer objects, or a store that "
                 "lists all of them in pages, as S3 does."
             ) from None
-        # A name that ends in "/" is a console's stand-in for a folder. Not every provider obeys the prefix.
-        names = sorted(name for name in found if name.startswith(prefix) and not name.endswith("/"))
+        # An empty one whose name ends in "/" is a console's stand-in for a folder. Not every provider obeys the prefix.
+        names = sorted(name for name in found if name.startswith(prefix) and (found[name] or not name.endswith("/")))
         yield from (StoredObject(name, found[name]) for name in names)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -364,6 +365,14 @@ def _make_driver(config: StorageConfig, adapter: CloudAdapter, key: str, secret:
     if constant is None:
         raise PermanentError(
             f"{config.provider} is not a storage provider that this image's libcloud knows: choose another."
+        )
+    google: Any = GoogleAuthType
+    if config.provider == "GOOGLE_STORAGE" and google.guess_type(key) == google.IA:
+        # libcloud would print the address of a page to sign in on, and wait for a code from the keyboard.
+        raise PermanentError(
+            "The key of GOOGLE_STORAGE is not one that a job can sign in with: set the e-mail address of a service "
+            "account (it ends in .gserviceaccount.com) with its private key as the secret, or the id of an HMAC key "
+            "(it begins with GOOG) with its secret."
         )
     named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
     # Only what was set: no driver takes all of them.
