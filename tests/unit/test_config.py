@@ -584,3 +584,27 @@ def test_any_config_is_taken_or_refused_in_one_line(raw: dict[str, Any]) -> None
     if isinstance(made, ConfigError):
         assert made.key in BY_KEY
         assert "\n" not in str(made)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/xAPI?token=hidden",
+        "https://h:9x/?hidden",
+        "https://h]/#hidden",
+        "https://u:hidden@h:9x/",
+        "hidden@h",
+        "h/xAPI?hidden",
+    ],
+)
+def test_of_what_is_not_a_url_neither_query_nor_password_is_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"the URL can't be read|is not a URL") as raised:
+        load({"lrs_urls": [url]})
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["u:hidden@h", "http://u:hidden@h", "http://h/hidden", "h?hidden", "h hidden"])
+def test_what_is_not_a_host_is_refused_and_not_shown(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"^source_host: the value is not a host; allowed: ") as raised:
+        load({"source_provider": "S3", "source_host": host})
+    assert "hidden" not in str(raised.value)

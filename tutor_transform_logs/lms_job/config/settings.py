@@ -148,7 +148,7 @@ def _storage(role: str, provider: str, container: str, prefix: str, defaults: di
     yield row("container", TEXT, in_key, validators.name_on_disk)
     kind, check = (TEXTS, validators.names_on_disk) if role == "source" else (TEXT, validators.name_on_disk)
     yield row("prefix", kind, f"{prefix} A leading / is ignored.", check)
-    yield row("host", TEXT, "Host of the object store.", text, "MINIO: minio; S3: S3_HOST")
+    yield row("host", TEXT, "Host of the object store.", validators.host, "MINIO: minio; S3: S3_HOST")
     port = "MINIO: 9000; S3: S3_PORT; the provider's if you set the host"
     yield row("port", NUMBER, "Port of the object store.", validators.whole(1, 65535), port)
     secure = "MINIO: false; S3: S3_USE_SSL; true if you set the host"

@@ -113,6 +113,16 @@ def one_line(key: str, value: Any) -> str:
     return checked
 
 
+def host(key: str, value: Any) -> str:
+    """A host's name or address, or nothing. What else a URL has may be a password: it is not repeated."""
+    checked = one_line(key, value)
+    if re.search(r"[@/\\?#\s]", checked):
+        raise ConfigError(
+            key, "the value is not a host", "a host's name or address, without http://, a user name and a path"
+        )
+    return checked
+
+
 def user_name(key: str, value: Any) -> str:
     """A user of HTTP Basic authentication (RFC 7617, section 2: it ends at the first colon)."""
     checked = text(key, value)
@@ -276,8 +286,10 @@ def url(key: str, value: Any) -> str:
         usable = False
         parts = urlsplit("")
     if not usable:
-        # A URL can hold a password (https://user:password@host): one that can't be read is not repeated.
-        raise ConfigError(key, "the URL can't be read" if "@" in value else f"{shown(value)} is not a URL", allowed)
+        # A URL can hold a password (https://user:password@host): one that can't be read is not repeated, nor a query.
+        without_query = re.split("[?#]", value)[0]
+        problem = "the URL can't be read" if "@" in value else f"{shown(without_query)} is not a URL"
+        raise ConfigError(key, problem, allowed)
     if parts.username or parts.password:
         raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
     return value
