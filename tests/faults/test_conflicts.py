@@ -93,6 +93,30 @@ def test_an_lrs_that_keeps_times_to_the_millisecond_has_no_conflicts(
     tally.same(expected, (ran.status, found), ran.detail)
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01T00:00:00+00:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59.999999+00:00",
+        "9999-12-31T23:59:59-12:00",
+    ],
+)
+def test_a_time_at_the_edge_of_the_calendar_is_compared_by_id(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, time: str
+) -> None:
+    log = sending.logs / "tracking.log"
+    first, *others = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(re.sub(rb'"time": "[^"]*"', f'"time": "{time}"'.encode(), first) + b"".join(others))
+    scripted_lrs.refuses_same = True
+    delivered(sending, scripted_lrs)
+    ran, found = again(sending, scripted_lrs)
+    tally.same((0, counted(duplicates=GOOD)), (ran.status, found), ran.detail)
+    verified = sending.run(command="verify")
+    assert "Traceback" not in verified.detail
+    assert verified.status == 0, verified.detail
+
+
 def test_what_such_an_lrs_has_not_is_posted_at_once(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     """Half of the statements are there, one of them with other content."""
     scripted_lrs.refuses_same = True

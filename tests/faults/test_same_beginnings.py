@@ -171,6 +171,40 @@ def test_what_is_said_of_a_shorter_log_compares_it_with_what_was_seen(job: EchoJ
     ]
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress], ids=["gzip", "bzip2"])
+@pytest.mark.parametrize("batches", [1, 3, 8])
+def test_a_compressed_log_is_replaced_before_an_interrupted_run_is_resumed(
+    job: EchoJob, pack: Callable[[bytes], bytes], batches: int
+) -> None:
+    """Only where the run had come no further than what both have in common, the other log can take its place."""
+    first, second = range(100, 130), range(200, 240)
+    write(job, "tracking.log.1.gz", text(*COMMON, *first), pack)
+    assert job.run(capacity=batches) == 4
+    write(job, "tracking.log.1.gz", text(*COMMON, *second), pack)
+    statuses = [job.run(), job.run()]
+    found = delivered(job)
+    assert {number: found.get(number) for number in second} == once(*second)
+    if 3 * batches > len(COMMON):
+        assert 3 in statuses
+        assert {number for number in found if number in first} == set(range(100, 100 + 3 * batches - len(COMMON)))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress], ids=["gzip", "bzip2"])
+@pytest.mark.parametrize("batches", [1, 8, 9])
+@pytest.mark.parametrize("common", [text(*COMMON), bytes(5000)], ids=["lines", "zeros"])
+def test_compressed_logs_are_rotated_on_before_an_interrupted_run_is_resumed(
+    job: EchoJob, pack: Callable[[bytes], bytes], batches: int, common: bytes
+) -> None:
+    first, second = range(100, 130), range(200, 240)
+    old = write(job, "tracking.log.1.gz", common + text(*first), pack)
+    assert job.run(capacity=batches) == 4
+    old.rename(job.logs / "tracking.log.2.gz")
+    write(job, "tracking.log.1.gz", common + text(*second), pack)
+    statuses = [job.run(), job.run()]
+    found = delivered(job)
+    assert {number: found.get(number) for number in (*first, *second)} == once(*first, *second), (statuses, found)
+
+
 @pytest.mark.parametrize("begun", [1, 120, 255])
 def test_a_log_first_seen_short_is_known_when_it_is_rotated_later(job: EchoJob, begun: int) -> None:
     whole = text(*range(40))

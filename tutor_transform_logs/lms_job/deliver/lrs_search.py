@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import requests
@@ -25,6 +25,9 @@ MIN_FOR_PAGES = 10
 # After this many fruitless tries in a row, no more pages are requested.
 PAGE_TRIES = 2
 SECOND = timedelta(seconds=1)
+# What can be asked for in pages: there is a second before it and one behind it.
+EARLIEST = datetime.min.replace(tzinfo=timezone.utc) + SECOND
+LATEST = datetime.max.replace(tzinfo=timezone.utc) - 2 * SECOND
 
 
 class LrsSearch:
@@ -83,7 +86,7 @@ class LrsSearch:
     def _in_pages(self, wanted: Mapping[str, object]) -> dict[str, JsonObject]:
         """Those found in pages. Raises nothing: all others are requested by id afterwards."""
         found: dict[str, JsonObject] = {}
-        times = sorted(moment for moment in map(instant, wanted.values()) if moment is not None)
+        times = sorted(moment for moment in map(instant, wanted.values()) if moment and EARLIEST <= moment <= LATEST)
         if not times:
             return found
         since, until = _whole_second(times[0] - SECOND), _whole_second(times[-1] + SECOND)
@@ -155,7 +158,7 @@ def _next_since(since: str, last: str) -> str:
     twice does no harm; if one second fills a page, the statements left out are requested by id.
     """
     moment = instant(last)
-    if moment is None:
+    if moment is None or moment < EARLIEST:
         return ""
     overlapping = _whole_second(moment - SECOND)
     return next((start for start in (overlapping, last) if start > since), "")

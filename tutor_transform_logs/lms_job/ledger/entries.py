@@ -32,7 +32,7 @@ class Entry:
     """Why the object could not be read to its end; empty if it could."""
     activity: Activity = field(default_factory=Activity)
     tail: str = ""
-    """The digest of :class:`~.plan.Tail` at ``position``, of a compressed object that was read to its end."""
+    """The digest of :class:`~.plan.Tail` at ``position``, of a compressed object."""
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "counts": self.counts.to_json(), "activity": self.activity.to_json()}

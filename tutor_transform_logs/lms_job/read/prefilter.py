@@ -11,6 +11,8 @@ full, or two processes wrote at the same time. Its JSON is broken, so the line m
 which a second event begins, as trackers begin one, is never skipped, nor is one that lacks its beginning, nor one that
 ends as a known event does. To check all of the JSON would take several times as long as all the rest. So a line both of
 whose ends are those of an unknown event counts as one, whatever is between them: with the fast path and without it.
+(Between them might be an event of another release of Open edX, whose JSON does not begin with its name, if two
+releases wrote to one file at the same time.)
 """
 
 from __future__ import annotations

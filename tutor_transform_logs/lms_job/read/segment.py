@@ -11,6 +11,7 @@ from ..util.errors import ObjectGone
 from .decompress import decompressed, drop_bytes
 from .log_lines import log_lines
 from .prefilter import Prefilter
+from .stream_tails import StreamTails
 
 
 def segment_lines(
@@ -32,10 +33,16 @@ def split_segment(
     return log_lines(chunks, start, limit, prefilter, after_unterminated_line)
 
 
-def segment_chunks(source: Readable, segment: Segment, offset: int) -> Iterator[bytes]:
-    """The decompressed bytes of ``segment`` from ``offset`` on. Nothing is opened before the first is asked for."""
+def segment_chunks(
+    source: Readable, segment: Segment, offset: int, tails: StreamTails | None = None
+) -> Iterator[bytes]:
+    """The decompressed bytes of ``segment`` from ``offset`` on. Nothing is opened before the first is asked for.
+
+    ``tails`` watches a compressed one.
+    """
     if segment.compression:
-        chunks = drop_bytes(decompressed(source.read(segment.object), segment.compression), offset)
+        chunks = decompressed(source.read(segment.object), segment.compression)
+        chunks = drop_bytes(tails.watch(chunks) if tails else chunks, offset)
         yield from chunks if segment.end is None else _until(chunks, segment.end - offset)
     else:
         yield from _whole(source.read(segment.object, offset, segment.end), segment, offset)

@@ -70,6 +70,8 @@ class Batch:
     """The object no longer holds what was planned; its content may be in another object."""
     weight: int = 0
     """Bytes that the batch holds in memory."""
+    tail: str = ""
+    """The digest of :class:`~.plan.Tail` at ``end``, of a compressed object."""
 
     def is_full(self, limits: Limits) -> bool:
         return (

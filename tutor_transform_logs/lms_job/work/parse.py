@@ -26,6 +26,11 @@ class ParsedLine(NamedTuple):
     blank: bool = False
 
     @property
+    def start(self) -> int:
+        """The offset of the line."""
+        return self.line.offset
+
+    @property
     def raw(self) -> bytes:
         """The bytes that were parsed: the line's, or those of the dead letter in it."""
         return self.letter.raw if self.letter else self.line.raw

@@ -17,14 +17,15 @@ from ..model.activity import total_activity
 from ..model.counts import Counts, total
 from ..model.dead_letters import DeadLetter
 from ..model.delivery import Destination, Outcome, OutgoingStatement
-from ..model.plan import Content, Plan, Segment
+from ..model.plan import Content, Plan, Segment, Tail
 from ..model.progress_events import BatchDone, BytesRead, Emit, Message, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
-from ..read.identify import TailRecorder, is_replaced, still_holds
+from ..read.identify import is_replaced, still_holds
 from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
+from ..read.stream_tails import StreamTails
 from ..read.wrong_kind import KindCheck
 from ..storage.base import Readable, Source
 from ..transform.transformer import Transformer
@@ -86,8 +87,6 @@ class Worker:
         self._sample = StatementSample()
         self._began = 0.0
         """When the current batch was asked for (monotonic clock)."""
-        self._recorder: TailRecorder | None = None
-        """Of the compressed object that is read: only then is it known how it ends."""
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
@@ -109,7 +108,7 @@ class Worker:
             return
         first = min(entries.values(), key=lambda entry: entry.position)
         emit(SegmentStarted(segment.object))
-        current = self._current(segment)
+        current = self._current(segment, first)
         if current is not None and (problem := self._wrong_kind(segment, current, first.position)):
             if segment.start == 0:
                 emit(Message(f"{printable(current.object)}: {problem}."))
@@ -118,7 +117,7 @@ class Worker:
         if current is not None and self._do_from(current, entries):
             return
         # Rotated or cut off while it was read: the rest may now be in another object.
-        found = self._find_again(segment)
+        found = self._find_again(segment, first)
         if found is None and current is not None and not self._is_replaced(current):
             found = current
         if found is not None:
@@ -126,12 +125,12 @@ class Worker:
         else:
             self._give_up(segment, entries, "deleted, or replaced by another log, before it was read to its end")
 
-    def _current(self, segment: Segment) -> Segment | None:
+    def _current(self, segment: Segment, first: Entry) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
         content = self._content(segment)
         if content is None or not content.fingerprint.length or still_holds(self._context.source, segment, content):
             return segment
-        return self._find_again(segment)
+        return self._find_again(segment, first)
 
     def _content(self, segment: Segment) -> Content | None:
         return self._contents.get(segment.content)
@@ -141,10 +140,14 @@ class Worker:
         content = None if self._plan.redelivers else self._content(segment)
         return content is not None and is_replaced(self._context.source, segment, content)
 
-    def _find_again(self, segment: Segment) -> Segment | None:
-        if self._plan.redelivers:
+    def _find_again(self, segment: Segment, first: Entry) -> Segment | None:
+        """``first``: the entry of the destination that has the least of the segment."""
+        content = None if self._plan.redelivers else self._content(segment)
+        if content is None:
             return None
-        return find_again(self._context.source, self._config.source.prefixes, segment, self._plan.contents)
+        if segment.compression and first.position and first.tail:
+            content = replace(content, tail=Tail(first.position, first.tail))
+        return find_again(self._context.source, self._config.source.prefixes, segment, [content])
 
     def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
         """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
@@ -155,14 +158,18 @@ class Worker:
         stops = frozenset(entry.position for entry in entries.values())
         routed = any(isinstance(destination, Lrs) for destination in self._context.destinations)
         section = Section(segment.object, Position(first.position, first.line), stops, keeps_fields=routed)
-        lines = look_ahead(self._parsed(segment, section.start), self._context.transformer)
-        made = Prefetcher(batches(lines, self._context.transformer, section, self._limits))
+        tails = StreamTails(first.position, first.tail) if segment.compression else None
+        lines = look_ahead(self._parsed(segment, section.start, tails), self._context.transformer)
+        parts = batches(tails.follow(lines) if tails else lines, self._context.transformer, section, self._limits)
+        made = Prefetcher(tails.add_to(parts) if tails else parts)
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
             made.close()
 
-    def _parsed(self, segment: Segment, start: Position) -> Iterator[ParsedLine | SkippedLines]:
+    def _parsed(
+        self, segment: Segment, start: Position, tails: StreamTails | None
+    ) -> Iterator[ParsedLine | SkippedLines]:
         """The lines of a segment, or those that its dead letters hold."""
         source: Readable = self._context.source
         transformer = self._context.transformer
@@ -172,11 +179,7 @@ class Worker:
         if self._plan.redelivers:
             letters = segment_letters(source, segment, start, names.MAX_DEAD_LETTER_BYTES)
             return parse_letters(letters, transformer, self._filters)
-        chunks = segment_chunks(source, segment, start.offset)
-        self._recorder = None
-        if segment.compression:
-            self._recorder = TailRecorder(start.offset)
-            chunks = self._recorder.watch(chunks)
+        chunks = segment_chunks(source, segment, start.offset, tails)
         lines = split_segment(chunks, segment, start, self._limits.line_bytes, transformer.prefilter)
         return parse_lines(lines, transformer, self._filters)
 
@@ -277,7 +280,6 @@ class Worker:
         activity = total_activity([entry.activity, batch.activity])
         events = batch.counts.transformed + batch.counts.untransformable
         activity.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
-        tail = self._recorder.tail(batch.end) if self._recorder and batch.last else None
         new = Entry(
             position=batch.end,
             line=batch.next_line,
@@ -289,7 +291,8 @@ class Worker:
             unterminated=batch.unterminated,
             problem=batch.problem,
             activity=activity.bounded(),
-            tail=tail.digest if tail else "",
+            # Nothing of another log that has taken the place of this one was read.
+            tail=batch.tail or (entry.tail if batch.end == entry.position else ""),
         )
         if letters:
             ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
