@@ -12,7 +12,7 @@ import itertools
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,23 @@ def test_a_clone_comes_later(job: EchoJob, pack: Callable[[bytes], bytes], gone:
     assert delivered(job) == expected
     assert job.run() == 0
     assert delivered(job) == expected
+
+
+@pytest.mark.parametrize("more", [range(200, 230), [*range(200, 229), 2 * 10**12]], ids=["as long", "another length"])
+def test_a_log_of_the_same_stored_size_takes_the_name_in_a_rotation(job: EchoJob, more: Iterable[int]) -> None:
+    """By its name, its size and its first bytes it is the log that had the name before."""
+
+    def pack(content: bytes) -> bytes:
+        return gzip.compress(content, 0).ljust(16_000, b"\0")
+
+    last = write(job, "tracking.log-1.gz", text(*COMMON, *range(100, 130)), pack)
+    assert job.run() == 0
+    last.rename(job.logs / "tracking.log-2.gz")
+    write(job, "tracking.log-1.gz", text(*COMMON, *more), pack)
+    assert job.run() == 0
+    assert delivered(job) == once(*range(100, 130), *more) | dict.fromkeys(COMMON, 2)
+    assert job.run() == 0
+    assert sum(delivered(job).values()) == 100
 
 
 def test_clones_that_differ_only_later(job: EchoJob) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.plan import DONE_BEFORE, Archive, Content, ContentIndex, Fingerprint, Segment
@@ -56,7 +56,8 @@ def identify_objects(
     like another object is compared with it; a compressed object is read to its end for that, unless it is known under
     its name and size.
     """
-    identifier = _Identifier(source, index, archives or ArchiveIndex())
+    found = list(found)
+    identifier = _Identifier(source, index, archives or ArchiveIndex(), _new_sizes(found, index))
     logged_at = time.monotonic()
     known = {name for content in index.contents.values() for name in content.names}
     # The objects that had their names before come first, so that no other takes their place.
@@ -66,6 +67,15 @@ def identify_objects(
             log.info("Reading the first bytes of each object: %s so far.", f"{number:,}")
         identifier.add(entry)
     return sorted(identifier.identified(), key=lambda obj: obj.name)
+
+
+def _new_sizes(entries: Iterable[StoredObject], index: ContentIndex) -> frozenset[int]:
+    """The stored sizes of the objects that no content is known to have had under their name and with their size.
+
+    When compressed logs are rotated, each gets the name of the one before it. So the last of them is such an object.
+    """
+    known = {each for content in index.contents.values() for each in content.names.items()}
+    return frozenset(entry.size for entry in entries if (entry.name, entry.size) not in known)
 
 
 class ArchiveIndex:
@@ -104,8 +114,12 @@ class _Candidate:
 class _Identifier:
     """Gives each object its content."""
 
-    def __init__(self, source: Readable, index: ContentIndex, archives: ArchiveIndex) -> None:
+    def __init__(
+        self, source: Readable, index: ContentIndex, archives: ArchiveIndex, new_sizes: Collection[int]
+    ) -> None:
+        """``new_sizes``: an object of such a stored size may be another one than had its name before."""
         self._source = source
+        self._new_sizes = new_sizes
         self._index = index
         self._archives = archives
         self._holders: dict[int, StoredLog] = {}
@@ -172,7 +186,7 @@ class _Identifier:
         entry, stored = candidate.entry, candidate.stored
         contents = self._index.matching(entry.name, candidate.head)
         for content in contents:
-            if stored.compression and content.length and content.names.get(entry.name) == entry.size:
+            if stored.compression and content.length and self._is_unchanged(entry, content):
                 stored.assume_length(content.length)
                 self._claim(candidate, content)
                 return True
@@ -195,6 +209,10 @@ class _Identifier:
         self._claim(candidate, matched or self._index.add(entry.name, candidate.head))
         return True
 
+    def _is_unchanged(self, entry: StoredObject, content: Content) -> bool:
+        """Did ``content`` have this name and stored size, and has no other object taken the name since?"""
+        return content.names.get(entry.name) == entry.size and entry.size not in self._new_sizes
+
     def _is_same(self, candidate: _Candidate, content: Content, compare_shorter: bool) -> bool | None:
         """Does the object hold ``content``? ``None`` if it ends before the place where they can be compared."""
         entry, stored = candidate.entry, candidate.stored
@@ -205,7 +223,7 @@ class _Identifier:
             self._index.put(content)
         if content.tail is not None and stored.readable >= content.end:
             return stored.tail(content.end) == content.tail
-        if content.names.get(entry.name) == entry.size:
+        if self._is_unchanged(entry, content):
             # A shorter copy, as it was when it was compared with the log.
             return True
         if holder is None:
