@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutor_transform_logs.lms_job.util.secrets import SHORT, STARS, masked
+from tutor_transform_logs.lms_job.util.secrets import SHORT, STARS, hide, masked
 
 LETTERS = st.text("abcdefghijklmnopqrstuvwxyz123456789", min_size=1, max_size=SHORT)
 TEXT = '404: {"detail": "a statement can not be stored: bad token"}'
@@ -61,3 +67,51 @@ def test_text_that_has_none_of_them_stays(secrets: list[str]) -> None:
     text = json.dumps({"detail": "0" * 3})
     if not any(secret in text for secret in secrets):
         assert masked(text, secrets) == text
+
+
+def of_go(text: str) -> str:
+    inner = json.dumps(text)[1:-1]
+    return inner.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def in_numbers(text: str) -> str:
+    return "".join(each if each.isascii() and each.isalnum() else f"&#{ord(each)};" for each in text)
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "Go": of_go,
+    "Go in JSON": lambda text: json.dumps(of_go(text))[1:-1],
+    "Go in HTML": lambda text: html.escape(of_go(text)),
+    "HTML in Go": lambda text: of_go(html.escape(text)),
+    "PHP": lambda text: html.escape(text).replace("&#x27;", "&#039;"),
+    "Express": lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+    "XML": lambda text: html.escape(text).replace("&#x27;", "&apos;"),
+    "HTML twice": lambda text: html.escape(html.escape(text)),
+    "numbers": in_numbers,
+    "numbers in HTML": lambda text: html.escape(in_numbers(text)),
+    "JSON in capitals": lambda text: re.sub(r"(?<=u00)..", lambda found: found[0].upper(), json.dumps(text)[1:-1]),
+    "a URL": lambda text: quote(text, safe=""),
+    "a URL in small letters": lambda text: re.sub("%..", lambda found: found[0].lower(), quote_plus(text)),
+    "encodeURIComponent": lambda text: quote(text, safe="!~*'()"),
+    "a URL in a URL": lambda text: quote(quote(text, safe=""), safe=""),
+    "base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
+    "base64": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "Python": lambda text: repr(text)[1:-1],
+    "bytes of Python": lambda text: repr(text.encode())[2:-1],
+}
+
+
+@pytest.mark.parametrize("name", ECHOES)
+@given(st.text(st.sampled_from("ab1&<>'\"\\/+ %=;#\n\té€𝄞"), min_size=SHORT + 1, max_size=12))
+def test_a_secret_is_masked_however_a_server_escapes_it(name: str, secret: str) -> None:
+    secret = f"s{secret}t"
+    shown = hide(f"[{ECHOES[name](secret)}]", [secret])
+    assert shown.replace("%3D", "") == f"[{STARS}]"
+
+
+@pytest.mark.parametrize("filler", ["\\", "&amp;", "s", "%25", "text \\u0026 "])
+def test_a_long_text_is_masked_in_short_time(filler: str) -> None:
+    text = filler * (4 * 1024**2 // len(filler))
+    began = time.process_time()
+    assert hide(text, ["s3&cr<t>'p\"w/x+y z\\\\é", "\\" * 20, "&" * 20]).strip("*" + filler) == ""
+    assert time.process_time() - began < 30
