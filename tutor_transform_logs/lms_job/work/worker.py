@@ -22,7 +22,8 @@ from ..model.progress_events import BatchDone, BytesRead, Emit, Message, Resting
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
-from ..read.identify import is_replaced, still_holds
+from ..read.head import HEAD_STORED_BYTES
+from ..read.identify import is_replaced, read_head, still_holds
 from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
 from ..read.stream_tails import StreamTails
@@ -128,7 +129,11 @@ class Worker:
     def _current(self, segment: Segment, first: Entry) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
         content = self._content(segment)
-        if content is None or not content.fingerprint.length or still_holds(self._context.source, segment, content):
+        if content is not None and not content.fingerprint.length:
+            # It was not there, or broken, when the plan was made. If it can be read now, it may be another log, and the
+            # next plan would not know what of it was delivered.
+            return None if read_head(self._context.source, segment.object, HEAD_STORED_BYTES).first else segment
+        if content is None or still_holds(self._context.source, segment, content):
             return segment
         return self._find_again(segment, first)
 
