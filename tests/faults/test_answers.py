@@ -95,7 +95,7 @@ REFUSALS = {
     **{f"nothing, and {status}": (Answer(status, []), "this is not an LRS") for status in (201, 207, 208, 226)},
     "an error as a list": (Answer(200, [{"error": "no"}]), "this is not an LRS"),
     "ids of other statements": (Answer(200, ["6d1a4b06-2f4c-4f9e-8f4b-0d6f0f3f2a11"]), "this is not an LRS"),
-    "a redirect to what is not a URL": (Answer(301, headers={"Location": "http://[::1"}), "can't be used (ValueError)"),
+    "a redirect to what is not a URL": (Answer(301, headers={"Location": "http://[::1"}), "301, a redirect to no URL"),
     "an unknown text encoding": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=idna"}), "gone"),
     "an encoding of a NUL": (Answer(404, b"gone", headers={"Content-Type": "text/html; charset=\0"}), "gone"),
 }
@@ -162,7 +162,7 @@ def test_an_lrs_that_stays_away_stops_the_run_with_4(sending: ForkedSite, script
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer(301, headers={"Location": "http://[::1"}), r"it can't be used \(ValueError\)\. Check "),
+        (Answer(301, headers={"Location": "http://[::1"}), r"it answers 301, a redirect to no URL\. Check "),
         (Answer(300, headers={"Location": "http://[::1"}), r"it answers 300, a redirect to no URL\. Check "),
         (Answer(302), r"it answers 302, a redirect to no URL\. Check "),
         (Answer(300, headers={"Location": "http://u:p@x/\x1b7"}), r"it redirects to http://x/\\x1b7\. If that is "),

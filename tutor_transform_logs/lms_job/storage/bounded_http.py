@@ -35,14 +35,19 @@ def bounded_session(limit: int = MAX_ANSWER_BYTES) -> requests.Session:
     """A session whose read time-out is that of the whole answer, and which reads at most ``limit`` bytes of one.
 
     Of an error's text the rest is left out; requests raise :class:`AnswerTooLong` where that would change the meaning,
-    and ``requests.ConnectionError`` for an answer that ends early or is not complete in time.
+    and ``requests.ConnectionError`` for an answer that ends early or is not complete in time. Follows no redirect.
     """
-    session = requests.Session()
+    session = _Session()
     # Unpacked in pieces of bounded size, which urllib3 does not do for all its encodings.
     session.headers["Accept-Encoding"] = "gzip"
     for scheme in ("http://", "https://"):
         session.mount(scheme, _BoundedAdapter(limit))
     return session
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, _resp: requests.Response) -> None:
+        """None: no redirect is followed. requests would raise an error for one to what is not a URL."""
 
 
 def read_whole(response: requests.Response, limit: int) -> None:
