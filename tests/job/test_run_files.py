@@ -200,6 +200,9 @@ def test_odd_things_in_the_source_do_no_harm(site: ForkedSite, tmp_path: Path) -
     assert run.result["lines"]["lines"] == 8
     assert run.result["lines"]["transformed"] == 8
     assert "10.9.9.9" not in run.stdout + run.stderr
+    # One to a file, and one to a folder.
+    assert f"2 links lead out of {site.logs}, such as tracking.log." in " ".join(run.stderr.split())
+    assert run.stderr.count(" out of ") == 1
     [manifest] = manifests(site.output())
     assert manifest.count(b"\n") == 4
     assert b"tracking.log-\xff\xfe\\n{}%s.log - " in manifest

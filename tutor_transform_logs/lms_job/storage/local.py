@@ -7,9 +7,10 @@ symbolic link and lets ``..`` leave its root.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ from ..util import console
 from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from ..util.formatting import printable
 from .base import READ_CHUNK, ObjectChanged, StoredObject, write_all
+
+log = logging.getLogger(__name__)
 
 LOST_AND_FOUND = "lost+found"
 # Of an object whose size can't be read. An object of 0 bytes would not be opened.
@@ -61,6 +64,7 @@ class LocalStorage:
         links: list[tuple[str, os.stat_result]] = []
         found: list[StoredObject] = []
         denied: list[OSError] = []
+        outside: list[str] = []
         for name in self._names(prefix, denied.append):
             path = self.root / name
             try:
@@ -70,6 +74,8 @@ class LocalStorage:
                 if error.errno in DENIED and not os.path.islink(path):
                     denied.append(error)
                 continue
+            if stat.S_ISDIR(status.st_mode) and not self._inside(path):
+                outside.append(name)
             if not os.path.isfile(path):
                 continue
             if path.is_symlink():
@@ -80,14 +86,20 @@ class LocalStorage:
         for name, status in links:
             # A link is another name for a file. It is listed if the file is in the root and not listed already.
             inode = (status.st_dev, status.st_ino)
-            if inode not in seen and self._inside(self.root / name):
+            if not self._inside(self.root / name):
+                outside.append(name)
+            elif inode not in seen:
                 seen.add(inode)
                 found.append(StoredObject(name, status.st_size))
+        if outside:
+            self._say_outside(outside)
         found += self._unlisted(error for error in denied if not isinstance(error, FileNotFoundError))
         yield from sorted(found, key=lambda entry: entry.name)
 
     def _names(self, prefix: str, on_error: Callable[[OSError], None]) -> Iterator[str]:
-        """Paths below the root that begin with ``prefix``. Walks only the directories that can contain them.
+        """Paths of files below the root, and of links to folders, that begin with ``prefix``.
+
+        Walks only the directories that can contain them, and no linked ones.
 
         ``on_error`` takes what listing a directory raises.
         """
@@ -98,6 +110,7 @@ class LocalStorage:
             below = os.path.relpath(directory, self.root)
             start = "" if below == "." else f"{below}/"
             folders[:] = [folder for folder in folders if f"{start}{folder}/".startswith(prefix)]
+            files += [folder for folder in folders if os.path.islink(os.path.join(directory, folder))]
             yield from (name for name in (f"{start}{file}" for file in files) if name.startswith(prefix))
 
     def _unlisted(self, errors: Iterable[OSError]) -> list[StoredObject]:
@@ -105,6 +118,9 @@ class LocalStorage:
         for error in errors:
             raise_unreadable(Path(error.filename), error)
         return []
+
+    def _say_outside(self, links: Sequence[str]) -> None:
+        """These links lead out of the root: what they lead to is not listed."""
 
     def _inside(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self.root.resolve())
@@ -207,6 +223,10 @@ class LocalSource(LocalStorage):
     A folder that can't be listed is listed as an object with a ``/`` at the end of its name, and can't be read either.
     """
 
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._said_outside = False
+
     def _unlisted(self, errors: Iterable[OSError]) -> list[StoredObject]:
         paths = (Path(error.filename) for error in errors)
         # Each volume has one, and it never holds logs.
@@ -215,6 +235,17 @@ class LocalSource(LocalStorage):
             for path in paths
             if path.name != LOST_AND_FOUND
         ]
+
+    def _say_outside(self, links: Sequence[str]) -> None:
+        """Once for all listings."""
+        if not self._said_outside:
+            self._said_outside = True
+            log.warning(
+                "%s out of %s, such as %s: what is there is not read. Mount or copy it into the directory to read it.",
+                "1 link leads" if len(links) == 1 else f"{len(links):,} links lead",
+                self.root,
+                printable(links[0]),
+            )
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         if name.endswith("/"):
