@@ -257,12 +257,12 @@ class _Identifier:
         content = next((each for each in contents if each.end > stored.readable), contents[0])
         sizes = f"{stored.readable:,} bytes" + (f": {stored.problem}" if stored.problem else "")
         # Seen by PLAN: what of it was read may be less.
-        sizes += f"; {content.end:,} were seen before"
+        sizes += f"; {content.end:,}"
         if entry.name in content.names:
-            what = f"shorter than it was ({sizes})"
+            what = f"shorter than it was ({sizes} were seen before)"
         else:
             what = (
-                f"has the first bytes of {printable(min(content.names))} and is shorter ({sizes}), "
+                f"has the first bytes of {printable(min(content.names))} and is shorter ({sizes} were seen before), "
                 "so it may be a copy or another log"
             )
         return f"{what}: nothing of it is read; --restart reads all logs again"
