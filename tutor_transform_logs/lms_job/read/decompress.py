@@ -255,8 +255,10 @@ def _too_much_memory(name: str, memory: int) -> str:
         window, where = "xz -6 or zstd -19", " in a log that is packed more than once"
     else:
         window, where = "xz -6 or zstd --long=26", ""
-    most = f"more than {memory // 1024**2} MiB of memory to unpack{where}"
-    return f"{name} data that take {most}: pack it again with less ({window}), and run the command again"
+    return (
+        f"{name} data that take more than {memory // 1024**2} MiB of memory to unpack{where}: "
+        f"pack it again with less ({window}), and run the command again"
+    )
 
 
 def _transcoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
