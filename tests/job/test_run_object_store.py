@@ -234,6 +234,8 @@ def test_a_log_whose_name_ends_in_a_slash_is_read(site: ForkedSite, moto_bucket:
     moto_bucket.put("logs/", b"")
     result = assert_accounted(site.run(moto_bucket.settings("source", provider="S3"), site.to_files()), log.xapi)
     assert [obj["name"] for obj in result["objects"]] == ["logs/tracking.log/"]
+    other = site.run(moto_bucket.settings("source", provider="S3"), site.to_files(), files=["other*"])
+    assert "matches none of the 1 objects" in other.stderr
 
 
 @pytest.mark.parametrize("name", ["../other/private.log", "./tracking.log", "logs/../tracking.log"])

@@ -35,7 +35,7 @@ from ..read.cuts import can_be_cut, next_cut
 from ..read.decompress import TAR
 from ..read.filters import Filters
 from ..read.identify import has_tail
-from ..storage.base import Source, StoredObject
+from ..storage.base import UNKNOWN_BYTES, Source, StoredObject
 from ..util.cpus import worker_count
 from ..util.errors import JobError, ObjectGone
 from .discovery import ArchiveIndex, IdentifiedObject, find_object_of, identify_objects
@@ -118,7 +118,8 @@ def select_objects(
         )
     filters = Filters.of(config)
     # Of a folder that can't be listed, nobody knows which files are in it.
-    found = [obj for obj in listed if obj.name.endswith("/") or filters.takes_object(obj.name)]
+    closed = {obj.name for obj in listed if obj.name.endswith("/") and obj.size == UNKNOWN_BYTES}
+    found = [obj for obj in listed if obj.name in closed or filters.takes_object(obj.name)]
     if not found and must_exist:
         raise JobError(
             f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "

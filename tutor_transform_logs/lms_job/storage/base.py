@@ -8,6 +8,8 @@ from typing import Protocol
 
 # What stays in a processor's cache while it is split into lines.
 READ_CHUNK = 256 * 1024
+# Of an object whose size can't be read. An object of 0 bytes would not be opened.
+UNKNOWN_BYTES = 1
 
 
 @dataclass(frozen=True)

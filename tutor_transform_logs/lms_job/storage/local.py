@@ -17,13 +17,11 @@ from typing import NoReturn
 from ..util import console
 from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from ..util.formatting import printable
-from .base import READ_CHUNK, ObjectChanged, StoredObject, write_all
+from .base import READ_CHUNK, UNKNOWN_BYTES, ObjectChanged, StoredObject, write_all
 
 log = logging.getLogger(__name__)
 
 LOST_AND_FOUND = "lost+found"
-# Of an object whose size can't be read. An object of 0 bytes would not be opened.
-UNKNOWN_BYTES = 1
 DENIED = (errno.EACCES, errno.EPERM)
 
 
