@@ -101,7 +101,7 @@ def job_named(folder: Path, beginning: str) -> StoredJob:
     found = [job for job in jobs_in(folder) if job.key.startswith(beginning)]
     if len(found) != 1:
         what = "More than one job has" if found else "No job has"
-        raise TutorError(f"{what} a key that begins with {beginning!r}. The jobs: tutor transform-logs jobs")
+        raise TutorError(f"{what} a key that begins with {beginning!r}. See the jobs: tutor transform-logs jobs")
     return found[0]
 
 
@@ -112,7 +112,9 @@ def letters_in(path: Path) -> Iterator[DeadLetter]:
             try:
                 yield from dead_letters.parse(line)
             except ValueError as error:
-                raise TutorError(f"{path} is damaged in line {number} ({error}).") from None
+                raise TutorError(
+                    f"{path} is damaged in line {number} ({error}). Restore it from a backup, or remove that line."
+                ) from None
 
 
 def _what(identity: Mapping[str, Any]) -> str:

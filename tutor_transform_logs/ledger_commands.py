@@ -82,7 +82,9 @@ def report(context: Any, list_: bool, key: str, plan: int | None, open_: bool) -
         if key or plan:
             found = [page for job in _chosen(ledger, key) for page in job.reports() if plan in (None, page.plan)]
             if not found:
-                raise TutorError("There is no such report. Those that there are: tutor transform-logs report --list")
+                raise TutorError(
+                    "There is no such report. See those that there are: tutor transform-logs report --list"
+                )
             found.sort(key=reports.Report.age_key, reverse=True)
         else:
             found = reports.all_reports(ledger) or [reports.newest_report(ledger)]

@@ -105,8 +105,8 @@ def check_schedule(targets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, st
             _scheduled_config(site)
         except TutorError as error:
             raise TutorError(
-                f"{cluster_config.CRON_SCHEDULE} is set, and its runs could not start: {error.args[0]}\n"
-                "Nothing was written to Tutor's environment. Fix that setting, or remove the schedule. "
+                f"{cluster_config.CRON_SCHEDULE} is set, and its runs could not start: {error.args[0]} "
+                "Nothing was written to Tutor's environment. Fix that setting, or remove the schedule.\n"
                 f"Run: tutor config save --unset {cluster_config.CRON_SCHEDULE}"
             ) from None
     yield from targets

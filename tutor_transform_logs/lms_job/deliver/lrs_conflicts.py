@@ -85,7 +85,7 @@ class Conflicts:
             try:
                 return self._ask(outgoing, asked)
             except Unavailable as error:
-                raise Unavailable(f"After a 409, the statements of the LRS can't be read: {error}") from None
+                raise Unavailable(f"After a 409, the LRS must answer what it has, and does not: {error}") from None
             except JobError as error:
                 self._give_up(str(error))
         if len(outgoing) == 1:

@@ -44,5 +44,5 @@ class DeadLetterLimit:
         if over:
             raise Unavailable(
                 f"{self._letters:,} dead letters of {self._events:,} events are more than max_dead_letters allows "
-                f"({self._limit}): look at them in the report. Raise the limit and run again to resume."
+                f"({self._limit}): look at them in the report, and raise the limit. Run again to resume."
             )
