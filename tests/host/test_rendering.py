@@ -13,6 +13,7 @@ import yaml
 
 from tests.harness.tutor_cli import Tutor
 from tutor_transform_logs.lms_job.deliver.choice import FROM_HOST
+from tutor_transform_logs.lms_job.report.host_paths import HOST_DATA
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def test_the_job_service_is_complete(each_tutor: Tutor) -> None:
     services = each_tutor.compose(*LOCAL)
     ours, lms_job, lms = (services[name] for name in ("transform-logs-job", "lms-job", "lms"))
     assert ours["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-" + lms_job["image"] + "}"
-    added = {"PYTHONPATH": "/openedx/transform-logs", FROM_HOST: "1"}
+    added = {"PYTHONPATH": "/openedx/transform-logs", FROM_HOST: "1", HOST_DATA: f"${{{HOST_DATA}:-}}"}
     assert ours["environment"] == {**lms_job["environment"], **added}
     assert set(ours["depends_on"]) == {"permissions", *lms_job["depends_on"]}
     assert ours["depends_on"]["permissions"] == {"condition": "service_completed_successfully"}

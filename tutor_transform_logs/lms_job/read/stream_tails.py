@@ -26,6 +26,9 @@ class _Ended(Protocol):
     def end(self) -> int: ...
 
 
+# What is read ahead of the last line that was taken, and some more. Behind a line that is longer, no tail is known.
+MOST_KEPT_BYTES = 12 * 1024**2
+
 P = TypeVar("P", bound=_Placed)
 B = TypeVar("B", bound=_Ended)
 
@@ -39,6 +42,7 @@ class StreamTails:
         self._known = Tail(begin, digest) if begin and digest else None
         self._chunks: deque[tuple[int, bytes]] = deque()
         """What is kept, with the offset of each chunk."""
+        self._kept = 0
 
     def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """``chunks`` from the beginning of the log on, unchanged.
@@ -50,10 +54,14 @@ class StreamTails:
         for chunk in chunks:
             self._chunks.append((position, chunk))
             position += len(chunk)
+            self._kept += len(chunk)
+            while self._kept > MOST_KEPT_BYTES and len(self._chunks) > 1:
+                self._drop()
             if known and position >= known.end:
                 if self.tail(known.end) != known:
                     # Nothing of it belongs to this log.
                     self._chunks.clear()
+                    self._kept = 0
                     break
                 known = None
             if position <= self._begin:
@@ -88,4 +96,8 @@ class StreamTails:
         """All that no tail at ``offset`` or behind it needs."""
         first = offset - TAIL_BYTES
         while len(self._chunks) > 1 and self._chunks[1][0] <= first:
-            self._chunks.popleft()
+            self._drop()
+
+    def _drop(self) -> None:
+        _, chunk = self._chunks.popleft()
+        self._kept -= len(chunk)
