@@ -182,7 +182,9 @@ class CaliperSink:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def respond(self, request: Request) -> Answer:
-        """Answer as a Caliper endpoint does."""
+        """Answer as a Caliper endpoint does. Asked whether it is there, it says that it knows no such request."""
+        if request.method == "HEAD":
+            return Answer(501)
         with self._lock:
             self.requests.append(request)
             scripted = self.script.pop(0) if self.script else None
