@@ -253,7 +253,7 @@ def test_a_run_that_would_fail_again_does_not_ask_to_be_run_again(
     tally.same(1, ran.status, ran.detail)
     assert "answers 503" in ran.detail
     assert "resume" not in ran.detail
-    assert "Not finished. Fix what the message names and run the same command again." in ran.stdout
+    assert "Failed before the end. Fix what the message names and run the same command again." in ran.stdout
 
 
 def test_a_certificate_that_does_not_fit(sending: ForkedSite, stranger: str) -> None:

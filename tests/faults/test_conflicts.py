@@ -294,7 +294,7 @@ def test_an_lrs_that_can_t_be_read_for_now_stops_the_run(
     ran, found = again(sending, scripted_lrs, lrs_max_wait_secs=0.5, batch_size=size)
     tally.same((4, counted()), (ran.status, found), ran.detail)
     assert "After a 409, the LRS must answer what it has, and does not: " in ran.detail
-    assert "Run again to resume." in ran.detail
+    assert "run the same command again to resume" in ran.detail
     assert "counts as a conflict" not in ran.detail
     scripted_lrs.to_get = None
     resumed = sending.run()

@@ -32,6 +32,7 @@ _LONGEST_KNOWN = 64 * 1024
 # Of the line that is shown.
 _SHOWN = 60
 
+NOTHING_BUT_BLANK_LINES = "no tracking log: all of its first lines are empty. Nothing of it is read"
 _BINARY = "binary data"
 _MAGIC = {
     b"PK\x03\x04": "a ZIP file",
@@ -70,7 +71,10 @@ class KindCheck:
             if begun.is_cut and kept and kept[-1].unterminated and _kind_of(begun.head) in ("", _BINARY):
                 # Of a line that goes on, more is not known.
                 kept.pop()
-            self._found[segment.object] = describe_wrong_kind(begun.head, kept, self.max_invalid_ratio)
+            if not kept and len(begun.head) >= FIRST_LINES and not begun.head.strip():
+                self._found[segment.object] = NOTHING_BUT_BLANK_LINES
+            else:
+                self._found[segment.object] = describe_wrong_kind(begun.head, kept, self.max_invalid_ratio)
         return self._found[segment.object]
 
 
