@@ -14,7 +14,7 @@ from tests.harness import collectors
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.model.progress_events import BatchDone, BytesRead
-from tutor_transform_logs.lms_job.read.wrong_kind import KindCheck
+from tutor_transform_logs.lms_job.read.wrong_kind import NOTHING_BUT_BLANK_LINES, KindCheck
 from tutor_transform_logs.lms_job.util.errors import Unavailable
 from tutor_transform_logs.lms_job.work.dead_letter_limit import DeadLetterLimit
 
@@ -82,7 +82,8 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
         # Of so few, most may be bad by chance.
         b"INFO started\n" * 9,
         # Blank lines are not bad ones.
-        b"\n" * 5_000_000,
+        b"\n" * 900,
+        b"\n" * 5000 + EVENT,
         (EVENT + b"\n" * 10) * 30,
         # The first line goes on, so it is not known what comes after it.
         bytes(5_000_000) + b"\n" + EVENT,
@@ -94,6 +95,11 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
 )
 def test_what_may_be_one_is_read(content: bytes) -> None:
     assert problem(content) == ""
+
+
+def test_nothing_but_blank_lines_is_another_kind() -> None:
+    assert problem(b"\n" * 5_000_000) == NOTHING_BUT_BLANK_LINES
+    assert problem(b"\r\n" * 5_000_000) == NOTHING_BUT_BLANK_LINES
 
 
 def test_the_ratio_decides() -> None:
