@@ -82,7 +82,7 @@ def assert_refused(run: JobRun, *detail: str, secrets: Iterable[str] = ()) -> No
     before = ("20", "  ", "Destination: ", "Listing ")
     [line] = [line for line in run.stderr.splitlines() if line and not line.startswith(before)]
     for word in detail:
-        assert word in line
+        assert word in line, (word, line)
     assert run.stdout == ""
     for secret in secrets:
         assert secret not in run.stdout + run.stderr

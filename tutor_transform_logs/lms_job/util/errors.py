@@ -5,6 +5,7 @@
     - NoContainer         the container (bucket) does not exist
     - ObjectUnreadable    an object exists and can't be read
   + Unavailable           something did not answer, after every try that the settings allow: STOPPED
+    - LimitReached        the run has done as much as the settings let one run do
 * TransientError          one try failed, the next may succeed: only util.backoff.retrying catches it
 * ObjectGone              a source object can't be read as planned; the run goes on with the others
 
