@@ -121,7 +121,7 @@ def test_s3_without_a_key_asks_the_machine_for_credentials(
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ({"source_secret": "hush-hush"}, ["MINIO at 127.0.0.1:", " refuses the credentials: check the key and the secret."]),
+        ({"source_secret": "hush-hush"}, ["MINIO at 127.0.0.1:", "refuses the credentials: check the key"]),
         ({"source_container": "no-such-bucket"}, ["container no-such-bucket does not exist", "create it first"]),
         ({"destination_container": "no-such-bucket"}, ["container no-such-bucket does not exist"]),
         ({"source_options": {"no_such_option": "hush-hush"}}, ["MINIO driver can't be made with", "no_such_option"]),
