@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,17 +61,13 @@ def only_page_views(cache: Path, lines: int) -> Log:
 
 def wrapped(cache: Path, plain: Log) -> Log:
     """The same lines as Docker's json-file has them."""
-    folder = cache / f"{plain.folder.name}-docker"
-    target = folder / "tracking.log"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "partial"
-        with plain.path.open(encoding="utf-8") as source, partial.open("w", encoding="utf-8") as sink:
-            for number, line in enumerate(source):
-                time = f"2026-02-01T00:{number // 60 % 60:02}:{number % 60:02}.{number:09}Z"
-                sink.write(json.dumps({"log": line, "stream": "stdout", "time": time}, separators=(",", ":")) + "\n")
-        partial.rename(target)
-    return Log(folder, plain.lines, plain.events, target.stat().st_size)
+
+    def as_docker_keeps_it(number: int, line: str) -> str:
+        time = f"2026-02-01T00:{number // 60 % 60:02}:{number % 60:02}.{number:09}Z"
+        return json.dumps({"log": line, "stream": "stdout", "time": time}, separators=(",", ":"))
+
+    folder = _rewritten(plain, cache / f"{plain.folder.name}-docker", as_docker_keeps_it)
+    return Log(folder, plain.lines, plain.events, (folder / "tracking.log").stat().st_size)
 
 
 def of_size(cache: Path, size: int) -> Log:
@@ -83,19 +79,28 @@ def of_size(cache: Path, size: int) -> Log:
 def for_ralph(cache: Path, lines: int) -> Log:
     """Only what both transform, in the form that Ralph takes: ``event`` as an object, every field that it asks for."""
     made = log(cache, Mix(good=lines), SHARED_NAMES, label="shared")
-    folder = cache / f"ralph-{lines}"
+
+    def as_ralph_takes_it(_: int, line: str) -> str:
+        return json.dumps(_with_event_as_object(json.loads(line[line.index("{") :])))
+
+    folder = _rewritten(made, cache / f"ralph-{lines}", as_ralph_takes_it)
+    return Log(folder, lines, lines, (folder / "tracking.log").stat().st_size)
+
+
+def _rewritten(made: Log, folder: Path, change: Callable[[int, str], str]) -> Path:
+    """``folder`` with the lines of a log as ``change`` makes them of their numbers and texts, unless it is there."""
     target = folder / "tracking.log"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / "partial"
         with made.path.open(encoding="utf-8") as source, partial.open("w", encoding="utf-8") as sink:
-            for line in source:
-                sink.write(json.dumps(_as_ralph_takes_it(json.loads(line[line.index("{") :]))) + "\n")
+            for number, line in enumerate(source):
+                sink.write(change(number, line) + "\n")
         partial.rename(target)
-    return Log(folder, lines, lines, target.stat().st_size)
+    return folder
 
 
-def _as_ralph_takes_it(event: dict[str, object]) -> dict[str, object]:
+def _with_event_as_object(event: dict[str, object]) -> dict[str, object]:
     data = event["event"]
     if isinstance(data, str):
         event["event"] = json.loads(data)

@@ -17,6 +17,7 @@ from tests.harness.contents import cut
 from tutor_transform_logs.lms_job.model.plan import ContentIndex, Tail
 from tutor_transform_logs.lms_job.plan.discovery import identify_objects
 from tutor_transform_logs.lms_job.read.identify import NEAR_BYTES, StoredLog, TailRecorder
+from tutor_transform_logs.lms_job.read.stream_tails import StreamTails
 from tutor_transform_logs.lms_job.storage.base import StoredObject
 
 LOG = b"".join(b"%07d\n" % number for number in range(3000))
@@ -72,12 +73,21 @@ def test_a_plain_log_takes_one_request_unless_it_has_grown_much(grown: int, requ
 
 
 @given(st.integers(0, len(LOG)), st.lists(st.integers(0, len(LOG)), max_size=6))
-def test_what_was_read_from_an_offset_on_has_a_tail_if_it_is_long_enough(offset: int, points: list[int]) -> None:
-    recorder = TailRecorder(offset)
-    assert b"".join(recorder.watch(cut(LOG[offset:], points))) == LOG[offset:]
+def test_what_was_read_has_a_tail_where_it_is_used(begin: int, points: list[int]) -> None:
+    recorder = TailRecorder()
+    for chunk in cut(LOG, points):
+        recorder.add(chunk)
     whole = Tail.of(len(LOG), LOG)
-    assert recorder.tail(len(LOG)) == (whole if offset == 0 or len(LOG) - offset >= 4096 else None)
+    assert recorder.tail(len(LOG)) == whole
     assert recorder.tail(len(LOG) - 1) is None
+
+    at = Tail.of(begin, LOG[:begin])
+    assert at is not None
+    tails = StreamTails(begin, at.digest)
+    assert b"".join(tails.watch(cut(LOG, points))) == LOG
+    assert tails.tail(begin) == at
+    assert tails.tail(len(LOG)) == whole
+    assert tails.tail(len(LOG) + 1) is None
 
 
 class Folder:

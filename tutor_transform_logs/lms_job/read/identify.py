@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 
 from ..model.plan import HEAD_BYTES, TAIL_BYTES, Content, Segment, Tail
 from ..storage.base import Readable
@@ -34,17 +34,11 @@ def known_length(size: int, kind: str) -> int | None:
 
 
 class TailRecorder:
-    """Remembers the last bytes of a stream that begins at ``offset`` of a log."""
+    """Remembers the last bytes of a log that is read from its beginning on."""
 
-    def __init__(self, offset: int = 0) -> None:
-        self._begin = self.end = offset
+    def __init__(self) -> None:
+        self.end = 0
         self._last = b""
-
-    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """``chunks``, unchanged."""
-        for chunk in chunks:
-            self.add(chunk)
-            yield chunk
 
     def add(self, chunk: bytes) -> None:
         self.end += len(chunk)
