@@ -67,9 +67,13 @@ def test_what_is_not_known_is_not_said() -> None:
     [
         (OWNER, "or stop it: docker stop 0123456789ab."),
         (replace(OWNER, host="mine.example"), "or stop it."),
-        (replace(OWNER, beat=time.time()), "or stop it: docker stop 0123456789ab; if it was killed, "),
         (LeaseOwner(), "(by another process). Wait for it to end, or stop it."),
     ],
 )
 def test_who_has_to_be_stopped_is_named(owner: LeaseOwner, said: str) -> None:
     assert said in str(refused(owner))
+
+
+def test_an_owner_that_may_have_been_killed_is_waited_for() -> None:
+    said = "or stop it: docker stop 0123456789ab; if it was killed, "
+    assert said in str(refused(replace(OWNER, beat=time.time())))
