@@ -9,7 +9,8 @@ from tutor.exceptions import TutorError
 from tutor.types import Config
 
 from tutor_transform_logs.lms_job.config import schema
-from tutor_transform_logs.lms_job.config.settings import CLICKHOUSE, LRS, PREFIX, RAW_XAPI_TABLE
+from tutor_transform_logs.lms_job.config.setting import PREFIX
+from tutor_transform_logs.lms_job.config.settings import CLICKHOUSE, LRS, RAW_XAPI_TABLE
 
 BUNDLED_HOST = "clickhouse"
 """The name of Aspects' own ClickHouse, as a service of compose and of Kubernetes."""

@@ -9,7 +9,8 @@ from tutor.types import Config
 
 from tutor_transform_logs.job_config import SettingError, provider_of
 from tutor_transform_logs.lms_job.config.schema import NO_STORAGE
-from tutor_transform_logs.lms_job.config.settings import LOCAL, MANIFESTS, PREFIX, ROLES, TEXT
+from tutor_transform_logs.lms_job.config.setting import MANIFESTS, PREFIX, TEXT
+from tutor_transform_logs.lms_job.config.settings import LOCAL, ROLES
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.settings import SETTINGS
 from tutor_transform_logs.yaml_values import from_tutor

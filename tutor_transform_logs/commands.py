@@ -27,16 +27,8 @@ from tutor_transform_logs import (
     rendering,
     reports,
 )
-from tutor_transform_logs.lms_job.config.settings import (
-    BY_KEY,
-    FLAG,
-    LIST,
-    MANIFESTS,
-    ONE_RUN,
-    TEXTS,
-    TRANSFORMER_TYPES,
-    Setting,
-)
+from tutor_transform_logs.lms_job.config.setting import FLAG, LIST, MANIFESTS, ONE_RUN, TEXTS, Setting
+from tutor_transform_logs.lms_job.config.settings import BY_KEY, TRANSFORMER_TYPES
 from tutor_transform_logs.lms_job.report.host_paths import HOST_DATA
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.errors import ExitStatus

@@ -8,7 +8,7 @@ from typing import Any
 from tutor import env as tutor_env
 from tutor.types import Config
 
-from tutor_transform_logs.lms_job.config.settings import PREFIX
+from tutor_transform_logs.lms_job.config.setting import PREFIX
 
 IMAGE_NAME = "transform-logs"
 BUILD = "transform_logs/build"

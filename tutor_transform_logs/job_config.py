@@ -15,17 +15,8 @@ from tutor.types import Config
 from tutor_transform_logs import aspects, raw_logs
 from tutor_transform_logs.lms_job.config import schema as job
 from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
-from tutor_transform_logs.lms_job.config.settings import (
-    BY_KEY,
-    CLICKHOUSE,
-    JOB,
-    LRS,
-    MANIFESTS,
-    ONE_RUN,
-    PREFIX,
-    ROLES,
-    STORAGE_KEYS,
-)
+from tutor_transform_logs.lms_job.config.setting import JOB, MANIFESTS, ONE_RUN, PREFIX
+from tutor_transform_logs.lms_job.config.settings import BY_KEY, CLICKHOUSE, LRS, ROLES, STORAGE_KEYS
 from tutor_transform_logs.lms_job.config.validators import ConfigError, shown
 from tutor_transform_logs.lms_job.util.iso_times import in_utc
 from tutor_transform_logs.lms_job.util.relative_times import is_relative

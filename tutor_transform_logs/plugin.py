@@ -6,7 +6,7 @@ from tutor import hooks
 
 from tutor_transform_logs import commands, images, manifests, rendering
 from tutor_transform_logs.__about__ import __version__
-from tutor_transform_logs.lms_job.config.settings import PREFIX
+from tutor_transform_logs.lms_job.config.setting import PREFIX
 from tutor_transform_logs.settings import SETTINGS, tutor_default
 
 hooks.Filters.CONFIG_DEFAULTS.add_items(

@@ -11,7 +11,7 @@ from typing import Any
 
 from tutor_transform_logs.lms_job.config import settings as job
 from tutor_transform_logs.lms_job.config import validators
-from tutor_transform_logs.lms_job.config.settings import LIST, MAPPING, NUMBER, TEXT, Setting
+from tutor_transform_logs.lms_job.config.setting import HOST, JOB, LIST, MANIFESTS, MAPPING, NUMBER, TEXT, Setting
 from tutor_transform_logs.lms_job.config.validators import ConfigError, Validator
 
 MAX_PODS = 10_000
@@ -51,11 +51,11 @@ def _is_schedule(value: Any) -> bool:
 
 def _kubernetes(key: str, kind: str, meaning: str, check: Validator, default: Any, default_text: str = "") -> Setting:
     """A row of the table. Six parameters: its columns, without those that are the same in all of these rows."""
-    return Setting(f"k8s_{key}", "Kubernetes", kind, meaning, check, default, default_text, scope=job.MANIFESTS)
+    return Setting(f"k8s_{key}", "Kubernetes", kind, meaning, check, default, default_text, scope=MANIFESTS)
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *(setting for setting in job.SETTINGS if setting.scope == job.JOB),
+    *(setting for setting in job.SETTINGS if setting.scope == JOB),
     Setting(
         "docker_image",
         "Container",
@@ -64,7 +64,7 @@ SETTINGS: tuple[Setting, ...] = (
         validators.text,
         "",
         "the LMS image",
-        scope=job.HOST,
+        scope=HOST,
     ),
     _kubernetes("pods", NUMBER, "Number of pods that share the work.", validators.whole(1, MAX_PODS), 1),
     _kubernetes(

@@ -16,7 +16,7 @@ from typing import Any
 
 from tutor.exceptions import TutorError
 
-from tutor_transform_logs.lms_job.config.settings import LIST, MAPPING, TEXT, TEXTS, TIME, Setting
+from tutor_transform_logs.lms_job.config.setting import LIST, MAPPING, TEXT, TEXTS, TIME, Setting
 
 
 class AmbiguousValueError(TutorError):

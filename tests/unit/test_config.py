@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.config import settings
 from tutor_transform_logs.lms_job.config.schema import ClickHouseConfig, JobConfig, StorageConfig, load, read
+from tutor_transform_logs.lms_job.config.setting import TEXT
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError, Endpoint
 from tutor_transform_logs.lms_job.ledger.ledger import job_identity, job_key
@@ -370,7 +371,7 @@ def test_a_deeply_nested_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", ["logs\0", "\ud800"])
-@pytest.mark.parametrize("key", [key for key, setting in BY_KEY.items() if setting.kind == settings.TEXT])
+@pytest.mark.parametrize("key", [key for key, setting in BY_KEY.items() if setting.kind == TEXT])
 def test_what_is_not_text_is_refused(key: str, value: str) -> None:
     with pytest.raises(ConfigError):
         load({key: value, "clickhouse_database": "xapi"} if key == "clickhouse_url" else {key: value})

@@ -10,7 +10,8 @@ import pytest
 
 from tutor_transform_logs import job_config
 from tutor_transform_logs.job_config import SettingError
-from tutor_transform_logs.lms_job.config.settings import BY_KEY, ONE_RUN
+from tutor_transform_logs.lms_job.config.setting import ONE_RUN
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
 
 MINIO_SITE: dict[str, Any] = {
     "PLUGINS": ["minio"],

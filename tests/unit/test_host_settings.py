@@ -7,10 +7,10 @@ from libcloud.storage.providers import get_driver
 from libcloud.storage.types import Provider
 
 from tutor_transform_logs import commands
-from tutor_transform_logs.lms_job.config import settings as job
 from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
 from tutor_transform_logs.lms_job.config.schema import load
-from tutor_transform_logs.lms_job.config.settings import BY_KEY, Setting
+from tutor_transform_logs.lms_job.config.setting import JOB, MANIFESTS, Setting
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError
 from tutor_transform_logs.settings import SETTINGS, tutor_default
 
@@ -18,12 +18,12 @@ from tutor_transform_logs.settings import SETTINGS, tutor_default
 def test_every_key_of_the_job_is_a_setting_or_an_option_for_one_run() -> None:
     options = {option.name for _, option in commands.OPTIONS}
     for setting in BY_KEY.values():
-        assert (setting in SETTINGS) == (setting.scope == job.JOB)
+        assert (setting in SETTINGS) == (setting.scope == JOB)
         assert setting in SETTINGS or setting.key in options
 
 
 def test_the_defaults_are_the_jobs() -> None:
-    given = {setting.key: tutor_default(setting) for setting in SETTINGS if setting.scope == job.JOB}
+    given = {setting.key: tutor_default(setting) for setting in SETTINGS if setting.scope == JOB}
     assert load(given) == load({})
 
 
@@ -52,7 +52,7 @@ def test_a_setting_has_an_option_unless_it_may_hold_a_secret(setting: Setting) -
     options = {name for _, option in commands.OPTIONS for name in option.opts}
     may_hold_a_secret = setting.key.endswith(("_secret", "_password", "_token", "_options", "_endpoints"))
     assert setting.secret == may_hold_a_secret
-    assert (setting.option in options) == (setting.scope != job.MANIFESTS and not setting.secret)
+    assert (setting.option in options) == (setting.scope != MANIFESTS and not setting.secret)
     assert setting.meaning.endswith(".")
     assert setting.shown_default
 

@@ -18,18 +18,8 @@ from typing import Any
 from ..util import iso_times
 from ..util.timetable import Timetable
 from . import validators
-from .settings import (
-    BY_KEY,
-    CLICKHOUSE,
-    CLICKHOUSE_KEYS,
-    LOCAL,
-    LRS,
-    RAW_XAPI_TABLE,
-    RUN_SETTINGS,
-    STORAGE_KEYS,
-    TEXT,
-    TEXTS,
-)
+from .setting import TEXT, TEXTS
+from .settings import BY_KEY, CLICKHOUSE, CLICKHOUSE_KEYS, LOCAL, LRS, RAW_XAPI_TABLE, RUN_SETTINGS, STORAGE_KEYS
 from .validators import ConfigError, Endpoint
 
 # What a stock Tutor site has: the LMS's data directory at /openedx/data, its tracking log in logs/tracking.log.

@@ -9,38 +9,14 @@ row of the job; a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..util.console import LOG_FORMATS, TEXT_FORMAT
 from ..util.cpus import AUTO_WORKERS
-from ..util.formatting import binary_size
 from . import validators
 from .providers import STORAGE_PROVIDERS
+from .setting import CHOICE, FLAG, JOB, LIST, MAPPING, NUMBER, ONE_RUN, TEXT, TEXTS, TIME, Setting
 from .validators import Validator
-
-PREFIX = "TRANSFORM_LOGS_"
-
-# Kinds of values, and the names of values in the command's help.
-TEXT = "TEXT"
-TEXTS = "TEXT..."
-"""One text or a list of several."""
-CHOICE = "CHOICE"
-TIME = "TIME"
-NUMBER = "NUMBER"
-FLAG = "FLAG"
-LIST = "LIST"
-MAPPING = "MAPPING"
-
-# Where a value is taken from and where it goes.
-JOB = "job"
-"""A setting and an option; goes into the job's config file."""
-ONE_RUN = "one run"
-"""An option only, since it makes sense for a single run; goes into the job's config file."""
-HOST = "host"
-"""A setting and an option of the host; the job does not get it."""
-MANIFESTS = "manifests"
-"""A setting only, since ``tutor config save`` writes it into the manifests; the job does not get it."""
 
 LOCAL = "LOCAL"
 LRS = "LRS"
@@ -51,57 +27,6 @@ RAW_XAPI_TABLE = "xapi_events_all"
 """The table that Aspects stores xAPI statements in, unless its settings say otherwise."""
 OUTPUT_LAYOUTS = ("single", "batches")
 OUTPUT_COMPRESSIONS = ("none", "gzip")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table."""
-
-    key: str
-    """The name in the job's config file; the Tutor setting is ``TRANSFORM_LOGS_`` and the key in capitals."""
-    group: str
-    """The title under which help and documentation list it."""
-    kind: str
-    meaning: str
-    check: Validator
-    default: Any = None
-    """``None``: it depends on other settings; ``default_text`` says how."""
-    default_text: str = ""
-    """What a reader sees in place of the default."""
-    secret: bool = False
-    """It may hold a secret: it has no option, and its value is never printed."""
-    metavar: str = ""
-    """What stands for the value in the command's help, if not its kind."""
-    offered: tuple[str, ...] = ()
-    """The values that the shell completes; ``check`` decides what is allowed."""
-    scope: str = JOB
-
-    @property
-    def name(self) -> str:
-        return PREFIX + self.key.upper()
-
-    @property
-    def option(self) -> str:
-        return "--" + self.key.replace("_", "-")
-
-    @property
-    def shown_default(self) -> str:
-        """The default as a reader should see it."""
-        if self.default_text:
-            return self.default_text
-        if isinstance(self.default, bool):
-            return str(self.default).lower()
-        if self.default in (None, "", (), []):
-            return "none"
-        if self.key.endswith("_bytes"):
-            return f"{self.default}, {binary_size(self.default)}"
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
-
-    def value(self, given: Any) -> Any:
-        """The checked value, or the default if ``given`` is empty. Raises :class:`.validators.ConfigError`."""
-        if given is None or (given == "" and self.kind not in (TEXT, TEXTS, LIST, MAPPING)):
-            return self.default
-        return self.check(self.key, given)
 
 
 def _flag(key: str, group: str, meaning: str, default: bool = False, scope: str = JOB) -> Setting:
