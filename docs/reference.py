@@ -16,9 +16,10 @@ from pathlib import Path
 
 import click
 
-from tutor_transform_logs.commands import OPTIONS, transform_logs
+from tutor_transform_logs.commands import transform_logs
 from tutor_transform_logs.lms_job.config.setting import PREFIX, Setting
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
+from tutor_transform_logs.options import OPTIONS
 from tutor_transform_logs.settings import BY_NAME, SETTINGS
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,13 @@ from tutor_transform_logs import (
     rendering,
     reports,
 )
-from tutor_transform_logs.lms_job.config.setting import FLAG, LIST, MANIFESTS, ONE_RUN, TEXTS, Setting
-from tutor_transform_logs.lms_job.config.settings import BY_KEY, TRANSFORMER_TYPES
+from tutor_transform_logs.lms_job.config.settings import TRANSFORMER_TYPES
 from tutor_transform_logs.lms_job.report.host_paths import HOST_DATA
 from tutor_transform_logs.lms_job.util import console
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import wrapped
 from tutor_transform_logs.manifests import RUN
-from tutor_transform_logs.settings import SETTINGS
+from tutor_transform_logs.options import HELP, HELP_ALL_OPTION, OPTIONS, GroupedOptions
 
 SERVICE = manifests.NAME
 SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
@@ -43,55 +42,9 @@ SET_IMAGE = "Run: tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=..."
 # like any task's.
 TOLD_STATUSES = (ExitStatus.REJECTED, ExitStatus.STOPPED)
 
-RUN_OPTIONS = "Run"
-ERB_OPTIONS = "As event-routing-backends and Aspects spell it"
 
-HELP = f"""Replay tracking logs: transform them to xAPI or Caliper and deliver them.
-
-With nothing set, it reads the LMS's own tracking log and sends xAPI to where the site has its statements: Aspects'
-ClickHouse, or every learning record store that the LMS is configured for. Run it again to replay what is new or was not
-finished.
-
-\b
-  tutor local do transform-tracking-logs --check
-  tutor local do transform-tracking-logs --dry-run
-  tutor local do transform-tracking-logs \\
-    --destination-provider LOCAL \\
-    --destination-container out
-
-An option replaces the setting in its brackets for one run. To save the setting:
-
-\b
-  tutor config save --set TRANSFORM_LOGS_BATCH_SIZE=500
-
-Exit status: {"; ".join(f"{status} {status.summary}" for status in ExitStatus)}.
-"""
-
-SECRETS = ", ".join(setting.name for setting in SETTINGS if setting.secret)
-IN_MANIFESTS = ", ".join(setting.name for setting in SETTINGS if setting.scope == MANIFESTS)
-EPILOG = (
-    f"Settings that may hold a secret have no option: {SECRETS}. Nor have those that Kubernetes has in its manifests: "
-    f"{IN_MANIFESTS}."
-)
-
-
-class ReplayCommand(click.Command):
-    """A command with its options in groups, ERB's spellings, and the job's own exit status."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeat_option("--lrs-urls", args))
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                groups.setdefault(GROUPS.get(str(param.name), RUN_OPTIONS), []).append(record)
-        # On a narrow terminal two columns would break the settings' names.
-        col_max = 30 if formatter.width >= 74 else 6
-        for title, records in groups.items():
-            with formatter.section(title):
-                formatter.write_dl(records, col_max=col_max)
+class ReplayCommand(GroupedOptions):
+    """The command with the job's own exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -103,82 +56,12 @@ class ReplayCommand(click.Command):
             raise
 
 
-def repeat_option(option: str, args: Sequence[str]) -> list[str]:
-    """``args`` with the option before each of its values: argparse has ``nargs="+"``, and click has not."""
-    result: list[str] = []
-    values = 0
-    for arg in args:
-        if arg.replace("_", "-") == option:
-            values = 1
-        elif arg.startswith("-"):
-            values = 0
-        elif values:
-            if values > 1:
-                result.append(option)
-            values += 1
-        result.append(arg)
-    return result
-
-
 def status_of_job(error: TutorError) -> int | None:
     """The exit status of the job's container; with compose, Tutor has it in the text of its error only."""
     if isinstance(error, kubernetes.JobEnded):
         return error.status
     found = re.match(r"Command failed with status (\d+): docker compose .*", str(error.args[0]), re.DOTALL)
     return int(found[1]) if found and f" {SERVICE}-job " in found[0] else None
-
-
-def _options() -> Iterator[tuple[str, click.Option]]:
-    """Each option with the title that it is listed under: those that are not settings, then one for each setting."""
-    for setting in BY_KEY.values():
-        if setting.scope == ONE_RUN:
-            yield setting.group, click.Option([setting.option, setting.key], is_flag=True, help=setting.meaning)
-    for name, text in (
-        ("yes", "With --restart: do not ask."),
-        ("check", "Check that everything is ready, and estimate what is left to do. Change nothing."),
-        ("status", "Print how far the job is. Start nothing."),
-        (
-            "verify",
-            "Transform delivered logs again, and check that the destination has the statements. Send nothing.",
-        ),
-        ("gaps", "With ClickHouse: compare the logs with the table by day, and print what is missing. Send nothing."),
-    ):
-        yield RUN_OPTIONS, click.Option([f"--{name}"], is_flag=True, help=text)
-    for setting in SETTINGS:
-        if not setting.secret and setting.scope != MANIFESTS:
-            yield setting.group, _setting_option(setting)
-    for role in ("source", "destination"):
-        text = f"All {role} settings in one JSON object; a secret in it shows in the process list."
-        yield ERB_OPTIONS, click.Option([f"--{role}_config", f"{role}_config"], metavar="JSON", help=text)
-    text = "With Aspects: run its deduplication of ClickHouse after the job."
-    yield ERB_OPTIONS, click.Option(["--deduplicate"], is_flag=True, help=text)
-
-
-def _setting_option(setting: Setting) -> click.Option:
-    text = f"{setting.meaning} [{setting.name}; default: {setting.shown_default}]"
-    if setting.kind == FLAG:
-        names = f"{setting.option}/--no-{setting.option.removeprefix('--')}"
-        return click.Option([names, setting.key], default=None, help=text)
-    return click.Option(
-        [setting.option, setting.key],
-        metavar=setting.metavar or setting.kind,
-        multiple=setting.kind in (LIST, TEXTS),
-        help=text,
-        shell_complete=offer(setting),
-    )
-
-
-def offer(setting: Setting) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What the shell completes a value of this setting to."""
-
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        return [value for value in setting.offered if value.lower().startswith(incomplete.lower())]
-
-    return complete
-
-
-OPTIONS = tuple(_options())
-GROUPS = {str(option.name): title for title, option in OPTIONS}
 
 
 def transform_tracking_logs_job(
@@ -287,9 +170,8 @@ def deduplication() -> Iterator[tuple[str, str]]:
 transform_tracking_logs = ReplayCommand(
     "transform-tracking-logs",
     callback=transform_tracking_logs_job,
-    params=[option for _, option in OPTIONS],
+    params=[*(option for _, option in OPTIONS), HELP_ALL_OPTION],
     help=HELP,
-    epilog=EPILOG,
     short_help="Replay tracking logs as xAPI or Caliper",
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )

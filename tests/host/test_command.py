@@ -19,6 +19,10 @@ import pytest
 import yaml
 
 from tests.harness.tutor_cli import Done, Tutor
+from tutor_transform_logs.actions import ACTIONS
+from tutor_transform_logs.lms_job.config.settings import BY_KEY
+from tutor_transform_logs.options import ACTION_KEYS, DOCUMENTATION, OPTIONS, USED_OFTEN
+from tutor_transform_logs.settings import SETTINGS
 
 SECRET = 's3cr$t"Q'
 NASTY = [
@@ -417,13 +421,44 @@ def test_deduplicate_without_aspects_is_accepted_and_explained(tutor: Tutor) -> 
     assert len(done.calls) == 1
 
 
-def test_help_names_every_setting(tutor: Tutor) -> None:
-    from tutor_transform_logs.settings import SETTINGS
-
-    done = tutor.replay("--help")
+def test_all_of_the_help_names_every_setting(tutor: Tutor) -> None:
+    done = tutor.replay("--help-all")
     assert done.status == 0, done.output
     assert [setting.name for setting in SETTINGS if setting.name not in done.output] == []
+    assert [name for _, option in OPTIONS for name in option.opts if f"  {name}" not in done.output] == []
+    assert "  --output-layout [single|batches]" in done.output
     assert max(map(len, done.output.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("columns", [80, 50, 40])
+def test_help_has_what_to_do_first_then_a_dozen_options_and_at_its_end_the_documentation(
+    tutor: Tutor, columns: int
+) -> None:
+    """At 80 columns it is a page or two, and at any width what is to be typed or followed is not broken."""
+    done = tutor.replay("--help", COLUMNS=str(columns))
+    assert done.status == 0, done.output
+    options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", done.output.partition("What to do:")[2], re.MULTILINE)
+    actions = [f"--{key.replace('_', '-')}" for key in ACTION_KEYS]
+    often = [BY_KEY[key].option for key in USED_OFTEN]
+    assert options == [*actions, *often, "--help-all", "--help"]
+    assert {*ACTIONS} < {*ACTION_KEYS}
+    assert "  --transformer-type [xapi|caliper]" in done.output
+    assert done.output.rstrip().endswith(f"Documentation:\n  {DOCUMENTATION}")
+    lines = done.output.splitlines()
+    assert len(lines) < (110 if columns == 80 else 200)
+    # An option's name with its values, a command to be copied and a link are as long as they are.
+    wide = [line.strip() for line in lines if len(line) > columns]
+    assert [line for line in wide if not line.startswith(("Usage: ", "--", "tutor ", "https://"))] == []
+
+
+def test_options_that_help_does_not_list_work_all_the_same(tutor: Tutor) -> None:
+    assert "batch-size NUMBER" not in tutor.replay("--help").output
+    assert tutor.replay("--batch-size", "7").config["batch_size"] == "7"
+
+
+def test_the_link_to_the_documentation_is_the_projects() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'Documentation = "{DOCUMENTATION}"\n' in project
 
 
 FAKE_ASPECTS = '''

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from tests.harness.tutor_cli import Tutor
-from tutor_transform_logs.commands import OPTIONS
 from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
+from tutor_transform_logs.options import OPTIONS
 
 COMMAND = "tutor local do transform-tracking-logs"
 

@@ -6,17 +6,17 @@ import pytest
 from libcloud.storage.providers import get_driver
 from libcloud.storage.types import Provider
 
-from tutor_transform_logs import commands
 from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
 from tutor_transform_logs.lms_job.config.schema import load
 from tutor_transform_logs.lms_job.config.setting import JOB, MANIFESTS, Setting
 from tutor_transform_logs.lms_job.config.settings import BY_KEY
 from tutor_transform_logs.lms_job.config.validators import ConfigError
+from tutor_transform_logs.options import OPTIONS
 from tutor_transform_logs.settings import SETTINGS, tutor_default
 
 
 def test_every_key_of_the_job_is_a_setting_or_an_option_for_one_run() -> None:
-    options = {option.name for _, option in commands.OPTIONS}
+    options = {option.name for _, option in OPTIONS}
     for setting in BY_KEY.values():
         assert (setting in SETTINGS) == (setting.scope == JOB)
         assert setting in SETTINGS or setting.key in options
@@ -49,7 +49,7 @@ def test_what_the_shell_offers_is_what_the_job_allows(key: str) -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
 def test_a_setting_has_an_option_unless_it_may_hold_a_secret(setting: Setting) -> None:
-    options = {name for _, option in commands.OPTIONS for name in option.opts}
+    options = {name for _, option in OPTIONS for name in option.opts}
     may_hold_a_secret = setting.key.endswith(("_secret", "_password", "_token", "_options", "_endpoints"))
     assert setting.secret == may_hold_a_secret
     assert (setting.option in options) == (setting.scope != MANIFESTS and not setting.secret)
