@@ -89,6 +89,44 @@ def cloudwatch(lines: Lines, together: int = 3) -> list[bytes]:
     return made
 
 
+def logstash_8(lines: Lines) -> list[bytes]:
+    """By Elastic's schema, with the line twice."""
+    made = []
+    for line in lines:
+        text = line.decode()
+        record = {"@timestamp": TIME, "@version": "1", "event": {"original": text}, "host": {"name": "lms-0"}}
+        made.append(dumped({**record, "message": text, "log": {"file": {"path": "/x"}}}))
+    return made
+
+
+def otlp(lines: Lines, together: int = 3) -> list[bytes]:
+    """OpenTelemetry's JSON, as its collector's file exporter writes it."""
+    made = []
+    for begin in range(0, len(lines), together):
+        records = [
+            {"timeUnixNano": "1769904000000000000", "body": {"stringValue": line.decode()}, "traceId": ""}
+            for line in lines[begin : begin + together]
+        ]
+        scopes = [{"scope": {}, "logRecords": records[:1]}, {"scope": {"name": "x"}, "logRecords": records[1:]}]
+        resource = {"attributes": [{"key": "k8s.pod.name", "value": {"stringValue": "lms-7d9f"}}]}
+        made.append(dumped({"resourceLogs": [{"resource": resource, "scopeLogs": scopes}]}))
+    return made
+
+
+def loki_answer(lines: Lines) -> bytes:
+    """What Loki's API answers to a query."""
+    half = len(lines) // 2
+    streams = [
+        {
+            "stream": {"app": "lms"},
+            "values": [[f"{1769904000000000000 + at}", line.decode()] for at, line in enumerate(some)],
+        }
+        for some in (lines[:half], lines[half:])
+    ]
+    answer = {"status": "success", "data": {"resultType": "streams", "result": streams, "stats": {"summary": {}}}}
+    return dumped(answer) if lines else b""
+
+
 def wrapped_twice(lines: Lines) -> list[bytes]:
     """What Fluent Bit has read from Docker's files, and has put into CloudWatch."""
     return cloudwatch(docker(lines, kubernetes={"pod_name": "lms"}))
@@ -124,8 +162,25 @@ OF_LINES: Mapping[str, Callable[[Lines], bytes]] = {
     "loki": lambda lines: joined(in_key("line", timestamp=TIME)(lines)),
     "logstash": lambda lines: joined(in_key("@message", **{"@timestamp": TIME})(lines)),
     "elastic": lambda lines: joined(in_key("message", log={"file": {"path": "/x"}, "offset": 7})(lines)),
+    "logstash 8": lambda lines: joined(logstash_8(lines)),
+    "logstash 8, original": lambda lines: joined(
+        [dumped({"event": {"original": line.decode(), "dataset": "lms"}, "host": {"name": "x"}}) for line in lines]
+    ),
+    "filebeat": lambda lines: joined(in_key("message", event={"dataset": "lms.tracking"}, log={"offset": 1})(lines)),
+    "vector, data": lambda lines: joined(in_key("message", data={})(lines)),
+    "splunk": lambda lines: joined(
+        [dumped({"time": 1769904000.123, "host": "lms-0", "event": line.decode()}) for line in lines]
+    ),
+    "splunk by docker": lambda lines: joined(
+        [dumped({"event": {"line": line.decode(), "source": "stdout", "tag": "5f1c"}, "host": "x"}) for line in lines]
+    ),
     "gelf": lambda lines: joined(in_key("short_message", version="1.1", level=6)(lines)),
     "opentelemetry": lambda lines: joined(in_key("body", severity="INFO")(lines)),
+    "opentelemetry, stringValue": lambda lines: joined(
+        [dumped({"timeUnixNano": "1", "body": {"stringValue": line.decode()}, "flags": 0}) for line in lines]
+    ),
+    "opentelemetry's json": lambda lines: joined(otlp(lines)),
+    "loki's answer": loki_answer,
     "cloudwatch": lambda lines: joined(cloudwatch(lines)),
     "cloudwatch by firehose": lambda lines: b"".join(cloudwatch(lines)),
     "fluent bit to cloudwatch": lambda lines: b"".join(wrapped_twice(lines)),
@@ -139,6 +194,9 @@ OF_OBJECTS: Mapping[str, Callable[[Lines], bytes]] = {
     "array, a line each": lambda lines: b"[\n" + b",\n".join(lines) + b"\n]\n",
     "array, pretty-printed": lambda lines: json.dumps([*map(json.loads, lines)], indent=2).encode() + b"\n",
     "pretty-printed": lambda lines: b"".join(json.dumps(json.loads(line), indent=4).encode() + b"\n" for line in lines),
+    "splunk, parsed": lambda lines: joined(
+        [dumped({"time": 1, "host": "x", "event": json.loads(line)}) for line in lines]
+    ),
     "pretty-printed, indent 0": lambda lines: b"".join(
         json.dumps(json.loads(line), indent=0).encode() + b"\n" for line in lines
     ),

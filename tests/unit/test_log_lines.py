@@ -180,8 +180,14 @@ def test_an_object_of_cloudwatch_that_is_too_long_is_one_line() -> None:
         b"{}",
         b'{"log": 7}',
         b'{"log": {"a": 1}}',
-        b'{"data": {}, "message": "x"}',
-        b'{"event": {}, "message": "x"}',
+        b'{"event": {}, "log": 7}',
+        b'{"event": "x", "time": 1}',
+        b'{"event": {"dataset": "x"}, "host": {}}',
+        b'{"event": {}, "name": "/a", "message": "x"}',
+        b'{"data": "x", "event_type": "/a", "message": "x"}',
+        b'{"event": {"original": 7}, "context": {}, "message": "x"}',
+        b'{"name": "/a", "context": {}, "time": "x", "message": "hi"}',
+        b'{"data": {"result": 7}}',
         b'{"event": "{}", "log": {"event": {}}}',
         b'{"logEvents": [7]}',
         b'{"message": "\xff"}',
@@ -198,6 +204,34 @@ def test_an_object_of_cloudwatch_that_is_too_long_is_one_line() -> None:
 def test_what_only_resembles_a_wrapper_is_left_as_it_is(raw: bytes) -> None:
     assert unwrap(raw) is None
     assert raws(raw + b"\n") == [raw]
+
+
+LINE = OBJECTS[0].decode()
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        # What a pipeline has made of the line, beside what it was.
+        {"message": "play_video by 1", "event": {"original": LINE}},
+        {"event": LINE, "time": 1},
+        {"message": LINE, "name": "lms", "context": {}},
+        {"message": LINE, "name": "lms"},
+        {"event": json.dumps({"log": LINE + "\n", "stream": "stdout", "time": "t"})},
+        {"event": {"dataset": "x"}, "message": json.loads(LINE)},
+        {"event": {"message": LINE}},
+    ],
+)
+def test_a_collector_may_have_fields_of_an_event(wrapper: dict[str, object]) -> None:
+    assert raws(collectors.joined([collectors.dumped(wrapper)])) == [OBJECTS[0]]
+
+
+@pytest.mark.parametrize("form", ["opentelemetry's json", "loki's answer", "cloudwatch"])
+def test_lines_of_a_list_begin_where_their_elements_do(form: str) -> None:
+    content = collectors.OF_LINES[form](OBJECTS[:3])
+    [_, *others] = read(content)
+    mark = {"opentelemetry's json": b'"body"', "loki's answer": b'["1', "cloudwatch": b'{"id"'}[form]
+    assert all(content.startswith(mark, line.offset) for line in others)
 
 
 @pytest.mark.parametrize("form", ["array", "pretty-printed", "one after the other"])
@@ -295,7 +329,12 @@ def test_what_was_torn_is_not_skipped(content: bytes, points: list[int]) -> None
     assert all(is_event(found[number - 1]) for number in skipped)
 
 
-@pytest.mark.parametrize("form", ["docker", "cri", "fluent bit", "vector", "loki", "gelf", "docker, spaced"])
+OF_LISTS = {"cloudwatch", "cloudwatch by firehose", "fluent bit to cloudwatch", "opentelemetry's json", "loki's answer"}
+# What holds a line in each object of a line.
+A_LINE_EACH = sorted(collectors.OF_LINES.keys() - OF_LISTS - {"array of docker's"})
+
+
+@pytest.mark.parametrize("form", A_LINE_EACH)
 def test_wrapped_page_views_are_skipped_by_their_bytes(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once one of each frame was examined."""
     views = [raw.replace(b"10.0.0.1", b"10.0.0.%d" % number) for raw in TRACKED[:2] for number in range(3)]
@@ -311,6 +350,16 @@ def test_wrapped_page_views_are_skipped_by_their_bytes(form: str, monkeypatch: p
     assert (len(skipped), others) == (300, {})
     # Of two names, of which each ends in its own way, in one frame.
     assert len(calls) <= 3
+
+
+@pytest.mark.parametrize("form", A_LINE_EACH)
+def test_the_same_lines_are_skipped_one_by_one(form: str) -> None:
+    """A known event is never skipped, whatever came before it."""
+    log = [*TRACKED, *TRACKED[::-1], b"Traceback", b"", *TRACKED]
+    skipped, others = prefiltered(collectors.OF_LINES[form](log))
+    assert [log[number - 1] for number in sorted(others)] == list(others.values())
+    assert sum(b"play_video" in raw for raw in others.values()) == sum(b"play_video" in raw for raw in log)
+    assert len(skipped) + len(others) == len(log)
 
 
 def test_a_path_that_ends_as_a_known_type_is_told_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

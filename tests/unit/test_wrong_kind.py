@@ -58,6 +58,12 @@ def problem(content: bytes, ratio: float = 0.5, compression: str = "") -> str:
         (b"INFO started\n" * 20, "20 of 20 lines", ""),
         (NGINX * 600 + EVENT * 399, "600 of 999 lines", "nginx"),
         (collectors.joined(collectors.docker([NGINX.strip()] * 50)), "50 of 50 lines", "nginx"),
+        # An event without any name is an object of another program, or of a collector's.
+        (b'{"event": {"dataset": "lms"}, "host": {"name": "x"}}\n' * 20, "20 of 20 lines", ""),
+        (b'{"time": 1, "data": {}}\n' * 20, "20 of 20 lines", ""),
+        (collectors.OF_LINES["filebeat"]([NGINX.strip()] * 50), "50 of 50 lines", "nginx"),
+        # Too long to be read.
+        (collectors.loki_answer([EVENT.strip()] * 20_000), "1 of 1 line", "`logcli query -o raw` gives the lines"),
     ],
 )
 def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str) -> None:
@@ -89,7 +95,7 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
         bytes(5_000_000) + b"\n" + EVENT,
         # Still being written.
         EVENT[:30],
-        collectors.joined(collectors.docker([EVENT.strip()] * 50)),
+        *(wrap([EVENT.strip()] * 50) for wrap in collectors.OF_LINES.values()),
         b"[" + b",".join([EVENT.strip()] * 50) + b"]",
     ],
 )

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tutor_transform_logs.lms_job.read.events import is_tracked
 from tutor_transform_logs.lms_job.read.values import holds_values
-from tutor_transform_logs.lms_job.read.wrappers import LINE_KEYS, LIST_KEY, unwrap
+from tutor_transform_logs.lms_job.read.wrapped_lists import CLOUDWATCH_KEY, LOKI_KEY, OTLP_KEY
+from tutor_transform_logs.lms_job.read.wrappers import LINE_KEYS, TEXT_KEY, unwrap
 
 # How much of a log, and how many of its lines, are looked at.
 LOOKED_AT_BYTES = 256 * 1024
@@ -23,7 +25,14 @@ WRITERS = (
     ({"line"}, "Loki's logcli writes them"),
     ({"short_message"}, "GELF has them"),
     ({"body"}, "OpenTelemetry has them"),
+    ({"event"}, "Splunk or Logstash writes them"),
 )
+# By the keys of their lists.
+LIST_WRITERS = {
+    CLOUDWATCH_KEY: "CloudWatch passes them on",
+    OTLP_KEY: "OpenTelemetry has them",
+    LOKI_KEY: "Loki's API answers with them",
+}
 
 
 def describe_wrapping(head: bytes) -> str:
@@ -54,19 +63,21 @@ def _first_value(raw: bytes) -> Any:
 
 def _writer(fields: Any) -> str:
     """Who wraps a line like this; ``""`` if nothing is in it."""
-    if not isinstance(fields, Mapping) or "event" in fields or "data" in fields:
+    if not isinstance(fields, Mapping) or is_tracked(fields):
         return ""
-    if LIST_KEY in fields:
-        return "CloudWatch passes them on"
     key = next(_line_keys(fields), "")
+    if not key:
+        return next((writer for key, writer in LIST_WRITERS.items() if key in fields), "")
     for keys, writer in WRITERS:
         if key in keys and keys <= fields.keys():
             return writer
-    return f'a collector writes them, under "{key}"' if key else ""
+    return f'a collector writes them, under "{key}"'
 
 
 def _line_keys(fields: Mapping[str, Any]) -> Iterator[str]:
     for key in LINE_KEYS:
         value = fields.get(key)
-        if isinstance(value, str) or (isinstance(value, Mapping) and ("event" in value or "data" in value)):
+        if isinstance(value, str) or (isinstance(value, Mapping) and (TEXT_KEY in value or is_tracked(value))):
             yield key
+    if "event" in fields:
+        yield "event"

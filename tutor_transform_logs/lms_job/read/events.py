@@ -22,6 +22,10 @@ class Unparsable(Exception):
 
 PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", LINE_TOO_LONG, INCOMPLETE_LINE)
 _DECODER = json.JSONDecoder()
+# The payload of an event: in a log, and in the live pipeline.
+PAYLOAD_FIELDS = ("event", "data")
+# Of these, each event of a tracker has at least one. Collectors have an ``event`` of their own, without them.
+TRACKER_FIELDS = ("name", "event_type", "context")
 
 # An event that takes more than this with its values is not parsed, so that a worker's memory is bounded. Those of Open
 # edX take a few kilobytes.
@@ -78,6 +82,11 @@ def parse(raw: bytes) -> Event:
         fields["context"] = context
     name = fields.get("name")
     return Event(name if isinstance(name, str) else "", fields)
+
+
+def is_tracked(fields: Mapping[str, Any]) -> bool:
+    """Is this an event of a tracker, of whatever type, and no object of a collector's with an ``event`` of its own?"""
+    return not fields.keys().isdisjoint(PAYLOAD_FIELDS) and not fields.keys().isdisjoint(TRACKER_FIELDS)
 
 
 def _decoded(text: str) -> Any:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection
 from io import BytesIO
 
-from .events import Unparsable, parse
+from .events import Unparsable, is_tracked, parse
 from .wrapped_page_views import IN_STRING, IN_TEXT, TYPE_BYTES, WrappedPageViews
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
@@ -163,9 +163,9 @@ class Prefilter:
             if found is None or (found[2] == b'"' and found[1] in self._known):
                 return False
             at = raw.find(b'"name"', found.end() - 1)
-        # Without a tracker's marks, no bytes tell a whole event from the parts of two.
+        # Without a tracker's marks, no bytes tell a whole event from the parts of two. A collector's object may have an
+        # event of its own, and one of a tracker's in it.
         try:
-            parse(raw)
+            return is_tracked(parse(raw).fields)
         except Unparsable:
             return False
-        return True

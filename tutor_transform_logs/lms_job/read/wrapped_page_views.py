@@ -11,7 +11,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import NamedTuple
 
-from .wrappers import LIST_KEY, unwrap
+from .wrapped_lists import may_have_list
+from .wrappers import unwrap
 
 # The number of bytes before a page view's end that tell the type of a known event from a path that ends with its name,
 # as those of handlers do: the quotation mark before the name is one of them, unless the name is as long itself.
@@ -69,17 +70,26 @@ class WrappedPageViews:
                         (frame := (line[:name] + line[stop + length :]).translate(digits)) in frames
                         and line[stop - TYPE_BYTES : stop] in ends
                     )
-                    or self._is_examined(frame, line[stop - TYPE_BYTES : stop], line, limit)
+                    or self._is_examined(frame, name, line, limit)
                 )
             ):
                 return count, lines.tell() - len(line)
             count += 1
         return count, lines.tell()
 
-    def _is_examined(self, frame: bytes, end: bytes, line: bytes, limit: int) -> bool:
+    def _is_examined(self, frame: bytes, name: int, line: bytes, limit: int) -> bool:
         """Has ``line`` one line of the log in it, and is that skipped? Then its frame and its end are remembered."""
+        stop = line.rfind(self._marks.end)
+        event, end = line[name : stop + len(self._marks.end)], line[stop - TYPE_BYTES : stop]
+        first = line.find(event)
+        if first < name:
+            # Some collectors keep a line as they were given it, too: what is around both.
+            around = (line[:first], line[first + len(event) : name], line[stop + len(self._marks.end) :])
+            frame = b"\n".join(around).translate(_DIGITS)
+            if frame in self._frames and end in self._ends:
+                return True
         pieces = unwrap(line[:-1]) if line.endswith(b"\n") else None
-        if pieces is None or len(pieces) != 1 or pieces[0].ends is False or LIST_KEY.encode() in frame:
+        if pieces is None or len(pieces) != 1 or pieces[0].ends is False or may_have_list(frame):
             # Of a list, another line with this frame may have more than one message.
             return False
         if not self._is_skipped(pieces[0].text + b"\n", limit):

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .events import MAX_EVENT_BYTES, Unparsable, memory_of, parse
+from .events import MAX_EVENT_BYTES, TRACKER_FIELDS, Unparsable, is_tracked, memory_of, parse
+from .wrapped_lists import ListedLine, lines_of_list
 
-# In an object that has no event itself, the first of these is the line.
+# In an object that is not an event itself, the first of these is the line.
 LINE_KEYS = ("log", "message", "line", "@message", "short_message", "body")
-# A subscription of CloudWatch: each element's message is a line.
-LIST_KEY, LIST_MESSAGE = "logEvents", "message"
-# Written by CloudWatch itself, when a subscription is set up.
-CONTROL_MESSAGE = "CONTROL_MESSAGE"
+# OpenTelemetry's form of a text.
+TEXT_KEY = "stringValue"
+# Where Elastic's schema has a line, under "event", from before the collector has changed it.
+ORIGINAL_KEY = "original"
+# Splunk's collector has the line under "event", beside one of these.
+SPLUNK_KEYS = ("host", "index", "source", "sourcetype")
 # What takes more than this with its values is not parsed, so that a worker's memory is bounded.
 MAX_WRAPPER_BYTES = 4 * MAX_EVENT_BYTES
 # One collector may have read what another one wrote. No more of them are removed.
@@ -33,6 +36,7 @@ _SEPARATORS = re.compile(r"[ \t\r\n,\[\]]*")
 # A tracker writes these first.
 _TRACKED = re.compile(rb'\{"name": "[^"\\]*", "context": \{')
 _EVENT_KEY = b'"event":'
+_TRACKER_KEYS = (b'"name":', b'"context":')
 _WRAPPING_KEYS = re.compile(rb'"(?:log|message|line|@message|short_message|body|logEvents)"\s*:')
 # What may be before an event: a logger's prefix.
 _BEGINNING = re.compile(rb'[^"{}]*\{"')
@@ -85,7 +89,8 @@ def is_event_of_its_own(raw: bytes) -> bool:
 def _is_plain(raw: bytes, begin: int) -> bool:
     """Is this certainly one event, as far as a few looks at its bytes tell? Most lines of a log are."""
     return raw.count(_EVENT_KEY) == 1 and (
-        _TRACKED.match(raw, begin) is not None or _WRAPPING_KEYS.search(raw, begin) is None
+        _TRACKED.match(raw, begin) is not None
+        or (all(key in raw for key in _TRACKER_KEYS) and _WRAPPING_KEYS.search(raw, begin) is None)
     )
 
 
@@ -120,38 +125,77 @@ def _pieces(raw: bytes, begin: int, depth: int) -> list[LinePart] | None:
 
 def _of_object(raw: bytes, at: int, fields: Any, depth: int) -> list[LinePart] | None:
     """The lines in one JSON object, which is all of ``raw`` but for a prefix; ``None`` if it is not a wrapper."""
-    if not isinstance(fields, dict) or "event" in fields or "data" in fields or depth == 0:
+    if not isinstance(fields, dict) or depth == 0 or is_tracked(fields):
         return None
-    if isinstance(listed := fields.get(LIST_KEY), list):
-        if not listed or fields.get("messageType") == CONTROL_MESSAGE:
-            return [LinePart(at, b"")]
-        pieces: list[LinePart] = []
-        for place, element in zip(_places(raw, len(listed)), listed, strict=True):
-            line = element.get(LIST_MESSAGE) if isinstance(element, dict) else None
-            if isinstance(line, dict):
-                parsed = _of_parsed(at + place, line, depth - 1)
-                pieces += [LinePart(at + place, json.dumps(line).encode("ascii"))] if parsed is None else parsed
-            elif isinstance(line, str):
-                stream = f"{fields.get('logGroup')} {fields.get('logStream')}"
-                pieces += _lines(at + place, line, stream, True, depth)
-            else:
-                return None
-        return pieces
+    if (listed := lines_of_list(raw, fields)) is not None:
+        return [piece for element in listed for piece in _of_value(at + element.at, element, depth)]
     for key in LINE_KEYS:
         line = fields.get(key)
+        if isinstance(line, dict):
+            line = line.get(TEXT_KEY, line)
         if isinstance(line, str):
+            if _is_half_tracked(fields) and not _holds_event(line, depth):
+                return None
+            line = _original(fields, line, depth)
             return _lines(at, line, _stream(fields), _ends(fields, key, line), depth)
         # In an object of Elastic's schema, for example, "log" says in which file the "message" was.
         if isinstance(line, dict) and (parsed := _of_parsed(at, line, depth - 1)) is not None:
             return parsed
+    return _of_event_field(at, fields, depth)
+
+
+def _of_event_field(at: int, fields: Mapping[str, Any], depth: int) -> list[LinePart] | None:
+    """The lines under a collector's own ``event``; ``None`` if there is none."""
+    event = fields.get("event")
+    if isinstance(event, dict):
+        if isinstance(line := event.get(ORIGINAL_KEY), str):
+            return _lines(at, line, _stream(fields), True, depth)
+        return _of_parsed(at, event, depth - 1)
+    if isinstance(event, str) and (any(key in fields for key in SPLUNK_KEYS) or _holds_event(event, depth)):
+        return _lines(at, event, _stream(fields), True, depth)
     return None
+
+
+def _original(fields: Mapping[str, Any], line: str, depth: int) -> str:
+    """``line``, or what it was before the collector has changed it."""
+    event = fields.get("event")
+    original = event.get(ORIGINAL_KEY) if isinstance(event, dict) else None
+    if not isinstance(original, str) or original == line or _holds_event(line, depth):
+        return line
+    return original if _holds_event(original, depth) else line
+
+
+def _is_half_tracked(fields: Mapping[str, Any]) -> bool:
+    """Is this rather an event that lacks its payload than a wrapper, which may have such a field, too?"""
+    return sum(key in fields for key in TRACKER_FIELDS) > 1
+
+
+def _holds_event(line: str, depth: int) -> bool:
+    """Is there an event in this text, however it is wrapped?"""
+    raw = line.encode("utf-8", "surrogatepass")
+    begin = raw.find(b"{")
+    if begin < 0:
+        return False
+    try:
+        return is_tracked(parse(raw).fields) or _pieces(raw, begin, depth - 1) is not None
+    except Unparsable:
+        return _pieces(raw, begin, depth - 1) is not None
+
+
+def _of_value(at: int, element: ListedLine, depth: int) -> list[LinePart]:
+    """The lines in one element of a list."""
+    line = element.line
+    if not isinstance(line, dict):
+        return _lines(at, line, element.stream, True, depth)
+    parsed = _of_parsed(at, line, depth - 1)
+    return [LinePart(at, json.dumps(line).encode("ascii"))] if parsed is None else parsed
 
 
 def _of_parsed(at: int, fields: dict[str, Any], depth: int) -> list[LinePart] | None:
     """The lines in an object that a collector has made of a line; ``None`` if it has no event in it."""
     # Written as a tracker writes it, which is what it was unless the collector has sorted its keys.
     raw = json.dumps(fields).encode("ascii")
-    if "event" in fields or "data" in fields:
+    if is_tracked(fields):
         return [LinePart(at, raw)]
     pieces = _of_object(raw, at, fields, depth)
     return None if pieces is None else [piece._replace(at=at) for piece in pieces]
@@ -190,22 +234,6 @@ def _ends(fields: Mapping[str, Any], key: str, line: str) -> bool | None:
     # In Docker's own files, the last part has the line end. What reads them may leave that out.
     in_docker_file = key == "log" and "stream" in fields and "time" in fields
     return None if in_docker_file and not line.endswith("\n") else True
-
-
-def _places(raw: bytes, count: int) -> Iterator[int]:
-    """Where the elements of the list of lines begin."""
-    text = raw.decode("latin-1")
-    found = re.search(rf'"{LIST_KEY}"\s*:', text)
-    at = found.end() if found else 0
-    for _ in range(count):
-        at = _end(_SEPARATORS, text, at)
-        try:
-            _, end = _DECODER.raw_decode(text, at)
-        except ValueError:
-            # The key was written with an escape, or is there twice.
-            end = at
-        yield at
-        at = end
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -17,7 +17,7 @@ from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from ..util.formatting import count, printable
 from .decompress import BrokenObject
-from .events import Unparsable, parse
+from .events import Unparsable, is_tracked, parse
 from .log_lines import log_lines
 from .segment import segment_chunks
 
@@ -46,6 +46,10 @@ _TEXTS = (
     (re.compile(rb'\S+ \S+ \S+ \[[^\]]+\] "[A-Z]+ '), "nginx's or Apache's access log"),
     (re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] \d+#\d+: "), "nginx's error log"),
     (re.compile(rb"\[pid: \d+\|"), "uWSGI's log"),
+    (
+        re.compile(rb'\{\s*"status"\s*:\s*"\w+"\s*,\s*"data"\s*:\s*\{\s*"result'),
+        "an answer of Loki's API, of which `logcli query -o raw` gives the lines",
+    ),
     (re.compile(rb"(?i)<(?:!doctype|html|\?xml)"), "a web page or XML"),
 )
 
@@ -146,10 +150,9 @@ def _has_event(line: Line) -> bool:
     if line.overlong:
         return False
     try:
-        parse(line.raw)
+        return is_tracked(parse(line.raw).fields)
     except Unparsable:
         return False
-    return True
 
 
 def _kind_of(text: bytes) -> str:
