@@ -61,6 +61,11 @@ def check(values: Mapping[str, Any], site: Config) -> None:
                 f"{PREFIX}{role.upper()}_PROVIDER: on Kubernetes LOCAL is the folder /openedx/data of a volume. Set "
                 f"{DATA_CLAIM} to a PersistentVolumeClaim that has one, or the provider to S3, MINIO, ..."
             )
+    if values.get("metrics_file"):
+        raise SettingError(
+            f"{PREFIX}METRICS_FILE: on Kubernetes the file needs a volume that stays. Set {DATA_CLAIM} to a "
+            "PersistentVolumeClaim, which is mounted at /openedx/data, or use TRANSFORM_LOGS_NOTIFY"
+        )
     if "ledger" in roles:
         raise SettingError(
             f"{PREFIX}LEDGER_PROVIDER: the ledger needs a place that all pods reach. Set it to S3, MINIO, ... (and "

@@ -24,6 +24,7 @@ from tutor_transform_logs import (
     kubernetes,
     ledger_commands,
     manifests,
+    notification,
     rendering,
     reports,
 )
@@ -48,12 +49,18 @@ class ReplayCommand(GroupedOptions):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            notification.tell_end(ctx, ExitStatus.STOPPED)
+            raise
         except TutorError as error:
             status = status_of_job(error)
+            notification.tell_end(ctx, ExitStatus.FAILED if status is None else status)
             if status in TOLD_STATUSES or (status == ExitStatus.FAILED and ctx.params["check"]):
                 ctx.exit(status)
             raise
+        notification.tell_end(ctx, ExitStatus.DONE)
+        return result
 
 
 def status_of_job(error: TutorError) -> int | None:
@@ -114,9 +121,12 @@ def transform_tracking_logs_job(
     if on_kubernetes:
         cluster_config.check(values, site)
         _say(destination)
-        kubernetes.Replay(context.job_runner(site), site).run(job_config.encode(values), phase)
+        replay = kubernetes.Replay(context.job_runner(site), site)
+        notification.prepare(click_context, checked, phase, lambda: replay.summary)
+        replay.run(job_config.encode(values), phase)
     else:
         task = compose_task(click_context, values, image, phase)
+        notification.prepare(click_context, checked, phase, notification.outcome_file(context.root))
         _say(destination)
         yield task
     if deduplicate and phase == RUN:

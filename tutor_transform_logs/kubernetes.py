@@ -26,6 +26,7 @@ from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import count, printable, printable_lines
 from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
+from tutor_transform_logs.lms_job.util.run_summary import Summary
 
 PHASE = manifests.PHASE_LABEL
 SECRET = "transform-logs-run"  # noqa: S105
@@ -65,6 +66,8 @@ class Replay:
         self._pods = cluster_config.pods(site)
         self._scheduled = bool(site.get(cluster_config.CRON_SCHEDULE))
         self._config = ""
+        self.summary: Summary = {}
+        """What the job has said of its run at its end: see lms_job/util/run_summary.py."""
 
     def run(self, config: str, phase: str) -> None:
         """Replay with this text of the config file, or run a single phase: say where the job stands, or verify.
@@ -131,7 +134,10 @@ class Replay:
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(printable_lines(log.rstrip("\n")))
-        return replace(pods[-1].outcome, status=pods[-1].status)
+        outcome = replace(pods[-1].outcome, status=pods[-1].status)
+        if outcome.summary and not (self.summary and outcome.nothing_new):
+            self.summary = outcome.summary
+        return outcome
 
     def _work(self) -> int:
         """The phase of many pods: run it, and show why pods failed, if some did."""

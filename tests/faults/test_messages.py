@@ -147,6 +147,14 @@ CONFIG: tuple[tuple[str, dict[str, object] | list[object] | str], ...] = (
         {"clickhouse_username": "a:b"},
     ),
     ("... is neither true nor false; allowed: true or false", {"strict": "perhaps"}),
+    (
+        "the value is a URL that can't be used; allowed: a command, or a URL that begins with http:// or https://",
+        {"notify": "ftp://hooks.example.org/x"},
+    ),
+    (
+        "... can't be used; allowed: an absolute path in the job's container that ends in .prom",
+        {"metrics_file": "replay.txt"},
+    ),
     ("... can't be used; allowed: a number, 0 or more", {"sleep_between_batches_secs": -1}),
     ("... can't be used; allowed: ...", {"batch_size": 0}),
     ("... can't be used; allowed: a number from 0 to 1", {"max_invalid_ratio": 2}),

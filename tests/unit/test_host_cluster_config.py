@@ -90,8 +90,12 @@ def test_a_claim_is_for_all_that_is_local() -> None:
             {**FROM_MINIO, "ledger_provider": "LOCAL"},
             ["TRANSFORM_LOGS_LEDGER_PROVIDER", "all pods reach", "TRANSFORM_LOGS_K8S_DATA_CLAIM"],
         ),
+        (
+            {**FROM_MINIO, "metrics_file": "/openedx/data/metrics/replay.prom"},
+            ["TRANSFORM_LOGS_METRICS_FILE", "TRANSFORM_LOGS_K8S_DATA_CLAIM"],
+        ),
     ],
-    ids=["source", "destination", "ledger"],
+    ids=["source", "destination", "ledger", "metrics"],
 )
 def test_local_without_a_claim_is_refused(values: dict[str, Any], detail: list[str]) -> None:
     with pytest.raises(job_config.SettingError) as error:

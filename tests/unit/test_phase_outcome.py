@@ -18,6 +18,9 @@ OUTCOMES = st.builds(
     nothing_new=st.booleans(),
     resumed=st.booleans(),
     message=st.text(st.characters(), max_size=300),
+    summary=st.dictionaries(
+        st.text("abc", max_size=5), st.integers(0, 10**12) | st.text("xyz", max_size=9), max_size=9
+    ),
 )
 
 
@@ -62,4 +65,5 @@ def test_it_is_written_where_the_environment_says(tmp_path: Path, monkeypatch: p
         "nothing_new": False,
         "resumed": False,
         "message": "Interrupted (SIGTERM). Run again to resume.",
+        "summary": {},
     }

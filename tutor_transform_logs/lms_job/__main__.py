@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,8 @@ NEEDED_FOR_OBJECT_STORES = {"libcloud": "apache-libcloud"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns the exit status. ``util.phase_outcome`` reports more of it to whoever started the job."""
     options = _parser().parse_args(arguments)
+    began = time.monotonic()
+    config = None
     interruptions = Interruptions()
     is_resumed = options.phase in RESUMED
     try:
@@ -72,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = _fail(ExitStatus.STOPPED, f"Interrupted ({interruption.name}). {what_next}")
     finally:
         interruptions.uninstall()
+    if config is not None and (config.notify or config.metrics_file):
+        from .report.after_run import tell_end
+
+        outcome = tell_end(config, options.phase, outcome, time.monotonic() - began)
     try:
         phase_outcome.write(outcome)
     except OSError as error:

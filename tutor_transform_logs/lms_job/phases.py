@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from .check.retention import retention_notice
 from .check.table import check_table
@@ -38,7 +38,7 @@ from .read.filters import TAKE_ALL, Filters
 from .report.ending import AFTER_WORK, SAME_COMMAND
 from .report.host_paths import host_path
 from .report.report import load_saved, make_report, make_status
-from .report.result import brief
+from .report.result import brief, numbers_of
 from .report.summary import last_result, summary
 from .transform.db_router import read_from
 from .transform.factory import open_transformer
@@ -69,16 +69,17 @@ def run(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
             return _nothing_to_do(job, first)
         _check_tables(job, first, resumed)
         outcome = do_segments(job.with_output_of(first), first, interruptions, allowance=allowance)
-        status = _report(job, first, outcome)
+        done = _report(job, first, outcome)
         if not resumed or outcome.errors:
-            return PhaseOutcome(status, resumed=resumed)
+            return replace(done, resumed=resumed)
         second, _ = _plan(job, 1, console.say)
         if second.segments:
             outcome = do_segments(job.with_output_of(second), second, interruptions, allowance=allowance)
-            status = max(status, _report(job, second, outcome, blank_line=True))
+            more = _report(job, second, outcome, blank_line=True)
+            done = PhaseOutcome(max(done.status, more.status), numbers=done.numbers.added(more.numbers))
         elif second.left_out:
-            status = max(status, _nothing_to_do(job, second).status)
-        return PhaseOutcome(status, resumed=True)
+            done = replace(done, status=max(done.status, _nothing_to_do(job, second).status))
+        return replace(done, resumed=True)
 
 
 def plan(config: JobConfig, shares: int) -> PhaseOutcome:
@@ -117,7 +118,7 @@ def report(config: JobConfig) -> PhaseOutcome:
         current = _current_plan(job)
         if not current.segments:
             return _nothing_to_report(job, current)
-        return PhaseOutcome(_report(job, current, WorkOutcome(), resume=AFTER_WORK))
+        return _report(job, current, WorkOutcome(), resume=AFTER_WORK)
 
 
 def status(config: JobConfig) -> PhaseOutcome:
@@ -178,7 +179,7 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         console.say(f"Repairing: {count(found.missing, 'statement')} to send again.")
         repair = make_repair_plan(job.ledger, current, lines)
         outcome = do_segments(job, repair, interruptions)
-        return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True), found))
+        return PhaseOutcome(after_repair(_report(job, repair, outcome, blank_line=True).status, found))
 
 
 def gaps(config: JobConfig) -> PhaseOutcome:
@@ -283,7 +284,7 @@ def _finish_redelivery(job: OpenJob, current: Plan, interruptions: Interruptions
 
 def _report(
     job: OpenJob, current: Plan, outcome: WorkOutcome, blank_line: bool = False, resume: str = SAME_COMMAND
-) -> int:
+) -> PhaseOutcome:
     """``blank_line``: print one before the summary, which is not the first of this run.
 
     ``resume``: what to do if the job is not finished.
@@ -292,7 +293,7 @@ def _report(
     text = summary(job.config, result, console.columns(), resume)
     level = console.INFO if result.status == ExitStatus.DONE and not result.dead_share else console.WARNING
     console.result(f"\n{text}" if blank_line else text, "result", level, brief(job.config, result))
-    return result.status
+    return PhaseOutcome(result.status, numbers=numbers_of(result))
 
 
 def _say_filters(config: JobConfig) -> None:

@@ -147,6 +147,8 @@ class JobConfig:
     """How many events a run may deliver; 0: all."""
     max_duration: float
     """How long a run may take; 0: as long as it takes."""
+    notify: str = field(repr=False)
+    metrics_file: str
     verify_sample: int
     """How many lines; 0: all."""
     restart: bool

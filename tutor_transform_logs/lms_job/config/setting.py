@@ -49,6 +49,8 @@ class Setting:
     """What a reader sees in place of the default."""
     secret: bool = False
     """It may hold a secret: it has no option, and its value is never printed."""
+    masked: bool = False
+    """It may hold a secret, so that its value is never printed. It has an option, for values that hold none."""
     metavar: str = ""
     """What stands for the value in the command's help, if not its kind."""
     offered: tuple[str, ...] = ()

@@ -130,6 +130,26 @@ SETTINGS: tuple[Setting, ...] = (
         "0, as long as needed",
     ),
     Setting(
+        "notify",
+        "Run",
+        TEXT,
+        "At the end of a run, send a summary to this URL (POST, JSON), or run this command with it, on the host.",
+        validators.notified,
+        "",
+        masked=True,
+        metavar="COMMAND|URL",
+    ),
+    Setting(
+        "metrics_file",
+        "Run",
+        TEXT,
+        "At the end of a run, write this file for Prometheus: a path in the job's container, such as "
+        "/openedx/data/transform-logs-metrics/replay.prom.",
+        validators.metrics_file,
+        "",
+        metavar="PATH",
+    ),
+    Setting(
         "verify_sample",
         "Run",
         NUMBER,

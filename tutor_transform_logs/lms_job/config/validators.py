@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ..util import timetable
 from ..util.iso_times import period
 from ..util.relative_times import relative_period
+from ..util.run_summary import is_url
 
 ALLOWED = (
     "a date or time of ISO 8601, such as 2026-01-31 or 2026-01-31T18:00:00+01:00; without an offset it is UTC; or 7d, "
@@ -293,6 +294,34 @@ def url(key: str, value: Any) -> str:
     if parts.username or parts.password:
         raise ConfigError(key, "the URL holds a user name or password", f"{allowed}, credentials in their own fields")
     return value
+
+
+def notified(key: str, value: Any) -> str:
+    """A URL or a shell command, or nothing. Either may hold a secret (a webhook's URL is one), and is not repeated."""
+    checked = text(key, value).strip()
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", checked)
+    if scheme and not (is_url(checked) and _has_host(checked)):
+        raise ConfigError(
+            key, "the value is a URL that can't be used", "a command, or a URL that begins with http:// or https://"
+        )
+    return checked
+
+
+def _has_host(value: str) -> bool:
+    try:
+        return bool(urlsplit(value).hostname) and (urlsplit(value).port or 1) > 0
+    except ValueError:
+        return False
+
+
+def metrics_file(key: str, value: Any) -> str:
+    """An absolute path, or nothing. node_exporter reads files with this ending alone."""
+    checked = name_on_disk(key, value)
+    if checked and not (checked.startswith("/") and re.fullmatch(r"[^/]+\.prom", checked.rpartition("/")[2])):
+        raise ConfigError(
+            key, f"{shown(checked)} can't be used", "an absolute path in the job's container that ends in .prom"
+        )
+    return checked
 
 
 def server_url(key: str, value: Any) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 from ..config.schema import JobConfig
 from ..model import dead_letters
 from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, UNTRANSFORMABLE, Activity
-from ..model.counts import Counts
+from ..model.counts import LINE_OUTCOMES, STATEMENT_OUTCOMES, Counts
 from ..model.plan import Plan
 from ..util.errors import ExitStatus
+from ..util.run_summary import RunNumbers
 from .next_steps import NextStep
 
 # As a share of the events. Visitors who are not logged in make some.
@@ -180,3 +181,17 @@ def reasons(result: Result) -> dict[str, int]:
         for reason in dead_letters.DELIVER_REASONS & destination.counts.reasons.keys():
             counted[reason] = counted.get(reason, 0) + destination.counts.reasons[reason]
     return dict(sorted(counted.items()))
+
+
+def numbers_of(result: Result) -> RunNumbers:
+    """What is told of the run outside. The names of destinations have no secret in them."""
+    return RunNumbers(
+        ending=result.ending,
+        lines={name: getattr(result.counts, name) for name in LINE_OUTCOMES},
+        statements={
+            to.name: {name: getattr(to.counts, name) for name in ("made", *STATEMENT_OUTCOMES)}
+            for to in result.destinations
+        },
+        dead_letters=sum(reasons(result).values()),
+        planned=result.plan.created,
+    )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from .errors import ExitStatus
+from .run_summary import RunNumbers
 
 # Holds the path of the file to write; not set: nothing is written.
 VARIABLE = "TRANSFORM_LOGS_OUTCOME_FILE"
@@ -29,15 +31,23 @@ class PhaseOutcome:
     """PLAN: the plan was made by an earlier run, so the source may hold more than it covers."""
     message: str = ""
     """What ended the phase early."""
+    numbers: RunNumbers = field(default_factory=RunNumbers)
+    """REPORT: what was counted. Not in the line, which has them in ``summary``."""
+    summary: Mapping[str, object] = field(default_factory=dict)
+    """What is told of the run's end (:mod:`.run_summary`); empty where nothing is told."""
 
     def to_line(self) -> str:
         """At most :data:`MAX_BYTES` of ASCII; a message that is too long is cut at its end."""
         kept = len(self.message)
-        line = json.dumps(asdict(self))
-        while len(line) > MAX_BYTES:
+        line = self._line(self.message)
+        while len(line) > MAX_BYTES and kept:
             kept = kept * MAX_BYTES // (len(line) + 1)
-            line = json.dumps(asdict(replace(self, message=f"{self.message[:kept]}...")))
+            line = self._line(f"{self.message[:kept]}...")
         return line
+
+    def _line(self, message: str) -> str:
+        fields = {"status": self.status, "nothing_new": self.nothing_new, "resumed": self.resumed}
+        return json.dumps({**fields, "message": message, "summary": self.summary})
 
 
 def parse(text: str) -> PhaseOutcome | None:
@@ -45,7 +55,8 @@ def parse(text: str) -> PhaseOutcome | None:
     try:
         fields = json.loads(text)
         status, nothing_new, resumed = fields["status"], fields["nothing_new"], fields["resumed"]
-        return PhaseOutcome(int(status), bool(nothing_new), bool(resumed), str(fields["message"]))
+        found = PhaseOutcome(int(status), bool(nothing_new), bool(resumed), str(fields["message"]))
+        return replace(found, summary=dict(fields.get("summary") or {}))
     except (ValueError, KeyError, TypeError):
         return None
 
