@@ -45,6 +45,8 @@ class WrappedPageViews:
         self._is_skipped = is_skipped
         self._frames: set[bytes] = set()
         self._ends: set[bytes] = set()
+        self._once = True
+        """Each line has its event once. Some collectors keep what they were given beside what they make of it."""
 
     def skip_from(self, text: bytes, start: int, limit: int) -> tuple[int, int]:
         """How many consecutive wrapped page views there are from ``start`` on, and where the next line begins.
@@ -54,7 +56,7 @@ class WrappedPageViews:
         # Local names and as few calls as possible: there are millions of lines.
         key, path, end = self._marks
         frames, ends, slash, digits = self._frames, self._ends, _SLASH, _DIGITS
-        length = len(end)
+        length, once = len(end), self._once
         count = 0
         lines = BytesIO(text)
         lines.seek(start)
@@ -67,27 +69,30 @@ class WrappedPageViews:
                 and len(line) - 1 <= limit
                 and (
                     (
-                        (frame := (line[:name] + line[stop + length :]).translate(digits)) in frames
+                        once
+                        and (line[:name] + line[stop + length :]).translate(digits) in frames
                         and line[stop - TYPE_BYTES : stop] in ends
                     )
-                    or self._is_examined(frame, name, line, limit)
+                    or self._is_examined(name, stop, line, limit)
                 )
             ):
                 return count, lines.tell() - len(line)
             count += 1
         return count, lines.tell()
 
-    def _is_examined(self, frame: bytes, name: int, line: bytes, limit: int) -> bool:
-        """Has ``line`` one line of the log in it, and is that skipped? Then its frame and its end are remembered."""
-        stop = line.rfind(self._marks.end)
-        event, end = line[name : stop + len(self._marks.end)], line[stop - TYPE_BYTES : stop]
-        first = line.find(event)
-        if first < name:
-            # Some collectors keep a line as they were given it, too: what is around both.
-            around = (line[:first], line[first + len(event) : name], line[stop + len(self._marks.end) :])
-            frame = b"\n".join(around).translate(_DIGITS)
-            if frame in self._frames and end in self._ends:
-                return True
+    def _is_examined(self, name: int, stop: int, line: bytes, limit: int) -> bool:
+        """Has ``line`` one line of the log in it, and is that skipped? Then its frame and its end are remembered.
+
+        ``name`` and ``stop``: where its last event begins and ends.
+        """
+        after, end = stop + len(self._marks.end), line[stop - TYPE_BYTES : stop]
+        first = line.find(self._marks.name_key)
+        between = first + after - name
+        self._once = not (between <= name and line[first:between] == line[name:after])
+        around = [line[:name]] if self._once else [line[:first], line[between:name]]
+        frame = (b"\n".join(around) + line[after:]).translate(_DIGITS)
+        if frame in self._frames and end in self._ends:
+            return True
         pieces = unwrap(line[:-1]) if line.endswith(b"\n") else None
         if pieces is None or len(pieces) != 1 or pieces[0].ends is False or may_have_list(frame):
             # Of a list, another line with this frame may have more than one message.
