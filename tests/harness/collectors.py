@@ -56,14 +56,14 @@ def fluent_bit(lines: Lines, points: Sequence[int] = (), key: str = "logtag") ->
     return made
 
 
-def fluentd_driver(lines: Lines, points: Sequence[int] = ()) -> list[bytes]:
-    """Docker's logging driver for Fluentd."""
+def fluentd_driver(lines: Lines, points: Sequence[int] = (), stream: str = "stdout", **more: object) -> list[bytes]:
+    """Docker's logging driver for Fluentd, as Fluentd or FireLens passes its records on."""
     made = []
-    for line in lines:
+    for at, line in enumerate(lines):
         parts = parts_of(line, points)
-        record = {"container_id": "5f1c", "container_name": "/lms", "source": "stdout"}
+        record = {"container_id": "5f1c", "container_name": "/lms", "source": stream, **more}
         for number, part in enumerate(parts, 1):
-            partial = {"partial_message": "true", "partial_id": "1", "partial_ordinal": str(number),
+            partial = {"partial_message": "true", "partial_id": f"{stream}-{at}", "partial_ordinal": str(number),
                        "partial_last": str(number == len(parts)).lower()}  # fmt: skip
             made.append(dumped({**record, "log": part.decode(), **(partial if len(parts) > 1 else {})}))
     return made

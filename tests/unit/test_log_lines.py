@@ -106,11 +106,11 @@ def test_parts_are_joined(form: str, log: list[bytes], parts: list[int], points:
     st.lists(st.integers(1, 250), min_size=1, max_size=4),
     st.data(),
 )
-@pytest.mark.parametrize("form", ["docker", "cri"])
+@pytest.mark.parametrize("form", ["docker", "cri", "fluentd"])
 def test_parts_of_two_streams_may_come_in_any_order(
     form: str, out: list[bytes], err: list[bytes], parts: list[int], data: st.DataObject
 ) -> None:
-    wrap = {"docker": collectors.docker, "cri": collectors.cri}[form]
+    wrap = {"docker": collectors.docker, "cri": collectors.cri, "fluentd": collectors.fluentd_driver}[form]
     streams = [wrap(out, parts), wrap(err, parts, "stderr")]
     mixed = []
     while streams[0] or streams[1]:
@@ -121,6 +121,21 @@ def test_parts_of_two_streams_may_come_in_any_order(
     assert sorted(found) == sorted(out + err)
     # They are in the order in which they begin, and reading can be resumed only where none has begun.
     check(content, found, [])
+
+
+@pytest.mark.parametrize("key", ["container_id", "container_name", "source", "partial_id"])
+def test_each_key_of_dockers_driver_tells_streams_apart(key: str) -> None:
+    """FireLens is often told to leave the others out."""
+    first, second = (
+        [{name: value for name, value in json.loads(part).items() if name in kept} for part in parts]
+        for parts in (
+            collectors.fluentd_driver(PREFIXED[:1], [100, 150], container_id="1", container_name="/a"),
+            collectors.fluentd_driver(PREFIXED[1:2], [100, 150], "stderr", container_id="2", container_name="/b"),
+        )
+        for kept in [{key, "log", "partial_message", "partial_last"}]
+    )
+    mixed = [part for pair in zip(first, second, strict=True) for part in pair]
+    assert raws(collectors.joined([collectors.dumped(part) for part in mixed])) == PREFIXED[:2]
 
 
 def test_lines_without_line_ends_are_lines_although_they_could_be_parts() -> None:

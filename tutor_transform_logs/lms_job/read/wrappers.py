@@ -28,7 +28,19 @@ MAX_WRAPPER_BYTES = 4 * MAX_EVENT_BYTES
 # One collector may have read what another one wrote. No more of them are removed.
 MOST_WRAPPERS = 5
 # What tells apart the streams of a file, of which each has its own parts.
-_STREAM_KEYS = ("stream", "attrs", "docker", "kubernetes", "container_id", "file", "filename")
+_STREAM_KEYS = (
+    "stream",
+    "source",
+    "attrs",
+    "docker",
+    "kubernetes",
+    "container_id",
+    "container_name",
+    "file",
+    "filename",
+    # Docker's drivers: of one line.
+    "partial_id",
+)
 # containerd's and CRI-O's: time, stream, tags.
 _CRI = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::\S*)?(?: |$)")
 _SPACE = " \t\r\n"
