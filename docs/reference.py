@@ -142,7 +142,9 @@ def command_entries() -> Iterator[str]:
 def _names(option: click.Option) -> str:
     """``--name VALUE``, or ``--name, --no-name``."""
     names = [*option.opts, *option.secondary_opts]
-    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    kind = option.type
+    shown = f"[{'|'.join(map(str, kind.choices))}]" if isinstance(kind, click.Choice) else kind.name.upper()
+    value = "" if option.is_flag else f" {option.metavar or shown}"
     return ", ".join(f"{name}{value}" for name in names if name.startswith("-"))
 
 

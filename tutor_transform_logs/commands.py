@@ -19,6 +19,7 @@ from tutor_transform_logs import (
     actions,
     aspects,
     cluster_config,
+    effective,
     images,
     job_config,
     kubernetes,
@@ -261,5 +262,5 @@ def preview(ctx: click.Context, files: tuple[str, ...], type_: str, lines: int, 
     ctx.exit(run_preview(files, type_, lines, format_, statements))
 
 
-for command in ledger_commands.COMMANDS:
+for command in (effective.show_config, *ledger_commands.COMMANDS):
     transform_logs.add_command(command)

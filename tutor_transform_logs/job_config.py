@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tutor.exceptions import TutorError
@@ -111,26 +112,47 @@ def from_erb(role: str, text: str) -> dict[str, Any]:
     return {f"{role}_{name}": "" if value is None else value for name, value in family.items()}
 
 
+@dataclass(frozen=True)
+class Offer:
+    """A value that the site has for a setting that is not set."""
+
+    value: Any
+    origin: str
+    """The setting or the plugin that it comes from."""
+
+
 def with_site_defaults(values: Mapping[str, Any], site: Config) -> dict[str, Any]:
-    """``values``, and for Aspects' ClickHouse and each object store what the site has where the user said nothing.
+    """``values``, and for Aspects' ClickHouse and each object store what the site has where the user said nothing."""
+    return {**values, **{key: offer.value for key, offer in site_offers(values, site).items()}}
+
+
+def site_offers(values: Mapping[str, Any], site: Config) -> dict[str, Offer]:
+    """What the site has for the settings that are not in ``values``, by key of the job's config.
 
     An access key goes with its secret, and a host with its port and scheme: they come from one place, never mixed.
     """
-    result = {**values, **aspects.destination(values, site)}
+    result = {key: Offer(value, "Aspects") for key, value in aspects.destination(values, site).items()}
+    given = {**values, **{key: offer.value for key, offer in result.items()}}
     for role in ROLES:
-        provider = provider_of(result, role)
+        provider = provider_of(given, role)
         is_table = (role, provider) == ("source", CLICKHOUSE)
-        offers = raw_logs.of_site(values, site) if is_table else _site_store(provider, site)
+        offers = _raw_logs(values, site) if is_table else _site_store(provider, site)
         own_key = values.get(f"{role}_key")
-        if own_key is not None and own_key != offers.get("key"):
+        if own_key is not None and ("key" not in offers or own_key != offers["key"].value):
             offers.pop("secret", None)
         if values.get(f"{role}_host") is not None:
             for name in ("host", "port", "secure", "region"):
                 offers.pop(name, None)
-        for name, value in offers.items():
+        for name, offer in offers.items():
             if values.get(f"{role}_{name}") is None:
-                result[f"{role}_{name}"] = value
+                result[f"{role}_{name}"] = offer
     return result
+
+
+def _raw_logs(values: Mapping[str, Any], site: Config) -> dict[str, Offer]:
+    found = raw_logs.of_site(values, site)
+    origin = "Cairn" if found.get("prefix") == raw_logs.CAIRN_TABLE else "Aspects"
+    return {name: Offer(value, origin) for name, value in found.items()}
 
 
 def with_fixed_times(values: Mapping[str, Any], config: job.JobConfig) -> dict[str, Any]:
@@ -150,22 +172,27 @@ def provider_of(values: Mapping[str, Any], role: str) -> str:
     return str(values.get(f"{role}_provider") or "").strip().upper() or job.DEFAULT_PROVIDERS[role]
 
 
-def _site_store(provider: str, site: Config) -> dict[str, Any]:
+def _site_store(provider: str, site: Config) -> dict[str, Offer]:
     """What the site has for ``provider``: tutor-minio's server and keys, or tutor-contrib-s3's."""
     if provider != "MINIO" and not provider.startswith("S3"):
         return {}
-    keys = {"key": site.get("OPENEDX_AWS_ACCESS_KEY"), "secret": site.get("OPENEDX_AWS_SECRET_ACCESS_KEY")}
+
+    def of(name: str, default: Any = None) -> Offer:
+        return Offer(site.get(name, default), name)
+
+    keys = {"key": of("OPENEDX_AWS_ACCESS_KEY"), "secret": of("OPENEDX_AWS_SECRET_ACCESS_KEY")}
     elsewhere = {
-        "host": site.get("S3_HOST"),
-        "port": site.get("S3_PORT"),
-        "secure": site.get("S3_USE_SSL", True),
-        "region": site.get("S3_REGION"),
+        "host": of("S3_HOST"),
+        "port": of("S3_PORT"),
+        "secure": of("S3_USE_SSL", True),
+        "region": of("S3_REGION"),
     }
     plugins = site.get("PLUGINS")
     has_minio = isinstance(plugins, list) and "minio" in plugins
-    if provider == "MINIO" and (has_minio or not elsewhere["host"]):
-        offers = {**keys, "host": "minio", "port": 9000, "secure": False}
-    elif elsewhere["host"]:
+    if provider == "MINIO" and (has_minio or not elsewhere["host"].value):
+        of_minio = {"host": "minio", "port": 9000, "secure": False}
+        offers = {**keys, **{name: Offer(value, "tutor-minio") for name, value in of_minio.items()}}
+    elif elsewhere["host"].value:
         offers = {**keys, **elsewhere}
     elif has_minio:
         # The site's keys are tutor-minio's, and would mean nothing to Amazon.
@@ -174,7 +201,7 @@ def _site_store(provider: str, site: Config) -> dict[str, Any]:
         offers = {**keys, "region": elsewhere["region"]}
     if provider == "MINIO":
         offers.pop("region", None)  # its driver takes none
-    return {name: value for name, value in offers.items() if value not in (None, "")}
+    return {name: offer for name, offer in offers.items() if offer.value not in (None, "")}
 
 
 def check(values: Mapping[str, Any]) -> job.JobConfig:

@@ -51,6 +51,14 @@ def clickhouse_values(config: dict[str, Any]) -> dict[str, Any]:
     return {name: config.get(name) for name in names}
 
 
+def test_config_says_what_comes_from_aspects(stock_site: Tutor) -> None:
+    text = stock_site.must("transform-logs", "config")
+    assert "TRANSFORM_LOGS_DESTINATION_PROVIDER: CLICKHOUSE  # Aspects" in text
+    assert "TRANSFORM_LOGS_CLICKHOUSE_URL: http://clickhouse:8123  # Aspects" in text
+    assert 'TRANSFORM_LOGS_CLICKHOUSE_PASSWORD: "***"  # Aspects' in text
+    assert secret(stock_site, "ASPECTS_CLICKHOUSE_VECTOR_PASSWORD") not in text
+
+
 def test_a_stock_site_writes_to_the_table_that_vector_fills(stock_site: Tutor) -> None:
     done = stock_site.replay()
     assert done.status == 0, done.output
