@@ -184,6 +184,34 @@ def test_who_was_suspended_while_another_had_the_lock_has_lost_it(
     assert len(locks(tmp_path)) == (0 if released else 1)
 
 
+@pytest.mark.parametrize(("mine", "others"), [(None, None), (7, 7), (7, None), (None, 7)])
+def test_a_heartbeat_that_was_suspended_does_not_bring_a_lost_lock_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: int | None, others: int | None
+) -> None:
+    """In a store without conditional writes: the lock is written again when its next owner is gone."""
+    storage = LocalStorage(str(tmp_path))
+    lease = RemoteLease(storage, "job", mine, NO_GROUP)
+    [lock] = locks(tmp_path)
+    as_it_was = lock.read_bytes()
+    monkeypatch.setattr(remote_lock_module, "SURE_SECS", -1.0)
+    monkeypatch.setattr(observer_module, "OLD_WATCH_SECS", 0.1)
+    age(lock)
+    RemoteLease(storage, "job", others, NO_GROUP).release(storage)
+    lock.write_bytes(as_it_was)
+    with pytest.raises(LeaseLost):
+        lease.ensure(storage)
+    assert not locks(tmp_path)
+
+
+def test_the_shares_of_a_job_do_not_take_each_others_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(str(tmp_path))
+    RemoteLease(storage, "job", None, NO_GROUP).release(storage)
+    lease = RemoteLease(storage, "job", 1, NO_GROUP)
+    RemoteLease(storage, "job", 2, NO_GROUP).release(storage)
+    monkeypatch.setattr(remote_lock_module, "SURE_SECS", -1.0)
+    lease.ensure(storage)
+
+
 def test_who_was_suspended_alone_still_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lease, storage = suspended_lease(tmp_path, monkeypatch), LocalStorage(str(tmp_path))
     lease.ensure(storage)

@@ -83,8 +83,11 @@ class Runs:
     """For every run, in place of those that are drawn."""
     _tokens: Iterator[int] = field(default_factory=itertools.count)
 
-    def start(self, job: Job, command: str = "run", **steps: Any) -> Process:
-        """Start a run of a job, with settings that may be others than those of its last run."""
+    def start(self, job: Job, command: str = "run", workers: int = 0, **steps: Any) -> Process:
+        """Start a run of a job, with settings that may be others than those of its last run.
+
+        ``workers``: drawn if 0.
+        """
         dice = self.dice
         settings = {
             **self.source.settings("source", job.prefix),
@@ -92,7 +95,7 @@ class Runs:
             **self.ledger.settings("ledger"),
             **job.filters,
             "transformer_type": job.type,
-            "workers": dice.choice([1, 1, 2, 3]),
+            "workers": workers or dice.choice([1, 1, 2, 3]),
             "batch_size": dice.choice([2, 3, 3, 10, 40, 1000]),
             "segment_bytes": dice.choice([65536, 65536, 256 * 1024**2]),
             "output_layout": dice.choice(["single", "batches"]),
@@ -162,7 +165,11 @@ class Runs:
         return f"{', '.join(filter(None, steps))}: {[each.status for each in ran]}"
 
     def suspended(self, job: Job) -> str:
-        """It sleeps for longer than its lock holds, while others do the work."""
+        """It sleeps for longer than its lock holds, while others do the work.
+
+        Outside a request that writes: that one is finished, see ``promises.rst``. With several workers, one could be
+        within it, whatever the other does.
+        """
         assert not self.ledger.local  # the kernel knows that it lives
         self._calm()
         label, number = self.dice.choice(SLEEPS), self.dice.choice([1, 1, 2, 3])
@@ -173,7 +180,7 @@ class Runs:
             "group": True,
             "sure_secs": -1.0,
         }
-        process = self.start(job, **steps)
+        process = self.start(job, workers=1, **steps)
         if not _stops(process):
             return f"{label} {number}: {self.wait(process, DONE | {1}).status}"
         self.counts["suspended"] += 1

@@ -2,6 +2,7 @@
 
 job.json                            what the job is
 plan.json                           the current plan, with all that is known from the plans before it
+lock-TOKEN.json, taken.json         in an object store: who runs the job, and who took its lock last (``remote_lock``)
 endpoint.DESTINATION.json           what was found out about a Caliper endpoint
 NNNN/SEGMENT.DESTINATION.json       an entry: how far one destination is in a segment of plan NNNN
 NNNN/dead/SEGMENT.DESTINATION.BATCH.UUID.jsonl   the dead letters of one batch, until REPORT joins them

@@ -4,6 +4,10 @@ An object store may have no atomic operation but to write an object whole. So ea
 other one writes, and then lists those of the others: of two that do this at the same time, one at least sees the other.
 Of two that see each other wait, the one with the lower token gets the lock: it waits until the other one has given up,
 or has got the lock before it saw this one. The store has to list what was written: S3 and its like do.
+
+Who gets the lock also writes down that it has. A process that was suspended within the request that writes its
+heartbeat may bring its deleted lock back, once another one has had the lock, finished and released it: the note tells
+it.
 """
 
 from __future__ import annotations
@@ -18,13 +22,14 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from ..storage.base import ObjectChanged, Storage, join_name, read_all
+from ..storage.base import ObjectChanged, Storage, join_name, read_all, write_all
 from ..util.errors import JobError, ObjectGone
 from .lease import lease_lost
 from .observer import Observer, may_be_alive
 from .owner import Group, LeaseOwner, parsed, refused, this_process
 
 LOCK = "lock"
+TAKEN = "taken"
 SHARE_DIGITS = 5
 # While the last heartbeat is younger than this, nobody can have taken the lock: it need not be read again.
 SURE_SECS = 60.0
@@ -37,7 +42,11 @@ RENEWALS = 5
 
 def share_name(share: int) -> str:
     """What the lock of a share of the work is called, without its ending."""
-    return f"{LOCK}-{share:0{SHARE_DIGITS}d}"
+    return _name_of(LOCK, share)
+
+
+def _name_of(what: str, share: int | None) -> str:
+    return what if share is None else f"{what}-{share:0{SHARE_DIGITS}d}"
 
 
 def remote_owners(storage: Storage, directory: str, watch: bool = False) -> Iterator[LeaseOwner]:
@@ -81,11 +90,13 @@ class RemoteLease:
         self._directory = directory
         self._share = share
         self._group = group
-        self._name = join_name(directory, f"{LOCK if share is None else share_name(share)}-{token}.json")
+        self._name = join_name(directory, f"{_name_of(LOCK, share)}-{token}.json")
         self._mine = {**this_process(), "token": token, "group": group.name, "held": False}
         self._version = ""
         self._last_beat = _LastBeat()
         self._observer = Observer()
+        self._takers: dict[str, str] = {}
+        """Who had the locks that exclude this one when it was taken, by the name of the note that says so."""
         self.take(storage)
 
     def take(self, storage: Storage) -> None:
@@ -98,6 +109,8 @@ class RemoteLease:
             self._wait_for_rivals(storage)
             self._mine["held"] = True
             self._write(storage)
+            write_all(storage, self._note(self._share), str(self._mine["token"]).encode())
+            self._takers = self._last_takers(storage)
         except BaseException as error:
             with contextlib.suppress(JobError):
                 self.release(storage)
@@ -121,6 +134,21 @@ class RemoteLease:
                 yield values, LeaseOwner.of(text)
             else:
                 storage.delete(name)
+
+    def _note(self, share: int | None) -> str:
+        return join_name(self._directory, f"{_name_of(TAKEN, share)}.json")
+
+    def _last_takers(self, storage: Storage) -> dict[str, str]:
+        """Who took each of the locks that exclude this one last: its token, by the name of the note."""
+        if self._share is None:
+            notes = [stored.name for stored in storage.listing(join_name(self._directory, TAKEN))]
+        else:
+            notes = [self._note(None), self._note(self._share)]
+        takers = {}
+        for note in notes:
+            with contextlib.suppress(ObjectGone):
+                takers[note] = read_all(storage, note).decode("utf-8", "replace")
+        return takers
 
     def _wait_for_rivals(self, storage: Storage) -> None:
         """Wait until nobody else wants the lock. Raises :class:`~.errors.JobError` if somebody else gets it."""
@@ -150,8 +178,9 @@ class RemoteLease:
             except ObjectChanged:
                 # Another process of this run has sent one; or the lock was deleted.
                 self._version = storage.version_of(self._name)
-        # Where the store can't write under a condition, it may have been deleted just before.
-        if late and next(self._rivals(storage), None):
+        # Where the store can't write under a condition, it may have been deleted just before: by one that has the lock
+        # now, or that has released it since.
+        if late and (next(self._rivals(storage), None) or self._last_takers(storage) != self._takers):
             self.release(storage)
             raise lease_lost(storage.where(self._name))
 
