@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.harness import collectors
 from tests.harness.erb import transformer
 from tutor_transform_logs.demo import samples
 from tutor_transform_logs.lms_job.model.counts import total
+from tutor_transform_logs.lms_job.model.dead_letters import INCOMPLETE_LINE
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.model.records import START, Position
 from tutor_transform_logs.lms_job.read.segment import segment_lines
@@ -187,6 +190,68 @@ def test_a_line_end_that_came_later_belongs_to_the_line_before(xapi: Transformer
     counts = total(batch.counts for batch in made)
     assert (counts.lines, counts.blank) == (2, 0)
     assert made[0].made[0].line.number == len(STARTS) + 1
+
+
+EVENTS = [line.data for line in NEWEST if line.xapi.outcome == "transformed"][:4]
+Wrap = Callable[..., list[bytes]]
+
+
+def in_two_streams(wrap: Wrap, order: Sequence[int], parts: Sequence[int]) -> bytes:
+    """Events and other lines of two streams, their parts as they come in some order."""
+    streams = [
+        wrap([EVENTS[0], b"GET /heartbeat", EVENTS[1]], parts),
+        wrap([EVENTS[2], b"", EVENTS[3]], parts, stream="stderr"),
+    ]
+    mixed = []
+    for number in [*order, *[0] * 99, *[1] * 99]:
+        mixed += [streams[number].pop(0)] if streams[number] else []
+    return collectors.joined(mixed)
+
+
+def read_as_it_grows(xapi: Transformer, content: bytes, ends: Sequence[int]) -> tuple[Counter[str], Counter[Any]]:
+    """The ids of what is made, and the dead letters that are left, if a run reads the log each time it has grown."""
+    ids: Counter[str] = Counter()
+    letters: Counter[Any] = Counter()
+    end, resume_at, unterminated = 0, None, False
+    for grown in (*ends, len(content)):
+        start = end if resume_at is None else resume_at
+        of = segment(start, grown, after_unterminated_line=unterminated and start == end > 0)
+        section = Section("", Position(start, 1), known_to=end)
+        made = batched(Memory(content[:grown], 1000), xapi, Limits(2, 10**9, ROOMY.line_bytes), of, section)
+        in_order(made, start)
+        for batch in made:
+            ids.update(sourced.statement.id for sourced in batch.made)
+            incomplete = [letter for letter in batch.letters if letter.reason == INCOMPLETE_LINE]
+            assert all(letter.offset == batch.resume_at for letter in incomplete)
+            letters.update((letter.reason, letter.raw) for letter in batch.letters if letter not in incomplete)
+        end, resume_at, unterminated = made[-1].end, made[-1].resume_at, made[-1].unterminated
+        assert content[end:grown] in (b"", b"\n")
+    return ids, letters
+
+
+@pytest.mark.parametrize("wrap", [collectors.docker, collectors.cri])
+def test_a_log_in_parts_may_grow_at_any_byte(xapi: Transformer, wrap: Wrap) -> None:
+    content = in_two_streams(wrap, [0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1], [200, 500])
+    whole = read_as_it_grows(xapi, content, [])
+    assert sorted(whole[0].values()) == [1, 1, 1, 1]
+    assert sorted(whole[1]) == [("no_json", b"GET /heartbeat")]
+    for cut in range(1, len(content)):
+        assert read_as_it_grows(xapi, content, [cut]) == whole, f"cut at byte {cut}"
+
+
+@fewer
+@given(
+    wrap=st.sampled_from([collectors.docker, collectors.cri]),
+    order=st.lists(st.integers(0, 1), max_size=20),
+    parts=st.lists(st.integers(1, 900), max_size=4),
+    data=st.data(),
+)
+def test_it_may_grow_several_times(
+    xapi: Transformer, wrap: Wrap, order: list[int], parts: list[int], data: st.DataObject
+) -> None:
+    content = in_two_streams(wrap, order, parts)
+    ends = data.draw(st.lists(st.integers(1, len(content) - 1), max_size=4, unique=True).map(sorted))
+    assert read_as_it_grows(xapi, content, ends) == read_as_it_grows(xapi, content, [])
 
 
 @pytest.mark.parametrize("cut", [1, 100, 5000])

@@ -158,11 +158,12 @@ def test_a_last_line_in_parts_may_be_continued() -> None:
     assert last.offset == len(collectors.joined(begun))
 
 
-def test_a_last_line_in_parts_between_others_is_given_up() -> None:
+def test_a_last_line_in_parts_between_others_may_be_continued_too() -> None:
     wrapped = [*collectors.cri(PREFIXED[:1], [100])[:1], *collectors.cri(PREFIXED[1:2], stream="stderr")]
-    found = read(collectors.joined(wrapped))
-    assert [line.raw for line in found] == [PREFIXED[0][:100], PREFIXED[1]]
-    assert not any(line.unterminated for line in found)
+    [begun, whole] = read(collectors.joined(wrapped))
+    assert (begun.raw, begun.unterminated, begun.unwrapped, begun.whole_at) == (PREFIXED[0][:100], True, False, 0)
+    assert (whole.raw, whole.unterminated, whole.unwrapped) == (PREFIXED[1], False, True)
+    assert whole.whole_at == len(collectors.joined(wrapped)) - 1
 
 
 def test_parts_are_not_waited_for_forever() -> None:

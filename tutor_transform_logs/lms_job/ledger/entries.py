@@ -18,14 +18,15 @@ class Entry:
     position: int
     """Decompressed offset up to which everything is delivered; a line starts there."""
     line: int = 1
-    """Number, in the segment, of the line that starts at ``position``."""
+    """Number, in the segment, of the line that starts at ``position``; with ``resume_at``, of the second line there."""
     batches: int = 0
     dead_batches: int = 0
     """How many batches have dead letters; they are numbered from 1."""
     counts: Counts = field(default_factory=Counts)
     done: bool = False
     resume_at: int | None = None
-    """Where an incomplete last line starts: it is read again once the object has grown."""
+    """Where an incomplete last line starts, or those that stay together with it: they are read again once the object
+    has grown."""
     unterminated: bool = False
     """The last line done had no newline."""
     problem: str = ""
@@ -48,3 +49,11 @@ class Entry:
 
 Entries = Mapping[int, Mapping[str, Entry]]
 """Segment id -> destination id -> entry."""
+
+
+def lines_of(entries: Mapping[str, Entry]) -> int:
+    """How many lines of a segment come before where its entries are, those included that an earlier plan had read.
+
+    Of incomplete lines that are read again, and what stays together with them, only the first one.
+    """
+    return max(entry.line for entry in entries.values()) - 1

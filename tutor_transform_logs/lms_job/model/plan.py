@@ -92,13 +92,14 @@ class Content:
     length: int
     """How many bytes of it have been read."""
     lines: int
-    """How many lines these are."""
+    """How many lines these are; with :attr:`resume_at`, those up to there and one more."""
     done: Mapping[str, int]
     """Destination id -> everything before this offset has been delivered there."""
     names: Mapping[str, int]
     """Object name -> its stored size when it was read to its end."""
     resume_at: int | None = None
-    """Where the last line starts, if it had no newline and was incomplete: it is read again when the log grows."""
+    """Where the last line starts, if it had no newline and was incomplete, or the lines that stay together of which
+    one was: they are read again when the log grows."""
     unterminated: bool = False
     """The last line had no newline, but was a complete event: a newline that follows belongs to it."""
     tail: Tail | None = None

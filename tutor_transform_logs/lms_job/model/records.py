@@ -41,6 +41,9 @@ class Line(NamedTuple):
     """Taken out of what a collector wrote, which is whole: nothing more of this line will be written."""
     follows: bool = False
     """Can't be read without the line before it: a collector wrote both into one object, or they are in parts."""
+    whole_at: int = 0
+    """Of lines that stay together: who has read the object up to here knows the whole line. 0 where that is not known,
+    and of a line of which more may be written later."""
 
 
 class SkippedLines(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..config.schema import JobConfig
-from ..ledger.entries import Entries, Entry
+from ..ledger.entries import Entries, Entry, lines_of
 from ..ledger.ledger import Ledger
 from ..model.plan import (
     ANOTHER_COPY,
@@ -304,7 +304,7 @@ def finish_plan(plan: Plan, entries: Entries) -> Plan:
         return replace(plan, finished=True)
     contents = {content.id: content for content in plan.contents}
     for segment, before in numbered_lines(plan, entries):
-        lines = before + max(entry.counts.lines for entry in entries[segment.id].values())
+        lines = before + lines_of(entries[segment.id])
         content = _with_done(contents[segment.content], segment, entries[segment.id], lines)
         contents[segment.content] = content
     # In a compressed tar archive that is cut off, an object has the size that it has in the whole one.
@@ -378,7 +378,7 @@ def numbered_lines(plan: Plan, entries: Entries) -> Iterator[tuple[Segment, int]
     for segment in sorted(plan.segments, key=lambda segment: (first[segment.content], segment.start)):
         before = lines.get(segment.content, 0) if segment.lines_before is None else segment.lines_before
         yield segment, before
-        lines[segment.content] = before + max(entry.counts.lines for entry in entries[segment.id].values())
+        lines[segment.content] = before + lines_of(entries[segment.id])
 
 
 def _with_done(content: Content, segment: Segment, entries: Mapping[str, Entry], lines: int) -> Content:

@@ -3,6 +3,9 @@
 Lines that can't be read without each other (of one object of a collector; one in parts, and those between its parts)
 stay together: reading can be resumed before and after them, not between them. A line in parts whose end does not come
 is given up after :data:`WAIT_BYTES`, so what stays together is bounded.
+
+A log may end within lines that stay together, and grow later. Then all of them are read again, and
+:attr:`~.records.Line.whole_at` tells which of them were whole before.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field
 from ..model.records import Line, SkippedLines
 from ..util.errors import ObjectGone
 from .decompress import BrokenObject
-from .wrappers import LinePart, is_event, is_event_of_its_own, unwrap
+from .wrappers import LinePart, ends_by_itself, is_event, is_event_of_its_own, unwrap
 
 # How many bytes, and how many lines, may come between two parts of a line. The other stream of a container may write.
 WAIT_BYTES = 1024**2
@@ -25,20 +28,20 @@ class _Begun:
     """A line of which some parts were read."""
 
     offset: int
-    line: int
-    """The offset of the object's line that holds its first part."""
-    end: int
+    end: int = 0
     """Where the object's line with its last part ends."""
     parts: list[bytes] = field(default_factory=list)
     kept: int = 0
-    alone: bool = True
-    """Nothing but parts of it was read since it began."""
+    whole_at: int = 0
+    """Where its parts became a whole event, if they have: what follows is white space at most."""
 
-    def add(self, text: bytes, end: int, limit: int) -> None:
-        self.end = end
+    def add(self, text: bytes, line: Line, limit: int) -> None:
+        self.end = line.end
         if self.kept <= limit:
             self.parts.append(text)
             self.kept += len(text)
+        if not self.whole_at and text.rstrip().endswith(b"}") and is_event(b"".join(self.parts)):
+            self.whole_at = _content_end(line)
 
 
 class PartsJoiner:
@@ -61,10 +64,13 @@ class PartsJoiner:
     def add(self, line: Line) -> list[Line]:
         """The lines that can be read once ``line`` is known, in order; their numbers are still the object's."""
         pieces = None if line.overlong else unwrap(line.raw)
+        if pieces and line.unterminated and not ends_by_itself(line.raw):
+            # Of the last one, more may be written. If it is an event, it is whole.
+            pieces[-1] = pieces[-1]._replace(ends=pieces[-1].ends and None)
         if pieces is None and not self._begun:
-            return [line]
+            return [line._replace(whole_at=0) if line.whole_at else line]
         if pieces is not None and len(pieces) == 1 and not self._begun and pieces[0].ends:
-            return [line._replace(raw=pieces[0].text, unwrapped=True)]
+            return [line._replace(raw=pieces[0].text, unwrapped=True, whole_at=0)]
         if not self._begun:
             self._start = line.offset
         self._lines += 1
@@ -73,23 +79,14 @@ class PartsJoiner:
             self._hold(line, None)
         for piece in pieces or ():
             self._take(line, piece)
-        self._give_up(line.end)
+        self._give_up(line)
         return [] if self._begun else self._release(line.unterminated)
 
     def end(self) -> list[Line]:
-        """What is left at the end of the object: the last line may still be written."""
-        if not self._begun:
-            return []
-        [*others, last] = sorted(self._begun.values(), key=lambda begun: begun.offset)
-        if not others and last.alone and last.offset == last.line:
-            self._held.append(self._joined(last)._replace(unwrapped=False))
-            return self._release(unterminated=True)
-        for begun in (*others, last):
-            self._held.append(self._joined(begun))
-        return self._release(unterminated=False)
-
-    def broken(self) -> list[Line]:
-        """The whole lines that are left where the object can't be read any further."""
+        """What is left where the object ends, or can't be read any further: the lines that are begun may go on."""
+        for begun in self._begun.values():
+            joined = self._joined(begun, begun.whole_at)
+            self._held.append(joined if begun.whole_at else joined._replace(unterminated=True, unwrapped=False))
         return self._release(unterminated=False)
 
     def _take(self, line: Line, piece: LinePart) -> None:
@@ -98,65 +95,65 @@ class PartsJoiner:
             if piece.ends or (piece.ends is None and is_event(piece.text)):
                 self._hold(line, piece)
                 return
-            self._interrupt(piece.stream)
-            begun = self._begun[piece.stream] = _Begun(self._place(line, piece), line.offset, line.end)
-            begun.alone = len(self._begun) == 1
-            begun.add(piece.text, line.end, self._limit)
+            begun = self._begun[piece.stream] = _Begun(self._place(line, piece))
+            begun.add(piece.text, line, self._limit)
             return
-        self._interrupt(piece.stream)
         before = begun.parts[:]
-        begun.add(piece.text, line.end, self._limit)
+        begun.add(piece.text, line, self._limit)
         if piece.ends is False:
             return
-        whole = piece.text.rstrip().endswith(b"}") and is_event(b"".join(begun.parts))
-        if not whole and is_event_of_its_own(piece.text):
+        if not begun.whole_at and is_event_of_its_own(piece.text):
             # The writer of the first parts was interrupted; this is another line.
             begun.parts = before
-            self._held.append(self._joined(self._begun.pop(piece.stream)))
+            self._end_line(piece.stream, line)
             self._hold(line, piece)
-        elif whole or piece.ends:
-            self._held.append(self._joined(self._begun.pop(piece.stream)))
-
-    def _interrupt(self, stream: str) -> None:
-        for other, begun in self._begun.items():
-            begun.alone = begun.alone and other == stream
+        elif begun.whole_at or piece.ends:
+            self._end_line(piece.stream, line)
 
     def _hold(self, line: Line, piece: LinePart | None) -> None:
         """A whole line, while there are others that it has to wait for."""
-        self._interrupt("")
+        at = _content_end(line)
         if piece is None:
-            self._held.append(line)
+            self._held.append(line._replace(whole_at=at))
         else:
-            self._held.append(Line(self._place(line, piece), line.end, 0, piece.text, unwrapped=True))
+            self._held.append(Line(self._place(line, piece), line.end, 0, piece.text, unwrapped=True, whole_at=at))
+
+    def _end_line(self, stream: str, line: Line) -> None:
+        """A line that was begun has no more parts, as ``line`` tells."""
+        begun = self._begun.pop(stream)
+        self._held.append(self._joined(begun, begun.whole_at or _content_end(line)))
 
     def _place(self, line: Line, piece: LinePart) -> int:
         """Where the piece begins; no two lines begin at one place."""
         self._placed = max(line.offset + piece.at, self._placed + 1)
         return self._placed
 
-    def _joined(self, begun: _Begun) -> Line:
+    def _joined(self, begun: _Begun, whole_at: int) -> Line:
         raw = b"".join(begun.parts)
         overlong = len(raw) > self._limit
-        return Line(begun.offset, begun.end, 0, raw[: self._limit], overlong, unwrapped=True)
+        return Line(begun.offset, begun.end, 0, raw[: self._limit], overlong, unwrapped=True, whole_at=whole_at)
 
-    def _give_up(self, end: int) -> None:
+    def _give_up(self, line: Line) -> None:
         """Wait no longer for what does not come."""
-        late = [
-            stream for stream, begun in self._begun.items() if end - begun.end > WAIT_BYTES or self._lines > WAIT_LINES
-        ]
-        for stream in late:
-            self._held.append(self._joined(self._begun.pop(stream)))
+        for stream in [*self._begun]:
+            if line.end - self._begun[stream].end > WAIT_BYTES or self._lines > WAIT_LINES:
+                self._end_line(stream, line)
 
     def _release(self, unterminated: bool) -> list[Line]:
-        """The lines that were held, each up to where the next one begins."""
+        """The lines that were held, each up to where the next one begins.
+
+        ``unterminated``: the object ends behind them without a newline.
+        """
         held, self._held = sorted(self._held), []
         self._begun, self._lines = {}, 0
         released = []
         for index, line in enumerate(held):
-            last = index == len(held) - 1
-            end = self._end if last else held[index + 1].offset
+            end = held[index + 1].offset if index < len(held) - 1 else self._end
             place = line._replace(offset=line.offset if index else self._start, end=end)
-            released.append(place._replace(follows=index > 0, unterminated=unterminated and last))
+            released.append(place._replace(follows=index > 0))
+        if unterminated and released and not any(line.unterminated for line in released):
+            # The newline may come. It is of no line that may go on.
+            released[-1] = released[-1]._replace(unterminated=True, unwrapped=True)
         return released
 
 
@@ -178,7 +175,7 @@ def join_parts(lines: Iterable[Line | SkippedLines], limit: int) -> Iterator[Lin
                 yield joined if joined.number == number else joined._replace(number=number)
                 number += joined.lines if isinstance(joined, SkippedLines) else 1
     except (BrokenObject, ObjectGone):
-        yield from _numbered(joiner.broken(), number)
+        yield from _numbered(joiner.end(), number)
         raise
     yield from _numbered(joiner.end(), number)
 
@@ -200,3 +197,9 @@ def _added(joiner: PartsJoiner, line: Line | SkippedLines) -> Iterator[Line | Sk
 def _numbered(lines: Iterable[Line], number: int) -> Iterator[Line]:
     for count, line in enumerate(lines):
         yield line._replace(number=number + count)
+
+
+def _content_end(line: Line) -> int:
+    """Where what is known to belong to ``line`` ends: not a line end, and not what may follow a whole event."""
+    stripped = line.raw.rstrip()
+    return line.whole_at or line.offset + len(stripped if stripped.endswith(b"}") else line.raw)

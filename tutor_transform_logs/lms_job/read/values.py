@@ -173,7 +173,8 @@ class ValueSplitter:
         raw = self._text[begin:end].encode("latin-1")
         overlong = len(raw) > self._limit
         place = Line(self._offset + begin, self._offset + end, self._number, b"", overlong, unterminated)
-        return place._replace(raw=raw[: self._limit] if overlong else _on_one_line(raw))
+        whole_at = 0 if unterminated else place.end
+        return place._replace(raw=raw[: self._limit] if overlong else _on_one_line(raw), whole_at=whole_at)
 
     def _to_line_end(self) -> Line:
         """What is not a value, up to the end of its line."""

@@ -82,6 +82,11 @@ def unwrap(raw: bytes) -> list[LinePart] | None:
     return _pieces(raw, begin, MOST_WRAPPERS)
 
 
+def ends_by_itself(raw: bytes) -> bool:
+    """Is the wrapper ``raw``, behind which the object ends, certainly whole? CRI's has no mark at its end."""
+    return _CRI.match(raw) is None
+
+
 def is_event(raw: bytes) -> bool:
     """Is ``raw`` a whole event, of whatever type?"""
     if not raw.rstrip().endswith(b"}"):

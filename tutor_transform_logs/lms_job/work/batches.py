@@ -45,6 +45,8 @@ class Section:
     start: Position = START
     stops: frozenset[int] = frozenset()
     """Offsets at which some destination resumes: a batch ends at each of them."""
+    known_to: int = 0
+    """Lines that stay together and were whole before this offset were read by an earlier run."""
     keeps_fields: bool = True
     """Keep the fields of events, which only an LRS's routing asks for, and which are most of what a batch takes."""
 
@@ -62,7 +64,10 @@ class Batch:
     letters: list[DeadLetter] = field(default_factory=list)
     last: bool = False
     """No line of the segment follows."""
+    group: Position = START
+    """Where the last lines that stay together begin."""
     resume_at: int | None = None
+    """Where lines begin of which one is incomplete; ``next_line`` is then the second of them."""
     unterminated: bool = False
     problem: str = ""
     """Why the object could not be read to the segment's end, if so."""
@@ -141,23 +146,30 @@ def _skip(batch: Batch, skipped: SkippedLines) -> None:
 def _add(batch: Batch, transformer: Transformer, section: Section, parsed: ParsedLine) -> None:
     """Account for one line of the section."""
     name, counts, line, event = section.object, batch.counts, parsed.line, parsed.event
-    counts.lines += 1
+    if not line.follows:
+        batch.group = Position(line.offset, line.number)
     batch.end = line.end
-    batch.next_line = line.number + 1
     batch.unterminated = line.unterminated
+    # Perhaps still being written: counted under a reason of its own, and read again when the object has grown.
+    whole = parsed.unparsable is None and not parsed.blank
+    incomplete = line.unterminated and not (line.unwrapped or parsed.letter or whole)
+    if incomplete:
+        batch.resume_at = batch.group.offset
+    batch.next_line = (line.number if batch.resume_at is None else batch.group.number) + 1
+    if 0 < line.whole_at <= section.known_to:
+        return
+    counts.lines += 1
     if parsed.blank:
         counts.blank += 1
     elif parsed.unparsable is not None:
         counts.unparsable += 1
         reason = parsed.unparsable.reason
-        if line.unterminated and not line.unwrapped:
-            # Perhaps still being written: counted under a reason of its own, and read again when the object has grown.
-            batch.resume_at = line.offset
+        # Delivered again while it is still incomplete, it keeps its reason, since the letter goes with it.
+        if incomplete or (parsed.letter and parsed.letter.reason == INCOMPLETE_LINE):
             reason = INCOMPLETE_LINE
-        elif parsed.letter and parsed.letter.reason == INCOMPLETE_LINE:
-            # Delivered again while it is still incomplete. The reason stays, since the letter goes with it.
-            reason = INCOMPLETE_LINE
-        batch.add_letter(_letter(name, parsed, PARSE, reason, parsed.unparsable.detail))
+        letter = _letter(name, parsed, PARSE, reason, parsed.unparsable.detail)
+        # It goes by the place that is read again.
+        batch.add_letter(replace(letter, offset=batch.group.offset) if incomplete else letter)
     elif parsed.filtered:
         counts.filtered += 1
         batch.activity.filtered(parsed.filtered)

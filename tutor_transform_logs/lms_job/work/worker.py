@@ -140,6 +140,11 @@ class Worker:
     def _content(self, segment: Segment) -> Content | None:
         return self._contents.get(segment.content)
 
+    def _done_before(self, segment: Segment, destination: str) -> int:
+        """Up to where an earlier plan has brought the log of a segment to a destination."""
+        content = None if self._plan.redelivers else self._content(segment)
+        return content.done.get(destination, 0) if content else 0
+
     def _is_replaced(self, segment: Segment) -> bool:
         """Has another log taken the place of what is left of the segment?"""
         content = None if self._plan.redelivers else self._content(segment)
@@ -162,7 +167,8 @@ class Worker:
         first = min(entries.values(), key=lambda entry: entry.position)
         stops = frozenset(entry.position for entry in entries.values())
         routed = any(isinstance(destination, Lrs) for destination in self._context.destinations)
-        section = Section(segment.object, Position(first.position, first.line), stops, keeps_fields=routed)
+        known_to = min(self._done_before(segment, destination) for destination in entries)
+        section = Section(segment.object, Position(first.position, first.line), stops, known_to, routed)
         tails = StreamTails(first.position, first.tail) if segment.compression else None
         lines = look_ahead(self._parsed(segment, section.start, tails), self._context.transformer)
         parts = batches(tails.follow(lines) if tails else lines, self._context.transformer, section, self._limits)
@@ -254,8 +260,9 @@ class Worker:
         """Deliver a batch to one destination and remember it. Returns the new entry."""
         outgoing = []
         not_routed = 0
+        known_to = self._done_before(segment, destination.id)
         for made in batch.made:
-            if not made.concerns(destination):
+            if not made.concerns(destination) or 0 < made.line.whole_at <= known_to:
                 continue
             body = destination.route(made)
             if body is None:
