@@ -207,6 +207,7 @@ WRITERS = {
     "fluent bit": "Fluent Bit or Fluentd writes them",
     "fluent bit, _p": "Fluent Bit or Fluentd writes them",
     "fluentd": "Docker's driver for Fluentd writes them",
+    "fluentd, docker's lines": "Fluent Bit or Fluentd writes them",
     "vector": "Vector, Logstash or Filebeat writes them",
     "loki": "Loki's logcli writes them",
     "logstash": 'a collector writes them, under "@message"',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from tests.harness import collectors
 from tests.harness.contents import cut
 from tutor_transform_logs.lms_job.model.records import START, Line, Position, SkippedLines
 from tutor_transform_logs.lms_job.read import join_parts, lines, log_lines, prefilter, wrapped_page_views
-from tutor_transform_logs.lms_job.read.wrappers import LinePart, is_event, unwrap
+from tutor_transform_logs.lms_job.read.wrappers import LinePart, is_cut_off, is_event, unwrap
 
 PREFIX = "2026-02-01 00:00:00,002 INFO 16 [tracking] [user 4857] [ip 10.0.0.1] logger.py:41 - "
 POINTS = st.lists(st.integers(0, 4000), max_size=6)
@@ -45,12 +45,29 @@ TEXTS = [
     b"INFO {not json}",
     "é 数据".encode(),
     b'{"name": "torn", "context": {',
+    b'{"name": "torn", "agent": "Mozi',
     b'{"a": 1}',
     b"7",
 ]
 PREFIXED = [PREFIX.encode() + each for each in OBJECTS]
 UNICODE = [json.dumps(each, ensure_ascii=False).encode() for each in EVENTS]
 LINES = st.lists(st.sampled_from([*OBJECTS, *PREFIXED, *UNICODE, *TEXTS]), max_size=9)
+KNOWN = ["play_video", "edx.course.enrollment.activated"]
+VIEW = {
+    "name": "/dashboard", "context": {"course_id": "", "user_id": 7, "path": "/dashboard", "org_id": ""},
+    "username": "learner", "session": "", "ip": "10.0.0.1", "agent": 'Mozilla/5.0 ("X11")', "event": '{"GET": {}}',
+    "time": "2026-01-01T08:02:28.004948+00:00", "event_type": "/dashboard", "event_source": "server", "page": None,
+}  # fmt: skip
+TRACKED = [
+    json.dumps(each).encode()
+    for each in (
+        VIEW,
+        {**VIEW, "name": "/a", "username": "learner2"},
+        {**VIEW, "name": "page_close", "event_source": "browser", "page": "http://lms/a"},
+        {**VIEW, "name": "play_video", "event": {"id": "x"}},
+    )
+]
+TRACKED += [PREFIX.encode() + raw for raw in TRACKED]
 
 
 def read(content: bytes, points: Sequence[int] = (), start: Position = START, limit: int = lines.LIMIT) -> list[Line]:
@@ -138,10 +155,48 @@ def test_each_key_of_dockers_driver_tells_streams_apart(key: str) -> None:
     assert raws(collectors.joined([collectors.dumped(part) for part in mixed])) == PREFIXED[:2]
 
 
-def test_lines_without_line_ends_are_lines_although_they_could_be_parts() -> None:
-    """As what reads Docker's files may leave them."""
-    trimmed = [collectors.dumped({"log": raw.decode(), "stream": "stdout", "time": "t"}) for raw in PREFIXED]
-    assert raws(collectors.joined(trimmed)) == PREFIXED
+@pytest.mark.parametrize("wrap", [collectors.docker, collectors.fluentd])
+@given(log=LINES, points=POINTS)
+def test_lines_without_line_ends_are_lines_although_they_could_be_parts(
+    wrap: Callable[[Sequence[bytes]], list[bytes]], log: list[bytes], points: list[int]
+) -> None:
+    """As what reads Docker's files may leave them, whether they are events or not."""
+    whole = [*log, PREFIXED[0]]
+    check(collectors.joined(collectors.trimmed(wrap(whole))), whole, points)
+
+
+@given(st.lists(st.sampled_from(TRACKED + TEXTS), max_size=8), POINTS)
+def test_as_many_of_them_are_skipped_and_the_others_are_lines(log: list[bytes], points: list[int]) -> None:
+    whole = [*log, TRACKED[3]]
+    skipped, others = prefiltered(collectors.joined(collectors.trimmed(collectors.docker(whole))), points)
+    assert skipped | others.keys() == set(range(1, len(whole) + 1))
+    assert all(whole[number - 1] == raw for number, raw in others.items())
+
+
+def test_dockers_parts_are_known_by_their_size() -> None:
+    """Of any line, also without line ends."""
+    text = b"Traceback: " + b"x" * 40_000
+    long = json.dumps({**EVENTS[0], "event": "y" * 40_000}).encode()
+    broken = long[:-1] + b"}}"
+    for log in ([text, OBJECTS[0], b"after"], [OBJECTS[0], long, b"after"], [broken, b"after", OBJECTS[0]]):
+        parts = [
+            collectors.dumped({"log": part, "stream": "stdout", "time": "t"})
+            for raw in log
+            for text in [raw.decode() + "\n"]
+            for part in [text[at : at + 16 * 1024] for at in range(0, len(text), 16 * 1024)]
+        ]
+        assert raws(collectors.joined(parts)) == log
+        assert raws(collectors.joined(collectors.trimmed(parts))) == log
+    # Joined already, which no part of Docker's can be.
+    assert raws(collectors.joined(collectors.trimmed(collectors.docker([text, b"after"])))) == [text, b"after"]
+
+
+@given(st.sampled_from([*OBJECTS, *UNICODE, b'{"a": [1.5e-7, true, null, "\\u00e9\\n"], "b": {"c": -0.1}}']), st.data())
+def test_json_that_is_cut_off_is_told(raw: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(raw) - 1))
+    assert is_cut_off(raw[:at])
+    assert not is_cut_off(raw)
+    assert not is_cut_off(raw[:at] + b'"} Traceback "x" {')
 
 
 def test_a_line_whose_writer_was_interrupted_does_not_take_the_next_one_with_it() -> None:
@@ -268,24 +323,6 @@ def test_any_bytes_are_lines(content: bytes, points: list[int]) -> None:
         ends = [line.end for line in found]
         assert ends[-1:] == ([len(text)] if text else [])
         assert [line.offset for line in found[1:]] == ends[:-1]
-
-
-KNOWN = ["play_video", "edx.course.enrollment.activated"]
-VIEW = {
-    "name": "/dashboard", "context": {"course_id": "", "user_id": 7, "path": "/dashboard", "org_id": ""},
-    "username": "learner", "session": "", "ip": "10.0.0.1", "agent": 'Mozilla/5.0 ("X11")', "event": '{"GET": {}}',
-    "time": "2026-01-01T08:02:28.004948+00:00", "event_type": "/dashboard", "event_source": "server", "page": None,
-}  # fmt: skip
-TRACKED = [
-    json.dumps(each).encode()
-    for each in (
-        VIEW,
-        {**VIEW, "name": "/a", "username": "learner2"},
-        {**VIEW, "name": "page_close", "event_source": "browser", "page": "http://lms/a"},
-        {**VIEW, "name": "play_video", "event": {"id": "x"}},
-    )
-]
-TRACKED += [PREFIX.encode() + raw for raw in TRACKED]
 
 
 def prefiltered(content: bytes, points: Sequence[int] = ()) -> tuple[set[int], dict[int, bytes]]:

@@ -16,32 +16,62 @@ from dataclasses import dataclass, field
 from ..model.records import Line, SkippedLines
 from ..util.errors import ObjectGone
 from .decompress import BrokenObject
-from .wrappers import LinePart, ends_by_itself, is_event, is_event_of_its_own, unwrap
+from .wrappers import (
+    PART_BYTES,
+    LinePart,
+    ends_by_itself,
+    is_cut_off,
+    is_event,
+    is_event_of_its_own,
+    may_be_first_part,
+    unwrap,
+)
 
 # How many bytes, and how many lines, may come between two parts of a line. The other stream of a container may write.
 WAIT_BYTES = 1024**2
 WAIT_LINES = 10_000
+# Of parts that are smaller than Docker's, and of which it is not known that they are parts.
+MOST_SMALL_PARTS = 100
 
 
 @dataclass
 class _Begun:
     """A line of which some parts were read."""
 
-    offset: int
+    sure: bool
+    """Its first part is known to be one. If it is not, and is not one by its size, the parts may be lines."""
     end: int = 0
     """Where the object's line with its last part ends."""
     parts: list[bytes] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    """Where each part begins."""
     kept: int = 0
     whole_at: int = 0
     """Where its parts became a whole event, if they have: what follows is white space at most."""
 
-    def add(self, text: bytes, line: Line, limit: int) -> None:
+    def add(self, text: bytes, place: int, line: Line, limit: int) -> None:
         self.end = line.end
         if self.kept <= limit:
             self.parts.append(text)
+            self.offsets.append(place)
             self.kept += len(text)
         if not self.whole_at and text.rstrip().endswith(b"}") and is_event(b"".join(self.parts)):
             self.whole_at = _content_end(line)
+
+    def undo(self) -> None:
+        """Its last part is another line."""
+        self.kept -= len(self.parts.pop())
+        self.offsets.pop()
+
+    def is_in_full_parts(self) -> bool:
+        """Is each part but the last as large as Docker makes them?"""
+        return all(len(part) in PART_BYTES for part in self.parts[:-1])
+
+    def may_go_on(self) -> bool:
+        """May its last part, as far as that can be told, be one?"""
+        if self.sure or self.is_in_full_parts():
+            return True
+        return len(self.parts) <= MOST_SMALL_PARTS and is_cut_off(b"".join(self.parts))
 
 
 class PartsJoiner:
@@ -92,23 +122,38 @@ class PartsJoiner:
     def _take(self, line: Line, piece: LinePart) -> None:
         begun = self._begun.get(piece.stream) if piece.stream else None
         if begun is None:
-            if piece.ends or (piece.ends is None and is_event(piece.text)):
+            if piece.ends or (piece.ends is None and not self._may_begin(line, piece)):
                 self._hold(line, piece)
                 return
-            begun = self._begun[piece.stream] = _Begun(self._place(line, piece))
-            begun.add(piece.text, line, self._limit)
+            begun = self._begun[piece.stream] = _Begun(sure=piece.ends is False)
+            begun.add(piece.text, self._place(line, piece), line, self._limit)
             return
-        before = begun.parts[:]
-        begun.add(piece.text, line, self._limit)
+        was_kept = begun.kept <= self._limit
+        begun.add(piece.text, self._place(line, piece), line, self._limit)
         if piece.ends is False:
             return
-        if not begun.whole_at and is_event_of_its_own(piece.text):
+        if begun.whole_at:
+            self._end_line(piece.stream, line)
+        elif was_kept and is_event_of_its_own(piece.text):
             # The writer of the first parts was interrupted; this is another line.
-            begun.parts = before
+            self._end_before(line, piece)
+        elif piece.ends:
+            self._end_line(piece.stream, line, ended=True)
+        elif not line.unterminated and was_kept and not begun.may_go_on():
+            # They were no parts.
+            self._end_before(line, piece)
+        elif not line.unterminated and begun.is_in_full_parts() and len(piece.text) not in PART_BYTES:
             self._end_line(piece.stream, line)
-            self._hold(line, piece)
-        elif begun.whole_at or piece.ends:
-            self._end_line(piece.stream, line)
+
+    def _may_begin(self, line: Line, piece: LinePart) -> bool:
+        """May this be the first part of a line? Of what the object ends with, more may be written."""
+        return not is_event(piece.text) if line.unterminated else may_be_first_part(piece.text)
+
+    def _end_before(self, line: Line, piece: LinePart) -> None:
+        """The ``piece`` that was added to its line is another line, or begins one."""
+        self._begun[piece.stream].undo()
+        self._end_line(piece.stream, line)
+        self._take(line, piece)
 
     def _hold(self, line: Line, piece: LinePart | None) -> None:
         """A whole line, while there are others that it has to wait for."""
@@ -118,10 +163,18 @@ class PartsJoiner:
         else:
             self._held.append(Line(self._place(line, piece), line.end, 0, piece.text, unwrapped=True, whole_at=at))
 
-    def _end_line(self, stream: str, line: Line) -> None:
-        """A line that was begun has no more parts, as ``line`` tells."""
+    def _end_line(self, stream: str, line: Line, ended: bool = False) -> None:
+        """A line that was begun has no more parts, as ``line`` tells. ``ended``: it has its last one.
+
+        If it has not, what seemed to be parts may be lines.
+        """
         begun = self._begun.pop(stream)
-        self._held.append(self._joined(begun, begun.whole_at or _content_end(line)))
+        whole_at = begun.whole_at or _content_end(line)
+        if begun.whole_at or begun.sure or begun.is_in_full_parts() or begun.kept > self._limit or ended:
+            self._held.append(self._joined(begun, whole_at))
+            return
+        for place, text in zip(begun.offsets, begun.parts, strict=True):
+            self._held.append(Line(place, begun.end, 0, text, unwrapped=True, whole_at=whole_at))
 
     def _place(self, line: Line, piece: LinePart) -> int:
         """Where the piece begins; no two lines begin at one place."""
@@ -131,7 +184,7 @@ class PartsJoiner:
     def _joined(self, begun: _Begun, whole_at: int) -> Line:
         raw = b"".join(begun.parts)
         overlong = len(raw) > self._limit
-        return Line(begun.offset, begun.end, 0, raw[: self._limit], overlong, unwrapped=True, whole_at=whole_at)
+        return Line(begun.offsets[0], begun.end, 0, raw[: self._limit], overlong, unwrapped=True, whole_at=whole_at)
 
     def _give_up(self, line: Line) -> None:
         """Wait no longer for what does not come."""

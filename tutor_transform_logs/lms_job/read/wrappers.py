@@ -53,6 +53,11 @@ _WRAPPING_KEYS = re.compile(rb'"(?:log|message|line|@message|short_message|body|
 # What may be before an event: a logger's prefix.
 _BEGINNING = re.compile(rb'[^"{}]*\{"')
 _DECODER = json.JSONDecoder()
+# Docker's parts but for a line's last one are of 16 kB. At their ends, halves of characters were replaced.
+PART_BYTES = range(16_000, 17_000)
+# The beginning of a value, or the end of a number's, at which JSON was cut off.
+_UNFINISHED = re.compile(r"\s*(?:-|\.|\.?[eE][+-]?|tr?u?|fa?l?s?|nu?l?)?")
+_LONGEST_ESCAPE = len(r"\uD83D\uDE00")
 
 
 class LinePart(NamedTuple):
@@ -101,6 +106,29 @@ def is_event(raw: bytes) -> bool:
 def is_event_of_its_own(raw: bytes) -> bool:
     """Is ``raw``, which may be the last part of a line, an event with a time, as only a whole line has it?"""
     return _BEGINNING.match(raw) is not None and is_event(raw) and "time" in parse(raw).fields
+
+
+def may_be_first_part(raw: bytes) -> bool:
+    """May ``raw`` be the first part of a line? Either it is as long as one of Docker's, or an event was cut off."""
+    if is_event(raw):
+        return False
+    return len(raw) in PART_BYTES or (_BEGINNING.match(raw) is not None and is_cut_off(raw))
+
+
+def is_cut_off(raw: bytes) -> bool:
+    """Is this JSON, behind what a logger writes before it, that ends too early, and is right up to there?"""
+    text = raw[raw.find(b"{") :].decode("latin-1")
+    try:
+        _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Unterminated string"):
+            return True
+        if error.msg.startswith("Invalid \\u"):
+            return len(text) - error.pos < _LONGEST_ESCAPE
+        return _UNFINISHED.fullmatch(text, error.pos) is not None
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _is_plain(raw: bytes, begin: int) -> bool:
@@ -248,8 +276,8 @@ def _ends(fields: Mapping[str, Any], key: str, line: str) -> bool | None:
     if "partial_message" in fields:
         # Docker's driver for Fluentd.
         return str(fields.get("partial_last")).lower() == "true"
-    # In Docker's own files, the last part has the line end. What reads them may leave that out.
-    in_docker_file = key == "log" and "stream" in fields and "time" in fields
+    # In Docker's own files, the last part has the line end. What reads them may leave that out, and the time.
+    in_docker_file = key == "log" and "stream" in fields
     return None if in_docker_file and not line.endswith("\n") else True
 
 
