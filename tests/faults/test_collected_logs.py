@@ -105,11 +105,22 @@ def test_so_does_every_form_with_lines_in_parts(new_world: NewWorld, form: str, 
     tally.same(plain(new_world, log_lines()), outcome(world), form)
 
 
+def test_so_do_lines_from_which_the_line_ends_were_taken(new_world: NewWorld) -> None:
+    lines = (*log_lines(), *log_lines()[:1])
+    world = new_world("wrapped")
+    world.place("tracking.log", collectors.joined(collectors.trimmed(collectors.docker(lines))))
+    tally.add("inputs")
+    ran = world.run()
+    assert ran.status == 0, ran.detail
+    tally.same(plain(new_world, lines), outcome(world), "without line ends")
+
+
 def test_caliper_events_have_the_ids_of_the_plain_log(new_world: NewWorld, caliper_sink: CaliperSink) -> None:
     sent = []
     for name, content in (
         ("plain", collectors.joined(log_lines())),
         ("docker", collectors.joined(collectors.docker(log_lines(), PARTS))),
+        ("trimmed", collectors.joined(collectors.trimmed(collectors.docker(log_lines(), PARTS)))),
         ("cloudwatch", collectors.OF_LINES["cloudwatch by firehose"](log_lines())),
     ):
         world = new_world(name)

@@ -58,6 +58,8 @@ def problem(content: bytes, ratio: float = 0.5, compression: str = "") -> str:
         (b"INFO started\n" * 20, "20 of 20 lines", ""),
         (NGINX * 600 + EVENT * 399, "600 of 999 lines", "nginx"),
         (collectors.joined(collectors.docker([NGINX.strip()] * 50)), "50 of 50 lines", "nginx"),
+        (collectors.joined(collectors.trimmed(collectors.docker([NGINX.strip()] * 50))), "50 of 50 lines", "nginx"),
+        (collectors.joined(collectors.trimmed(collectors.docker([b"INFO {}"] * 50))), "50 of 50 lines", ""),
         # An event without any name is an object of another program, or of a collector's.
         (b'{"event": {"dataset": "lms"}, "host": {"name": "x"}}\n' * 20, "20 of 20 lines", ""),
         (b'{"time": 1, "data": {}}\n' * 20, "20 of 20 lines", ""),
