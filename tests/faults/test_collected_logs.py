@@ -130,7 +130,7 @@ def test_caliper_events_have_the_ids_of_the_plain_log(new_world: NewWorld, calip
         assert ran.status == 0, ran.detail
         sent.append(sorted(event["id"] for envelope in caliper_sink.envelopes for event in envelope["data"]))
         caliper_sink.envelopes.clear()
-    tally.same([sent[0]] * 3, sent, "ids of Caliper events")
+    tally.same([sent[0]] * 4, sent, "ids of Caliper events")
     assert len(sent[0]) > 10
 
 
