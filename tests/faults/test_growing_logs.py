@@ -40,7 +40,8 @@ def mixed(log: int, wrap: Callable[..., list[bytes]]) -> bytes:
     whole = wrap([event(log, 2)], stream="stderr")
     other = wrap([event(log, 3)], [150], stream="stderr")
     noise = wrap([b"GET /heartbeat"], [5], stream="stderr")
-    order = [first[0], whole[0], first[1], other[0], first[2], last[0], other[1], noise[0], last[1], noise[1], last[2]]
+    order = [first[0], whole[0], first[1], other[0], first[2], last[0], other[1]]
+    order += [noise[0], last[1], *noise[1:], last[2]]
     return collectors.joined(order)
 
 
