@@ -52,6 +52,8 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "logs.gz.tar": lambda log: tarred(gzip.compress(log)),
     "logs.tar.gz": lambda log: gzip.compress(tarred(log)),
     "logs.zst.tar.xz": lambda log: lzma.compress(tarred(zstandard.compress(log))),
+    "joined.tar": lambda log: tarred(b"") + tarred(log),
+    "joined.tar.gz": lambda log: gzip.compress(tarred(b"")) + gzip.compress(tarred(log)),
     "logs.zip": zipped,
     "logs.stored.zip": lambda log: zipped(log, zipfile.ZIP_STORED),
 }

@@ -11,7 +11,7 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +85,13 @@ ARCHIVES: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
 }
 
 
+JOINED: dict[str, Callable[[Sequence[bytes]], bytes]] = {
+    "logs.tar": b"".join,
+    "logs.tar.gz": lambda parts: b"".join(map(gzip.compress, parts)),
+    "logs.tar.xz": lambda parts: lzma.compress(b"".join(parts)),
+}
+
+
 def identified(source: Archives, index: ContentIndex | None = None) -> list[IdentifiedObject]:
     return identify_objects(source, source.listing(""), index or ContentIndex([]))
 
@@ -105,6 +112,37 @@ def test_its_files_are_objects_in_their_order(name: str) -> None:
         assert content_of(source, obj) == log
         # By a process that has not listed it.
         assert content_of(Archives(Folder({name: ARCHIVES[name](LOGS)})), obj) == log
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("zeros", [0, 1, 19, 20_000])
+def test_archives_that_were_joined_are_read_to_the_last(name: str, zeros: int) -> None:
+    other = {"a": b"another a\n", "d": b"d\n" * 5000}
+    parts = [tar(LOGS), tar({}) + bytes(512 * zeros), tar(other, tarfile.GNU_FORMAT), bytes(700)]
+    folder = Folder({name: JOINED[name](parts)})
+    source = Archives(folder)
+    found = sorted(identified(source), key=lambda obj: obj.place)
+    assert [(obj.name, obj.note) for obj in found] == [(f"{name}!/{each}", "") for each in (*LOGS, "a#2", "d")]
+    for obj, log in zip(found, [*LOGS.values(), *other.values()], strict=True):
+        assert content_of(Archives(folder), obj) == log
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("behind", [b"no archive", b"no archive" * 1000, bytes(512) + b"\1" * 511])
+def test_what_is_behind_an_archive_and_is_not_one_is_said(name: str, behind: bytes) -> None:
+    found = identified(Archives(Folder({name: JOINED[name]([tar(LOGS), behind])})))
+    notes = {obj.name: obj.note for obj in found if obj.note}
+    assert [obj.place for obj in found if not obj.note] == [1, 2, 3]
+    assert list(notes) == [name]
+    assert notes[name].startswith("damaged tar archive (what follows its end is not an archive)")
+
+
+def test_tar_reads_joined_archives_as_the_job_does(tmp_path: Path) -> None:
+    (tmp_path / "joined.tar").write_bytes(tar(LOGS) + tar({"d": b"d\n"}))
+    command = ["tar", "--ignore-zeros", "-tf", "joined.tar"]
+    listed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = identified(Archives(Folder({"joined.tar": (tmp_path / "joined.tar").read_bytes()})))
+    assert sorted(obj.name.partition("!/")[2] for obj in found) == sorted(listed) == ["a", "b", "d", "logs/c"]
 
 
 @pytest.mark.parametrize("name", ARCHIVES)

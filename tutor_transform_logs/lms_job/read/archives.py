@@ -26,6 +26,7 @@ MAX_LABEL_LENGTH = 1024
 # How many archives are kept open, and how much is read for headers that may be close to each other.
 MAX_OPEN = 4
 HEADERS_BYTES = 16 * 1024
+MOST_AHEAD_BYTES = 4 * 1024**2
 # WORK reads the beginning of each log several times: is it what was planned, is it a tracking log, and then all of it.
 KEPT_BYTES = 6 * 1024**2
 
@@ -313,7 +314,9 @@ class _RangeTape:
     def take(self, count: int) -> bytes:
         first = self.position - self._begin
         if first < 0 or first + count > len(self._block):
-            end = min(self._entry.size, self.position + max(count, HEADERS_BYTES))
+            # What is read without a gap is zeros, perhaps many.
+            ahead = min(2 * len(self._block), MOST_AHEAD_BYTES) if first == len(self._block) else HEADERS_BYTES
+            end = min(self._entry.size, self.position + max(count, ahead, HEADERS_BYTES))
             chunks = self._source.read(self._entry.name, self.position, end) if self.position < end else iter(())
             self._block, self._begin, first = b"".join(chunks), self.position, 0
         taken = self._block[first : first + count]

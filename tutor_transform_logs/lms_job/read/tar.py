@@ -1,4 +1,8 @@
-"""The members of a tar archive, one after the other. Only headers are held in memory."""
+"""The members of a tar archive, one after the other. Only headers are held in memory.
+
+An archive ends with zeros. Another one may follow, as where two were joined with ``cat``: it is read too, as
+``tar --ignore-zeros`` does.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ _ZEROS = bytes(BLOCK)
 _LONG_NAME, _LONG_LINK = tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+BEHIND_THE_END = "damaged tar archive (what follows its end is not an archive)"
 SPARSE = "it is stored as a sparse file, which is not read: pack it without --sparse and run the command again"
 
 
@@ -76,18 +81,16 @@ def is_tar(head: bytes) -> bool:
 
 
 def _next_header(tape: Tape) -> tuple[tarfile.TarInfo, dict[str, str]] | None:
-    """The header of the next member, and what was written in front of it; ``None`` at the end of the archive."""
+    """The header of the next member, and what was written in front of it; ``None`` where nothing follows."""
     named: dict[str, str] = {}
-    while True:
-        block = tape.take(BLOCK)
-        if block == _ZEROS or not block:
-            return None
+    block, ended = _after_zeros(tape)
+    while block:
         if len(block) < BLOCK:
-            raise BrokenObject("truncated tar archive")
+            raise BrokenObject(BEHIND_THE_END if ended else "truncated tar archive")
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise BrokenObject(f"damaged tar archive ({error})") from None
+            raise BrokenObject(BEHIND_THE_END if ended else f"damaged tar archive ({error})") from None
         if info.type in (_LONG_NAME, _LONG_LINK):
             text = _extension(tape, info.size).partition(b"\0")[0]
             named |= {"path": text.decode("utf-8", "surrogateescape")} if info.type == _LONG_NAME else {}
@@ -99,6 +102,17 @@ def _next_header(tape: Tape) -> tuple[tarfile.TarInfo, dict[str, str]] | None:
             if info.type == tarfile.GNUTYPE_SPARSE:
                 _skip_sparse_map(tape, block)
             return info, named
+        block, ended = _after_zeros(tape)
+    return None
+
+
+def _after_zeros(tape: Tape) -> tuple[bytes, bool]:
+    """The next block that is not zeros, ``b""`` at the end of the tape; and did the archive before it end?"""
+    ended = False
+    while (block := tape.take(BLOCK)) == _ZEROS:
+        ended = True
+    # The last block may be cut off, too.
+    return (b"", True) if ended and not block.strip(b"\0") else (block, ended)
 
 
 def _extension(tape: Tape, size: int) -> bytes:
