@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "caliper_stable_ids": True,
     "database_alias": "",
     "fast_path": True,
+    "include_deleted_users": False,
     "since": None,
     "until": None,
     "event": (),
@@ -101,6 +102,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "output_max_bytes": ([0, -5, "32G"], "at least 1"),
     "caliper_stable_ids": (["maybe"], "true or false"),
     "fast_path": (["maybe"], "true or false"),
+    "include_deleted_users": (["maybe"], "true or false"),
     "since": (
         [
             "last week",

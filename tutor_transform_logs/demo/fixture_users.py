@@ -10,8 +10,9 @@ from django.contrib.auth import get_user_model
 from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import CourseKey
 
-from tutor_transform_logs.lms_job.fast_path.lookups import LARGEST_ID, as_id, course_of, person_of
+from tutor_transform_logs.lms_job.fast_path.lookups import LARGEST_ID, as_id
 from tutor_transform_logs.lms_job.fast_path.usernames import can_be_asked
+from tutor_transform_logs.lms_job.read.events import course_of, person_of
 from tutor_transform_logs.lms_job.util.bounded_dict import BoundedDict
 
 # Ids for users of whom only the name is known: above the ids in any log.

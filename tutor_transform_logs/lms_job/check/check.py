@@ -30,6 +30,7 @@ from ..read.filters import TAKE_ALL, Filters
 from ..storage.base import Source, Storage
 from ..storage.factory import open_storage
 from ..transform.db_router import read_from
+from ..transform.factory import transformer_of
 from ..transform.transformer import Transformer
 from ..util import console
 from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable, without_resuming
@@ -144,7 +145,7 @@ class Check:
     def _check_transformer(self) -> None:
         config = self._config
         with self._reporting("event-routing-backends can't be set up"):
-            made = Transformer(config.transformer_type, config.caliper_stable_ids, WAIT_SECS, config.fast_path)
+            made = transformer_of(config, WAIT_SECS)
             for notice in made.notices:
                 self._findings.note(notice)
             known = made.known_names

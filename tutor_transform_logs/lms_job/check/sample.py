@@ -20,6 +20,7 @@ from ..model.plan import Segment
 from ..read.decompress import BrokenObject, decompressed
 from ..read.filters import Filters
 from ..read.log_lines import log_lines
+from ..report.deleted_users import DeletedUserEvents
 from ..storage.base import Readable
 from ..transform.transformer import Transformer
 from ..util.errors import ObjectGone
@@ -175,6 +176,8 @@ class Tally:
     bytes: dict[str, int] = field(default_factory=dict)
     invalid: dict[str, Counter[tuple[str, ...]]] = field(default_factory=dict)
     """LRS -> known faults of ERB in one statement for it -> how many statements have these."""
+    gone: DeletedUserEvents = field(default_factory=DeletedUserEvents)
+    """Those that can't be transformed."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,8 @@ class Trial:
         parsed = look_ahead(parse_lines(lines, transformer, self.filters), transformer)
         for batch in batches(parsed, transformer, Section(""), self.limits):
             tally.counts.add(batch.counts)
+            for letter in batch.letters if transformer.includes_deleted_users else ():
+                tally.gone.add(letter)
             for destination in self.destinations:
                 name = destination.name
                 bodies = [body for made in batch.made if (body := destination.route(made)) is not None]
@@ -296,6 +301,11 @@ def estimate(remaining: Mapping[str, int], tallies: Mapping[str, Tally]) -> Work
 def total_counts(tallies: Mapping[str, Tally]) -> Counts:
     """The counts of the whole sample."""
     return total(tally.counts for tally in tallies.values())
+
+
+def deleted_users(tallies: Mapping[str, Tally]) -> Counter[str]:
+    """Course -> events of the whole sample whose users are not there any more."""
+    return sum((tally.gone.by_course for tally in tallies.values()), Counter())
 
 
 def invalid_statements(tallies: Mapping[str, Tally]) -> dict[str, Counter[tuple[str, ...]]]:

@@ -25,6 +25,7 @@ from ..read.archives import archive_of
 from ..read.filters import Filters
 from ..read.time_range import times_of
 from ..read.wrong_kind import KindCheck
+from ..report.deleted_users import describe
 from ..report.glossary import OUTCOMES
 from ..storage.base import Source, StoredObject
 from ..transform.transformer import Transformer
@@ -40,6 +41,7 @@ from .sample import (
     Tally,
     Trial,
     WorkEstimate,
+    deleted_users,
     estimate,
     format_estimate,
     invalid_statements,
@@ -228,6 +230,11 @@ def _try(
     counts = total_counts(tallies)
     findings.ok(f"sample: {count(counts.lines, 'line')} from {count(len(pieces), 'place')}")
     _print_sample(findings, counts)
+    if transformer.includes_deleted_users and (gone := describe(deleted_users(tallies))):
+        findings.note(
+            f"In the sample, no external id is left for the users of {'; '.join(gone)}. A run does not deliver them: "
+            f"they become dead letters ({UNKNOWN_USER})."
+        )
     _note_invalid(findings, config, tallies)
     whole = estimate(remaining.stored, tallies)
     if whole is None:

@@ -135,6 +135,7 @@ class JobConfig:
     output_max_bytes: int
     caliper_stable_ids: bool
     fast_path: bool
+    include_deleted_users: bool
     since: datetime | None
     until: datetime | None
     event: tuple[str, ...]

@@ -254,6 +254,12 @@ SETTINGS: tuple[Setting, ...] = (
     _flag(
         "fast_path", "Statements", "Use faster code than event-routing-backends has; the statements are the same.", True
     ),
+    _flag(
+        "include_deleted_users",
+        "Statements",
+        "Where a user is deleted, or retired under a name that can't be found, use the external id that the LMS had "
+        "given the user before. So people who left come back as pseudonymous actors.",
+    ),
     _whole(
         "max_line_bytes",
         "Statements",

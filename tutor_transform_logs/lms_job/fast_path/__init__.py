@@ -10,6 +10,9 @@ What is replaced, in the job's process only (:mod:`.sources` lists it):
 * the creation of equal actors, verbs and courses: statements share one object instead (:mod:`.interning`);
 * ERB's xAPI processor, which serialises each statement several times (:mod:`.xapi`).
 
+Independent of all this, and only if a setting asks for it: the look-up of external ids also finds those of deleted
+users (:mod:`.deleted_users`).
+
 The invariant: the same statements, byte for byte, and the same errors. ERB's own code runs wherever the fast path is
 not certain: for another type, a subclass, a transformer of another plugin, or after an exception.
 

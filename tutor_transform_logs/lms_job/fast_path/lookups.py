@@ -16,8 +16,9 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connections, router
 
-from ..read.events import find_nested
+from ..read.events import course_of, person_of
 from ..util.bounded_dict import BoundedDict
+from .external_ids import stored_ids, type_name
 from .usernames import IN_ONE_QUERY, Name, User, can_be_asked_with_others, find_users, retired_names_function, slices
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ class Lookups:
             if known is not None:
                 return known
             if not username_or_id or username_or_id in self._missing_users:
-                raise ValueError(_unknown_user(username_or_id))
+                raise ValueError(unknown_user(username_or_id))
             try:
                 found: str = self._ask_erb_for_id(username_or_id, external_type)
             except ValueError as error:
                 # Not ERB's other errors: they are not about the user.
-                if str(error) == _unknown_user(username_or_id):
+                if str(error) == unknown_user(username_or_id):
                     self._missing_users.add(username_or_id)
                 raise
             self._ids.put(username_or_id, found)
@@ -112,6 +113,10 @@ class Lookups:
         self._courses.put(course_id, found)
         return found
 
+    def is_missing(self, who: Any) -> bool:
+        """Has :meth:`look_up` found no user of this id or name for the current events?"""
+        return type(who) in (int, str) and who in self._missing_users
+
     # The queries in advance.
 
     def look_up(self, events: Iterable[Mapping[str, Any]]) -> None:
@@ -152,7 +157,7 @@ class Lookups:
         rows: dict[int, str] = {}
         if by_id and not self._wants_emails:
             # A row in this table also proves that the user exists, so this is usually the only query.
-            rows = self._external_ids(by_id)
+            rows = stored_ids(self._external_type, by_id)
             for number in rows:
                 self._keep_ids(by_id.pop(number), rows[number])
         found: dict[Name, User] = {}
@@ -181,7 +186,7 @@ class Lookups:
     def _keep_ids_of(self, found: Mapping[Name, User]) -> None:
         """Keep the external ids of these users, and create those that are missing."""
         numbers = {number for number, _ in found.values()}
-        rows = self._external_ids(numbers)
+        rows = stored_ids(self._external_type, numbers)
         lacking = numbers - rows.keys()
         if lacking:
             rows.update(self._new_external_ids(lacking))
@@ -189,27 +194,10 @@ class Lookups:
             if number in rows:
                 self._ids.put(who, rows[number])
 
-    def _type_name(self) -> str:
-        types = self._helpers.ExternalIdType
-        # ERB falls back to LTI on an edx-platform that does not know the type yet.
-        name: str = getattr(types, self._external_type, None) or types.LTI
-        return name
-
-    def _external_ids(self, numbers: Iterable[int], database: str | None = None) -> dict[int, str]:
-        """User id -> external id, for the users who have one."""
-        rows = self._helpers.ExternalId.objects.using(database) if database else self._helpers.ExternalId.objects
-        found: dict[int, str] = {}
-        for some in slices(numbers, IN_ONE_QUERY):
-            of_type = rows.filter(external_id_type__name=self._type_name(), user_id__in=some)
-            found.update(
-                (number, str(external_id)) for number, external_id in of_type.values_list("user_id", "external_user_id")
-            )
-        return found
-
     def _new_external_ids(self, numbers: Iterable[int]) -> dict[int, str]:
         """Create external ids as ERB does, for many users. Other processes may create them at the same time."""
         model = self._helpers.ExternalId
-        kind = self._helpers.ExternalIdType.objects.filter(name=self._type_name()).first()
+        kind = self._helpers.ExternalIdType.objects.filter(name=type_name(self._external_type)).first()
         if kind is None:
             return {}
         for some in slices(sorted(numbers), IN_ONE_QUERY):
@@ -218,7 +206,7 @@ class Lookups:
                 [model(user_id=number, external_id_type=kind) for number in some], ignore_conflicts=True
             )
         # Read the rows that won from the database that was written to: a replica may not have them yet.
-        return self._external_ids(numbers, router.db_for_write(model))
+        return stored_ids(self._external_type, numbers, router.db_for_write(model))
 
     def _users(self, numbers: Iterable[int]) -> dict[int, User]:
         """User id -> the id and the email, for the users who exist."""
@@ -257,20 +245,8 @@ class Lookups:
         return found
 
 
-def person_of(event: Mapping[str, Any]) -> Any:
-    """The id or the name of the event's user, as ERB's ``extract_username_or_userid`` finds it."""
-    data = event.get("data")
-    who = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
-    return who or find_nested(event, "user_id") or find_nested(event, "username")
-
-
-def course_of(event: Mapping[str, Any]) -> Any:
-    """The id of the course that ERB looks up; ``None`` if the event names none."""
-    context = event.get("context")
-    return context.get("course_id") if isinstance(context, dict) else None
-
-
-def _unknown_user(who: Name) -> str:
+def unknown_user(who: Name) -> str:
+    """The text of the ``ValueError`` that ERB raises for a user whom it does not find."""
     return f"User with username {who} does not exist."
 
 

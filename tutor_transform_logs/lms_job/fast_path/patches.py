@@ -1,6 +1,7 @@
 """Replaces code of ERB and tincan at run time, and restores it. No other module does this.
 
-Each replacement returns the same values and raises the same errors as the code it replaces.
+Each replacement returns the same values and raises the same errors as the code it replaces. The one that is meant to
+differ is :func:`include_deleted_users`, which a setting asks for.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ import hashlib
 import importlib
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
 
 from ..read.events import find_nested
+from .deleted_users import DeletedUsers
 from .filters import classes_of_erb, filter_type
-from .lookups import Lookups
+from .lookups import Lookups, unknown_user
 from .sources import ERB, TINCAN_MODULES, is_known
 
 LOOKUPS = ("get_anonymous_user_id", "get_user_email", "get_course_from_id")
 _undo: list[tuple[Any, str, Any]] = []
+_deleted_users: DeletedUsers | None = None
 
 
 def install(transformer_type: str, runs_filters: bool) -> Lookups | None:
@@ -57,8 +60,51 @@ def _replace_lookups(transformer_type: str) -> Lookups | None:
     return lookups
 
 
+def include_deleted_users(transformer_type: str) -> DeletedUsers | None:
+    """Let ERB's look-up of external ids find those of deleted users, too; with the fast path or without it.
+
+    Returns the object that finds them; ``None`` if ERB's look-up is not the one that is known. Call it last: what is
+    installed later would not see it.
+    """
+    global _deleted_users
+    with removed():
+        if not is_known("lookups"):
+            return None
+    _deleted_users = DeletedUsers(transformer_type)
+    _add_deleted_users()
+    return _deleted_users
+
+
+def _add_deleted_users() -> None:
+    """Replace what looks external ids up now, ERB's function or :class:`Lookups`: it is asked first."""
+    if _deleted_users is None:
+        return
+    found = importlib.import_module(f"{ERB}.helpers").get_anonymous_user_id
+    _replace_everywhere(found, _with_deleted_users(found, _deleted_users))
+
+
+def _with_deleted_users(look_up: Callable[[Any, str], str], deleted_users: DeletedUsers) -> Callable[[Any, str], str]:
+    def get_anonymous_user_id(username_or_id: Any, external_type: str) -> str:
+        try:
+            return look_up(username_or_id, external_type)
+        except ValueError as error:
+            if external_type != deleted_users.external_type or str(error) != unknown_user(username_or_id):
+                raise
+            if found := deleted_users.external_id(username_or_id):
+                return found
+            raise
+
+    return get_anonymous_user_id
+
+
 def remove() -> None:
     """Restore all code that was replaced."""
+    global _deleted_users
+    _deleted_users = None
+    _restore()
+
+
+def _restore() -> None:
     while _undo:
         owner, name, original = _undo.pop()
         setattr(owner, name, original)
@@ -66,14 +112,15 @@ def remove() -> None:
 
 @contextlib.contextmanager
 def removed() -> Iterator[None]:
-    """Within this context, ERB and tincan run as installed."""
+    """Within this context, ERB and tincan run as installed. Deleted users, which are not about speed, are included."""
     replaced = [(owner, name, _stored_attribute(owner, name)) for owner, name, _ in _undo]
     undo = list(_undo)
-    remove()
+    _restore()
+    _add_deleted_users()
     try:
         yield
     finally:
-        remove()
+        _restore()
         for owner, name, replacement in replaced:
             setattr(owner, name, replacement)
         _undo.extend(undo)

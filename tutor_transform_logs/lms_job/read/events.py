@@ -115,3 +115,16 @@ def find_nested(source: Mapping[str, Any], key: str) -> Any:
             if found is not None:
                 return found
     return None
+
+
+def person_of(event: Mapping[str, Any]) -> Any:
+    """The id or the name of the event's user, as ERB's ``extract_username_or_userid`` finds it."""
+    data = event.get("data")
+    who = (data.get("user_id") or data.get("username")) if isinstance(data, dict) else None
+    return who or find_nested(event, "user_id") or find_nested(event, "username")
+
+
+def course_of(event: Mapping[str, Any]) -> Any:
+    """The id of the course that ERB looks up; ``None`` if the event names none."""
+    context = event.get("context")
+    return context.get("course_id") if isinstance(context, dict) else None

@@ -13,6 +13,7 @@ from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
 from .charts import Days, compare_days, comparison_chart, day_chart, days_of, format_gap, throughput_chart
+from .deleted_users import describe
 from .ending import Ending, ending
 from .glossary import OUTCOMES, REASON_MEANINGS
 from .html import Html, joined, tag
@@ -233,6 +234,7 @@ def _outcomes(result: Result, examples: ExamplesByReason) -> Html:
             note += f" The lines themselves are in {result.dead_letters}, which holds personal data."
         content.append(tag("p", note))
         content += [_reason(reason, count, examples.get(reason, ())) for reason, count in failed.items()]
+    content += [tag("p", f"Not delivered: {each}.") for each in describe(result.deleted_users or {})]
     return _section("By outcome", *content)
 
 

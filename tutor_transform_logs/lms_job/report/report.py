@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..deliver.files import Files, joined_stem, manifest_line, write_manifest
@@ -22,6 +22,7 @@ from ..plan.resend import drop_retried
 from ..storage.base import Storage
 from ..util.errors import JobError, without_resuming
 from ..work.opened import OpenJob
+from .deleted_users import DeletedUserEvents
 from .ending import ending
 from .examples import Examples
 from .html_page import page
@@ -37,14 +38,20 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
     ledger.hold(certain=True)
     entries = ledger.load_entries(plan, job.destinations)
     result = _add_up(plan, ledger, job.destinations, entries, outcome.stopped)
-    examples = Examples()
+    examples, gone = Examples(), DeletedUserEvents()
+
+    def seen(letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
+        passed = examples.collect(letters)
+        return gone.collect(passed) if job.config.include_deleted_users else passed
+
     if plan.finished:
         result.outputs = list(load_saved(plan, ledger).outputs)
         result.dead_letters = ledger.joined_dead_letters(plan)
-        for _ in examples.collect(ledger.load_joined_dead_letters(plan)):
+        for _ in seen(ledger.load_joined_dead_letters(plan)):
             pass
     else:
-        result.dead_letters = _save_dead_letters(plan, ledger, entries, examples)
+        result.dead_letters = _save_dead_letters(plan, ledger, entries, seen)
+    result.deleted_users = gone.by_course if job.config.include_deleted_users else None
     finishing = result.done and not result.accounting_errors and not plan.finished
     if finishing:
         for destination in job.destinations:
@@ -148,10 +155,12 @@ def _objects(plan: Plan, entries: Entries) -> tuple[list[ObjectResult], list[str
     return list(objects.values()), problems
 
 
-def _save_dead_letters(plan: Plan, ledger: Ledger, entries: Entries, examples: Examples) -> str:
+def _save_dead_letters(
+    plan: Plan, ledger: Ledger, entries: Entries, seen: Callable[[Iterable[DeadLetter]], Iterator[DeadLetter]]
+) -> str:
     """Join the plan's dead letters into one file; returns where it is, or ``""`` if there are none.
 
-    Some of them become ``examples``.
+    They pass through ``seen``.
     """
     if not any(entry.dead_batches for of_segment in entries.values() for entry in of_segment.values()):
         return ""
@@ -160,7 +169,7 @@ def _save_dead_letters(plan: Plan, ledger: Ledger, entries: Entries, examples: E
         for segment, before in numbered_lines(plan, entries):
             yield from _letters(ledger, plan, segment, entries[segment.id], before)
 
-    return ledger.write_dead_letters(plan, lambda: dead_letters.dump_in_pieces(examples.collect(letters())))
+    return ledger.write_dead_letters(plan, lambda: dead_letters.dump_in_pieces(seen(letters())))
 
 
 def _letters(

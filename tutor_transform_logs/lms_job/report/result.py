@@ -68,6 +68,8 @@ class Result:
     next_steps: Sequence[NextStep] = ()
     rows_by_day: Mapping[date, int] | None = None
     """Day -> rows of the ClickHouse table; ``None`` if that is not known."""
+    deleted_users: Mapping[str, int] | None = None
+    """Course -> events of users who are gone and have no external id; ``None`` if deleted users are not included."""
     aborted: str = ""
     """The message of the error that ended the run early."""
     ending: str = ""
@@ -154,6 +156,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
             }
             for obj in result.objects
         ],
+        **({} if result.deleted_users is None else {"deleted_users": dict(sorted(result.deleted_users.items()))}),
         "accounting_errors": result.accounting_errors,
         "problems": result.problems,
         "aborted": result.aborted,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
 from ..util.formatting import printable, size, wrapped
+from .deleted_users import describe
 from .ending import SAME_JOB, ending
 from .glossary import OUTCOMES
 from .host_paths import host_path
@@ -38,6 +39,7 @@ def summary(config: JobConfig, result: Result, width: int | None, resume: str = 
             "",
             *_destinations(result, width, config.dry_run),
             *_files(reasons(result), result, width),
+            *(wrapped(f"Not delivered: {each}.", width, "  ") for each in describe(result.deleted_users or {})),
             *(wrapped(text, width) for text in _end(config, result, resume)),
             *_next(result, width),
         ]

@@ -11,7 +11,18 @@ from .transformer import Transformer
 
 def make_transformer(config: JobConfig) -> Transformer:
     """Raises :class:`~.errors.JobError` where ERB's router can't be made. Prints nothing."""
-    return Transformer(config.transformer_type, config.caliper_stable_ids, config.lrs_max_wait_secs, config.fast_path)
+    return transformer_of(config, config.lrs_max_wait_secs)
+
+
+def transformer_of(config: JobConfig, max_wait_secs: float) -> Transformer:
+    """As :func:`make_transformer`, with its own time to wait for the LMS's database."""
+    return Transformer(
+        config.transformer_type,
+        config.caliper_stable_ids,
+        max_wait_secs,
+        config.fast_path,
+        config.include_deleted_users,
+    )
 
 
 def open_transformer(config: JobConfig) -> Transformer:

@@ -21,13 +21,14 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
 from ..fast_path import foreign_code, patches
+from ..fast_path.deleted_users import DeletedUsers
 from ..fast_path.filters import filters_are_configured
 from ..fast_path.lookups import Lookups
 from ..fast_path.sources import notice_of_unknown_code
 from ..fast_path.xapi import NotJson, XapiFastPath, xapi_fast_path
 from ..model import dead_letters
 from ..model.records import Event, Statement, statement_id
-from ..read.events import parse
+from ..read.events import parse, person_of
 from ..read.prefilter import Prefilter
 from ..util.backoff import retrying
 from ..util.errors import JobError, TransientError
@@ -74,10 +75,18 @@ class TurnedOff:
 class Transformer:
     """ERB's router for one transformer type, taking one event at a time."""
 
-    def __init__(self, transformer_type: str, stable_ids: bool, max_wait_secs: float, fast_path: bool = True) -> None:
+    def __init__(
+        self,
+        transformer_type: str,
+        stable_ids: bool,
+        max_wait_secs: float,
+        fast_path: bool = True,
+        include_deleted_users: bool = False,
+    ) -> None:
         """``stable_ids``: give Caliper events ids that follow from the log line. ``notices``: what had to be set up.
 
         ``fast_path``: make the same statements in less time; this replaces parts of ERB in the whole process.
+        ``include_deleted_users``: look for the external ids of users whom ERB does not find any more.
 
         Raises :class:`~.errors.JobError` where ERB's router can't be made.
         """
@@ -108,6 +117,16 @@ class Transformer:
         if fast_path:
             self.prefilter = prefilter if prefilter.usable else None
             self._install_fast_path()
+        self._deleted_users = self._include_deleted_users() if include_deleted_users else None
+
+    def _include_deleted_users(self) -> DeletedUsers | None:
+        found = patches.include_deleted_users(self.type)
+        if found is None:
+            self.notices.append(
+                "include_deleted_users has no effect: the installed event-routing-backends, or another plugin, looks "
+                "users up in a way that is not known. Events of deleted users become dead letters (unknown_user)."
+            )
+        return found
 
     def _install_fast_path(self) -> None:
         reason = foreign_code.reason_against_fast_path(self.type, self.router)
@@ -176,14 +195,24 @@ class Transformer:
         return self._registered
 
     @property
+    def includes_deleted_users(self) -> bool:
+        """Does it look for the external ids of users whom ERB does not find any more?"""
+        return self._deleted_users is not None
+
+    @property
     def looks_ahead(self) -> bool:
         """Does it look up events in bulk before they are transformed?"""
         return self._lookups is not None
 
     def look_up(self, events: Iterable[Event]) -> None:
         """Ask the database for all that these events need, together. Never raises."""
-        if self._lookups is not None:
-            self._lookups.look_up([event.fields for event in events if self._has_transformer(event.name)])
+        if self._lookups is None:
+            return
+        several = [event.fields for event in events if self._has_transformer(event.name)]
+        self._lookups.look_up(several)
+        if self._deleted_users is not None:
+            missing = self._lookups.is_missing
+            self._deleted_users.look_up([fields for fields in several if missing(person_of(fields))])
 
     def makes_one(self, name: str) -> bool:
         """Does ERB make one statement of each event of this type, if any?
@@ -204,6 +233,8 @@ class Transformer:
 
         Raises :class:`Untransformable`, and :class:`~.errors.Unavailable` when the database stays unavailable.
         """
+        if self._deleted_users is not None:
+            self._deleted_users.begin(event.fields)
         if self._xapi_fast_path is not None and self._xapi_fast_path.takes(event.name):
             made = self._by_fast_path(self._xapi_fast_path, event, raw)
             if made is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models import signals
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,11 @@ class _Stamped(models.Model):  # type: ignore[misc, unused-ignore]
 
     class Meta:
         abstract = True
+
+
+def _unbound_key(to: Any) -> Any:
+    """The id of a row that may be gone."""
+    return models.ForeignKey(to, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
 
 
 class ExternalIdType(_Stamped):
@@ -79,3 +85,33 @@ class ExternalId(_Stamped):
             [cls(user_id=user_id, external_id_type=kind) for user_id in sorted(wanted - found.keys())]
         )
         return found | {row.user_id: row for row in made}
+
+
+class HistoricalExternalId(models.Model):  # type: ignore[misc, unused-ignore]
+    """What a row was when it was made, changed or deleted. It stays when the row goes, and the user."""
+
+    id = models.IntegerField(db_index=True)
+    created = models.DateTimeField()
+    modified = models.DateTimeField()
+    external_user_id = models.UUIDField(editable=False, db_index=True)
+    history_id = models.AutoField(primary_key=True)
+    history_date = models.DateTimeField(auto_now_add=True, db_index=True)
+    history_change_reason = models.CharField(max_length=100, null=True)  # as in edx-platform
+    history_type = models.CharField(max_length=1)
+    external_id_type = _unbound_key(ExternalIdType)
+    history_user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    user = _unbound_key(settings.AUTH_USER_MODEL)
+
+    class Meta:
+        app_label = "external_user_ids"
+
+
+def _record(sender: type[ExternalId], instance: ExternalId, **event: Any) -> None:
+    names = ("id", "created", "modified", "external_user_id", "external_id_type_id", "user_id")
+    kind = "-" if "created" not in event else "+" if event["created"] else "~"
+    HistoricalExternalId.objects.create(history_type=kind, **{name: getattr(instance, name) for name in names})
+
+
+signals.post_save.connect(_record, sender=ExternalId)
+signals.post_delete.connect(_record, sender=ExternalId)
+ExternalId.history = HistoricalExternalId.objects  # type: ignore[attr-defined, unused-ignore]
