@@ -88,7 +88,7 @@ def watch(spec: dict[str, Any]) -> None:
     """Wrap the job's steps in this process."""
     from tutor_transform_logs.lms_job.deliver import clickhouse, files, lrs, lrs_conflicts
     from tutor_transform_logs.lms_job.ledger import entries, ledger, observer, remote_lock
-    from tutor_transform_logs.lms_job.storage import cloud, local
+    from tutor_transform_logs.lms_job.storage import cloud, cloud_source, local
     from tutor_transform_logs.lms_job.util import console
     from tutor_transform_logs.lms_job.work import worker
 
@@ -98,6 +98,8 @@ def watch(spec: dict[str, Any]) -> None:
         observer.OLD_WATCH_SECS = observer.FUTURE_WATCH_SECS = spec["watch_secs"]
     for storage in (local.LocalStorage, cloud.CloudStorage):
         _wrap_storage(storage, watch)
+    # It reads what it has not kept in a way of its own.
+    _wrap_read(cloud_source.CloudSource, watch)
     _around(cloud.CloudStorage, "write_if", watch, lambda name, *_: f"{kind_of(name)} write")
     _around(ledger.Ledger, "save_plan", watch, lambda plan: "finish plan" if plan.finished else "save plan")
     _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
@@ -128,7 +130,7 @@ def _around(owner: Any, name: str, watch: _Watch, label: Callable[..., str]) -> 
 
 
 def _wrap_storage(storage: Any, watch: _Watch) -> None:
-    write, read = storage.write, storage.read
+    write = storage.write
 
     def watched_write(self: Any, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         kind = kind_of(name)
@@ -143,14 +145,21 @@ def _wrap_storage(storage: Any, watch: _Watch) -> None:
         write(self, name, halves, private)
         watch.pass_(f"{kind} write: after")
 
-    def watched_read(self: Any, name: str, *span: Any) -> Iterator[bytes]:
+    storage.write = watched_write
+    _wrap_read(storage, watch)
+    _around(storage, "delete", watch, lambda name: f"{kind_of(name)} delete")
+
+
+def _wrap_read(storage: Any, watch: _Watch) -> None:
+    read = storage.read
+
+    def watched(self: Any, name: str, *span: Any) -> Iterator[bytes]:
         for chunk in read(self, name, *span):
             yield chunk
             if kind_of(name) == "source":
                 watch.pass_("source read: after")
 
-    storage.write, storage.read = watched_write, watched_read
-    _around(storage, "delete", watch, lambda name: f"{kind_of(name)} delete")
+    storage.read = watched
 
 
 def _wrap_rename(watch: _Watch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,12 +10,10 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 from libcloud.common.exceptions import BaseHTTPError
-from libcloud.common.google import GoogleAuthType
 from libcloud.common.types import InvalidCredsError, LibcloudError
 from libcloud.storage.base import Container, Object, StorageDriver
 from libcloud.storage.drivers.s3 import BaseS3StorageDriver
-from libcloud.storage.providers import get_driver
-from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError, Provider
+from libcloud.storage.types import ContainerDoesNotExistError, ObjectDoesNotExistError
 
 from ..config.schema import StorageConfig
 from ..util.backoff import retrying
@@ -26,11 +23,11 @@ from ..util.formatting import count, printable
 from ..util.secrets import hide, remember
 from ..util.temporary import named_file
 from .base import ObjectChanged, StoredObject, read_all
+from .cloud_driver import default_credentials, make_driver, secret_options
 from .cloud_http import (
     CloudAdapter,
     ConditionUnknown,
     EndlessListing,
-    connect,
     is_raised_by_libcloud,
     name_for_download,
     what_failed,
@@ -41,6 +38,9 @@ SINGLE_PUT_BYTES = 5 * 1024**2
 
 # Their drivers have the container in the host, so that a path may begin with two slashes.
 CONTAINER_IN_HOST = ("ALIYUN_OSS",)
+
+# How a store refuses a range of an object that is shorter.
+BAD_RANGE = (requests.codes.bad_request, requests.codes.requested_range_not_satisfiable)
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class CloudStorage:
         self._config = config
         self._contact = Contact(f"{config.provider} {config.host} {config.port}", was_reached)
         self._max_wait_secs = max_wait_secs
-        self._credentials = _default_credentials() if config.provider == "S3" and not config.key else None
+        self._credentials = default_credentials() if config.provider == "S3" and not config.key else None
         self._driver: StorageDriver | None = None
         self._adapter = CloudAdapter()
         self._driver_key: tuple[str, str, str] | None = None
@@ -113,10 +113,13 @@ class CloudStorage:
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes; a stream that breaks is resumed at the byte where it broke, of the same object."""
+        return self.read_version(name, Version(self.where(name)), start, end)
+
+    def read_version(self, name: str, version: Version, start: int, end: int | None) -> Iterator[bytes]:
+        """Like :meth:`read`, of one ``version``, which is the first that is met if it is new."""
         if problem := self._problem_of(name):
             raise ObjectGone(f"{self.where(name)} can't be read: its name {problem}")
         position = start
-        version = _Version(self.where(name))
         stream: Iterator[bytes] | None = None
 
         def next_piece() -> bytes:
@@ -131,7 +134,7 @@ class CloudStorage:
                         position += len(piece)
                         stream = opened
                         return piece
-                size = self._size(name)
+                size = self._size(name) if version.size is None else version.size
             except (ObjectDoesNotExistError, ContainerDoesNotExistError):
                 raise ObjectGone(f"{self.where(name)} does not exist any more") from None
             if position < min(size, size if end is None else end):
@@ -145,18 +148,24 @@ class CloudStorage:
                 return
             yield piece
 
-    def _stream(self, name: str, start: int, end: int | None, version: _Version) -> Iterator[bytes]:
+    def _stream(self, name: str, start: int, end: int | None, version: Version) -> Iterator[bytes]:
         driver = self._connected()
         entry = self._object(driver, name_for_download(driver, name))
+        self._adapter.size = None
         if start == 0 and end is None:
             yield from self._checked(driver.download_object_as_stream(entry), version)
             return
-        size = self._size(name)
-        if start >= size:
-            return
         try:
-            stop = None if end is None or end >= size else end
-            yield from self._checked(driver.download_object_range_as_stream(entry, start, stop), version)
+            yield from self._checked(driver.download_object_range_as_stream(entry, start, end), version)
+        except (LibcloudError, BaseHTTPError):
+            # An object that ends before ``start`` has no such range. Not every store cuts off one that ends behind it.
+            if self._adapter.status not in BAD_RANGE:
+                raise
+            size = self._size(name)
+            if start < size and (end is None or end <= size):
+                raise
+            if start < size:
+                yield from self._stream(name, start, size, version)
         except NotImplementedError:
             # A provider without ranges: the bytes before ``start`` are read and dropped.
             skip = start
@@ -165,9 +174,10 @@ class CloudStorage:
                     yield chunk[skip:]
                 skip = max(0, skip - len(chunk))
 
-    def _checked(self, stream: Iterator[bytes], version: _Version) -> Iterator[bytes]:
+    def _checked(self, stream: Iterator[bytes], version: Version) -> Iterator[bytes]:
         """``stream``, which was just opened, if it is of the same version. Raises :class:`~.errors.ObjectGone`."""
         version.check(self._adapter.etag)
+        version.size = self._adapter.size
         return stream
 
     def _size(self, name: str) -> int:
@@ -270,9 +280,9 @@ class CloudStorage:
             frozen = self._credentials.get_frozen_credentials()
             key = (frozen.access_key, frozen.secret_key, frozen.token or "")
         if self._driver is None or key != self._driver_key:
-            self._secrets = {*key[1:], *_secret_options(config.options)}
+            self._secrets = {*key[1:], *secret_options(config.options)}
             remember(self._secrets)
-            self._driver = _make_driver(config, self._adapter, *key)
+            self._driver = make_driver(config, self._adapter, *key)
             self._driver_key = key
         return self._driver
 
@@ -327,67 +337,16 @@ class CloudStorage:
 
 
 @dataclass
-class _Version:
+class Version:
     """Which version of an object is being read: it may be replaced between two requests."""
 
     where: str
     etag: str = ""
+    size: int | None = None
+    """In bytes; ``None`` if the store does not say it with the object."""
 
     def check(self, etag: str) -> None:
         """Raises :class:`~.errors.ObjectGone` for another version than before."""
         if self.etag and etag != self.etag:
             raise ObjectGone(f"{self.where} was replaced while it was read")
         self.etag = etag
-
-
-def _default_credentials() -> Any:
-    """boto3's default chain: environment, profile, web identity (IRSA), instance profile. It refreshes itself."""
-    import boto3
-
-    credentials = boto3.Session().get_credentials()
-    if credentials is None:
-        raise PermanentError(
-            "Provider S3 has no key, and no credentials were found in the environment or the instance: "
-            "set a key and its secret, or give the instance or the pod a role."
-        )
-    return credentials
-
-
-def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
-    """The values of further arguments of the driver whose names say that they are secrets."""
-    for name, value in options.items():
-        if re.search("secret|token|password|credential|key", name, re.IGNORECASE) and isinstance(value, (str, int)):
-            yield str(value)
-
-
-def _make_driver(config: StorageConfig, adapter: CloudAdapter, key: str, secret: str, token: str) -> Any:
-    constant = getattr(Provider, config.provider, None)
-    if constant is None:
-        raise PermanentError(
-            f"{config.provider} is not a storage provider that this image's libcloud knows: choose another."
-        )
-    google: Any = GoogleAuthType
-    if config.provider == "GOOGLE_STORAGE" and google.guess_type(key) == google.IA:
-        # libcloud would print the address of a page to sign in on, and wait for a code from the keyboard.
-        raise PermanentError(
-            "The key of GOOGLE_STORAGE is not one that a job can sign in with: set the e-mail address of a service "
-            "account (it ends in .gserviceaccount.com) with its private key as the secret, or the id of an HMAC key "
-            "(it begins with GOOG) with its secret."
-        )
-    named = {"host": config.host, "port": config.port, "secure": config.secure, "region": config.region, "token": token}
-    # Only what was set: no driver takes all of them.
-    keywords = {name: value for name, value in named.items() if value not in (None, "")}
-    if config.provider == "S3" and "host" not in keywords and "region" not in keywords:
-        keywords["region"] = "us-east-1"
-    try:
-        driver: Any = get_driver(constant)(key, secret, **{**keywords, **config.options})
-        connect(driver.connection, adapter)
-    except (TypeError, ValueError, KeyError) as error:
-        names = ", ".join(sorted({**keywords, **config.options}))
-        detail = printable(hide(str(error), {secret, token, *_secret_options(config.options)}))
-        raise PermanentError(
-            f"The {config.provider} driver can't be made with {names} ({detail}): leave out what it does not take."
-        ) from None
-    except AttributeError:
-        pass  # a driver without HTTP
-    return driver

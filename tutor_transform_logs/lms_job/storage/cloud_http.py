@@ -80,7 +80,10 @@ class CloudAdapter(DownloadAdapter):
     """
 
     etag = ""
+    status = 0
     """Of the latest answer."""
+    size: int | None = None
+    """Of the object that the latest answer streams, in bytes, or of which it streams a range; ``None``: not said."""
     _pages: _Pages | None = None
 
     @contextmanager
@@ -99,9 +102,11 @@ class CloudAdapter(DownloadAdapter):
         response: Any = super().send(request, True, *args, **kwargs)
         if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
             _check_condition(response.status_code)
-        self.etag = response.headers.get("ETag", "")
+        self.etag, self.status = response.headers.get("ETag", ""), response.status_code
+        self.size = None
         well = 200 <= response.status_code < 300
         if well and stream and request.method == "GET":
+            self.size = _size_of_all(response)
             response.raw.headers.pop("Content-Encoding", None)
             response.iter_content = partial(_iter_small_pieces, response.iter_content)
             return response
@@ -164,6 +169,14 @@ def _check_condition(status: int) -> None:
         raise requests.ConnectionError("another write of the same object is going on")
     if status == 501:
         raise ConditionUnknown
+
+
+def _size_of_all(response: requests.Response) -> int | None:
+    """The object's size: after the range (RFC 9110, 14.4), or that of the answer, which has all of it."""
+    partial_content = response.status_code == requests.codes.partial_content
+    said = response.headers.get("Content-Range" if partial_content else "Content-Length", "")
+    total = said.rpartition("/")[2]
+    return int(total) if total.isdecimal() else None
 
 
 def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:

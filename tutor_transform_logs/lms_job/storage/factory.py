@@ -16,7 +16,9 @@ def open_objects(
         from .local import LocalSource
 
         return LocalSource(config.root)
-    return open_storage(config, max_wait_secs, was_reached)
+    from .cloud_source import CloudSource
+
+    return CloudSource(config, max_wait_secs, was_reached)
 
 
 def open_storage(
