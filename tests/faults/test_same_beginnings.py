@@ -248,6 +248,33 @@ def test_another_log_with_the_short_beginning_and_the_name(job: EchoJob) -> None
     assert delivered(job) == once(*range(20), *range(100, 160))
 
 
+@pytest.mark.parametrize("grown", [0, 12])
+@pytest.mark.parametrize("at", range(6))
+def test_a_log_is_rotated_between_two_looks_of_plan(
+    job: EchoJob, monkeypatch: pytest.MonkeyPatch, at: int, grown: int
+) -> None:
+    """PLAN has seen how it begins, and another log has its name when it looks at its end."""
+    log = write(job, "tracking.log", text(*COMMON))
+    assert job.run() == 0
+    append(log, *range(100, 100 + grown))
+    looks, read = itertools.count(), job.source.read
+
+    def rotating(name: str, start: int = 0, end: int | None = None) -> Iterable[bytes]:
+        if next(looks) == at:
+            log.rename(job.logs / "tracking.log.1")
+            log.write_bytes(text(200))
+        return read(name, start, end)
+
+    monkeypatch.setattr(job.source, "read", rotating)
+    job.run()
+    monkeypatch.undo()
+    assert job.run() == 0
+    assert job.run() == 0
+    rotated = (200,) if (job.logs / "tracking.log.1").exists() else ()
+    assert delivered(job) == once(*COMMON, *range(100, 100 + grown), *rotated)
+    assert job.left_out() == []
+
+
 @pytest.mark.parametrize("more", [0, 5])
 def test_a_log_rotated_and_compressed_between_runs(job: EchoJob, more: int) -> None:
     log = write(job, "tracking.log", text(*COMMON))

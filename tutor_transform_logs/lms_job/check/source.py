@@ -20,7 +20,8 @@ from ..model.delivery import Destination
 from ..model.erb_faults import STANDARDS
 from ..model.plan import Plan, Segment
 from ..plan.description import describe_dead_letters
-from ..plan.planner import next_plan, select_objects, starts_over
+from ..plan.planner import next_plan, starts_over
+from ..plan.selection import select_objects
 from ..read.archives import archive_of
 from ..read.filters import Filters
 from ..read.time_range import times_of

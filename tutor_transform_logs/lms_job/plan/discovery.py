@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 LOG_EVERY_SECS = 10.0
 
 
+class ObjectMoved(Exception):
+    """What was listed, or its beginning, is no longer what has its name."""
+
+
 @dataclass(frozen=True)
 class IdentifiedObject:
     """An object of the source: its name, stored size and compression, and the number of its content."""
@@ -46,7 +50,11 @@ class IdentifiedObject:
 
 
 def identify_objects(
-    source: Readable, found: Iterable[StoredObject], index: ContentIndex, archives: ArchiveIndex | None = None
+    source: Readable,
+    found: Iterable[StoredObject],
+    index: ContentIndex,
+    archives: ArchiveIndex | None = None,
+    last_look: bool = True,
 ) -> list[IdentifiedObject]:
     """Find the content of every object, in order of their names. Contents that ``index`` does not know are added to it.
 
@@ -54,10 +62,11 @@ def identify_objects(
 
     Of each object the first bytes are read, and of a plain one those at its end. What begins like a known content or
     like another object is compared with it; a compressed object is read to its end for that, unless it is known under
-    its name and size.
+    its name and size. Raises :class:`ObjectMoved` if one was rotated meanwhile, and this is not the ``last_look``.
     """
     found = list(found)
     identifier = _Identifier(source, index, archives or ArchiveIndex(), _new_sizes(found, index))
+    identifier.last_look = last_look
     logged_at = time.monotonic()
     known = {name for content in index.contents.values() for name in content.names}
     # The objects that had their names before come first, so that no other takes their place.
@@ -126,6 +135,7 @@ class _Identifier:
         """Content id -> the longest of the objects that hold it."""
         self._placed: list[_Candidate] = []
         self._shorter: list[_Candidate] = []
+        self.last_look = True
 
     def add(self, entry: StoredObject, place: int = 0) -> None:
         """Identify ``entry``, now or, where that depends on the other objects, at the end."""
@@ -222,7 +232,11 @@ class _Identifier:
             content = replace(content, tail=holder.tail(holder.readable))
             self._index.put(content)
         if content.tail is not None and stored.readable >= content.end:
-            return stored.tail(content.end) == content.tail
+            tail = stored.tail(content.end)
+            if tail is None and not stored.compression and not self.last_look:
+                # It begins like this content and had more than its bytes when it was listed: it has another name now.
+                raise ObjectMoved
+            return tail == content.tail
         if self._is_unchanged(entry, content):
             # A shorter copy, as it was when it was compared with the log.
             return True

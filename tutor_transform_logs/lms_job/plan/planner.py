@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,18 +32,17 @@ from ..model.plan import (
 from ..read.archives import archive_of
 from ..read.cuts import can_be_cut, next_cut
 from ..read.decompress import TAR
-from ..read.filters import Filters
 from ..read.identify import has_tail
-from ..storage.base import UNKNOWN_BYTES, Source, StoredObject
+from ..storage.base import Source
 from ..util.cpus import worker_count
-from ..util.errors import JobError, ObjectGone
-from .discovery import ArchiveIndex, IdentifiedObject, find_object_of, identify_objects
-from .file_dates import outside
+from ..util.errors import ObjectGone
+from .discovery import ArchiveIndex, IdentifiedObject, ObjectMoved, find_object_of, identify_objects
 from .resend import resume_redelivery
-
-log = logging.getLogger(__name__)
+from .selection import select_objects
 
 MIN_SEGMENT_BYTES = 1024**2
+# How often the source is looked at again because a log was rotated meanwhile.
+LOOKS = 3
 SEGMENTS_PER_WORKER = 4
 
 
@@ -79,10 +77,15 @@ def next_plan(
 
     Six parameters: all that a plan depends on, passed one by one so that this stays a function of its inputs.
     """
-    found, out_of_range = select_objects(config, source, must_exist=old is None)
-    index = ContentIndex(old.contents if old else ())
-    archives = ArchiveIndex(old.archives if old and old.finished else (), destinations)
-    identified = identify_objects(source, found, index, archives)
+    for last_look in (*[False] * LOOKS, True):
+        found, out_of_range = select_objects(config, source, must_exist=old is None)
+        index = ContentIndex(old.contents if old else ())
+        archives = ArchiveIndex(old.archives if old and old.finished else (), destinations)
+        try:
+            identified = identify_objects(source, found, index, archives, last_look)
+            break
+        except ObjectMoved:
+            pass  # a log was rotated between two looks at it
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, identified)))
     else:
@@ -94,41 +97,6 @@ def next_plan(
             # A plan without work gets no number of its own; what was learned about the objects is kept.
             plan = replace(finish_plan(plan, {}), number=last_number, uuid=old.uuid if old else plan.uuid)
     return plan
-
-
-def select_objects(
-    config: JobConfig, source: Source, must_exist: bool
-) -> tuple[list[StoredObject], list[StoredObject]]:
-    """The objects to read, and those skipped because of the date in their names; both in order.
-
-    Raises :class:`~.errors.JobError` if there is none at all and ``must_exist``.
-    """
-    prefixes = config.source.prefixes
-    where = " or ".join(map(source.where, prefixes))
-    below = {prefix: list(source.listing(prefix)) for prefix in prefixes}
-    listed = [obj for found in below.values() for obj in found]
-    if not listed and must_exist:
-        raise JobError(
-            f"No object found whose name begins with {where}: "
-            "check TRANSFORM_LOGS_SOURCE_CONTAINER and ..._SOURCE_PREFIX."
-        )
-    for prefix in (prefix for prefix in prefixes if listed and not below[prefix]):
-        log.warning(
-            "No object found whose name begins with %s: only the other prefixes are read.", source.where(prefix)
-        )
-    filters = Filters.of(config)
-    # Of a folder that can't be listed, nobody knows which files are in it.
-    closed = {obj.name for obj in listed if obj.name.endswith("/") and obj.size == UNKNOWN_BYTES}
-    found = [obj for obj in listed if obj.name in closed or filters.takes_object(obj.name)]
-    if not found and must_exist:
-        raise JobError(
-            f"files: {' or '.join(config.files)} matches none of the {len(listed):,} objects whose names begin with "
-            f"{where}. A pattern is for the whole name below the container, such as {listed[0].name}."
-        )
-    unread: set[str] = set()
-    if config.trust_file_dates:
-        unread = outside((obj.name for obj in found), config.since, config.until)
-    return [obj for obj in found if obj.name not in unread], [obj for obj in found if obj.name in unread]
 
 
 def _new_plan(

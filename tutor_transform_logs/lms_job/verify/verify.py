@@ -6,7 +6,7 @@ from ..config.schema import JobConfig
 from ..model.plan import ContentIndex, Plan
 from ..model.progress_events import Message
 from ..plan.discovery import identify_objects
-from ..plan.planner import select_objects
+from ..plan.selection import select_objects
 from ..read.filters import Filters
 from ..transform.transformer import Transformer
 from ..util.collector import collect_rarely
