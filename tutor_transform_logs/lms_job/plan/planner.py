@@ -85,7 +85,7 @@ def next_plan(
             identified = identify_objects(source, found, index, archives, last_look)
             break
         except ObjectMoved:
-            pass  # a log was rotated between two looks at it
+            pass  # a log was rotated while this run compared it
     if old is not None and not old.finished:
         plan = replace(old, segments=tuple(_moved(old.segments, identified)))
     else:
