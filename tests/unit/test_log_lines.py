@@ -415,6 +415,28 @@ def test_the_same_lines_are_skipped_one_by_one(form: str) -> None:
     assert len(skipped) + len(others) == len(log)
 
 
+@given(st.lists(st.sampled_from(TRACKED), min_size=1, max_size=6), POINTS)
+def test_an_event_that_ends_with_a_part_is_one_line(log: list[bytes], points: list[int]) -> None:
+    """Behind what fills a part, an empty one may come."""
+    time = collectors.TIME
+    cri = b"".join(b"%s stdout P %s\n%s stdout F \n" % (time.encode(), raw, time.encode()) for raw in log)
+    tagged = collectors.joined(
+        [
+            collectors.dumped({"log": text, "stream": "stdout", "time": time, "logtag": tag})
+            for raw in log
+            for text, tag in ((raw.decode(), "P"), ("", "F"))
+        ]
+    )
+    known = collectors.joined(collectors.cri(TRACKED)) + collectors.joined(TRACKED)
+    for content in (cri, tagged):
+        assert raws(content) == log
+        assert raws(known + content)[2 * len(TRACKED) :] == log
+        skipped, others = prefiltered(known + content, points)
+        assert len(skipped) + len(others) == 2 * len(TRACKED) + len(log)
+        whole = [*TRACKED, *TRACKED, *log]
+        assert all(whole[number - 1] == raw for number, raw in others.items())
+
+
 def test_a_path_that_ends_as_a_known_type_is_told_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an XBlock's handler, for example."""
     path = "/courses/c/xblock/b/handler/problem_check"

@@ -23,6 +23,7 @@ from io import BytesIO
 
 from .events import Unparsable, is_tracked, parse
 from .wrapped_page_views import IN_STRING, IN_TEXT, TYPE_BYTES, WrappedPageViews
+from .wrappers import is_cri_part
 
 # An escaped ASCII character could hide a key or a known name. JSON writers escape these characters in other ways.
 _HIDDEN_ASCII = re.compile(rb"\\u00[0-7]")
@@ -78,7 +79,9 @@ class Prefilter:
         if text.startswith(_OBJECT, start) and not text.startswith(_FIRST_KEY, start):
             count, start = self._in_objects.skip_from(text, start, limit)
         elif text.startswith(_COLUMN, start + _DATE_BYTES):
-            count, start = self._in_columns.skip_from(text, start, limit)
+            count, start = self._skip_columns(text, start, limit)
+            if text.startswith(_COLUMN, start + _DATE_BYTES):
+                return count, start
         # Nothing gets from line to line faster, and a method called without bounds is faster than one with them.
         lines = BytesIO(text)
         lines.seek(start)
@@ -97,9 +100,20 @@ class Prefilter:
                 return count, lines.tell() - len(line)
         return count, lines.tell()
 
+    def _skip_columns(self, text: bytes, start: int, limit: int) -> tuple[int, int]:
+        """As :meth:`skip_from`, up to a line that is not in columns."""
+        total = 0
+        while True:
+            count, start = self._in_columns.skip_from(text, start, limit)
+            total += count
+            stop = text.find(b"\n", start) + 1
+            if not text.startswith(_COLUMN, start + _DATE_BYTES) or not self._is_skipped(text[start:stop], limit):
+                return total, start
+            total, start = total + 1, stop
+
     def _is_skipped(self, line: bytes, limit: int) -> bool:
-        """Is ``line``, with its line end, skipped?"""
-        if not line.endswith(b"\n") or len(line) - 1 > limit:
+        """Is ``line``, with its line end, skipped? A part of a line is not, whatever is in it."""
+        if not line.endswith(b"\n") or len(line) - 1 > limit or is_cri_part(line):
             return False
         return self.is_unknown_by_its_ends(line[:-1]) or self.skips(line[:-1])
 

@@ -87,6 +87,12 @@ def unwrap(raw: bytes) -> list[LinePart] | None:
     return _pieces(raw, begin, MOST_WRAPPERS)
 
 
+def is_cri_part(raw: bytes) -> bool:
+    """Is ``raw`` a part of a line, in columns, behind which another one comes?"""
+    found = _CRI.match(raw) if raw[10:11] == b"T" else None
+    return found is not None and found[2] == b"P"
+
+
 def ends_by_itself(raw: bytes) -> bool:
     """Is the wrapper ``raw``, behind which the object ends, certainly whole? CRI's has no mark at its end."""
     return _CRI.match(raw) is None
