@@ -61,8 +61,14 @@ def problem(content: bytes, ratio: float = 0.5, compression: str = "") -> str:
         (collectors.joined(collectors.trimmed(collectors.docker([NGINX.strip()] * 50))), "50 of 50 lines", "nginx"),
         (collectors.joined(collectors.trimmed(collectors.docker([b"INFO {}"] * 50))), "50 of 50 lines", ""),
         # An event without any name is an object of another program, or of a collector's.
-        (b'{"event": {"dataset": "lms"}, "host": {"name": "x"}}\n' * 20, "20 of 20 lines", ""),
-        (b'{"time": 1, "data": {}}\n' * 20, "20 of 20 lines", ""),
+        (b'{"event": {"dataset": "lms"}, "host": {"name": "x"}}\n' * 20, "20 of 20 lines", "JSON of another form"),
+        (b'{"time": 1, "data": {}}\n' * 20, "20 of 20 lines", "JSON of another form"),
+        # Of a few lines, whole JSON objects are not bad by chance.
+        (b'{"textPayload": "x"}', "1 of 1 line hold no event", "JSON of another form"),
+        (json.dumps({"records": [{"properties": {"log": "x"}}] * 300}).encode() + b"\n", "1 of 1 line", "JSON of"),
+        (json.dumps({"a": {"b": [1]}}, indent=2).encode(), "1 of 1 line", "JSON of another form"),
+        (b'{"level": "info"}\nTraceback:\n{"name": "/a", "event"', "2 of 2 lines", "JSON of another form"),
+        (XAPI.strip(), "1 of 1 line", "xAPI statements"),
         (collectors.OF_LINES["filebeat"]([NGINX.strip()] * 50), "50 of 50 lines", "nginx"),
         # Too long to be read.
         (collectors.loki_answer([EVENT.strip()] * 20_000), "1 of 1 line", "`logcli query -o raw` gives the lines"),
@@ -74,7 +80,7 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
     assert lines in found
     assert looks in found
     assert ("looks like" in found) == bool(looks)
-    assert len(found) < 250
+    assert len(found) < 300
     assert "\n" not in found
     assert problem(gzip.compress(content), compression="gzip") == found
 
@@ -89,6 +95,15 @@ def test_another_kind_of_log_is_described(content: bytes, lines: str, looks: str
         EVENT * 501 + NGINX * 5000,
         # Of so few, most may be bad by chance.
         b"INFO started\n" * 9,
+        # Torn lines are not whole objects, and one event among a few others may be a log of the LMS.
+        EVENT[:30] + b"\n",
+        EVENT + EVENT[:30],
+        EVENT[:30] + b"\n" + EVENT[30:],
+        b'{"level": "info"}\n' * 8 + EVENT,
+        EVENT[:30] + b"\n" + b'{"level": "info"}\n' * 8,
+        b"{}\n",
+        b'INFO {"level": "info"}\n',
+        collectors.joined(collectors.docker([b"INFO started", EVENT.strip()[:30]])),
         # Blank lines are not bad ones.
         b"\n" * 900,
         b"\n" * 5000 + EVENT,

@@ -20,7 +20,8 @@ class Unparsable(Exception):
         self.detail = detail
 
 
-PARSE_REASONS = ("not_utf8", "no_json", "bad_json", "no_event_field", LINE_TOO_LONG, INCOMPLETE_LINE)
+NO_EVENT_FIELD = "no_event_field"
+PARSE_REASONS = ("not_utf8", "no_json", "bad_json", NO_EVENT_FIELD, LINE_TOO_LONG, INCOMPLETE_LINE)
 _DECODER = json.JSONDecoder()
 # The payload of an event: in a log, and in the live pipeline.
 PAYLOAD_FIELDS = ("event", "data")
@@ -75,7 +76,7 @@ def parse(raw: bytes) -> Event:
         if "time" in fields:
             fields["timestamp"] = fields["time"]
     elif "data" not in fields:
-        raise Unparsable("no_event_field", "the JSON object has neither an event nor a data field")
+        raise Unparsable(NO_EVENT_FIELD, "the JSON object has neither an event nor a data field")
     elif "timestamp" not in fields and "time" in fields:
         fields["timestamp"] = fields["time"]
     if isinstance(fields.get("context"), str) and isinstance(context := _data(fields["context"]), dict):

@@ -17,7 +17,7 @@ from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from ..util.formatting import count, printable
 from .decompress import BrokenObject
-from .events import Unparsable, is_tracked, parse
+from .events import NO_EVENT_FIELD, Unparsable, is_tracked, parse
 from .log_lines import log_lines
 from .segment import segment_chunks
 
@@ -25,7 +25,7 @@ FIRST_LINES = 1000
 # Of more than that, it would take long to find the first ones.
 WITH_BLANK_LINES = 20_000
 FIRST_BYTES = 4 * 1024**2
-# Of fewer lines, most may be bad by chance, unless one knows what they are.
+# Of fewer lines, most may be bad by chance, unless one knows what they are. Whole JSON objects are not bad by chance.
 LEAST_LINES = 10
 # Of a statement that is recognised.
 _LONGEST_KNOWN = 64 * 1024
@@ -34,6 +34,7 @@ _SHOWN = 60
 
 NOTHING_BUT_BLANK_LINES = "no tracking log: all of its first lines are empty. Nothing of it is read"
 _BINARY = "binary data"
+_OTHER_JSON = 'JSON of another form (see "Forms that are not read" in the documentation)'
 _MAGIC = {
     b"PK\x03\x04": "a ZIP file",
     b"\x89PNG": "a PNG image",
@@ -125,19 +126,26 @@ def _is_blank(line: Line) -> bool:
 def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: float) -> str:
     """Why an object with these first bytes and first lines is not a tracking log; ``""`` if it may be one.
 
-    A last line that may still be written counts only in what is known to be something else.
+    A last line that may still be written counts only in what is known to be something else. Of few lines, all have to
+    be without an event, unless it is known what they are.
     """
     total, invalid, first = 0, 0, b""
     known = _kind_of(head)
     for line in lines:
-        if _is_blank(line) or (line.unterminated and not known and not _has_event(line)):
+        if _is_blank(line):
+            continue
+        bad = not _has_event(line)
+        other = bad and _is_other_json(line)
+        if bad and not other and line.unterminated and known in ("", _OTHER_JSON):
             continue
         total += 1
-        if not _has_event(line):
-            invalid += 1
-            first = first or line.raw.strip()
+        invalid += bad
+        first = first or (line.raw.strip() if bad else b"")
+        if other and total == 1:
+            known = known or _kind_of(first) or _OTHER_JSON
     known = known or _kind_of(first)
-    if invalid <= max_invalid_ratio * total or (total < LEAST_LINES and not known):
+    few = total < LEAST_LINES and (not known or (known == _OTHER_JSON and invalid < total))
+    if few or invalid <= max_invalid_ratio * total:
         return ""
     shown = printable(first[:_SHOWN].decode("utf-8", "replace")) + ("..." if len(first) > _SHOWN else "")
     what = f"; the first: {shown}" if first and known not in (_BINARY, *_MAGIC.values()) else ""
@@ -153,6 +161,16 @@ def _has_event(line: Line) -> bool:
         return is_tracked(parse(line.raw).fields)
     except Unparsable:
         return False
+
+
+def _is_other_json(line: Line) -> bool:
+    """Is the line a whole JSON object that holds no event? Nothing that was cut off is one."""
+    if line.overlong or not line.raw.lstrip().startswith(b"{") or line.raw.strip() == b"{}":
+        return False
+    try:
+        return not is_tracked(parse(line.raw).fields)
+    except Unparsable as error:
+        return error.reason == NO_EVENT_FIELD
 
 
 def _kind_of(text: bytes) -> str:
