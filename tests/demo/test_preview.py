@@ -79,9 +79,21 @@ def test_it_fits_the_terminal(
     monkeypatch.setenv("COLUMNS", str(columns))
     samples.write(tmp_path)
     lines = shown(capfd, tmp_path).splitlines()
-    assert [line for line in lines if len(line) > columns and str(tmp_path) not in line] == []
-    # Names are whole: cut, several of them would look the same.
+    assert [line for line in lines if len(line) > columns] == []
+    # Of a file, the end of its name is seen. Names of events are whole: cut, several of them would look the same.
     assert {"edx.ui.lms.sequence.tab_selected", "edx.ui.lms.sequence.next_selected"} <= set(" ".join(lines).split())
+
+
+def test_a_long_name_in_an_archive_is_cut_in_the_middle(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr("x" * 300 + "/tracking.log", PAGE_VIEW % 1)
+    monkeypatch.chdir(tmp_path)
+    name, has, *_ = shown(capfd, "a.zip").splitlines()
+    assert name == "a.zip!/" + "x" * 11 + "..." + "x" * 5 + "/tracking.log:"
+    assert has.strip().endswith("1 line, 2026-01-02")
 
 
 def test_characters_of_two_columns_count_as_such(

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -298,6 +299,18 @@ def test_a_directory_that_the_jobs_user_cannot_write_to(monkeypatch: pytest.Monk
         LocalStorage(str(tmp_path / "a/b")).check_writable("x/y")
     assert asked == [tmp_path]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_name_in_an_archive_does_not_widen_the_table(site: ForkedSite) -> None:
+    site.log(MIX)
+    with zipfile.ZipFile(site.logs / "tracking.log.zip", "w") as zipped:
+        zipped.writestr("x" * 300 + "/tracking.log", (site.logs / "tracking.log").read_bytes()[:-5])
+    run = site.run(site.source(), site.to_files(), command="check")
+    assert run.status == 0, run.detail
+    [row] = [line for line in run.stdout.splitlines() if "x..." in line]
+    assert row.strip().startswith("tracking.log.zip!/xx")
+    assert "xx/tracking.log " in row
+    assert len(row) < 200
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])

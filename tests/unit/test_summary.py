@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.config import schema
 from tutor_transform_logs.lms_job.model.activity import Activity
@@ -14,6 +16,7 @@ from tutor_transform_logs.lms_job.report.ending import SAME_COMMAND, SAME_JOB
 from tutor_transform_logs.lms_job.report.next_steps import FOR_ASPECTS, REBUILD, NextStep
 from tutor_transform_logs.lms_job.report.result import DestinationResult, ObjectResult, Result
 from tutor_transform_logs.lms_job.report.summary import summary
+from tutor_transform_logs.lms_job.util.formatting import MOST_NAME_COLUMNS, columns_of, cut_middle
 
 LONG_NAME = "archive/2024/server-07/tracking.log-20240101-1704067200.gz"
 STOPPED = (
@@ -35,9 +38,11 @@ def counts() -> Counts:
     )
 
 
-def table(width: int | None, resume: str = SAME_JOB, next_steps: Sequence[NextStep] = ()) -> str:
+def table(
+    width: int | None, resume: str = SAME_JOB, next_steps: Sequence[NextStep] = (), name: str = "tracking.log"
+) -> str:
     objects = [
-        ObjectResult("tracking.log", 999_900_000, counts(), Activity(), True),
+        ObjectResult(name, 999_900_000, counts(), Activity(), True),
         ObjectResult(LONG_NAME, 12, Counts(), Activity(), False, ["truncated gzip data after 123,456,789 bytes of it"]),
     ]
     destination = DestinationResult("lrs", "http://ralph:8100/xAPI", counts(), False, STOPPED)
@@ -62,6 +67,31 @@ def test_off_a_terminal_nothing_is_wrapped_or_cut() -> None:
     assert f"  stopped: {STOPPED}" in lines
     assert any(line.startswith(f"{LONG_NAME}  ") for line in lines)
     assert lines[0].startswith("object  ")
+
+
+@pytest.mark.parametrize("width", [None, 100, 40])
+def test_a_very_long_name_is_cut_in_the_middle(width: int | None) -> None:
+    name = "logs.tar!/" + "\u6570" * 300 + "/tracking.log"
+    lines = table(width, name=name).splitlines()
+    [cut] = [line for line in lines if line.startswith("logs.tar!/")]
+    assert "..." in cut
+    assert "/tracking.log" in cut
+    heading, *_ = lines
+    longest = MOST_NAME_COLUMNS + len(heading) - heading.index("size") if width is None else width
+    assert columns_of(cut) <= longest + 10
+
+
+@given(st.text("ab\u6570\u00e9/ ", max_size=60), st.integers(3, 40))
+def test_what_is_cut_keeps_its_ends(text: str, width: int) -> None:
+    cut = cut_middle(text, width)
+    if columns_of(text) <= width:
+        assert cut == text
+        return
+    begin, end = cut.split("...")
+    assert text.startswith(begin)
+    assert text.endswith(end)
+    assert width - 1 <= columns_of(cut) <= width
+    assert 0 <= len(end) - len(begin) <= 1
 
 
 def test_it_says_what_to_do_after_the_command_that_was_given() -> None:

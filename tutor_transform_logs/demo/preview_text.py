@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutor_transform_logs.demo.preview_model import NO_COURSE, NO_USER, EventType, Preview, PreviewedFile, in_order
 from tutor_transform_logs.lms_job.report.glossary import REASON_MEANINGS
-from tutor_transform_logs.lms_job.util.formatting import count, printable, size, wrapped
+from tutor_transform_logs.lms_job.util.formatting import columns_of, count, cut_middle, printable, size, wrapped
 
 MEANINGS = {**REASON_MEANINGS, NO_USER: "the event names no user", NO_COURSE: "the event names no course"}
 # The URL of the embedded LMS, which serves no pages.
@@ -73,7 +72,9 @@ def _file(file: PreviewedFile, width: int) -> Iterator[str]:
     parts.append(count(file.lines, "line"))
     if file.first_day:
         parts.append(file.first_day if file.first_day == file.last_day else f"{file.first_day} to {file.last_day}")
-    yield f"{printable(file.name)}: {', '.join(parts)}"
+    # What it has is on the same line, or below.
+    name = cut_middle(printable(file.name), width - 1)
+    yield wrapped(f"{name}: {', '.join(parts)}", width, " " * 4)
     for said in filter(None, (file.wrapping, file.problem)):
         yield wrapped(f"    {printable(said)}", width, " " * 4)
 
@@ -110,26 +111,21 @@ def _short(statement: Mapping[str, Any]) -> str:
 def _row(name: str, numbers: str, name_width: int, width: int) -> Iterator[str]:
     """A row of a table. A name that is longer than its column has a line of its own."""
     shown = _cut(name, width)
-    if _columns(shown) > name_width:
+    if columns_of(shown) > name_width:
         yield shown
         shown = ""
-    yield f"{shown}{' ' * (name_width - _columns(shown))} {numbers}"
+    yield f"{shown}{' ' * (name_width - columns_of(shown))} {numbers}"
 
 
 def _cut(text: str, width: int) -> str:
     """``text`` on one line, cut to ``width`` columns."""
     text = printable(text)
-    if _columns(text) <= width:
+    if columns_of(text) <= width:
         return text
     text = text[: width - 3]
-    while _columns(text) > width - 3:
+    while columns_of(text) > width - 3:
         text = text[:-1]
     return f"{text}..."
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes: East Asian characters and emoji take two."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _notes(preview: Preview) -> Iterator[str]:

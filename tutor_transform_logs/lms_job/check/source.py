@@ -33,7 +33,7 @@ from ..transform.transformer import Transformer
 from ..util import console
 from ..util.cpus import worker_count
 from ..util.errors import ExitStatus
-from ..util.formatting import count, duration, printable, size, wrapped
+from ..util.formatting import MOST_NAME_COLUMNS, columns_of, count, cut_middle, duration, printable, size, wrapped
 from ..util.iso_times import in_utc
 from ..util.timetable import Timetable
 from ..work.batches import Limits
@@ -173,7 +173,8 @@ def _print_objects(findings: Findings, source: Source, found: Sequence[StoredObj
     if not wide:
         name_width = findings.width - TABLE_INDENT - 11 - kind_width
     if findings.columns is None:
-        name_width = max([name_width, *(len(printable(obj.name)) for obj in shown)])
+        longest = max(columns_of(printable(obj.name)) for obj in shown)
+        name_width = max(name_width, min(longest, MOST_NAME_COLUMNS))
     rows = [f"{'object':<{name_width}} {'size':>9} {'packed':<{kind_width}}" + "  events from to, UTC" * wide]
     unknown = False
     known: list[dict[str, object]] = []
@@ -181,10 +182,9 @@ def _print_objects(findings: Findings, source: Source, found: Sequence[StoredObj
         if hidden and number == half:
             rows.append(f"... {len(hidden):,} more, {size(sum(each.size for each in hidden))} ...")
         unknown = unknown or (times.last is None and bool(times.compression))
-        name = printable(obj.name)
-        if len(name) > name_width:
-            name = "..." + name[len(name) - name_width + 3 :]
-        row = f"{name:<{name_width}} {size(obj.size):>9} {times.compression:<{kind_width}}"
+        name = cut_middle(printable(obj.name), name_width)
+        name += " " * (name_width - columns_of(name))
+        row = f"{name} {size(obj.size):>9} {times.compression:<{kind_width}}"
         span = f"{_minute(times.first)}  {_minute(times.last)}" if times.first or times.last else ""
         if wide and span:
             rows.append(f"{row}  {span}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
 from ..model.plan import HARMLESS_NOTES
-from ..util.formatting import printable, size, wrapped
+from ..util.formatting import MOST_NAME_COLUMNS, columns_of, cut_middle, printable, size, wrapped
 from .deleted_users import describe
 from .ending import SAME_JOB, ending
 from .glossary import OUTCOMES
@@ -69,11 +69,13 @@ def _objects(result: Result, width: int | None) -> Iterator[str]:
 
 
 def _wide_table(objects: Sequence[ObjectResult], width: int | None) -> Iterator[str]:
-    longest = max([USUAL_NAME, *(len(printable(obj.name)) for obj in objects)])
-    name_width = longest if width is None else width - NUMBERS
+    longest = max([USUAL_NAME, *(columns_of(printable(obj.name)) for obj in objects)])
+    name_width = min(longest, MOST_NAME_COLUMNS) if width is None else width - NUMBERS
     for name, cells, notes in [("object", HEADINGS, []), *map(_cells, objects)]:
         of_size, lines, transformed, dead = cells
-        yield f"{_cut(name, name_width):<{name_width}} {of_size:>9} {lines:>11} {transformed:>11} {dead:>8}"
+        shown = cut_middle(name, name_width)
+        shown += " " * (name_width - columns_of(shown))
+        yield f"{shown} {of_size:>9} {lines:>11} {transformed:>11} {dead:>8}"
         yield from (wrapped(f"    {note}", width, "    ") for note in notes)
 
 
@@ -82,14 +84,9 @@ def _narrow_table(objects: Sequence[ObjectResult], width: int) -> Iterator[str]:
     rows = [("object", HEADINGS, []), *map(_cells, objects)]
     widths = [max(map(len, column)) for column in zip(*(cells for _, cells, _ in rows), strict=True)]
     for name, cells, notes in rows:
-        yield _cut(name, width)
+        yield cut_middle(name, width)
         yield "  " + " ".join(f"{cell:>{column}}" for cell, column in zip(cells, widths, strict=True))
         yield from (wrapped(f"    {note}", width, "    ") for note in notes)
-
-
-def _cut(name: str, width: int) -> str:
-    """The end of a name that is too long: its beginning is a folder."""
-    return name if len(name) <= width else "..." + name[len(name) - width + 3 :]
 
 
 def _cells(obj: ObjectResult) -> tuple[str, tuple[str, ...], list[str]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 from urllib.parse import urlsplit, urlunsplit
 
 # In a message: what follows "Run:", what tutor, kubectl or docker are to do, and what is in quotes.
 _COMMAND = re.compile(r'Run: .+|(?<=: )(?:tutor|kubectl|docker) .+|"(?:tutor|kubectl|docker) [^"]+"')
 _SPACE = "\0"
+# Of a name in a table that is not for a terminal. In an archive, and in a bucket, names may be very long.
+MOST_NAME_COLUMNS = 120
 
 
 def count(number: int, noun: str) -> str:
@@ -86,6 +89,26 @@ def wrapped(text: str, width: int | None, indent: str = "") -> str:
     kept = _COMMAND.sub(lambda found: found[0].replace(" ", _SPACE), text)
     lines = textwrap.fill(kept, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return lines.replace(_SPACE, " ")
+
+
+def cut_middle(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns: of a long name, the beginning and the end tell what it is."""
+    if columns_of(text) <= width:
+        return text
+    begin, end, taken = "", "", 3
+    for at in range(len(text)):
+        # One from the end, one from the beginning.
+        char = text[at // 2] if at % 2 else text[-1 - at // 2]
+        taken += columns_of(char)
+        if taken > width:
+            break
+        begin, end = (begin + char, end) if at % 2 else (begin, char + end)
+    return f"{begin}...{end}"
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian characters and emoji take two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def shown_url(url: str) -> str:
