@@ -138,6 +138,34 @@ def test_killed_while_it_reads_the_rest_it_is_the_same(new_world: NewWorld) -> N
             tally.same(expected, told(world), f"cut at {cut}, killed at {label} {occurrence}")
 
 
+@pytest.mark.parametrize("form", ["docker", "cri", "plain"])
+def test_rotated_in_the_middle_of_a_line_both_halves_say_so(new_world: NewWorld, form: str) -> None:
+    """Rotated between two runs, and before the first one."""
+    lines = [event(0, number) for number in range(4)]
+    if form == "plain":
+        content = collectors.joined(lines)
+        cut = content.index(b"\n") + 100
+    else:
+        parts = {"docker": collectors.docker, "cri": collectors.cri}[form](lines, [90, 200])
+        content, cut = collectors.joined(parts), len(collectors.joined(parts[:5]))
+    for seen_before in (True, False):
+        world = new_world(f"rotated-{seen_before}")
+        world.place("tracking.log", content[:cut])
+        if seen_before:
+            run(world)
+        (world.logs / "tracking.log").rename(world.logs / "tracking.log.1")
+        world.place("tracking.log", content[cut:])
+        run(world)
+        found = [(name, reason, number) for name, reason, _, number in letters(world)]
+        assert sorted(found) == [("tracking.log", "no_beginning", 1), ("tracking.log.1", "incomplete_line", 2)]
+        rest, first = (line for _, _, line, _ in letters(world))
+        assert lines[1].decode() == first + rest
+        assert len(world.output_lines()) == 3
+        before = letters(world)
+        assert world.run(retry_failed=True).status == 0
+        assert letters(world) == before
+
+
 def told(world: ForkedSite) -> dict[str, Any]:
     """The outcome. Two runs in one second have no order."""
     outcome = world.outcome()

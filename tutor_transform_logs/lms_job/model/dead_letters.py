@@ -15,6 +15,7 @@ DELIVER = "deliver"
 
 # Of the parse stage, whose other reasons are in ``read/events``.
 INCOMPLETE_LINE = "incomplete_line"
+NO_BEGINNING = "no_beginning"
 LINE_TOO_LONG = "line_too_long"
 # Of the transform and deliver stages.
 UNKNOWN_USER = "unknown_user"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..model.dead_letters import INCOMPLETE_LINE, LINE_TOO_LONG
+from ..model.dead_letters import INCOMPLETE_LINE, LINE_TOO_LONG, NO_BEGINNING
 from ..model.records import Event
 
 
@@ -21,7 +21,7 @@ class Unparsable(Exception):
 
 
 NO_EVENT_FIELD = "no_event_field"
-PARSE_REASONS = ("not_utf8", "no_json", "bad_json", NO_EVENT_FIELD, LINE_TOO_LONG, INCOMPLETE_LINE)
+PARSE_REASONS = ("not_utf8", "no_json", "bad_json", NO_EVENT_FIELD, LINE_TOO_LONG, INCOMPLETE_LINE, NO_BEGINNING)
 _DECODER = json.JSONDecoder()
 # The payload of an event: in a log, and in the live pipeline.
 PAYLOAD_FIELDS = ("event", "data")
@@ -83,6 +83,14 @@ def parse(raw: bytes) -> Event:
         fields["context"] = context
     name = fields.get("name")
     return Event(name if isinstance(name, str) else "", fields)
+
+
+def is_rest(raw: bytes) -> bool:
+    """Does the line end as an event does, and begin in the middle of one?
+
+    An object that is all there closes no more braces than it opens. (Those in texts mislead, which costs a reason.)
+    """
+    return raw.rstrip().endswith(b"}") and raw.count(b"}") > raw.count(b"{")
 
 
 def is_tracked(fields: Mapping[str, Any]) -> bool:

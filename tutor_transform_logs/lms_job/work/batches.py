@@ -9,11 +9,11 @@ from typing import Any
 from ..model import dead_letters
 from ..model.activity import Activity
 from ..model.counts import Counts
-from ..model.dead_letters import INCOMPLETE_LINE, PARSE, TRANSFORM, DeadLetter
+from ..model.dead_letters import INCOMPLETE_LINE, NO_BEGINNING, PARSE, TRANSFORM, DeadLetter
 from ..model.delivery import SourcedStatement
 from ..model.records import START, Event, Position, SkippedLines
 from ..read.decompress import BrokenObject
-from ..read.events import memory_of
+from ..read.events import Unparsable, is_rest, memory_of
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
 from .parse import ParsedLine
@@ -163,11 +163,7 @@ def _add(batch: Batch, transformer: Transformer, section: Section, parsed: Parse
         counts.blank += 1
     elif parsed.unparsable is not None:
         counts.unparsable += 1
-        reason = parsed.unparsable.reason
-        # Delivered again while it is still incomplete, it keeps its reason, since the letter goes with it.
-        if incomplete or (parsed.letter and parsed.letter.reason == INCOMPLETE_LINE):
-            reason = INCOMPLETE_LINE
-        letter = _letter(name, parsed, PARSE, reason, parsed.unparsable.detail)
+        letter = _letter(name, parsed, PARSE, _reason(parsed, parsed.unparsable, incomplete), parsed.unparsable.detail)
         # It goes by the place that is read again.
         batch.add_letter(replace(letter, offset=batch.group.offset) if incomplete else letter)
     elif parsed.filtered:
@@ -191,6 +187,15 @@ def _add(batch: Batch, transformer: Transformer, section: Section, parsed: Parse
         batch.made += made
         batch.weight += sum(len(sourced.statement.body) for sourced in made)
         batch.weight += memory_of(line.raw) if section.keeps_fields else len(line.raw)
+
+
+def _reason(parsed: ParsedLine, error: Unparsable, incomplete: bool) -> str:
+    if incomplete:
+        return INCOMPLETE_LINE
+    if parsed.letter:
+        # Delivered again, it keeps a reason that follows from where the line was.
+        return parsed.letter.reason if parsed.letter.reason in (INCOMPLETE_LINE, NO_BEGINNING) else error.reason
+    return NO_BEGINNING if parsed.start == 0 and is_rest(parsed.raw) else error.reason
 
 
 def _letter(name: str, parsed: ParsedLine, stage: str, reason: str, detail: str) -> DeadLetter:
