@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,60 @@ def test_the_config_of_a_stock_site_fills_the_table(
     here = {"clickhouse_url": aspects_clickhouse.url, "clickhouse_password": password}
     assert_accounted(job.run(config, here, job.source()), log.xapi)
     assert aspects_clickhouse.count() == aspects_clickhouse.daily_sum() == log.xapi.distinct_statements
+
+
+def sinks_of_vector(site: Tutor) -> list[tuple[str, ...]]:
+    """Where the site's own Vector writes to: endpoint, database, table, and the user."""
+    config = (site.root / "env/plugins/aspects/apps/vector/local.toml").read_text()
+    sinks = [dict(re.findall(r'^([\w.]+) = "(.*)"$', sink, re.MULTILINE)) for sink in config.split("[sinks.")[1:]]
+    return [tuple(sink[key] for key in ("endpoint", "database", "table", "auth.user")) for sink in sinks]
+
+
+def test_raw_logs_are_read_from_the_table_that_vector_fills(stock_site: Tutor) -> None:
+    """The provider is all that has to be set."""
+    before = sinks_of_vector(stock_site)
+    stock_site.save(ASPECTS_VECTOR_STORE_TRACKING_LOGS="true", TRANSFORM_LOGS_SOURCE_PROVIDER="CLICKHOUSE")
+    done = stock_site.replay()
+    assert done.status == 0, done.output
+    source = {key: str(value) for key, value in done.config.items() if key.startswith("source_")}
+    password = secret(stock_site, "ASPECTS_CLICKHOUSE_VECTOR_PASSWORD")
+    assert source == {
+        "source_provider": "CLICKHOUSE",
+        "source_host": "clickhouse",
+        "source_port": "8123",
+        "source_secure": "False",
+        "source_key": "ch_vector",
+        "source_secret": password,
+        "source_container": "openedx",
+        "source_prefix": "_tracking",
+    }
+    [table] = set(sinks_of_vector(stock_site)) - set(before)
+    server = f"http://{source['source_host']}:{source['source_port']}"
+    assert table == (server, source["source_container"], source["source_prefix"], source["source_key"])
+    assert clickhouse_values(done.config)["clickhouse_table"] == "xapi_events_all"
+    assert not [text for text in (done.output, *done.job["argv"], *done.job["environ"].values()) if password in text]
+    assert "clickhouse" in depends_on(stock_site)
+
+
+def test_the_config_with_raw_logs_as_the_source_makes_their_statements(
+    stock_site: Tutor, demo_lms: DemoLms, aspects_clickhouse: ClickHouse, tmp_path: Path
+) -> None:
+    """The real job with what Tutor wrote for it; only the server and its passwords are in other places."""
+    stock_site.save(ASPECTS_VECTOR_STORE_TRACKING_LOGS="true", TRANSFORM_LOGS_SOURCE_PROVIDER="CLICKHOUSE")
+    config = stock_site.replay().config
+    job = ForkedSite(tmp_path / "job", demo_lms)
+    log = job.log(Mix(good=30, page_view=10))
+    events = [line[line.find(b"{") :] for line in (job.logs / "tracking.log").read_bytes().splitlines()]
+    table = f"{config['source_container']}.{config['source_prefix']}"
+    aspects_clickhouse.query(f"TRUNCATE TABLE {table}")
+    rows = [json.dumps({"time": json.loads(line)["time"][:19], "message": line.decode()}) for line in events]
+    aspects_clickhouse.query(f"INSERT INTO {table} FORMAT JSONEachRow\n" + "\n".join(rows))
+    password = aspects_clickhouse.password(config["source_key"])
+    here = {"clickhouse_url": aspects_clickhouse.url, "clickhouse_password": password}
+    there = {"source_host": "127.0.0.1", "source_port": aspects_clickhouse.port, "source_secret": password}
+    assert_accounted(job.run(config, here, there), log.xapi)
+    assert aspects_clickhouse.count() == log.xapi.distinct_statements
+    aspects_clickhouse.query(f"TRUNCATE TABLE {table}")
 
 
 def test_a_check_says_where_a_run_would_write_and_other_commands_do_not(stock_site: Tutor) -> None:
