@@ -92,7 +92,9 @@ class Round:
         reference = Reference()
         logs = Logs(source, dice, reference, dice.choice([100, 300, MOST_LINES]))
         jobs = self._jobs(dice, target)
-        world = ForkedSite(self.folder / "jobs", self.services.lms)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Of its own: a suspended run may hold the lock of a SQLite database.
+        world = ForkedSite(self.folder / "jobs", self.services.lms.copy_to(self.folder / "lms.sqlite3"))
         runs = Runs(world, source, ledger, target, dice, logs.change, faults, self.counts, steps=self.steps)
         for _ in range(dice.randint(2, 6)):
             self._step(dice, logs, runs, jobs)

@@ -190,7 +190,8 @@ class Runs:
         others = []
         for _ in range(self.dice.choice([1, 1, 2])):
             others.append(self.change())
-            others.append(str(self.undisturbed(job).status))
+            # The database may stay locked by the suspended one.
+            others.append(str(self.undisturbed(job, DONE | STOPPED).status))
         os.killpg(process.pid, signal.SIGCONT)
         ran = self.wait(process, DONE | STOPPED)
         return f"{label} {number}, meanwhile {', '.join(others)}: {ran.status}"
