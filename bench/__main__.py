@@ -11,6 +11,7 @@ Writes ``results.json``, ``results.png`` and ``profile.txt`` into this folder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -18,18 +19,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bench import inputs
 from bench.plotting import plot
-from bench.scenarios import Bench, in_turn, median, opened, per_minute, ratio, stores, summed_up
+from bench.scenarios import (
+    BATCH_SIZE,
+    Bench,
+    Program,
+    in_turn,
+    median,
+    opened,
+    per_minute,
+    ratio,
+    sink,
+    stores,
+    summed_up,
+)
 from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
-PARTS = ("lrs", "skip", "ralph", "clickhouse", "workers", "sizes", "profile")
+PARTS = ("lrs", "latency", "skip", "ralph", "clickhouse", "workers", "sizes", "profile")
 MIB = 1024**2
+MOST_IN_FLIGHT = 16
 
 
 def say(text: str) -> None:
@@ -44,6 +60,35 @@ def bench_lrs(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, 
     made = in_turn({"this job": lambda: bench.job(log), "ERB's command": lambda: bench.erb(log)}, repeats, say)
     found = ratio(made["ERB's command"], made["this job"])
     return {"lines": lines, "events": log.events, "times_as_fast": found, "programs": summed_up(made, lines)}
+
+
+# Seconds a request, and how many the LRS works on at the same time.
+SLOW_SINKS = {"0 s": (0.0, 1000), "0.25 s": (0.25, 1000), "0.25 s, 4 at once": (0.25, 4), "1 s, 16 at once": (1.0, 16)}
+
+
+def bench_latency(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """An LRS that takes its time: one request in flight, as many as are of use, and none at all for the start."""
+    log, nothing = inputs.mixed(cache, lines), inputs.only_page_views(cache, 1)
+    say(f"{lines:,} lines to LRSs that take their time")
+    with contextlib.ExitStack() as servers:
+        programs: dict[str, Program] = {"1 line": partial(bench.job, nothing)}
+        for name, (secs, at_once) in SLOW_SINKS.items():
+            slow = replace(bench, sink_url=servers.enter_context(sink(secs, at_once)))
+            programs[name] = partial(slow.job, log, max_requests_in_flight=MOST_IN_FLIGHT)
+            programs[f"{name}, one request in flight"] = partial(slow.job, log, max_requests_in_flight=1)
+        made = in_turn(programs, repeats, say)
+    start = median(made["1 line"])
+    batches = -(-log.events // BATCH_SIZE)
+    secs, at_once = SLOW_SINKS["0.25 s, 4 at once"]
+    return {
+        "lines": lines,
+        "batches": batches,
+        "times_as_fast": {name: ratio(made[f"{name}, one request in flight"], made[name]) for name in SLOW_SINKS},
+        "times_of_no_latency": ratio(made["0.25 s"], made["0 s"]),
+        # Of the time without the start of the process.
+        "share_of_4_servers": round(batches * secs / at_once / (median(made["0.25 s, 4 at once"]) - start), 3),
+        "programs": summed_up(made, lines),
+    }
 
 
 def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
@@ -191,6 +236,12 @@ def table(results: dict[str, Any]) -> str:
 
     if "lrs" in results:
         row("vs ERB's command, LRS, whole process", results["lrs"]["times_as_fast"], "10x, aim 25x")
+    if "latency" in results:
+        found = results["latency"]
+        for name in SLOW_SINKS:
+            row(f"LRS that takes {name}: vs one request in flight", found["times_as_fast"][name], "")
+        row("  time with 0.25 s a batch vs none", found["times_of_no_latency"], "1.2x, aim 1.05x")
+        rows.append(("  share of 4 servers that is used", str(found["share_of_4_servers"]), "0.9, aim 0.97"))
     if "skip" in results:
         row("passing lines over vs ERB's command", results["skip"]["times_as_fast"], "50x, aim 100x")
         once = results["skip"]["times_as_fast_once_started"]
@@ -255,6 +306,8 @@ def main() -> None:
         bench.job(inputs.mixed(cache, min(lines, 20_000)))
         if "lrs" in arguments.only:
             results["lrs"] = bench_lrs(bench, cache, lines, repeats)
+        if "latency" in arguments.only:
+            results["latency"] = bench_latency(bench, cache, lines, repeats)
         if "skip" in arguments.only:
             results["skip"] = bench_skip(bench, cache, lines, repeats)
         if "ralph" in arguments.only:

@@ -135,21 +135,26 @@ class Bench:
 
 
 @contextlib.contextmanager
+def sink(secs: float = 0.0, servers: int = 1000) -> Iterator[str]:
+    """Start an LRS that takes ``secs`` for a request and works on some at the same time; gives its URL."""
+    command = [sys.executable, "-m", "bench.sink", "--secs", str(secs), "--servers", str(servers)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
 def opened(folder: Path) -> Iterator[Bench]:
     """Start the database and the LRS, and set the LMS up."""
     with mariadb.start(folder / "mariadb") as server:
         lms = DemoLms(databases=server.new_database()).set_up(users=USERS, courses=COURSES)
-        with subprocess.Popen(
-            [sys.executable, "-m", "bench.sink"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-        ) as sink:
-            assert sink.stdout is not None
-            url = sink.stdout.readline().strip()
+        with sink() as url:
             # ERB sends to the LMS's routers; tincan puts "statements" behind the URL.
             lms.add_router(f"{url}/", auth_scheme="BASIC", username="u", password="p")
-            try:
-                yield Bench(lms, url, folder)
-            finally:
-                sink.terminate()
+            yield Bench(lms, url, folder)
 
 
 @dataclass(frozen=True)
