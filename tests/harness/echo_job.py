@@ -57,6 +57,7 @@ class Box:
     id = "box"
     name = "box"
     names = ("box",)
+    traffic = None
 
     def __init__(self) -> None:
         self.batches: dict[str, list[str]] = {}

@@ -39,6 +39,13 @@ class Request:
         body = self.json()
         return body if isinstance(body, list) else [body]
 
+    def ids(self) -> set[str]:
+        """Those of the statements in the body; none if it has none."""
+        try:
+            return {item["id"] for item in self.items()} if self.method == "POST" else set()
+        except (ValueError, TypeError, KeyError):
+            return set()
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -234,6 +241,7 @@ class ScriptedLrs:
     :param refuses_same: 409 also to statements that it has and that come again as they are, as ADL's LRS.
     :param to_get: the answer to each GET; None: as usual.
     :param gate: while it is not set, requests wait for their answers.
+    :param delay: how long a request takes, in seconds; None: no time.
     """
 
     url: str = ""
@@ -247,16 +255,36 @@ class ScriptedLrs:
     to_get: Answer | None = None
     gate: threading.Event = field(default_factory=threading.Event)
     latency_secs: float = 0
+    delay: Callable[[Request], float] | None = None
+    most_at_once: int = 0
+    """The most POST requests that were there at the same time."""
+    same_at_once: list[str] = field(default_factory=list)
+    """Ids of statements that two requests had at the same time."""
     requests: list[Request] = field(default_factory=list)
     statements: dict[str, Any] = field(default_factory=dict)
     # How often a statement that was already stored came again.
     repeated: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _now: list[set[str]] = field(default_factory=list, repr=False)
+    """The ids of each request that is there now."""
 
     def respond(self, request: Request) -> Answer:
         """Answer by the script, or as an LRS does."""
-        if self.latency_secs:
-            time.sleep(self.latency_secs)
+        ids = request.ids()
+        with self._lock:
+            self.same_at_once += [name for others in self._now for name in ids & others]
+            self._now.append(ids)
+            self.most_at_once = max(self.most_at_once, sum(map(bool, self._now)))
+        try:
+            return self._respond(request)
+        finally:
+            with self._lock:
+                self._now.remove(ids)
+
+    def _respond(self, request: Request) -> Answer:
+        secs = self.delay(request) if self.delay else self.latency_secs
+        if secs:
+            time.sleep(secs)
         with self._lock:
             self.requests.append(request)
         self.gate.wait(GATE_SECS)

@@ -90,7 +90,7 @@ def watch(spec: dict[str, Any]) -> None:
     from tutor_transform_logs.lms_job.ledger import entries, ledger, observer, remote_lock
     from tutor_transform_logs.lms_job.storage import cloud, cloud_source, local
     from tutor_transform_logs.lms_job.util import console
-    from tutor_transform_logs.lms_job.work import worker
+    from tutor_transform_logs.lms_job.work import in_flight, segment_delivery
 
     watch = _Watch(spec)
     remote_lock.SURE_SECS = spec.get("sure_secs", remote_lock.SURE_SECS)
@@ -102,7 +102,7 @@ def watch(spec: dict[str, Any]) -> None:
     _wrap_read(cloud_source.CloudSource, watch)
     _around(cloud.CloudStorage, "write_if", watch, lambda name, *_: f"{kind_of(name)} write")
     _around(ledger.Ledger, "save_plan", watch, lambda plan: "finish plan" if plan.finished else "save plan")
-    _around(worker.Worker, "_deliver_to_all", watch, lambda *_: "batch")
+    _around(segment_delivery.SegmentDelivery, "start", watch, lambda *_: "batch")
     for destination in (files.Files, lrs.Lrs, clickhouse.ClickHouse):
         _around(destination, "deliver", watch, lambda *_: "deliver")
     _around(lrs_conflicts.Conflicts, "compare", watch, lambda *_: "compare")
@@ -113,6 +113,8 @@ def watch(spec: dict[str, Any]) -> None:
     _wrap_http(watch)
     if spec.get("broken"):
         _break_ledger(entries.Entry)
+    if spec.get("out_of_order"):
+        _break_order(in_flight.InFlight)
 
 
 def _around(owner: Any, name: str, watch: _Watch, label: Callable[..., str]) -> None:
@@ -205,3 +207,20 @@ def _break_ledger(entry: Any) -> None:
     """
     to_json = entry.to_json
     entry.to_json = lambda self: {**to_json(self), "batches": self.batches - (not self.done and self.batches > 0)}
+
+
+def _break_order(in_flight: Any) -> None:
+    """Batches are recorded when they are delivered, whether those before them are or not.
+
+    A run that nothing disturbs ends as it should; a resumed one leaves out what was not delivered.
+    """
+
+    def take(self: Any) -> Any:
+        for parcel in self._parcels:
+            if parcel.ended:
+                self._parcels.remove(parcel)
+                self._ids.remove(parcel.ids)
+                return parcel
+        return None
+
+    in_flight.take = take

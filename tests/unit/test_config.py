@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_max_bytes": 8388608,
     "sleep_between_batches_secs": 0.0,
     "workers": 1,
+    "max_requests_in_flight": 1,
     "max_events_per_second": 0.0,
     "dry_run": False,
     "strict": False,
@@ -81,6 +82,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "batch_size": ([0, -1, 1.5, "many", True, "1" * 30], "a whole number, at least 1"),
     "batch_max_bytes": ([1023, "x"], "a whole number, at least 1024"),
     "sleep_between_batches_secs": ([-1, "x", False], "a number, 0 or more"),
+    "max_requests_in_flight": ([0, -1, 1.5, "many", True], "a whole number, at least 1"),
     "workers": ([0, -2, "all", 1.5, True], '"auto"'),
     "max_events_per_second": (
         [-1, "x", "off", "8:00,50", "08:00,50,22:00,off", "25:00,5", "08:00,50 08:00Z,9", "08:00,-1", ","],

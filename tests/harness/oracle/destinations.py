@@ -92,6 +92,9 @@ class Http:
     def disturb(self, dice: random.Random) -> None:
         for server, answers in ((self._lrs, _trouble_of_lrs), (self._sink, _trouble)):
             server.script[:] = [dice.choice(answers(dice)) if dice.random() < 0.2 else None for _ in range(40)]
+        # So that answers come in another order than the requests.
+        own, longest = random.Random(dice.random()), dice.choice([0.0, 0.02, 0.1])
+        self._lrs.delay = lambda _request: own.uniform(0.0, longest)
 
     def calm(self) -> None:
         for server in (self._lrs, self._sink):

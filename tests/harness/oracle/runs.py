@@ -96,6 +96,7 @@ class Runs:
             **job.filters,
             "transformer_type": job.type,
             "workers": workers or dice.choice([1, 1, 2, 3]),
+            "max_requests_in_flight": dice.choice([1, 4, 16, 16]),
             "batch_size": dice.choice([2, 3, 3, 10, 40, 1000]),
             "segment_bytes": dice.choice([65536, 65536, 256 * 1024**2]),
             "output_layout": dice.choice(["single", "batches"]),

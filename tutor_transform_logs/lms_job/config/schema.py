@@ -118,6 +118,8 @@ class JobConfig:
     batch_max_bytes: int
     sleep_between_batches_secs: float
     workers: int | str
+    max_requests_in_flight: int
+    """How many requests an LRS gets at the same time, from all workers and pods."""
     max_events_per_second: float | Timetable
     database_alias: str
     dry_run: bool

@@ -296,6 +296,13 @@ SETTINGS: tuple[Setting, ...] = (
         1,
         offered=(AUTO_WORKERS,),
     ),
+    _whole(
+        "max_requests_in_flight",
+        "Performance",
+        "Maximum number of requests that an LRS gets at the same time, from all workers and pods together.",
+        1,
+        1,
+    ),
     Setting(
         "max_events_per_second",
         "Performance",

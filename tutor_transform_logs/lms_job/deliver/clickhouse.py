@@ -98,6 +98,7 @@ class ClickHouse:
         self._url = table.url.rstrip("/") + "/"
         self.name = f"{shown_url(table.url.rstrip('/'))} {table.database}.{table.table}"
         self.names = (self.name,)
+        self.traffic = None
         # Whoever writes to it, it is the same table.
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]

@@ -35,6 +35,7 @@ class Files:
         self._job_key = job_key
         self.name = str(config)
         self.names = (self.name,)
+        self.traffic = None
 
     def route(self, made: SourcedStatement) -> bytes | None:
         return made.statement.body

@@ -60,6 +60,7 @@ class DryRun:
     """The destination of a dry run: what is made counts as stored, and nothing is sent."""
 
     id = "loggers"
+    traffic = None
 
     def __init__(self, transformer_type: str, log_statements: bool) -> None:
         where = f"logger {NAMES[transformer_type]}" if log_statements else "no destination"

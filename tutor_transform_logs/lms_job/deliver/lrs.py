@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,9 +37,12 @@ class Lrs:
         self.names = target.names
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client)
+        self._comparing = threading.Lock()
         self._caliper: CaliperDelivery | None = None
         if not target.is_xapi:
             self._caliper = CaliperDelivery(self.client, memory, batch_max_bytes)
+        # Of a Caliper endpoint it is not known that it recognises an event that comes again.
+        self.traffic = self.client.traffic if target.is_xapi else None
 
     def route(self, made: SourcedStatement) -> bytes | None:
         matches, overrides = self.target.routing(made.event.fields)
@@ -79,7 +83,9 @@ class Lrs:
             except BatchRejected as error:
                 rejected = error
             if rejected.status == 409:
-                compared = self._conflicts.compare(outgoing, asked)
+                # What it remembers of the LRS is not made for several threads.
+                with self._comparing:
+                    compared = self._conflicts.compare(outgoing, asked)
                 asked = compared.asked
                 outcome.duplicates += compared.same
                 detail = f"{rejected.detail}{compared.detail}"

@@ -1,4 +1,4 @@
-"""The HTTP side of an LRS or a Caliper endpoint: requests over one kept-alive session, tried again while it is busy."""
+"""The HTTP side of an LRS or a Caliper endpoint: requests over kept-alive sessions, tried again while it is busy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from ..storage.bounded_http import bounded_session
-from ..util.backoff import retrying
 from ..util.contact import Contact
 from ..util.formatting import printable, shown_url
 from ..util.secrets import remember
 from . import lrs_answers
 from .http_answers import secrets_of
+from .sessions import Sessions
+from .traffic import EndpointTraffic
 
 # xAPI 1.0.3, part 3, section 3.3: every request names the version that it speaks.
 XAPI_VERSION = "1.0.3"
@@ -81,7 +82,10 @@ class Target:
 
 
 class LrsClient:
-    """Sends requests to one target. Each method raises :class:`~.errors.JobError` once it is of no use to go on."""
+    """Sends requests to one target, from several threads if need be.
+
+    Each method raises :class:`~.errors.JobError` once it is of no use to go on.
+    """
 
     def __init__(
         self,
@@ -95,16 +99,12 @@ class LrsClient:
         self._contact = Contact(target.resource, answered_before)
         self._target = target
         self._max_wait_secs = max_wait_secs
-        session = bounded_session()
-        session.auth = _auth(target)
-        session.headers.update(target.headers)
         remember({target.password, target.bearer, *secrets_of(target.headers)})
-        session.headers["Content-Type"] = "application/json"
-        if target.is_xapi:
-            session.headers["X-Experience-API-Version"] = XAPI_VERSION
+        self._sessions = Sessions(partial(_session, target))
+        self.traffic = EndpointTraffic()
         # A redirect would turn a POST into a GET: it is an error instead.
         timeout = (min(CONNECT_TIMEOUT, timeout_secs), timeout_secs)
-        self._send = partial(session.request, url=target.resource, timeout=timeout, allow_redirects=False)
+        self._send = partial(self._sessions.request, url=target.resource, timeout=timeout, allow_redirects=False)
 
     def post(self, body: bytes, patient: bool = True) -> requests.Response:
         """One POST. Raises :class:`~.lrs_answers.BatchRejected` if the endpoint rejects what is in it.
@@ -112,7 +112,7 @@ class LrsClient:
         With ``patient``, tried again while the endpoint is unavailable.
         """
         send = partial(self._send, "POST", data=body)
-        return self._request(send, lrs_answers.check_post, self._max_wait_secs if patient else 0.0)
+        return self._request(send, lrs_answers.check_post, self._max_wait_secs if patient else 0.0, len(body))
 
     def get(self, query: Mapping[str, str], patient: bool = True) -> requests.Response:
         """One GET of the statements resource; a 404 is an answer like any other.
@@ -140,6 +140,7 @@ class LrsClient:
         send: Callable[[], requests.Response],
         check: Callable[[str, requests.Response], None],
         max_wait_secs: float,
+        size: int = 0,
     ) -> requests.Response:
         """The answer to a request, with retries; ``check`` raises for an answer that is an error."""
 
@@ -152,7 +153,17 @@ class LrsClient:
             check(self.name, response)
             return response
 
-        return retrying(attempt, max_wait_secs)
+        return self.traffic.retrying(attempt, max_wait_secs, size)
+
+
+def _session(target: Target) -> requests.Session:
+    session = bounded_session()
+    session.auth = _auth(target)
+    session.headers.update(target.headers)
+    session.headers["Content-Type"] = "application/json"
+    if target.is_xapi:
+        session.headers["X-Experience-API-Version"] = XAPI_VERSION
+    return session
 
 
 def _auth(target: Target) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:

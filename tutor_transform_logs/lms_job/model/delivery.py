@@ -83,12 +83,30 @@ class KnownDestination:
     name: str
 
 
+class Traffic(Protocol):
+    """The requests to an endpoint that may take several at the same time."""
+
+    @property
+    def limit(self) -> int:
+        """How many are of use at the same time, as far as is known."""
+
+    def allow(self, most: int) -> None:
+        """Allow up to this number at the same time. Called before the first one."""
+
+    def close(self) -> None:
+        """Send no more."""
+
+
 class Destination(NamedDestination, Protocol):
     """Where statements go. One object belongs to one worker."""
 
     @property
     def names(self) -> Collection[str]:
         """What dead letters may call it: its name, and those that it may have had beside other destinations."""
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """Of a destination that takes batches from several threads; ``None``: it takes one after the other."""
 
     def route(self, made: SourcedStatement) -> bytes | None:
         """The bytes to send for this statement, or ``None`` if its event is not for this destination."""

@@ -1,4 +1,4 @@
-"""Waiting for a service that is unavailable: exponential, with jitter, bounded. The job's only retry loop."""
+"""Waiting for a service that is unavailable: exponential, with jitter, bounded."""
 
 from __future__ import annotations
 

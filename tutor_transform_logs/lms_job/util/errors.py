@@ -6,7 +6,7 @@
     - ObjectUnreadable    an object exists and can't be read
   + Unavailable           something did not answer, after every try that the settings allow: STOPPED
     - LimitReached        the run has done as much as the settings let one run do
-* TransientError          one try failed, the next may succeed: only util.backoff.retrying catches it
+* TransientError          one try failed, the next may succeed: only what tries it again catches it
 * ObjectGone              a source object can't be read as planned; the run goes on with the others
 
 The text of a ``JobError`` is one line for the operator: what happened, to what, and what to do next.

@@ -16,7 +16,7 @@ CHECK_SECS = 0.2
 
 
 class Prefetcher(Generic[T]):
-    """An iterator over ``items`` that a thread keeps up to ``depth`` items ahead of its reader.
+    """``items`` that a thread keeps up to ``depth`` items ahead of its reader.
 
     The thread makes the items and the reader delivers them, not the other way round: only the main thread can be
     interrupted by a signal, and delivery is what may wait long. An exception of ``items`` reaches the reader.
@@ -49,13 +49,15 @@ class Prefetcher(Generic[T]):
                 continue
         return False
 
+    def next(self, timeout: float | None = None) -> T | None:
+        """The next item; ``None`` behind the last one. Raises ``queue.Empty`` if it takes longer than the time-out."""
+        item = self._queue.get(timeout=timeout)
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
     def __iter__(self) -> Iterator[T]:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
+        while (item := self.next()) is not None:
             yield item
 
     def close(self) -> None:

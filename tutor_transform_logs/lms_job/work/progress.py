@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -141,6 +142,8 @@ class Progress:
         now = time.monotonic()
         self.sample = StatementSample()
         self._state = ProgressState(total_bytes, now, dict.fromkeys(range(workers), STARTING), done_bytes)
+        # What threads have to say of requests and of what they read comes between what the worker has.
+        self._lock = threading.RLock()
         self._printer: Printer
         if console.has_terminal():
             self._printer = TerminalPrinter(self._state, workers, now)
@@ -148,6 +151,10 @@ class Progress:
             self._printer = LinePrinter(self._state)
 
     def emit(self, event: ProgressEvent, worker: int = 0) -> None:
+        with self._lock:
+            self._emit(event, worker)
+
+    def _emit(self, event: ProgressEvent, worker: int) -> None:
         if isinstance(event, StatementSampled):
             self.sample.add(event)
             return

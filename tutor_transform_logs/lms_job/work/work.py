@@ -56,6 +56,7 @@ def do_segments(
         _throttle(config, shares),
         interruptions,
         allowance or Allowance(0, 0),
+        _requests_in_flight(config, workers * shares),
     )
     try:
         if workers > 1:
@@ -94,6 +95,8 @@ class _Setup:
     throttle: Throttle
     interruptions: Interruptions
     allowance: Allowance
+    requests_in_flight: int
+    """Of each worker, to one destination."""
 
     def worker(self, job: OpenJob, emit: Emit) -> Worker:
         context = WorkerContext(
@@ -106,6 +109,7 @@ class _Setup:
             throttle=self.throttle,
             interruptions=self.interruptions,
             allowance=self.allowance,
+            requests_in_flight=self.requests_in_flight,
         )
         return Worker(job.config, self.plan, context)
 
@@ -138,3 +142,11 @@ def _open_logger(config: JobConfig, transformer: Transformer) -> StatementLogger
 def _throttle(config: JobConfig, shares: int) -> Throttle:
     """The limits are the run's: each share of the work, which runs beside the others, gets its fraction of them."""
     return Throttle(config.sleep_between_batches_secs, config.max_events_per_second, shares)
+
+
+def _requests_in_flight(config: JobConfig, workers: int) -> int:
+    """How many requests each of the ``workers`` of all shares may have in flight to one destination."""
+    if config.sleep_between_batches_secs:
+        # A pause after each batch is one in which nothing is sent.
+        return 1
+    return max(1, config.max_requests_in_flight // workers)

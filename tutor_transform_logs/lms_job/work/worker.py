@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..config.schema import JobConfig
@@ -12,13 +13,9 @@ from ..deliver.lrs import Lrs
 from ..ledger import names
 from ..ledger.entries import Entry
 from ..ledger.ledger import Ledger
-from ..model import dead_letters
-from ..model.activity import total_activity
-from ..model.counts import Counts, total
-from ..model.dead_letters import DeadLetter
-from ..model.delivery import Destination, Outcome, OutgoingStatement
+from ..model.delivery import Destination
 from ..model.plan import Content, Plan, Segment, Tail
-from ..model.progress_events import BatchDone, BytesRead, Emit, Message, Resting, SegmentStarted
+from ..model.progress_events import Emit, Message, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
 from ..read.filters import Filters
@@ -35,15 +32,24 @@ from ..util.formatting import printable
 from ..util.signals import Interruptions
 from .allowance import Allowance
 from .batches import Batch, Limits, Section, batches
+from .in_flight import InFlight
 from .lookahead import look_ahead
 from .parse import ParsedLine, parse_letters, parse_lines
 from .prefetch import Prefetcher
 from .progress import watched
+from .recorder import Recorder
+from .segment_delivery import SegmentDelivery
 from .statement_sample import StatementSample
 from .throttle import Throttle
 
 # Shorter rests are not reported.
 MIN_REPORTED_REST_SECS = 1.0
+# What is delivered while the worker waits for the next batch is recorded this often.
+RECORD_SECS = 0.05
+# How long is waited for the requests in flight when the work has failed.
+AWAIT_SECS = 5.0
+# The least that all batches in flight together may take of a worker's memory, as far as the limit of one is not more.
+LEAST_IN_FLIGHT_BYTES = 32 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,8 @@ class WorkerContext:
     throttle: Throttle
     interruptions: Interruptions
     allowance: Allowance = field(default_factory=lambda: Allowance(0, 0))
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    """A batch as it was delivered to one destination."""
-
-    statements: int
-    not_routed: int
-    outcome: Outcome
+    requests_in_flight: int = 1
+    """How many requests one destination may get from this worker at the same time."""
 
 
 class Worker:
@@ -86,8 +85,13 @@ class Worker:
         self.stopped: dict[str, JobError] = {}
         """Destination id -> why nothing more goes there in this run."""
         self._sample = StatementSample()
-        self._began = 0.0
-        """When the current batch was asked for (monotonic clock)."""
+        self._recorder = Recorder(
+            plan, context.ledger, context.destinations, context.interruptions, context.emit, self.stopped
+        )
+        self._in_flight = InFlight(context.requests_in_flight, max(2 * config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES))
+        for destination in context.destinations:
+            if destination.traffic is not None:
+                destination.traffic.allow(context.requests_in_flight)
 
     def work(self, segments: Sequence[Segment]) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
@@ -113,7 +117,7 @@ class Worker:
         if current is not None and (problem := self._wrong_kind(segment, current, first.position)):
             if segment.start == 0:
                 emit(Message(f"{printable(current.object)}: {problem}."))
-            self._give_up(segment, entries, problem)
+            self._recorder.give_up(segment, entries, problem)
             return
         if current is not None and self._do_from(current, entries):
             return
@@ -124,7 +128,9 @@ class Worker:
         if found is not None:
             self._do_from(found, entries, last_try=True)
         else:
-            self._give_up(segment, entries, "deleted, or replaced by another log, before it was read to its end")
+            self._recorder.give_up(
+                segment, entries, "deleted, or replaced by another log, before it was read to its end"
+            )
 
     def _current(self, segment: Segment, first: Entry) -> Segment | None:
         """The segment with the object that holds its content now, or ``None`` if none does."""
@@ -194,31 +200,61 @@ class Worker:
         lines = split_segment(chunks, segment, start, self._limits.line_bytes, transformer.prefilter)
         return parse_lines(lines, transformer, self._filters)
 
-    def _deliver_each(self, segment: Segment, entries: dict[str, Entry], made: Iterable[Batch], last_try: bool) -> bool:
-        emit = self._context.emit
-        self._began = time.monotonic()
-        for batch in made:
-            if batch.gone and not last_try:
-                return False
-            events = batch.counts.transformed + batch.counts.untransformable
-            self._context.allowance.take(events)
-            self._context.statement_logger.write(batch.made)
-            if self._config.dry_run:
-                for sampled in self._sample.choose(batch.made):
-                    emit(sampled)
-            emit(BatchDone(self._deliver_to_all(segment, entries, batch)))
-            if not entries:
-                break
-            if not segment.compression:
-                emit(BytesRead(batch.end - batch.start))
-            if not batch.last:
-                rest = self._context.throttle.after_batch(events, bool(batch.made))
-                rest = max(0.0, min(rest, self._context.allowance.secs_left()))
-                if rest >= MIN_REPORTED_REST_SECS:
-                    emit(Resting(rest))
-                time.sleep(rest)
-            self._began = time.monotonic()
+    def _deliver_each(
+        self, segment: Segment, entries: dict[str, Entry], made: Prefetcher[Batch], last_try: bool
+    ) -> bool:
+        self._recorder.began = time.monotonic()
+        known_to = {destination: self._done_before(segment, destination) for destination in entries}
+        delivery = SegmentDelivery(self._recorder, self._in_flight, segment, entries, known_to)
+        leave_secs = 0.0
+        try:
+            while entries and (batch := self._next(made, delivery, last_try)) is not None:
+                if batch.gone and not last_try:
+                    delivery.finish()
+                    return False
+                self._start(delivery, batch)
+                if entries and not batch.last:
+                    self._rest(delivery, batch)
+            delivery.finish()
+        except Exception:
+            leave_secs = AWAIT_SECS
+            raise
+        finally:
+            # Nothing is left unless something has failed that ends the work, or a signal does.
+            self._in_flight.close(leave_secs)
         return True
+
+    def _next(self, made: Prefetcher[Batch], delivery: SegmentDelivery, last_try: bool) -> Batch | None:
+        """The next batch that may be delivered, ``None`` behind the last one. Raises :class:`~.errors.JobError`."""
+        try:
+            while True:
+                try:
+                    batch = made.next(RECORD_SECS if self._in_flight else None)
+                    break
+                except queue.Empty:
+                    delivery.record()
+            if batch is not None and (last_try or not batch.gone):
+                self._context.allowance.take(_events(batch))
+        except JobError:
+            # What is in flight is not concerned.
+            delivery.finish()
+            raise
+        return batch
+
+    def _start(self, delivery: SegmentDelivery, batch: Batch) -> None:
+        self._context.statement_logger.write(batch.made)
+        if self._config.dry_run:
+            for sampled in self._sample.choose(batch.made):
+                self._context.emit(sampled)
+        delivery.start(batch)
+
+    def _rest(self, delivery: SegmentDelivery, batch: Batch) -> None:
+        """As long as the throttle asks for after a batch."""
+        rest = self._context.throttle.after_batch(_events(batch), bool(batch.made))
+        rest = max(0.0, min(rest, self._context.allowance.secs_left()))
+        if rest >= MIN_REPORTED_REST_SECS:
+            self._context.emit(Resting(rest))
+        delivery.rest(rest)
 
     def _wrong_kind(self, segment: Segment, current: Segment, position: int) -> str:
         """Why a log of which nothing was read before is not one; ``""`` if it may be one."""
@@ -227,102 +263,7 @@ class Worker:
             return ""
         return self._kinds.problem(current)
 
-    def _give_up(self, segment: Segment, entries: dict[str, Entry], problem: str) -> None:
-        """Account for a segment of which nothing more is read: its content is gone, or is not a tracking log."""
-        for destination, entry in entries.items():
-            entry.problem, entry.done = problem, True
-            self._context.ledger.save_entry(self._plan, segment, destination, entry)
 
-    def _deliver_to_all(self, segment: Segment, entries: dict[str, Entry], batch: Batch) -> Counts:
-        """Deliver a batch to every destination that has not got it; take out of ``entries`` those that fail."""
-        counts = []
-        for destination in self._context.destinations:
-            entry = entries.get(destination.id)
-            if entry is None:
-                continue
-            if entry.position > batch.start:
-                # Ahead of the others: it has these lines already, and at the end of the segment all of them.
-                if batch.last and entry.position >= batch.end:
-                    entry.done = True
-                    self._context.ledger.save_entry(self._plan, segment, destination.id, entry)
-                continue
-            try:
-                entries[destination.id] = self._deliver(segment, destination, entry, batch)
-                counts.append(entries[destination.id].counts.since(entry.counts))
-            except JobError as error:
-                self.stopped[destination.id] = error
-                del entries[destination.id]
-        # The lines are the same for all; the statements add up.
-        lines = counts[0] if counts else Counts()
-        return replace(lines, made=sum(of_destination.made for of_destination in counts), reasons=dict(lines.reasons))
-
-    def _deliver(self, segment: Segment, destination: Destination, entry: Entry, batch: Batch) -> Entry:
-        """Deliver a batch to one destination and remember it. Returns the new entry."""
-        outgoing = []
-        not_routed = 0
-        known_to = self._done_before(segment, destination.id)
-        for made in batch.made:
-            if not made.concerns(destination) or 0 < made.line.whole_at <= known_to:
-                continue
-            body = destination.route(made)
-            if body is None:
-                not_routed += 1
-            else:
-                outgoing.append(OutgoingStatement(made, body))
-        outcome = Outcome()
-        if outgoing:
-            self._context.ledger.hold()
-            outcome = destination.deliver(names.batch_name(self._plan, segment, entry.batches + 1), outgoing)
-        with self._context.interruptions.deferred():
-            return self._remember(segment, destination, entry, batch, _Delivery(len(outgoing), not_routed, outcome))
-
-    def _remember(
-        self, segment: Segment, destination: Destination, entry: Entry, batch: Batch, delivery: _Delivery
-    ) -> Entry:
-        ledger, outcome = self._context.ledger, delivery.outcome
-        letters = [*batch.letters, *_rejected(segment, destination, outcome)]
-        counts = total([entry.counts, batch.counts])
-        counts.not_routed += delivery.not_routed
-        counts.made += delivery.statements
-        counts.stored += outcome.stored
-        counts.duplicates += outcome.duplicates
-        counts.rejected += len(outcome.rejected)
-        for rejection in outcome.rejected:
-            counts.add_dead_letters(rejection.reason)
-        activity = total_activity([entry.activity, batch.activity])
-        events = batch.counts.transformed + batch.counts.untransformable
-        activity.worked(time.time(), time.monotonic() - self._began, batch.counts.lines, events)
-        new = Entry(
-            position=batch.end,
-            line=batch.next_line,
-            batches=entry.batches + (1 if delivery.statements else 0),
-            dead_batches=entry.dead_batches + (1 if letters else 0),
-            counts=counts,
-            done=batch.last,
-            resume_at=batch.resume_at,
-            unterminated=batch.unterminated,
-            problem=batch.problem,
-            activity=activity.bounded(),
-            # Nothing of another log that has taken the place of this one was read.
-            tail=batch.tail or (entry.tail if batch.end == entry.position else ""),
-        )
-        if letters:
-            ledger.save_dead_letters(self._plan, segment, destination.id, new.dead_batches, letters)
-        ledger.save_entry(self._plan, segment, destination.id, new)
-        return new
-
-
-def _rejected(segment: Segment, destination: Destination, outcome: Outcome) -> Iterator[DeadLetter]:
-    for rejection in outcome.rejected:
-        made = rejection.statement.made
-        letter = made.letter or DeadLetter(
-            segment.object, made.line.offset, made.line.number, "", "", "", made.event.name, made.line.raw
-        )
-        yield replace(
-            letter,
-            stage=dead_letters.DELIVER,
-            reason=rejection.reason,
-            detail=rejection.detail,
-            statement=rejection.statement.id,
-            destination=destination.name,
-        )
+def _events(batch: Batch) -> int:
+    """How many events a batch has."""
+    return batch.counts.transformed + batch.counts.untransformable
