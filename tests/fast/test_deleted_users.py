@@ -152,6 +152,16 @@ def test_nobody_else_is_taken(made: Transformer) -> None:
     assert actor_of(made, by_name(gone.number, gone.username)) == gone.ids[made.type]
 
 
+def test_another_person_than_that_of_the_event_is_not_found(made: Transformer) -> None:
+    """Another plugin's transformer may ask for anybody."""
+    gone = Gone()
+    gone.delete()
+    for raw, other in ((line(gone.number, ""), str(gone.number)), (by_name(gone.number, gone.username), "nobody")):
+        assert actor_of(made, raw) == gone.ids[made.type]
+        with pytest.raises(ValueError, match="does not exist"):
+            helpers.get_anonymous_user_id(other, made.type.upper())
+
+
 def test_without_an_id_the_event_fails_and_none_is_made(made: Transformer) -> None:
     gone = Gone()
     HistoricalExternalId.objects.filter(user_id=gone.number).delete()

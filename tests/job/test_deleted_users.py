@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.demo_lms import DemoLms
 from tests.harness.forked_site import ForkedSite
 from tests.harness.job import JobRun
 from tutor_transform_logs.demo import events
@@ -40,7 +41,11 @@ def line(user_id: Any, username: str, course: str, second: int) -> bytes:
 @pytest.fixture
 def ids(site: ForkedSite) -> dict[str, str]:
     """The external ids of somebody who is gone, by type; the log has her events and those of others."""
-    xapi, caliper = site.lms.run_python("-c", LEAVE).split()
+    return leave(site, site.lms)
+
+
+def leave(site: ForkedSite, lms: DemoLms) -> dict[str, str]:
+    xapi, caliper = lms.run_python("-c", LEAVE).split()
     people: list[tuple[Any, str, str]] = [
         *((number, roster.user(number).logged_as, COURSE) for number in range(1, 6)),
         *[(GONE, "leaver", COURSE)] * 3,
@@ -112,3 +117,12 @@ def test_a_run_that_is_verified_finds_them(site: ForkedSite, ids: dict[str, str]
     done = site.run(site.source(), site.to_files(), command="verify", include_deleted_users=True)
     assert done.status == 0, done.detail
     assert of_leaver(site, ids, "xapi") == 3
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_a_real_server_has_the_same_answers(site: ForkedSite, mariadb_lms: DemoLms, fast_path: bool) -> None:
+    """As the LMS has it: the deletion goes through, and the history stays."""
+    ids = leave(site, mariadb_lms)
+    run(site, "xapi", include_deleted_users=True, fast_path=fast_path, lms=mariadb_lms)
+    assert of_leaver(site, ids, "xapi") == 3
+    assert site.result()["deleted_users"] == {COURSE: 2, OTHER: 1}

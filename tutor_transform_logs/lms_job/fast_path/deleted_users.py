@@ -44,7 +44,7 @@ class DeletedUsers:
 
     def external_id(self, who: Any) -> str:
         """The id of the current event's user; ``""`` if there is none, or if ``who`` is another person."""
-        if self._number is None or type(who) is not type(self._person) or who != self._person:
+        if self._number is None or who != self._person:
             return ""
         known = self._ids.get(self._number)
         if known is None:
