@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness import collectors, tally
 from tests.harness.forked_site import ForkedSite
-from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.http_sinks import ScriptedLrs, start_scripted_lrs
 from tests.harness.job import JobRun
 from tests.harness.kills import chosen, steps_of
 from tests.harness.parity import scene
@@ -92,6 +92,26 @@ def test_an_lrs_gets_each_statement_once(new_world: NewWorld, scripted_lrs: Scri
             world.place(name, CONTENTS["cri"](cut)[: end(cut)])
         run(world)
     tally.same((4 * len(logs), 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "statements")
+
+
+def test_an_lrs_that_is_added_gets_all_and_the_other_one_nothing_twice(
+    new_world: NewWorld, scripted_lrs: ScriptedLrs
+) -> None:
+    """What was whole behind an unfinished line is known to one, and new to the other."""
+    logs = {f"tracking.log.{cut:05}": cut for cut in range(900, len(CONTENTS["cri"](0)), 130)}
+    world = new_world("grown")
+    world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
+    for name, cut in logs.items():
+        world.place(name, CONTENTS["cri"](cut)[:cut])
+    run(world)
+    assert scripted_lrs.statements
+    with start_scripted_lrs() as added:
+        world.to_lrs(*({"url": lrs.url, "username": "u", "password": "p"} for lrs in (scripted_lrs, added)))
+        for name, cut in logs.items():
+            world.place(name, CONTENTS["cri"](cut))
+        run(world)
+        tally.same((4 * len(logs), 0), (len(scripted_lrs.statements), scripted_lrs.repeated), "statements")
+        tally.same((4 * len(logs), 0), (len(added.statements), added.repeated), "statements of the new one")
 
 
 @pytest.mark.parametrize("form", ["docker", "cri"])
