@@ -17,7 +17,9 @@ from tests.harness.clickhouse import ClickHouse
 from tests.harness.forked_site import ForkedSite
 from tests.harness.http_sinks import CaliperSink, ScriptedLrs
 from tests.harness.kills import chosen, steps_of
+from tests.harness.parity import scene
 from tests.harness.runs import check_sums
+from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.log_writer import Mix, write_log
 
 NewWorld = Callable[[str], ForkedSite]
@@ -212,6 +214,38 @@ def test_rows_of_clickhouse_are_those_of_the_plain_log(new_world: NewWorld, aspe
         assert gaps.stdout.splitlines()[-1].startswith("Nothing is missing"), gaps.stdout
     tally.same([rows[0]] * 3, rows, "rows of the table")
     assert rows[0]
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_an_event_without_a_time_makes_no_statement(new_world: NewWorld, fast_path: bool) -> None:
+    """A collector took it. A ``timestamp`` is taken for it, as ERB does, unless the time is there."""
+    own, other = "2026-01-31T23:59:59.123456+00:00", "2026-02-01T00:00:00+00:00"
+    event = {**events.build("edx.course.enrollment.activated", scene("", 4))}
+    del event["time"]
+    times: list[dict[str, object]] = [
+        {"time": own, "timestamp": other},
+        {"timestamp": own},
+        {"time": None, "timestamp": own, "@timestamp": other},
+        {"time": "", "timestamp": own},
+        {"@timestamp": other, "date": 1769904000.123},
+        {"time": None},
+        {"timestamp": ""},
+        {},
+    ]
+    world = new_world("no time")
+    world.place("tracking.log", collectors.joined([json.dumps({**event, **each}).encode() for each in times]))
+    tally.add("inputs")
+    ran = world.run(fast_path=fast_path)
+    assert ran.status == 0, ran.detail
+    made = [json.loads(line) for line in world.output_lines()]
+    assert [statement["timestamp"] for statement in made] == [own] * 4
+    assert world.result()["reasons"] == {"no_time": 4}
+    [path] = world.ledger.rglob("dead-letters.jsonl")
+    details = [json.loads(text)["detail"] for text in path.open()]
+    assert "perhaps to @timestamp or date: let it keep the field time" in details[0]
+    assert all("the event has no time" in detail for detail in details)
+    verified = world.run(command="verify")
+    assert verified.status == 0, verified.detail
 
 
 def test_rejected_lines_are_delivered_again(new_world: NewWorld, scripted_lrs: ScriptedLrs) -> None:

@@ -78,7 +78,7 @@ def is_json(value: object) -> bool:
 
 def without_collectors(event: dict[str, Any]) -> dict[str, Any]:
     """What ERB has read in a line, without what a collector has put there; the job differs from ERB on purpose."""
-    if "event" in event and "time" in event:
+    if "event" in event and "time" in event and (event["time"] or not event.get("timestamp")):
         event["timestamp"] = event["time"]
     try:
         context = json.loads(event["context"])

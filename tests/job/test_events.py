@@ -172,7 +172,9 @@ def test_a_collectors_timestamp_beside_the_time_is_not_the_events(timestamp: str
 
 
 def test_a_timestamp_without_a_time_is_the_events() -> None:
-    assert parse(b'{"event": {}, "timestamp": "t"}').fields["timestamp"] == "t"
+    for fields in (b'"timestamp": "t"', b'"timestamp": "t", "time": null', b'"time": "", "timestamp": "t"'):
+        assert parse(b'{"event": {}, ' + fields + b"}").fields["timestamp"] == "t"
+    assert parse(b'{"event": {}, "timestamp": "", "time": null}').fields["timestamp"] is None
 
 
 def test_a_context_in_a_string_is_read() -> None:

@@ -123,9 +123,11 @@ class Previewer:
 
     def _transform(self, row: EventType, line: Line, event: Event) -> None:
         from tutor_transform_logs.lms_job.transform.transformer import Untransformable
+        from tutor_transform_logs.lms_job.work.parse import ParsedLine
+        from tutor_transform_logs.lms_job.work.statements import statements_of
 
         try:
-            made = self._transformer.statements(event, line.raw)
+            made = [each.statement for each in statements_of(ParsedLine(line, event), self._transformer)]
         except Untransformable as error:
             reason = RENAMED.get(error.reason, error.reason)
             row.failed[reason] += 1

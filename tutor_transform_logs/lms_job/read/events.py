@@ -54,7 +54,8 @@ def parse(raw: bytes) -> Event:
 
     What the log calls ``event`` is ``data`` in the live pipeline, parsed if it is JSON in a string; what the log
     calls ``time`` is ``timestamp``. A tracker writes no ``timestamp`` into a log: one beside the ``time`` is that of a
-    collector. A collector that parses a line down to some depth leaves the context as JSON in a string.
+    collector. Without a ``time``, it is all there is, and ERB takes it too. A collector that parses a line down to some
+    depth leaves the context as JSON in a string.
     Raises :class:`Unparsable`.
     """
     if memory_of(raw) > MAX_EVENT_BYTES:
@@ -73,7 +74,7 @@ def parse(raw: bytes) -> Event:
         raise Unparsable("bad_json", str(error)) from None
     if "event" in fields:
         fields["data"] = _data(fields["event"])
-        if "time" in fields:
+        if fields.get("time") or ("time" in fields and not fields.get("timestamp")):
             fields["timestamp"] = fields["time"]
     elif "data" not in fields:
         raise Unparsable(NO_EVENT_FIELD, "the JSON object has neither an event nor a data field")

@@ -23,6 +23,7 @@ REASON_MEANINGS = {
     dead_letters.UNKNOWN_USER: "the LMS's database has no such user",
     dead_letters.UNKNOWN_COURSE: "the LMS's database has no such course",
     dead_letters.MISSING_FIELD: "the event lacks a field that ERB needs",
+    dead_letters.NO_TIME: "the event has no time; a collector may have taken it away",
     dead_letters.NO_TRANSFORMER: "ERB has no transformer for this type of event",
     dead_letters.NO_STATEMENT: "ERB makes no statement of it",
     dead_letters.NOT_JSON: "the statement holds a number that JSON does not have",
