@@ -137,6 +137,16 @@ def test_what_is_behind_an_archive_and_is_not_one_is_said(name: str, behind: byt
     assert notes[name].startswith("damaged tar archive (what follows its end is not an archive)")
 
 
+def test_of_zip_archives_that_were_joined_the_last_one_is_read_and_the_others_are_said() -> None:
+    with_folder = io.BytesIO(zipped({"logs/": b"", "logs/x": LOGS["a"]}))
+    found = identified(Archives(Folder({"joined.zip": zipped(LOGS) + zipped({"d": b"d\n"})})))
+    assert [(obj.name, obj.note.partition(":")[0]) for obj in found] == [
+        ("joined.zip", "several ZIP archives in one file, of which only the last is read"),
+        ("joined.zip!/d", ""),
+    ]
+    assert [obj.note for obj in identified(Archives(Folder({"x.zip": with_folder.getvalue()})))] == [""]
+
+
 def test_tar_reads_joined_archives_as_the_job_does(tmp_path: Path) -> None:
     (tmp_path / "joined.tar").write_bytes(tar(LOGS) + tar({"d": b"d\n"}))
     command = ["tar", "--ignore-zeros", "-tf", "joined.tar"]

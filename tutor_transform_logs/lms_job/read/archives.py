@@ -161,22 +161,30 @@ class _Zip:
         self._read: Callable[[int, int], Iterator[bytes]] = lambda begin, end: source.read(entry.name, begin, end)
         self._entry = entry
         self._members: dict[str, ZipMember] | None = None
+        self._damage: BrokenObject | None = None
 
     def members(self) -> Iterator[Member]:
         for label, member in self._found().items():
             yield Member(label, member.size, member.problem)
+        if self._damage:
+            raise self._damage
 
     def read(self, name: str, start: int, end: int | None) -> Iterator[bytes]:
         member = self._found().get(name)
         if member is None:
-            raise ObjectGone(f"it is no longer in the archive {self._entry.name}")
+            raise self._damage or ObjectGone(f"it is no longer in the archive {self._entry.name}")
         yield from member.read(self._read, start, end)
 
     def _found(self) -> dict[str, ZipMember]:
         if self._members is None:
             labels = _Labels(self._entry.name)
-            found = zip_members(self._read, self._entry.size)
-            self._members = {labels.of(member.name): member for member in found if _is_wanted(member.name)}
+            self._members = {}
+            try:
+                for member in zip_members(self._read, self._entry.size):
+                    if _is_wanted(member.name):
+                        self._members[labels.of(member.name)] = member
+            except BrokenObject as error:
+                self._damage = error
         return self._members
 
 

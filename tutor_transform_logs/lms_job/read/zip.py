@@ -61,18 +61,28 @@ class ZipMember(NamedTuple):
         return self.header + LOCAL_HEADER.size + int(name) + int(extra)
 
 
+JOINED = "several ZIP archives in one file, of which only the last is read: take them apart and run the command again"
+
+
 def is_zip(head: bytes) -> bool:
     """Does a ZIP archive begin like this?"""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
-def zip_members(read: ReadRange, size: int) -> list[ZipMember]:
-    """The files in the archive, without folders. Raises :class:`~.decompress.BrokenObject` if it is damaged."""
+def zip_members(read: ReadRange, size: int) -> Iterator[ZipMember]:
+    """The files in the archive, without folders.
+
+    Raises :class:`~.decompress.BrokenObject` if it is damaged, and at its end if another archive is before it.
+    """
     try:
         archive = zipfile.ZipFile(_File(read, size))  # all that it uses of a file is there
-        return [_member(info) for info in archive.infolist() if not info.is_dir()]
+        members = [_member(info) for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
         raise BrokenObject(f"damaged ZIP archive ({error})") from None
+    yield from members
+    # It begins as an archive does (see is_zip), with a file that its table of contents, at its end, does not have.
+    if min((info.header_offset for info in archive.infolist()), default=0) > 0:
+        raise BrokenObject(JOINED)
 
 
 def _member(info: zipfile.ZipInfo) -> ZipMember:
