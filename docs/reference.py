@@ -18,6 +18,7 @@ import click
 
 from tutor_transform_logs.commands import transform_logs
 from tutor_transform_logs.lms_job.config.setting import PREFIX, Setting
+from tutor_transform_logs.lms_job.report.glossary import REASON_FIXES
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.options import OPTIONS
 from tutor_transform_logs.settings import BY_NAME, SETTINGS
@@ -120,6 +121,13 @@ def readme_statuses() -> Iterator[str]:
     yield ""
 
 
+def fix_entries() -> Iterator[str]:
+    """What to do about dead letters, by their reason, as list items."""
+    for reason, fix in REASON_FIXES.items():
+        yield f"* ``{reason}``: {plain(fix)}"
+    yield ""
+
+
 def command_entries() -> Iterator[str]:
     """The commands of ``tutor transform-logs`` with their arguments and options."""
     context = click.Context(transform_logs, info_name="tutor transform-logs")
@@ -195,6 +203,7 @@ LISTS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
         "replay-options": lambda: without_sphinx(option_entries()),
         "host-commands": lambda: without_sphinx(command_entries()),
     },
+    "docs/reference/dead-letters.rst": {"fixes": fix_entries},
     "docs/reference/exit-status.rst": {"exit-statuses": lambda: without_sphinx(status_entries())},
 }
 

@@ -122,6 +122,17 @@ class Page:
         """What the browser has to say of the page: errors, what its policy forbids."""
         return [event["entry"]["text"] for event in self.browser.events("Log.entryAdded", self.session)]
 
+    def emulate_print(self) -> None:
+        """Show the page as it is printed."""
+        self.browser.call("Emulation.setEmulatedMedia", self.session, media="print")
+
+    def print(self, path: Path) -> Path:
+        """The page as a PDF, as people print it: without backgrounds."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        printed = self.browser.call("Page.printToPDF", self.session, printBackground=False)
+        path.write_bytes(base64.b64decode(printed["data"]))
+        return path
+
     def screenshot(self, path: Path) -> Path:
         """The whole page as a picture."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,8 +44,8 @@ class Echo:
     def known(self, name: str) -> bool:
         return True
 
-    def is_unknown_by_its_ends(self, raw: bytes) -> bool:
-        return False
+    def name_by_its_ends(self, raw: bytes) -> None:
+        return None
 
     def statements(self, event: Event, raw: bytes) -> list[Statement]:
         return [Statement(str(event.fields["data"]["n"]), raw)]

@@ -153,7 +153,7 @@ class ForkedSite(Site):
             "lines": result["lines"],
             "reasons": result["reasons"],
             "event types": result["event_types"],
-            "days": result["days"],
+            **{name: result[name] for name in ("days", "skipped_events", "courses", "verbs")},
             "made": [(ids[row["id"]], row["made"], row["rejected"]) for row in result["destinations"]],
             "objects": [(obj["name"].replace(job.name, "KEY"), obj["lines"], obj["notes"]) for obj in objects],
             "known": [

@@ -20,6 +20,19 @@ FIRST = date(2024, 9, 2)
 GAPS = ((40, 1), (80, 7), (110, 21))
 
 
+COURSES = ("", *(f"course-v1:University+Subject{n}+2024_T{n % 3}" for n in range(20)))
+VERBS = tuple(
+    f'{{"verb": {{"id": "https://w3id.org/xapi/verbs/{name}"}}}}'.encode() for name in ("played", "paused", "viewed")
+)
+SKIPPED = {
+    "/": 20_000,
+    "edx.ui.lms.outline.selected": 5_000,
+    "openedx.course.student_notes.viewed_in_a_new_window": 2_000,
+    "page_close": 1_800,
+    "a" * 90: 3,
+}
+
+
 def job_config(**values: Any) -> JobConfig:
     """A config whose source and destination are local."""
     return load({"destination_provider": "LOCAL", "destination_container": "out", **values})
@@ -49,10 +62,14 @@ def big_history(days: int, names: Sequence[str]) -> Activity:
         busy = (120 + (number * 37) % 80) // (4 if day.weekday() >= 5 else 1)
         for place in range(busy):
             name = names[(place * place + number) % len(names)]
-            activity.transformed(name, f"{day}T10:00:00+00:00", 1)
+            activity.transformed(name, f"{day}T10:00:00+00:00", 1, COURSES[place % len(COURSES)])
+            activity.made(VERBS[place % len(VERBS)])
         for place in range(number % 9):
-            activity.failed(names[place % len(names)], f"{day}T10:00:00+00:00")
+            activity.failed(names[place % len(names)], f"{day}T10:00:00+00:00", COURSES[0])
+    for name, number in SKIPPED.items():
+        activity.skip(name, number * days)
     for number in range(400):
+        activity.spent(f"pod-{number % 4}", (1.0 + number % 4, 6.5, 1.5 - (number % 4) / 4))
         at = BEGUN + number * 10 + (5000 if number > 250 else 0)
         activity.worked(at, 9.0, 60_000 + (number * 7919) % 25_000, 20_000)
     return activity
@@ -94,5 +111,9 @@ def big_result(days: int = 150) -> tuple[Result, Mapping[str, Sequence[DeadLette
         activity,
         dead_letters="/openedx/data/transform-logs/3f/0001/dead-letters.jsonl",
         next_steps=FOR_ASPECTS,
+        site={
+            "Site": "https://lms.example.com",
+            "Versions": "plugin 1.2.3, event-routing-backends 10.1.0, LMS verawood",
+        },
         rows_by_day=big_table(activity),
     ), examples

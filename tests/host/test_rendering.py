@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from tests.harness.tutor_cli import Tutor
+from tutor_transform_logs.__about__ import __version__
 from tutor_transform_logs.lms_job.deliver.choice import FROM_HOST
 from tutor_transform_logs.lms_job.report.host_paths import HOST_DATA
+from tutor_transform_logs.lms_job.report.site import PLUGIN_VERSION
 from tutor_transform_logs.lms_job.util import phase_outcome
 
 pytestmark = pytest.mark.slow
@@ -47,7 +49,7 @@ def test_the_job_service_is_complete(each_tutor: Tutor) -> None:
     ours, lms_job, lms = (services[name] for name in ("transform-logs-job", "lms-job", "lms"))
     assert ours["image"] == "${TRANSFORM_LOGS_JOB_IMAGE:-" + lms_job["image"] + "}"
     passed = {name: f"${{{name}:-}}" for name in (HOST_DATA, phase_outcome.VARIABLE)}
-    added = {"PYTHONPATH": "/openedx/transform-logs", FROM_HOST: "1", **passed}
+    added = {"PYTHONPATH": "/openedx/transform-logs", FROM_HOST: "1", PLUGIN_VERSION: __version__, **passed}
     assert ours["environment"] == {**lms_job["environment"], **added}
     assert set(ours["depends_on"]) == {"permissions", *lms_job["depends_on"]}
     assert ours["depends_on"]["permissions"] == {"condition": "service_completed_successfully"}

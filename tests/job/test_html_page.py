@@ -22,8 +22,10 @@ from tests.harness.job import newest
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.model.activity import Activity
 from tutor_transform_logs.lms_job.model.counts import Counts
-from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
-from tutor_transform_logs.lms_job.report.charts import compare_days, days_of
+from tutor_transform_logs.lms_job.model.dead_letters import DELIVER_REASONS, DeadLetter
+from tutor_transform_logs.lms_job.read.events import PARSE_REASONS
+from tutor_transform_logs.lms_job.report.charts import compare_days, days_of, timeline_of
+from tutor_transform_logs.lms_job.report.glossary import REASON_FIXES, REASON_MEANINGS
 from tutor_transform_logs.lms_job.report.html_page import page
 from tutor_transform_logs.lms_job.report.next_steps import REBUILD
 from tutor_transform_logs.lms_job.report.result import ObjectResult
@@ -55,6 +57,23 @@ CONTRASTS = r"""
 """
 
 
+# Of each text of a table's names: its characters, and where each is.
+BROKEN_NAMES = r"""
+(() => {
+  const found = [];
+  for (const name of document.querySelectorAll('.whole, .long')) {
+    for (const node of name.childNodes) {
+      if (node.nodeType !== Node.TEXT_NODE) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      if (range.getClientRects().length > 1) found.push(name.textContent);
+    }
+  }
+  return found;
+})()
+"""
+
+
 class Tags(html.parser.HTMLParser):
     """Every element and attribute, and a check that what opens is closed."""
 
@@ -70,7 +89,7 @@ class Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.attributes |= {name for name, _ in attrs}
-        if tag != "meta":
+        if tag not in ("meta", "wbr"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -145,6 +164,78 @@ def test_months_and_years_are_as_coarse_as_they_are() -> None:
     assert found.without_day == (1, 2)
 
 
+def made(types: dict[str, list[int]], activity: Activity | None = None, **values: Any) -> str:
+    """The page of a log with events of these types."""
+    activity = activity or Activity()
+    activity.types |= types
+    sums = [sum(column) for column in zip([0, 0, 0], *types.values(), strict=True)]
+    skipped = sum(number for (number,) in activity.skipped.values())
+    counts = Counts(lines=sum(sums) + skipped, transformed=sums[0], untransformable=sums[1], unknown_event=skipped)
+    counts.reasons = {"erb_error": sums[1]} if sums[1] else {}
+    one = ObjectResult("tracking.log", 9, counts, activity, done=True)
+    return page(pages.job_config(), pages.result([one], activity, **values), {})
+
+
+def test_types_that_fail_come_first() -> None:
+    text = re.sub("<[^>]+>", " ", made({"often": [90, 0, 0], "fails2": [3, 2, 0], "fails4": [0, 4, 0]}))
+    assert "Events by type, those that fail first" in text
+    assert text.index(" fails4 ") < text.index(" fails2 ") < text.index(" often ")
+    assert "most frequent first" in re.sub("<[^>]+>", " ", made({"often": [90, 0, 0]}))
+
+
+def test_skipped_events_have_counts_and_shares() -> None:
+    activity = Activity()
+    activity.skip("/courses/x", 46)
+    activity.skip("page_close", 4)
+    text = " ".join(re.sub("<[^>]+>", " ", made({"a": [50, 0, 0]}, activity)).split())
+    assert "50 lines, 50 % of all, are events that are not transformed to xAPI: they are skipped." in text
+    assert "(page views) 46 46 % page_ close 4 4.0 %" in text
+
+
+def test_a_single_day_is_shown_by_hours() -> None:
+    activity = Activity()
+    for hour in (0, 9, 9, 23):
+        activity.transformed("a", f"2026-02-01T{hour:02d}:30:00Z", 1)
+    activity.failed("a", "2026-02-01T09:00:00Z")
+    text = made({}, activity)
+    assert "The time of the events, by hour (UTC): 2026-02-01. " in text
+    assert "09:00: 2 statements, 1 failed events" in text
+    assert "3 statements and failed events" in text
+    found = timeline_of(activity)
+    assert found is not None
+    assert [(round(bar.start * 24), bar.counts) for bar in found.bars] == [(0, (1, 0)), (9, (2, 1)), (23, (1, 0))]
+    # What an earlier version has counted has no hours.
+    activity.days["2026-02-01"][0] += 1
+    found = timeline_of(activity)
+    assert found is not None
+    assert found.step == "day"
+
+
+def test_the_axis_says_what_its_bars_are() -> None:
+    activity = Activity(days={"2026-02-01": [189, 6], "2026-02-02": [5, 0]})
+    assert "195 statements and failed events<" in made({}, activity)
+    assert "189 statements<" in made({}, Activity(days={"2026-02-01": [189, 0], "2026-02-02": [5, 0]}))
+
+
+@pytest.mark.parametrize(
+    ("types", "status", "colour"),
+    [
+        ({"a": [1000, 5, 0]}, 0, "good"),
+        ({"a": [1000, 50, 0]}, 0, "fair"),
+        ({"a": [1000, 0, 0]}, 3, "fair"),
+        ({"a": [1000, 0, 0]}, 4, "fair"),
+        ({"a": [1000, 0, 0]}, 1, "bad"),
+    ],
+)
+def test_the_colour_is_that_of_the_ending(types: dict[str, list[int]], status: int, colour: str) -> None:
+    assert f'class="status {colour}"' in made(types, status=status)
+
+
+def test_every_reason_has_a_meaning_and_a_fix() -> None:
+    assert REASON_FIXES.keys() == REASON_MEANINGS.keys()
+    assert {*PARSE_REASONS, *DELIVER_REASONS} <= REASON_FIXES.keys()
+
+
 @pytest.fixture(scope="module")
 def big_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run of some hours over months of logs."""
@@ -179,6 +270,12 @@ def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: in
         "edx.course.tool_9.accessed",
         "the LMS's database has no such user",
         "tracking.log-20250124-1738368000.gz",
+        "Where the time went",
+        "openedx.course.student_notes.viewed_in_a_new_window",
+        "course-v1:University+Subject7+2024_T1",
+        "paused",
+        "What to do: Nothing, for visitors who were not logged in",
+        "plugin 1.2.3, event-routing-backends 10.1.0, LMS verawood",
     ):
         assert detail in text
     assert "ann" not in re.findall(r"\w+", text)
@@ -195,6 +292,32 @@ def test_it_is_readable_in_a_browser(browser: Browser, big_page: Path, width: in
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
     background = opened.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") is not dark
+
+
+def broken_names(opened: Page) -> list[str]:
+    """Names that are broken within a part: two of its characters are on two lines."""
+    found: list[str] = opened.evaluate(BROKEN_NAMES)
+    return found
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_names_are_broken_at_dots_and_the_like_alone(browser: Browser, big_page: Path, width: int) -> None:
+    opened = browser.open(big_page, width=width)
+    shown_text(opened)
+    # One without a dot has to break somewhere.
+    assert [name for name in broken_names(opened) if "aaaa" not in name] == []
+
+
+def test_it_prints_with_its_bars_and_in_light_colours(browser: Browser, big_page: Path) -> None:
+    opened = browser.open(big_page, width=794, dark=True)
+    opened.print(PICTURES / "print.pdf")
+    opened.emulate_print()
+    opened.screenshot(PICTURES / "print.png")
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.evaluate("getComputedStyle(document.querySelector('.bar span')).printColorAdjust") == "exact"
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 794
+    contrasts: dict[str, float] = opened.evaluate(CONTRASTS)
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
 def test_it_asks_for_nothing_and_breaks_no_rule(browser: Browser, big_page: Path) -> None:
@@ -225,7 +348,7 @@ def test_it_has_headings_captions_and_names(browser: Browser, big_page: Path) ->
 
 def embedded(text: str) -> Iterator[str]:
     """Text that only a person's data has: of the log writer's users and places."""
-    return (word for word in ("learner00", "@example.com", "203.0.113.", "course-v1:", "Mozilla") if word in text)
+    return (word for word in ("learner00", "@example.com", "203.0.113.", "Mozilla") if word in text)
 
 
 def test_a_run_leaves_its_page_beside_its_result(site: ForkedSite, browser: Browser) -> None:
@@ -244,7 +367,7 @@ def test_a_run_leaves_its_page_beside_its_result(site: ForkedSite, browser: Brow
     assert result["days"] == {
         "2026-02-01": {
             "statements": expected.statements,
-            "lost_events": expected.untransformable + expected.count("no_transformer"),
+            "failed_events": expected.untransformable + expected.count("no_transformer"),
         }
     }
     text = shown_text(browser.open(path, width=1200))

@@ -67,7 +67,10 @@ PLAN = Plan(
 
 def worked() -> Activity:
     activity = Activity()
-    activity.transformed("a", "2026-01-01T00:00:00+00:00", 1)
+    activity.transformed("a", "2026-01-01T00:00:00+00:00", 1, "course-v1:a+b+c")
+    activity.made(b'{"verb": {"id": "http://a"}}')
+    activity.skip("b")
+    activity.spent("c", (1.0, 2.0, 3.0))
     activity.worked(10.0, 1.0, 1, 1)
     return activity
 
@@ -90,7 +93,7 @@ def shapes(folder: Path) -> dict[str, object]:
 
 
 # Of the present version, and only of it.
-VERSION_AND_DIGEST = (4, "cfbda37fcda1ceea")
+VERSION_AND_DIGEST = (5, "5431c9dcd159a361")
 
 
 def test_a_changed_format_has_a_new_version(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tutor_transform_logs.lms_job.model.activity import NO_NAME
+
 # The name of a request event is its path: there are thousands of them.
 REQUESTS = "(requests: the path is the name)"
 MOST_UNKNOWN_NAMES = 200
 OTHER_NAMES = "(other names)"
-NO_NAME = "(no name)"
 # Reasons of the preview, in place of unknown users and courses: it looks up neither.
 NO_USER, NO_COURSE = "names_no_user", "names_no_course"
 

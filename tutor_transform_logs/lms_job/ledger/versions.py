@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 
 Values = dict[str, Any]
 
@@ -90,4 +90,16 @@ def _from_version_3(values: Values) -> Values:
     return values
 
 
-UPGRADES: dict[Any, Callable[[Values], Values]] = {1: _from_version_1, 2: _from_version_2, 3: _from_version_3}
+def _from_version_4(values: Values) -> Values:
+    """Version 4 counted by type and by day alone."""
+    if "counts" in values:
+        values["activity"] |= {name: {} for name in ("hours", "skipped", "courses", "verbs", "workers")}
+    return values
+
+
+UPGRADES: dict[Any, Callable[[Values], Values]] = {
+    1: _from_version_1,
+    2: _from_version_2,
+    3: _from_version_3,
+    4: _from_version_4,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeVar
@@ -17,14 +17,23 @@ from ..util.iso_times import in_utc, moment
 from .counts import whole_number
 
 Key = TypeVar("Key", int, str)
+Number = TypeVar("Number", int, float)
 
 # An entry is written with every batch, and so has to stay small. The types are those of an allow list, a few dozen.
 MOST_TYPES = 300
 MOST_DAYS = 400
 MOST_SPANS = 120
 SHORTEST_SPAN_SECS = 10
+# Hours are for the report of a log of a day or two.
+MOST_HOURS = 48
+MOST_WORKERS = 64
+# Names may come from the browser, as long as anybody likes. Course ids have up to 255 characters.
+MOST_NAME_CHARACTERS, MOST_COURSE_CHARACTERS = 120, 255
 
 OTHER_TYPES = "(other types)"
+PAGE_VIEWS = "(page views)"
+"""The name of all skipped events whose names are paths; each path would be a name of its own."""
+NO_NAME = "(no name)"
 NO_DAY = ""
 """For events whose time can't be read."""
 
@@ -34,7 +43,11 @@ _DAY = re.compile(r"20\d\d-\d\d-\d\d")
 TRANSFORMED, UNTRANSFORMABLE, FILTERED = range(3)
 """Places in the counts of a type."""
 MADE, LOST = range(2)
-"""Places in the counts of a day: statements made, and events of which none was made."""
+"""Places in the counts of a day, an hour or a course: statements made, and events of which none was made."""
+
+_HOUR_CHARACTERS = len("2026-01-31T14")
+# No quotation mark in a string of JSON stands by itself, so that this can't be in one.
+_VERB = re.compile(rb'"(?:verb": ?\{"id|action)": ?"([^"\\]+)"')
 
 
 @functools.lru_cache(maxsize=4096)
@@ -55,6 +68,31 @@ def day_of(time: object) -> str:
         return _checked(in_utc(when)[:10]) if when else NO_DAY
     except OverflowError:
         return NO_DAY
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked_hour(hour: str) -> str:
+    return hour if _checked(hour[:10]) and re.fullmatch(r"T([01]\d|2[0-3])", hour[10:]) else _checked(hour[:10])
+
+
+def hour_of(time: object) -> str:
+    """The hour (UTC) of an event's ``timestamp``, as 2026-01-31T14; its day alone, or :data:`NO_DAY`, if it has none.
+
+    The day is that of :func:`day_of`.
+    """
+    if isinstance(time, str) and time.endswith(("+00:00", "Z")):
+        return _checked_hour(time[:_HOUR_CHARACTERS])
+    try:
+        when = moment(time)
+        return _checked_hour(in_utc(when)[:_HOUR_CHARACTERS]) if when else NO_DAY
+    except OverflowError:
+        return NO_DAY
+
+
+def verb_of(body: bytes) -> str:
+    """The id of a statement's verb, or the action of a Caliper event in its envelope; ``""`` if there is none."""
+    found = _VERB.search(body)
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 @dataclass
@@ -112,51 +150,81 @@ class Throughput:
 
 @dataclass
 class Activity:
-    """Events of known types: how many, of which types, when they happened. Skipped lines are not counted."""
+    """Events: how many, of which types, courses and verbs, when they happened; and how long the work took."""
 
     types: dict[str, list[int]] = field(default_factory=dict)
-    """Name -> events transformed, failed, filtered."""
+    """Name of a known type -> events transformed, failed, filtered."""
     days: dict[str, list[int]] = field(default_factory=dict)
-    """Day -> statements made, events lost. Where there are too many days, months (2026-01) or years stand for them."""
+    """Day -> statements made, events that failed. Where there are too many days, months (2026-01) or years."""
     throughput: Throughput = field(default_factory=Throughput)
     secs: float = 0.0
     """The working time, without the pauses between batches."""
+    hours: dict[str, list[int]] = field(default_factory=dict)
+    """As ``days``, by hour (2026-01-31T14). Empty, or not all of them, if there are too many."""
+    skipped: dict[str, list[int]] = field(default_factory=dict)
+    """Name of a type that is not transformed -> events."""
+    courses: dict[str, list[int]] = field(default_factory=dict)
+    """Course id -> statements made, events that failed."""
+    verbs: dict[str, list[int]] = field(default_factory=dict)
+    """Id of the verb -> statements made."""
+    workers: dict[str, list[float]] = field(default_factory=dict)
+    """Worker -> how long it read, transformed and delivered. These do not overlap: their sum is ``secs``."""
 
-    def transformed(self, name: str, time: object, statements: int) -> None:
+    def transformed(self, name: str, time: object, statements: int, course: str = "") -> None:
         """Count an event that made this number of ``statements``."""
         _row(self.types, name, 3)[TRANSFORMED] += 1
-        _row(self.days, day_of(time), 2)[MADE] += statements
+        self._count(time, course, MADE, statements)
 
-    def failed(self, name: str, time: object) -> None:
+    def failed(self, name: str, time: object, course: str = "") -> None:
         """Count an event that is a dead letter."""
         _row(self.types, name, 3)[UNTRANSFORMABLE] += 1
-        _row(self.days, day_of(time), 2)[LOST] += 1
+        self._count(time, course, LOST, 1)
+
+    def _count(self, time: object, course: str, place: int, number: int) -> None:
+        hour = hour_of(time)
+        _row(self.days, hour[:10], 2)[place] += number
+        _row(self.hours, hour, 2)[place] += number
+        _row(self.courses, course[:MOST_COURSE_CHARACTERS], 2)[place] += number
 
     def filtered(self, name: str) -> None:
         """Count an event that the filters exclude."""
         _row(self.types, name, 3)[FILTERED] += 1
+
+    def skip(self, name: str, number: int = 1) -> None:
+        """Count events of a type that is not transformed; a path is a page view."""
+        shown = PAGE_VIEWS if name.startswith("/") else name[:MOST_NAME_CHARACTERS] or NO_NAME
+        _row(self.skipped, shown, 1)[0] += number
+
+    def made(self, body: bytes) -> None:
+        """Count a statement by its verb."""
+        _row(self.verbs, verb_of(body)[:MOST_COURSE_CHARACTERS], 1)[0] += 1
 
     def worked(self, at: float, secs: float, lines: int, events: int) -> None:
         """Count the working time of a batch that ended ``at`` (seconds since 1970)."""
         self.throughput.add(at, lines, events)
         self.secs += secs
 
+    def spent(self, worker: str, times: Sequence[float]) -> None:
+        """Count how long ``worker`` read, transformed and delivered."""
+        _add(self.workers, worker, times)
+
     def add(self, other: Activity) -> None:
         """Add another one's counts to these."""
-        for name, counts in other.types.items():
-            _add(self.types, name, counts)
-        for day, counts in other.days.items():
-            _add(self.days, day, counts)
+        for name in _TABLES:
+            table = getattr(self, name)
+            for key, counts in getattr(other, name).items():
+                _add(table, key, counts)
         self.throughput.add_all(other.throughput)
         self.secs += other.secs
 
     def bounded(self) -> Activity:
         """The same counts, with at most as many types and days as an entry may have."""
         bounded = Activity(secs=self.secs)
-        for name, counts in self.types.items():
-            known = name in bounded.types or len(bounded.types) < MOST_TYPES
-            _add(bounded.types, name if known else OTHER_TYPES, counts)
+        for name in ("types", "skipped", "courses", "verbs"):
+            _add_bounded(getattr(bounded, name), getattr(self, name), MOST_TYPES, OTHER_TYPES)
+        _add_bounded(bounded.workers, self.workers, MOST_WORKERS, OTHER_TYPES)
         bounded.days = self.days
+        bounded.hours = self.hours if len(self.hours) <= MOST_HOURS else {}
         # Days become months, then years: coarser, but nothing is dropped.
         for length in (7, 4):
             if len(bounded.days) > MOST_DAYS:
@@ -167,12 +235,9 @@ class Activity:
         return bounded
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "types": {name: list(counts) for name, counts in self.types.items()},
-            "days": {day: list(counts) for day, counts in self.days.items()},
-            "throughput": self.throughput.to_json(),
-            "secs": round(self.secs, 3),
-        }
+        tables = {name: {key: list(counts) for key, counts in getattr(self, name).items()} for name in _TABLES}
+        workers = {key: [round(secs, 3) for secs in times] for key, times in self.workers.items()}
+        return {**tables, "workers": workers, "throughput": self.throughput.to_json(), "secs": round(self.secs, 3)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Activity:
@@ -180,9 +245,13 @@ class Activity:
         throughput, secs = values["throughput"], values["secs"]
         if not isinstance(throughput, Mapping):
             raise TypeError("throughput is not an object")
-        if not isinstance(secs, (int, float)) or isinstance(secs, bool) or not secs >= 0:
-            raise ValueError(f"{secs!r} is not a time")
-        return cls(_table(values["types"], 3), _table(values["days"], 2), Throughput.from_json(throughput), float(secs))
+        tables = {name: _table(values[name], width) for name, width in _TABLES.items() if name != "workers"}
+        workers = _times(values["workers"])
+        return cls(throughput=Throughput.from_json(throughput), secs=_seconds(secs), workers=workers, **tables)
+
+
+_TABLES = {"types": 3, "days": 2, "hours": 2, "skipped": 1, "courses": 2, "verbs": 1, "workers": 3}
+"""The tables of an activity, and how many counts each of their rows has."""
 
 
 def total_activity(parts: Iterable[Activity]) -> Activity:
@@ -200,9 +269,33 @@ def _row(table: dict[str, list[int]], name: str, width: int) -> list[int]:
     return row
 
 
-def _add(table: dict[Key, list[int]], key: Key, counts: Iterable[int]) -> None:
+def _add(table: dict[Key, list[Number]], key: Key, counts: Iterable[Number]) -> None:
     old = table.get(key)
     table[key] = list(counts) if old is None else [a + b for a, b in zip(old, counts, strict=True)]
+
+
+def _add_bounded(table: dict[str, list[Number]], more: Mapping[str, list[Number]], most: int, other: str) -> None:
+    """Add the rows of ``more``; those for which there is no place are one row, ``other``."""
+    for name, counts in more.items():
+        _add(table, name if name in table or len(table) < most else other, counts)
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+        raise ValueError(f"{value!r} is not a time")
+    return float(value)
+
+
+def _times(values: object) -> dict[str, list[float]]:
+    """The times of workers, as JSON has them, checked."""
+    if not isinstance(values, Mapping):
+        raise TypeError("a table of times is not an object")
+    table = {}
+    for name, times in values.items():
+        if not isinstance(times, list) or len(times) != _TABLES["workers"]:
+            raise ValueError(f"{name!r} does not have three times")
+        table[str(name)] = [_seconds(secs) for secs in times]
+    return table
 
 
 def _table(values: object, width: int) -> dict[str, list[int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -59,6 +59,10 @@ class SkippedLines(NamedTuple):
     """Where in ``text`` they begin."""
     stop: int
     """Where in ``text`` the line after them begins."""
+    names: Sequence[bytes] = ()
+    """The names of their events, in the order of the lines. Those that are missing are page views, which most are."""
+    count_names: Callable[[bytes], int] = len
+    """How many names there are in some of the lines."""
 
     @property
     def end(self) -> int:
@@ -77,8 +81,17 @@ class SkippedLines(NamedTuple):
             return self, None
         middle = next(itertools.islice(self.ends(), count - 1, None))
         stop = self.at + middle - self.start
-        first = self._replace(lines=count, stop=stop)
-        return first, SkippedLines(middle, self.number + count, self.lines - count, self.text, stop, self.stop)
+        # Only where a batch ends among them.
+        named = self.count_names(self.text[self.at : stop]) if self.names else 0
+        first = self._replace(lines=count, stop=stop, names=self.names[:named])
+        rest = self._replace(
+            start=middle,
+            number=self.number + count,
+            lines=self.lines - count,
+            at=stop,
+            names=self.names[named:],
+        )
+        return first, rest
 
 
 class Event(NamedTuple):

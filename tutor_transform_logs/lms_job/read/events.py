@@ -115,6 +115,13 @@ def _data(event: Any) -> Any:
         return event
 
 
+def context_text(event: Mapping[str, Any], name: str) -> str:
+    """A text of the event's context, as ERB's ``get_data`` finds it; ``""`` if there is none."""
+    context = event.get("context")
+    value = context.get(name) if isinstance(context, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
 def find_nested(source: Mapping[str, Any], key: str) -> Any:
     """ERB's ``BaseTransformerMixin.find_nested``: the first value of ``key`` at any level of nested objects."""
     if key in source:

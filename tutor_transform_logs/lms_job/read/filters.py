@@ -11,7 +11,7 @@ from typing import Any
 from ..config.schema import JobConfig
 from ..model.records import Event
 from ..util.iso_times import in_utc, moment
-from .events import find_nested
+from .events import context_text, find_nested
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Filters:
         return (
             self.takes_name(event.name)
             and self._takes_time(event.fields)
-            and (not self.course or _matches(_context(event.fields, "course_id"), self.course))
+            and (not self.course or _matches(context_text(event.fields, "course_id"), self.course))
             and (not self.org or _matches(_org(event.fields), self.org))
         )
 
@@ -108,14 +108,7 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def _context(event: Mapping[str, Any], name: str) -> str:
-    """A text of the event's context, as ERB's ``get_data`` finds it; ``""`` if there is none."""
-    context = event.get("context")
-    value = context.get(name) if isinstance(context, Mapping) else None
-    return value if isinstance(value, str) else ""
-
-
 def _org(event: Mapping[str, Any]) -> str:
     """The organisation: the context's own, else that of the course id (``course-v1:ORG+...`` or ``ORG/...``)."""
-    course_id = _context(event, "course_id")
-    return _context(event, "org_id") or course_id.rpartition(":")[2].replace("/", "+").partition("+")[0]
+    course_id = context_text(event, "course_id")
+    return context_text(event, "org_id") or course_id.rpartition(":")[2].replace("/", "+").partition("+")[0]

@@ -76,7 +76,8 @@ def _ended(
         if prefilter is not None:
             count, stop = prefilter.skip_from(text, at, limit, ascii_only)
             if count:
-                skipped = SkippedLines(offset, number, count, text, at, stop)
+                names = prefilter.take_names()
+                skipped = SkippedLines(offset, number, count, text, at, stop, names, prefilter.count_names)
                 yield skipped
                 # The line after them is known not to be skipped.
                 offset, number, at, newline = skipped.end, number + count, stop, text.find(b"\n", stop)

@@ -18,7 +18,7 @@ releases wrote to one file at the same time.)
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from io import BytesIO
 
 from .events import Unparsable, is_tracked, parse
@@ -63,6 +63,8 @@ class Prefilter:
         self._known_ends = {(_LATE_KEY + name)[-TYPE_BYTES:] + _USUAL_END for name in self._known}
         self._ends: set[bytes] = set()
         """How lines met end, with their newline, if no known event ends so."""
+        self._names: list[bytes] = []
+        """Of the lines skipped since they were taken, but of page views: a path is not a type."""
         self._in_objects = WrappedPageViews(IN_STRING, self._is_skipped)
         self._in_columns = WrappedPageViews(IN_TEXT, self._is_skipped)
 
@@ -111,36 +113,61 @@ class Prefilter:
                 return total, start
             total, start = total + 1, stop
 
+    def take_names(self) -> Sequence[bytes]:
+        """The names of what was skipped since the last call, in the order of the lines; without page views."""
+        if not self._names:
+            return ()
+        names, self._names = self._names, []
+        return names
+
+    def count_names(self, text: bytes) -> int:
+        """How many names :meth:`take_names` has of ``text``, whole lines of which each is skipped."""
+        self.skip_from(text, 0, len(text), text.isascii())
+        return len(self.take_names())
+
     def _is_skipped(self, line: bytes, limit: int) -> bool:
-        """Is ``line``, with its line end, skipped? A part of a line is not, whatever is in it."""
+        """Is ``line``, with its line end, skipped? A part of a line is not, whatever is in it. The name is kept."""
         if not line.endswith(b"\n") or len(line) - 1 > limit or is_cri_part(line):
             return False
-        return self.is_unknown_by_its_ends(line[:-1]) or self.skips(line[:-1])
+        raw = line[:-1]
+        name = self.name_by_its_ends(raw)
+        if name is None:
+            if not self.skips(raw):
+                return False
+            name = parse(raw).name.encode("utf-8", "replace")
+        if name[:1] != b"/":
+            self._names.append(name)
+        return True
 
     def is_unknown_by_its_ends(self, raw: bytes) -> bool:
-        """Does the line begin and end as a tracker writes an event of an unknown type, and does no other begin in it?
+        """Does the line begin and end as an event of an unknown type, and does no other begin in it?"""
+        return self.name_by_its_ends(raw) is not None
+
+    def name_by_its_ends(self, raw: bytes) -> bytes | None:
+        """The name of the event of a line that :meth:`is_unknown_by_its_ends`; of a page view, a slash. Else ``None``.
 
         A page view by its path and its source; any other event by its name, which is also its type. What is between
         its ends may be broken.
         """
         begin = raw.find(b"{")
         if not (self.usable and raw.startswith(_FIRST_KEY, begin) and raw.isascii()):
-            return False
+            return None
         if raw.rfind(_BEGINNING) != begin:
-            return False
+            return None
         first = begin + len(_FIRST_KEY)
         if raw.startswith(b"/", first) and raw.endswith(_USUAL_END):
-            return (begin == 0 or raw[begin - 2] == _DASH) and self._is_unknown_end(raw[-_END_BYTES:])
+            is_view = (begin == 0 or raw[begin - 2] == _DASH) and self._is_unknown_end(raw[-_END_BYTES:])
+            return b"/" if is_view else None
         if raw.rfind(_NAME_KEY) != begin + 1:
-            return False
+            return None
         end = raw.find(b'"', first)
         name = raw[first:end]
         late = raw.rfind(_LATE_KEY, max(begin, len(raw) - _LONGEST_END))
         last_keys = _LAST_KEYS.fullmatch(raw, late) if late >= 0 else None
         # An object inside of an event may begin with a name too, and an event may have none.
         if last_keys is None or last_keys[1] != name or raw.rfind(_SECOND_KEY) != end + len('", '):
-            return False
-        return name not in self._known and (name in self._unknown or self._is_unknown(name))
+            return None
+        return name if name not in self._known and (name in self._unknown or self._is_unknown(name)) else None
 
     def _is_unknown_end(self, end: bytes) -> bool:
         if end in self._known_ends:

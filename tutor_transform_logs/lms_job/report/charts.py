@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
-from ..model.activity import LOST, MADE, NO_DAY, Throughput
+from ..model.activity import LOST, MADE, NO_DAY, Activity, Throughput
 from ..util.formatting import duration
 from .html import Html, joined, tag
 
@@ -38,12 +38,12 @@ class Days:
     first: date
     last: date
     step: str
-    """What a bar stands for: day, week, month or year."""
+    """What a bar stands for: hour, day, week, month or year."""
     bars: tuple[Bar, ...]
     gaps: tuple[tuple[date, date], ...]
     """The first and last day of each period without events. Empty if only months or years are known."""
     without_day: tuple[int, int]
-    """How many statements were made and how many events were lost whose time can't be read."""
+    """How many statements were made and how many events failed whose time can't be read."""
 
 
 def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
@@ -65,11 +65,29 @@ def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
     bars = []
     for begin, counts in sorted(sums.items()):
         start, end = max(begin, first), min(_next(begin, step), last + timedelta(1))
-        label = _label(begin, step)
-        title = f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} events lost" if counts[LOST] else "")
-        bars.append(Bar((start - first).days, (end - start).days, tuple(counts), title))
+        bars.append(Bar((start - first).days, (end - start).days, tuple(counts), _title(_label(begin, step), counts)))
     gaps = tuple(_gaps_between(sorted(dated))) if coarsest == 10 else ()
     return Days(first, last, step, tuple(bars), gaps, (without[MADE], without[LOST]))
+
+
+def timeline_of(activity: Activity) -> Days | None:
+    """The timeline of an activity: of a single day by hours, if all of them are known."""
+    days = days_of(activity.days)
+    if days is None or days.first != days.last:
+        return days
+    known = {hour: counts for hour, counts in activity.hours.items() if len(hour) > len(str(days.first))}
+    of_day = list(activity.days.get(str(days.first), []))
+    if [sum(column) for column in zip(*known.values(), strict=True)] != of_day:
+        return days
+    bars = []
+    for key, counts in sorted(known.items()):
+        hour = int(key[-2:])
+        bars.append(Bar(hour / 24, 1 / 24, tuple(counts), _title(f"{hour:02d}:00", counts)))
+    return replace(days, step="hour", bars=tuple(bars))
+
+
+def _title(label: str, counts: Sequence[int]) -> str:
+    return f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} failed events" if counts[LOST] else "")
 
 
 def _date(key: str) -> date:
@@ -106,18 +124,23 @@ def _gaps_between(days: Sequence[date]) -> Iterator[tuple[date, date]]:
 
 
 def day_chart(days: Days) -> Html:
-    """Statements by day, week, month or year as bars; periods without events as marks."""
+    """Statements by hour, day, week, month or year as bars; periods without events as marks."""
     width = (days.last - days.first).days + 1
     marks = [
         Bar((begin - days.first).days, (end - begin).days + 1, (), f"no events: {format_gap(begin, end)}", gap=True)
         for begin, end in days.gaps
     ]
     label = f"Statements by {days.step} from {days.first} to {days.last}"
-    return _chart([*days.bars, *marks], width, label, _labels(days), "statements")
+    fails = any(bar.counts[LOST] for bar in days.bars)
+    return _chart(
+        [*days.bars, *marks], width, label, _labels(days), "statements and failed events" if fails else "statements"
+    )
 
 
 def _labels(days: Days) -> list[str]:
     """What is written below a timeline."""
+    if days.step == "hour":
+        return ["00:00", "12:00", "24:00"]
     width = (days.last - days.first).days + 1
     middle = days.first + timedelta(width // 2)
     labels = (days.first, *([middle] if width > 2 else []), *([days.last] if width > 1 else []))

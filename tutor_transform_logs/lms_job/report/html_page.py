@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..config.schema import JobConfig
-from ..model.activity import FILTERED, TRANSFORMED, UNTRANSFORMABLE
 from ..model.dead_letters import DeadLetter
 from ..read.filters import TAKE_ALL, Filters
 from ..util.errors import ExitStatus
 from ..util.formatting import duration, size
 from . import masking
-from .charts import Days, compare_days, comparison_chart, day_chart, days_of, format_gap, throughput_chart
+from .breakdowns import breakdowns
+from .charts import (
+    Days,
+    compare_days,
+    comparison_chart,
+    day_chart,
+    days_of,
+    format_gap,
+    throughput_chart,
+    timeline_of,
+)
 from .deleted_users import describe
 from .ending import Ending, ending
-from .glossary import OUTCOMES, REASON_MEANINGS
+from .glossary import OUTCOMES, REASON_FIXES, REASON_MEANINGS
 from .html import Html, joined, tag
 from .result import STATEMENT_NAMES, ObjectResult, Result, reasons
 from .stylesheet import STYLE
+from .tables import bar_cell, percentage, section, table, wide
 
 OBJECTS_SHOWN = 500
 SLOWEST_SHOWN = 10
 GAPS_SHOWN = 20
-TYPES_SHOWN = 15
+WORK_PARTS = ("part2", "part0", "part3")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 ExamplesByReason = Mapping[str, Sequence[DeadLetter]]
@@ -47,11 +57,12 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
         _headline(config, result, how, kind),
         _next_steps(result),
         _by_day(result),
-        _in_table(result),
+        _intable(result),
         _outcomes(result, examples),
         _destinations(result),
-        _by_type(result, kind),
+        *breakdowns(result, kind),
         _throughput(result),
+        _workers(result),
         _slowest(result),
         _objects(result),
     )
@@ -60,13 +71,11 @@ def page(config: JobConfig, result: Result, examples: ExamplesByReason) -> str:
 
 
 def _headline(config: JobConfig, result: Result, how: Ending, kind: str) -> Html:
-    good = (
-        "good"
-        if result.status == ExitStatus.DONE and not result.dead_share
-        else "fair"
-        if result.status == ExitStatus.REJECTED or not result.accounting_errors
-        else "bad"
-    )
+    good = "fair"
+    if result.status == ExitStatus.FAILED or result.accounting_errors:
+        good = "bad"
+    elif result.status == ExitStatus.DONE and not result.dead_share:
+        good = "good"
     rows = [
         ("From", str(config.source)),
         ("To", ", ".join(destination.name for destination in result.destinations)),
@@ -77,6 +86,7 @@ def _headline(config: JobConfig, result: Result, how: Ending, kind: str) -> Html
     if result.activity.secs >= 1:
         rows.append(("Work", f"{duration(result.activity.secs)}, over all workers"))
     rows.append(("Plan", f"{result.plan.name} of job {result.job_key}"))
+    rows += result.site.items()
     arrived = sum(to.counts.stored + to.counts.duplicates for to in result.destinations)
     numbers = (
         (result.counts.lines, "lines read"),
@@ -103,57 +113,37 @@ def _moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
-def _section(title: str, *content: str) -> Html:
-    return tag("section", tag("h2", title), *content)
-
-
-def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> Html:
-    """A table. The first ``texts`` columns hold text, the others numbers."""
-    kinds = ["text" if n < texts else "number" for n in range(len(columns))]
-    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in zip(columns, kinds, strict=True)))
-    body = []
-    for first, *rest in rows:
-        cells = [tag("td", cell, class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)]
-        body.append(tag("tr", tag("th", first, scope="row"), *cells))
-    return tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
-
-
-def _wide(table: Html) -> Html:
-    """A table that scrolls sideways on a narrow screen."""
-    return tag("div", table, class_="wide", tabindex=0)
-
-
 def _next_steps(result: Result) -> Html | None:
     if not result.next_steps:
         return None
     steps = (tag("li", tag("p", step.reason), tag("code", step.command)) for step in result.next_steps)
     note = "Aspects' charts need more than statements. Run these in order; on Kubernetes, with k8s in place of local."
-    return _section("Next: Aspects' charts", tag("p", note), tag("ol", *steps, class_="examples"))
+    return section("Next: Aspects' charts", tag("p", note), tag("ol", *steps, class_="examples"))
 
 
 def _by_day(result: Result) -> Html | None:
-    days = days_of(result.activity.days)
+    days = timeline_of(result.activity)
     if days is None:
         return None
     legend = tag(
         "p",
         tag("span", "statements made", class_="key part0"),
-        tag("span", "events without a statement", class_="key part1"),
+        tag("span", "failed events", class_="key part1"),
         tag("span", "no events at all", class_="key mark") if days.gaps else "",
         class_="legend",
     )
     rows = ([bar.title.partition(": ")[0], f"{bar.counts[0]:,.0f}", f"{bar.counts[1]:,.0f}"] for bar in days.bars)
-    table = _table(f"Statements by {days.step}", (days.step, "statements", "events without a statement"), rows)
-    return _section(
+    by_step = table(f"Statements by {days.step}", (days.step, "statements", "failed events"), rows)
+    return section(
         "Statements over time",
         tag("p", *_gap_notes(days)),
         day_chart(days),
         legend,
-        tag("details", tag("summary", "As a table"), table),
+        tag("details", tag("summary", "As a table"), by_step),
     )
 
 
-def _in_table(result: Result) -> Html | None:
+def _intable(result: Result) -> Html | None:
     days = days_of(result.activity.days)
     if days is None or result.rows_by_day is None:
         return None
@@ -170,62 +160,39 @@ def _in_table(result: Result) -> Html | None:
         class_="legend",
     )
     rows = ([pair.label, f"{pair.in_logs:,}", f"{pair.in_table:,}"] for pair in pairs)
-    table = _table(f"Logs and table by {days.step}", (days.step, "in the logs", "in the table"), rows)
-    return _section(
+    by_step = table(f"Logs and table by {days.step}", (days.step, "in the logs", "in the table"), rows)
+    return section(
         "In the table",
         tag("p", note),
         comparison_chart(days, pairs),
         legend,
-        tag("details", tag("summary", "As a table"), table),
+        tag("details", tag("summary", "As a table"), by_step),
     )
 
 
 def _gap_notes(days: Days) -> Iterator[str]:
-    yield f"The time of the events, by {days.step} (UTC): {days.first} to {days.last}. "
+    period = str(days.first) if days.first == days.last else f"{days.first} to {days.last}"
+    yield f"The time of the events, by {days.step} (UTC): {period}. "
     if days.gaps:
         missing = sum((end - begin).days + 1 for begin, end in days.gaps)
         yield f"No events on {missing:,} of these days: "
         yield "; ".join(format_gap(*gap) for gap in days.gaps[:GAPS_SHOWN])
         yield f"; and {len(days.gaps) - GAPS_SHOWN:,} more times. " if len(days.gaps) > GAPS_SHOWN else ". "
         yield "Perhaps nobody used the site, or a log is missing. "
-    made, lost = days.without_day
-    if made or lost:
-        yield f"{made + lost:,} more have no time that can be read."
-
-
-def _by_type(result: Result, kind: str) -> Html | None:
-    types = result.activity.types
-    skipped = result.counts.unknown_event
-    if not types:
-        return None
-    most = max(sum(counts) for counts in types.values()) or 1
-    filtered = any(counts[FILTERED] for counts in types.values())
-    columns = ("event type", "transformed", "failed", *(("filtered",) if filtered else ()))
-    rows = []
-    for name, counts in sorted(types.items(), key=lambda row: (-sum(row[1]), row[0])):
-        parts = (("part0", counts[TRANSFORMED]), ("part1", counts[UNTRANSFORMABLE]), ("part2", counts[FILTERED]))
-        bar = tag("span", *(_share(part, count / most) for part, count in parts if count), class_="bar")
-        numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
-        rows.append([tag("div", tag("span", name), bar, class_="named"), *numbers])
-    note = f"{skipped:,} lines are of types that are not transformed to {kind}; they are skipped."
-    tables = [_table("Events by type, most frequent first", columns, rows[:TYPES_SHOWN])]
-    if len(rows) > TYPES_SHOWN:
-        rest = _table("Less frequent types", columns, rows[TYPES_SHOWN:])
-        tables.append(tag("details", tag("summary", f"{len(rows) - TYPES_SHOWN:,} less frequent types"), rest))
-    return _section("By event type", *tables, tag("p", note))
-
-
-def _share(part: str, share: float) -> Html:
-    return tag("span", class_=part, style=f"width:{share * 100:.2f}%")
+    made, failed = days.without_day
+    if made or failed:
+        yield f"{made + failed:,} more have no time that can be read."
 
 
 def _outcomes(result: Result, examples: ExamplesByReason) -> Html:
+    lines = result.counts.lines
+    numbers = [(name, meaning, getattr(result.counts, name)) for name, meaning in OUTCOMES]
     rows = [
-        [name.replace("_", " "), meaning, f"{getattr(result.counts, name):,}"]
-        for name, meaning in OUTCOMES
-        if getattr(result.counts, name) or name in ("transformed", "unknown_event")
+        [joined((tag("span", name.replace("_", " ")), tag("small", meaning))), f"{number:,}", percentage(number, lines)]
+        for name, meaning, number in numbers
+        if number or name in ("transformed", "unknown_event")
     ]
-    content = [_table("Lines by outcome", ("outcome", "meaning", "lines"), rows, texts=2)]
+    content = [table("Lines by outcome", ("outcome", "lines", "share"), rows)]
     failed = reasons(result)
     if failed:
         content.append(tag("h3", "Dead letters by reason"))
@@ -233,9 +200,10 @@ def _outcomes(result: Result, examples: ExamplesByReason) -> Html:
         if result.dead_letters:
             note += f" The lines themselves are in {result.dead_letters}, which holds personal data."
         content.append(tag("p", note))
-        content += [_reason(reason, count, examples.get(reason, ())) for reason, count in failed.items()]
+        most_first = sorted(failed.items(), key=lambda row: -row[1])
+        content += [_reason(reason, count, examples.get(reason, ())) for reason, count in most_first]
     content += [tag("p", f"Not delivered: {each}.") for each in describe(result.deleted_users or {})]
-    return _section("By outcome", *content)
+    return section("By outcome", *content)
 
 
 def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
@@ -247,7 +215,9 @@ def _reason(reason: str, count: int, letters: Sequence[DeadLetter]) -> Html:
             tag("li", tag("p", where), tag("p", detail), tag("code", masking.mask_line(letter.raw, letter.event)))
         )
     summary = tag("summary", tag("b", f"{count:,}"), " ", tag("code", reason), f" {REASON_MEANINGS.get(reason, '')}")
-    return tag("details", summary, tag("ul", *shown, class_="examples") if shown else tag("p", "No example is kept."))
+    fix = tag("p", tag("b", "What to do: "), REASON_FIXES[reason]) if reason in REASON_FIXES else ""
+    kept = tag("ul", *shown, class_="examples") if shown else tag("p", "No example is kept.")
+    return tag("details", summary, fix, kept)
 
 
 def _destinations(result: Result) -> Html:
@@ -260,10 +230,10 @@ def _destinations(result: Result) -> Html:
         for destination in result.destinations
     ]
     columns = ("destination", *(name.replace("_", " ") for name in STATEMENT_NAMES), "state")
-    content = [_wide(_table("Statements by destination", columns, rows))]
+    content = [wide(table("Statements by destination", columns, rows))]
     if result.outputs:
         content.append(tag("ul", *(tag("li", output) for output in result.outputs), class_="notes"))
-    return _section("Destinations", *content)
+    return section("Destinations", *content)
 
 
 def _throughput(result: Result) -> Html | None:
@@ -272,7 +242,30 @@ def _throughput(result: Result) -> Html | None:
         return None
     span = duration(result.activity.throughput.span_secs)
     note = f"Lines per second in spans of {span}. Long pauses are not drawn to scale."
-    return _section("Speed over the run", tag("p", note), chart)
+    return section("Speed over the run", tag("p", note), chart)
+
+
+def _workers(result: Result) -> Html | None:
+    if result.activity.secs < 1 or not result.activity.workers:
+        return None
+    rows = []
+    longest = max(sum(times) for times in result.activity.workers.values()) or 1.0
+    for number, times in enumerate(result.activity.workers.values(), 1):
+        parts = [(part, secs / longest) for part, secs in zip(WORK_PARTS, times, strict=True)]
+        rows.append([bar_cell(f"{number}", parts), *map(duration, times)])
+    sums = [sum(column) for column in zip(*result.activity.workers.values(), strict=True)]
+    most = ("reading", "transforming", "delivering")[sums.index(max(sums))]
+    note = (
+        f"What the workers waited for: {percentage(max(sums), sum(sums))} of the time for {most}. A batch is read and "
+        "transformed while the one before it is delivered, so that only what takes longer shows. Pauses of a throttle "
+        "are not counted, and each run has workers of its own."
+    )
+    names = ("read", "transform", "deliver")
+    legend = tag(
+        "p", *(tag("span", name, class_=f"key {part}") for name, part in zip(names, WORK_PARTS, strict=True)),
+        class_="legend",
+    )  # fmt: skip
+    return section("Where the time went", tag("p", note), table("Time by worker", ("worker", *names), rows), legend)
 
 
 def _slowest(result: Result) -> Html | None:
@@ -290,16 +283,16 @@ def _slowest(result: Result) -> Html | None:
         for obj in slow[:SLOWEST_SHOWN]
     )
     columns = ("object", "time", "size", "lines", "lines/s")
-    return _section("Slowest files", _wide(_table("The files that took longest", columns, rows)))
+    return section("Slowest files", wide(table("The files that took longest", columns, rows)))
 
 
 def _objects(result: Result) -> Html:
     shown = result.objects[:OBJECTS_SHOWN]
     columns = ("object", "from", "to", "size", "lines", "transformed", "dead")
-    table = _wide(_table("Source objects", columns, (_object(obj) for obj in shown), texts=3))
+    objects = wide(table("Source objects", columns, (_object(obj) for obj in shown), texts=3))
     left_out = len(result.objects) - len(shown)
     more = [tag("p", f"{left_out:,} more objects are in the result file.")] if left_out else []
-    return _section("Objects", table, *more)
+    return section("Objects", objects, *more)
 
 
 def _object(obj: ObjectResult) -> list[str]:

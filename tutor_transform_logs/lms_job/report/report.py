@@ -29,6 +29,7 @@ from .html_page import page
 from .join_files import join_parts
 from .next_steps import next_steps
 from .result import DestinationResult, ObjectResult, Result, SavedResult, exit_status, to_json
+from .site import site_facts
 from .table_rows import rows_by_day
 
 
@@ -64,6 +65,7 @@ def make_report(job: OpenJob, plan: Plan, outcome: WorkOutcome) -> Result:
         result.next_steps = next_steps(job.destinations, [to.counts.stored for to in result.destinations])
         if not plan.redelivers:
             result.rows_by_day = rows_by_day(job.config, result.activity)
+    result.site = site_facts()
     result.ending = " ".join(ending(job.config, result).sentences)
     result.page = ledger.save_report_page(plan, page(job.config, result, examples.by_reason))
     result.path = ledger.save_result(plan, to_json(job.config, result))

@@ -70,6 +70,8 @@ class Result:
     """Day -> rows of the ClickHouse table; ``None`` if that is not known."""
     deleted_users: Mapping[str, int] | None = None
     """Course -> events of users who are gone and have no external id; ``None`` if deleted users are not included."""
+    site: Mapping[str, str] = field(default_factory=dict)
+    """Which site it is, and which versions: names and values for people."""
     aborted: str = ""
     """The message of the error that ended the run early."""
     ending: str = ""
@@ -122,6 +124,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
         "transformer_type": config.transformer_type,
         "dry_run": config.dry_run,
         "source": str(config.source),
+        "site": dict(result.site),
         "status": result.status,
         "ending": result.ending,
         "done": result.done,
@@ -131,9 +134,10 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
             name: {"transformed": n[TRANSFORMED], "failed": n[UNTRANSFORMABLE], "filtered": n[FILTERED]}
             for name, n in sorted(result.activity.types.items())
         },
-        "days": {
-            day: {"statements": n[MADE], "lost_events": n[LOST]} for day, n in sorted(result.activity.days.items())
-        },
+        "days": {day: _made_and_failed(n) for day, n in sorted(result.activity.days.items())},
+        "skipped_events": {name: number for name, (number,) in sorted(result.activity.skipped.items())},
+        "courses": {course: _made_and_failed(n) for course, n in sorted(result.activity.courses.items())},
+        "verbs": {verb: number for verb, (number,) in sorted(result.activity.verbs.items())},
         "work_secs": round(result.activity.secs, 3),
         "destinations": [
             {
@@ -167,12 +171,16 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
     }
 
 
+def _made_and_failed(counts: Sequence[int]) -> dict[str, int]:
+    return {"statements": counts[MADE], "failed_events": counts[LOST]}
+
+
 def brief(config: JobConfig, result: Result) -> dict[str, Any]:
     """The result without its long parts."""
     return {name: value for name, value in to_json(config, result).items() if name not in LONG}
 
 
-LONG = ("objects", "event_types", "days")
+LONG = ("objects", "event_types", "days", "skipped_events", "courses", "verbs")
 LINE_NAMES = ("lines", "blank", "unparsable", "unknown_event", "filtered", "untransformable", "transformed")
 STATEMENT_NAMES = ("made", "stored", "duplicates", "rejected", "not_routed")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 STYLE = """
 :root {
   --back: #ffffff; --text: #1b1f24; --soft: #57606a; --edge: #d0d7de; --raised: #f6f8fa;
-  --part0: #0b6bcb; --part1: #b54708; --part2: #6e7781; --mark: #cf222e; --gap: #ffebe9;
+  --part0: #0b6bcb; --part1: #b54708; --part2: #6e7781; --part3: #0f7b6c; --mark: #cf222e; --gap: #ffebe9;
   --good: #116329; --fair: #8a4600; --bad: #b3121d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --back: #12161b; --text: #e6edf3; --soft: #9da7b3; --edge: #30363d; --raised: #1b2129;
-    --part0: #58a6ff; --part1: #f0983a; --part2: #9da7b3; --mark: #ff7b72; --gap: #45191c;
+    --part0: #58a6ff; --part1: #f0983a; --part2: #9da7b3; --part3: #3fb9a6; --mark: #ff7b72; --gap: #45191c;
     --good: #56d364; --fair: #f0983a; --bad: #ff7b72;
   }
 }
@@ -49,11 +49,13 @@ svg .gap { fill: var(--gap); }
 .key.part0::before, .bar .part0 { background: var(--part0); }
 .key.part1::before, .bar .part1 { background: var(--part1); }
 .key.part2::before, .bar .part2 { background: var(--part2); }
+.key.part3::before, .bar .part3 { background: var(--part3); }
 table { width: 100%; border-collapse: collapse; margin: .5rem 0 1rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { padding: .35rem .6rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--edge); }
 thead th { color: var(--soft); font-weight: normal; vertical-align: bottom; }
 th[scope=row] { font-weight: normal; overflow-wrap: anywhere; }
+.whole { overflow-wrap: normal; word-break: keep-all; hyphens: none; }
 .number { text-align: right; padding-right: 0; padding-left: .6rem; }
 td.number { white-space: nowrap; }
 .named { display: flex; flex-wrap: wrap; align-items: center; gap: .1rem .8rem; }
@@ -78,5 +80,22 @@ td.text { overflow-wrap: anywhere; }
   .numbers dd { font-size: 1.25rem; }
   .facts div { grid-template-columns: 5rem 1fr; }
 }
-@media print { details { break-inside: avoid; } main { max-width: none; } }
+@media print {
+  :root {
+    color-scheme: light;
+    --back: #ffffff; --text: #1b1f24; --soft: #57606a; --edge: #d0d7de; --raised: #f6f8fa;
+    --part0: #0b6bcb; --part1: #b54708; --part2: #6e7781; --part3: #0f7b6c; --mark: #cf222e; --gap: #ffebe9;
+    --good: #116329; --fair: #8a4600; --bad: #b3121d;
+  }
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  /* Bars and keys are backgrounds, which printers leave out. */
+  .bar span, .key::before, .numbers div { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+  h2, h3, caption { break-after: avoid; }
+  tr, .chart, .numbers, .legend, .examples li { break-inside: avoid; }
+  thead { display: table-header-group; }
+  .chart svg { height: 8rem; }
+  .wide { overflow: visible; }
+  .wide table { min-width: 0; }
+}
 """

@@ -112,8 +112,9 @@ class Transformer:
         transformers = [cls for registry in self._registries for cls in registry.mapping.values()]
         self._runs_filters = filters_are_configured(transformers)
         prefilter = Prefilter(self.known_names)
-        self.is_unknown_by_its_ends = prefilter.is_unknown_by_its_ends
-        """Of a line whose JSON is broken: is it one of an event that the type does not transform, all the same?"""
+        self.name_by_its_ends = prefilter.name_by_its_ends
+        """Of a line whose JSON is broken: the event's name if it is one that the type does not transform, all the same.
+        """
         if fast_path:
             self.prefilter = prefilter if prefilter.usable else None
             self._install_fast_path()

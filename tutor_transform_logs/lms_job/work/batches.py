@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from ..model.dead_letters import INCOMPLETE_LINE, NO_BEGINNING, PARSE, TRANSFORM
 from ..model.delivery import SourcedStatement
 from ..model.records import START, Event, Position, SkippedLines
 from ..read.decompress import BrokenObject
-from ..read.events import Unparsable, is_rest, memory_of
+from ..read.events import Unparsable, context_text, is_rest, memory_of
 from ..transform.transformer import Transformer, Untransformable
 from ..util.errors import ObjectGone
 from .parse import ParsedLine
@@ -138,6 +139,10 @@ def _skip(batch: Batch, skipped: SkippedLines) -> None:
     """Account for lines that need no parsing."""
     batch.counts.lines += skipped.lines
     batch.counts.unknown_event += skipped.lines
+    for name, lines in Counter(skipped.names).items():
+        batch.activity.skip(name.decode("utf-8", "replace"), lines)
+    if skipped.lines > len(skipped.names):
+        batch.activity.skip("/", skipped.lines - len(skipped.names))
     batch.end = skipped.end
     batch.next_line = skipped.number + skipped.lines
     batch.unterminated = False
@@ -171,16 +176,21 @@ def _add(batch: Batch, transformer: Transformer, section: Section, parsed: Parse
         batch.activity.filtered(parsed.filtered)
     elif event is None:
         counts.unknown_event += 1
+        batch.activity.skip(parsed.skipped)
     else:
         try:
             made = statements_of(parsed, transformer)
         except Untransformable as error:
             counts.untransformable += 1
-            batch.activity.failed(event.name, event.fields.get("timestamp"))
+            batch.activity.failed(event.name, event.fields.get("timestamp"), context_text(event.fields, "course_id"))
             batch.add_letter(_letter(name, parsed, TRANSFORM, error.reason, error.detail))
             return
         counts.transformed += 1
-        batch.activity.transformed(event.name, event.fields.get("timestamp"), len(made))
+        batch.activity.transformed(
+            event.name, event.fields.get("timestamp"), len(made), context_text(event.fields, "course_id")
+        )
+        for sourced in made:
+            batch.activity.made(sourced.statement.body)
         if not section.keeps_fields:
             bare = Event(event.name, NO_FIELDS)
             made = [sourced._replace(event=bare) for sourced in made]

@@ -24,6 +24,8 @@ class ParsedLine(NamedTuple):
     """The name of an event that the filters leave out."""
     unparsable: Unparsable | None = None
     blank: bool = False
+    skipped: str = ""
+    """The name of an event of a type that is not transformed; ``""`` also if it has none."""
 
     @property
     def start(self) -> int:
@@ -63,11 +65,11 @@ def parse_line(line: Line, letter: DeadLetter | None, transformer: Transformer, 
         event = parse(raw)
     except Unparsable as error:
         # The fast path takes it for what it is by its ends, too.
-        if not line.overlong and transformer.is_unknown_by_its_ends(raw):
-            return ParsedLine(line, None, letter)
+        if not line.overlong and (name := transformer.name_by_its_ends(raw)) is not None:
+            return ParsedLine(line, None, letter, skipped=name.decode("utf-8", "replace"))
         return ParsedLine(line, None, letter, unparsable=error)
     if not transformer.known(event.name):
-        return ParsedLine(line, None, letter)
+        return ParsedLine(line, None, letter, skipped=event.name)
     if filters is not TAKE_ALL and not filters.takes(event):
         return ParsedLine(line, None, letter, filtered=event.name)
     return ParsedLine(line, event, letter)

@@ -19,6 +19,7 @@ from ..util.errors import JobError
 from ..util.signals import Interruptions
 from .batches import Batch
 from .in_flight import Delivery, Parcel
+from .work_clock import WorkClock, worker_name
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Recorder:
     emit: Emit
     stopped: dict[str, JobError]
     """Destination id -> why nothing more goes there in this run."""
-    began: float = field(default_factory=time.monotonic)
-    """When the work on what is recorded next began (monotonic clock)."""
+    clock: WorkClock = field(default_factory=WorkClock)
+    """That of the segment whose batches are recorded."""
 
     def record(self, segment: Segment, entries: dict[str, Entry], parcel: Parcel) -> None:
         """Record a batch, the next of the segment, for every destination; take out of ``entries`` those that failed."""
@@ -58,7 +59,7 @@ class Recorder:
             except JobError as error:
                 self.stopped[destination.id] = error
                 del entries[destination.id]
-        self.began = time.monotonic()
+        self.clock.start()
         # The lines are the same for all; the statements add up.
         lines = counts[0] if counts else Counts()
         made = sum(of_destination.made for of_destination in counts)
@@ -86,7 +87,9 @@ class Recorder:
             counts.add_dead_letters(rejection.reason)
         activity = total_activity([entry.activity, batch.activity])
         events = batch.counts.transformed + batch.counts.untransformable
-        activity.worked(time.time(), time.monotonic() - self.began, batch.counts.lines, events)
+        times = self.clock.times()
+        activity.worked(time.time(), sum(times), batch.counts.lines, events)
+        activity.spent(worker_name(), times)
         new = Entry(
             position=batch.end,
             line=batch.next_line,

@@ -63,7 +63,7 @@ class SegmentDelivery:
             self._in_flight.wait(left)
             self.record()
         time.sleep(max(0.0, ends - time.monotonic()))
-        self._recorder.began += secs
+        self._recorder.clock.pause(secs)
 
     def finish(self) -> None:
         """Wait for all that is in flight, and record it. After a failure of a destination, up to there."""

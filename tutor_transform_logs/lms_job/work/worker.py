@@ -41,6 +41,7 @@ from .recorder import Recorder
 from .segment_delivery import SegmentDelivery
 from .statement_sample import StatementSample
 from .throttle import Throttle
+from .work_clock import WorkClock
 
 # Shorter rests are not reported.
 MIN_REPORTED_REST_SECS = 1.0
@@ -176,9 +177,10 @@ class Worker:
         known_to = min(self._done_before(segment, destination) for destination in entries)
         section = Section(segment.object, Position(first.position, first.line), stops, known_to, routed)
         tails = StreamTails(first.position, first.tail) if segment.compression else None
+        clock = self._recorder.clock = WorkClock()
         lines = look_ahead(self._parsed(segment, section.start, tails), self._context.transformer)
         parts = batches(tails.follow(lines) if tails else lines, self._context.transformer, section, self._limits)
-        made = Prefetcher(tails.add_to(parts) if tails else parts)
+        made = Prefetcher(clock.making(tails.add_to(parts) if tails else parts))
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
@@ -196,14 +198,14 @@ class Worker:
         if self._plan.redelivers:
             letters = segment_letters(source, segment, start, names.MAX_DEAD_LETTER_BYTES)
             return parse_letters(letters, transformer, self._filters)
-        chunks = segment_chunks(source, segment, start.offset, tails)
+        chunks = self._recorder.clock.reading(segment_chunks(source, segment, start.offset, tails))
         lines = split_segment(chunks, segment, start, self._limits.line_bytes, transformer.prefilter)
         return parse_lines(lines, transformer, self._filters)
 
     def _deliver_each(
         self, segment: Segment, entries: dict[str, Entry], made: Prefetcher[Batch], last_try: bool
     ) -> bool:
-        self._recorder.began = time.monotonic()
+        self._recorder.clock.start()
         known_to = {destination: self._done_before(segment, destination) for destination in entries}
         delivery = SegmentDelivery(self._recorder, self._in_flight, segment, entries, known_to)
         leave_secs = 0.0
@@ -228,10 +230,13 @@ class Worker:
         """The next batch that may be delivered, ``None`` behind the last one. Raises :class:`~.errors.JobError`."""
         try:
             while True:
+                began = time.monotonic()
                 try:
                     batch = made.next(RECORD_SECS if self._in_flight else None)
+                    self._recorder.clock.waited(began)
                     break
                 except queue.Empty:
+                    self._recorder.clock.waited(began)
                     delivery.record()
             if batch is not None and (last_try or not batch.gone):
                 self._context.allowance.take(_events(batch))
