@@ -58,6 +58,7 @@ REASON_FIXES = {
     dead_letters.NO_TRANSFORMER: (
         f"Take the type off the LMS's list of allowed events, or install the package that transforms it and {_AGAIN}."
     ),
+    dead_letters.NO_TIME: "Have the collector keep the event's own time. Where it is lost, nothing can be done.",
     dead_letters.NO_STATEMENT: "Nothing: the transformer leaves such events out.",
     dead_letters.NOT_JSON: "Nothing: the event has a number such as NaN, which no destination takes.",
     dead_letters.ERB_ERROR: (
