@@ -69,6 +69,41 @@ def has(texts: list[str], *detail: str) -> bool:
     return any(all(word in text for word in detail) for text in texts)
 
 
+MIGRATIONS = """
+import django
+django.setup()
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.timezone import now
+rows = MigrationRecorder.Migration.objects
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", ""),
+        ("rows.create(app='auth', name='0999_new', applied=now())", "is older than the database"),
+        ("rows.filter(app='auth', name__startswith='0012').delete()", "is newer than the database"),
+        # What was squashed, or of an app that is not installed any more, means nothing.
+        ("rows.create(app='gone', name='0001_initial', applied=now())", ""),
+        ("rows.filter(app='event_routing_backends').delete()", ""),
+    ],
+)
+def test_an_image_with_another_lms_is_told(
+    demo_lms_template: DemoLms, site: ForkedSite, tmp_path: Path, change: str, said: str
+) -> None:
+    lms = demo_lms_template.copy_to(tmp_path / "lms.sqlite3")
+    lms.run_python("-c", MIGRATIONS + change)
+    site.log(MIX)
+    run = site.run(site.source(), site.to_files(), command="check", lms=lms)
+    found = findings(run)
+    assert [note for note in found["note"] if "the database, which" in note] == [
+        note for note in found["note"] if said and said in note
+    ]
+    assert bool(said) == has(found["note"], said, "migrations", "auth 0") or not said
+    assert run.status == 0
+
+
 def test_all_is_ready_and_nothing_is_changed(mariadb_lms: DemoLms, site: ForkedSite, lrs: Lrs) -> None:
     """Half of the users have no external id yet, which a run makes."""
     log = site.log(MIX, users=50)

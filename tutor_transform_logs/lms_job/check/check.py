@@ -37,6 +37,7 @@ from ..util.errors import ExitStatus, JobError, NoContainer, Unavailable, withou
 from ..util.formatting import count
 from ..work.source import open_source
 from .findings import Findings
+from .migrations import notice_of_other_lms
 from .retention import describe_facts, read_facts, retention_notice
 from .source import check_source
 from .table import check_table
@@ -140,6 +141,8 @@ class Check:
             else:
                 self._findings.ok(f"database {alias} ({vendor}), the newest user has id {newest:,}")
             answers = True
+            if notice := notice_of_other_lms(alias):
+                self._findings.note(notice)
         return answers
 
     def _check_transformer(self) -> None:
