@@ -19,7 +19,7 @@ REASON_MEANINGS = {
     "no_event_field": "the JSON has neither an event nor a data field",
     "line_too_long": "the line is longer than max_line_bytes, or its event takes too much memory",
     "incomplete_line": "the last line is incomplete: it is read again when the log has grown",
-    "no_beginning": "the log begins in the middle of a line: the rest is at the end of the log before it",
+    "no_beginning": "the log begins in the middle of a line, whose beginning ends the log before it",
     dead_letters.UNKNOWN_USER: "the LMS's database has no such user",
     dead_letters.UNKNOWN_COURSE: "the LMS's database has no such course",
     dead_letters.MISSING_FIELD: "the event lacks a field that ERB needs",
