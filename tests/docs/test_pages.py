@@ -37,7 +37,7 @@ DOCS = REPOSITORY / "docs"
 
 
 # The directives that docutils has of its own, as far as pages use them.
-DOCUTILS = {"code-block", "list-table", "warning", "note"}
+DOCUTILS = {"code-block", "image", "list-table", "warning", "note"}
 
 
 def page(name: str) -> str:

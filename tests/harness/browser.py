@@ -133,10 +133,12 @@ class Page:
         path.write_bytes(base64.b64decode(printed["data"]))
         return path
 
-    def screenshot(self, path: Path) -> Path:
-        """The whole page as a picture."""
+    def screenshot(self, path: Path, height: int = 0) -> Path:
+        """The page as a picture: all of it, or down to this height."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        taken = self.browser.call("Page.captureScreenshot", self.session, captureBeyondViewport=True)
+        width = self.evaluate("document.documentElement.clientWidth")
+        part = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}} if height else {}
+        taken = self.browser.call("Page.captureScreenshot", self.session, captureBeyondViewport=True, **part)
         path.write_bytes(base64.b64decode(taken["data"]))
         return path
 
