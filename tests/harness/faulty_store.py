@@ -88,6 +88,8 @@ class FaultyProxy:
             left = length - len(head.partition(b"\r\n\r\n")[2])
             while left > 0:
                 data = client.recv(65536)
+                if not data:
+                    return  # it was killed within the request
                 left -= len(data)
                 server.sendall(data)
             if slow:
