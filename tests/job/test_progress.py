@@ -274,6 +274,7 @@ def test_status_says_how_far_it_is_and_who_runs_it(site: ForkedSite, scripted_lr
         "destination_provider": "LRS",
         "lrs_endpoints": [{"url": scripted_lrs.url, "username": "u", "password": "p"}],
         "batch_size": 50,
+        "max_requests_in_flight": 1,
     }
     before = site.run(config, command="status")
     assert before.status == 0

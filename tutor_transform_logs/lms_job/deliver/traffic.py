@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ..util import backoff
 from ..util.backoff import Waiting
-from ..util.errors import TransientError, Unavailable
+from ..util.errors import TransientError
 from .concurrency import Concurrency, Ticket
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class _Outage:
     """Until when nobody tries."""
     probing: bool = False
     """Does somebody try now?"""
-    given_up: Callable[[], Unavailable] | None = None
-    """Makes the error that it ends with, where the waiting was of no use."""
+    last: TransientError | None = None
+    """What the last try ended with, where the waiting was of no use."""
 
 
 class _Pass:
@@ -116,8 +116,8 @@ class EndpointTraffic:
             while True:
                 if self._closed:
                     raise Closed
-                if outage is not None and outage.given_up is not None:
-                    raise outage.given_up()
+                if outage is not None and outage.last is not None:
+                    raise backoff.given_up(outage.last)
                 outage, timeout = self._outage, None
                 if outage is None:
                     if self._concurrency.has_room:
@@ -147,8 +147,8 @@ class EndpointTraffic:
         """The endpoint could not take a request: wait with all others. Raises :class:`~.errors.Unavailable`."""
         with self._condition:
             self._concurrency.overloaded(allowed.ticket)
-            if allowed.outage is not None and allowed.outage.given_up is not None:
-                raise allowed.outage.given_up() from None
+            if allowed.outage is not None and allowed.outage.last is not None:
+                raise backoff.given_up(allowed.outage.last) from None
             outage = self._outage
             if outage is not None and outage is not allowed.outage:
                 # Sent before that was known.
@@ -161,10 +161,8 @@ class EndpointTraffic:
             too_late = time.monotonic() + error.retry_after_secs > outage.deadline
             self._condition.notify_all()
             if delay is None or too_late or waited >= max_wait_secs:
-                text, is_busy = f"{error}. Run again to resume.", error.is_busy
-                outage.given_up = lambda: Unavailable(text, is_busy)
-                self._outage = None
-                raise outage.given_up() from None
+                outage.last, self._outage = error, None
+                raise backoff.given_up(error) from None
             waiting = Waiting(str(error), max(delay, error.retry_after_secs))
             outage.until, outage.probing = time.monotonic() + waiting.secs, False
         log.info("%s", waiting, extra={"waiting": waiting})

@@ -44,6 +44,11 @@ def delays(max_wait_secs: float, first: float = FIRST_DELAY) -> Iterator[float]:
         delay = min(delay * 2, LONGEST_DELAY)
 
 
+def given_up(error: TransientError) -> Unavailable:
+    """The error for what stays unavailable as ``error`` says."""
+    return Unavailable(f"{error}. Run again to resume.", error.is_busy)
+
+
 def retrying(
     attempt: Callable[[], T],
     max_wait_secs: float,
@@ -63,7 +68,7 @@ def retrying(
         except TransientError as error:
             delay = next(waits, None)
             if delay is None or clock() + error.retry_after_secs > deadline:
-                raise Unavailable(f"{error}. Run again to resume.", error.is_busy) from None
+                raise given_up(error) from None
             waiting = Waiting(str(error), max(delay, error.retry_after_secs))
         log.info("%s", waiting, extra={"waiting": waiting})
         sleep(waiting.secs)
