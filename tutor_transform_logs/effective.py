@@ -120,7 +120,7 @@ def check(site: Config) -> None:
 def lines(found: Iterable[Effective], width: int | None) -> Iterator[str]:
     """What is printed: YAML, with the origin of each value as a comment. No secret is in it, wherever it stands."""
     found = list(found)
-    secrets = {text for each in found if each.setting.secret for text in _texts(each.value)}
+    secrets = {text for each in found if each.setting.is_hidden for text in _texts(each.value)}
     group = ""
     for each in found:
         if each.setting.group != group:
@@ -132,7 +132,7 @@ def lines(found: Iterable[Effective], width: int | None) -> Iterator[str]:
 
 
 def _line(each: Effective, secrets: Iterable[str], width: int | None) -> Iterator[str]:
-    text = _written(_without_secrets(each.value) if each.setting.secret else _cleaned(each.value, secrets))
+    text = _written(_without_secrets(each.value) if each.setting.is_hidden else _cleaned(each.value, secrets))
     setting = f"{each.setting.name}: {printable(text)}".rstrip()
     origin = each.origin
     # What there is instead of a value; that of a store depends on its provider, which is known here.

@@ -38,7 +38,7 @@ def from_tutor(setting: Setting, value: Any) -> Any:
         return convert(value)
     except _NotText as error:
         found = _type_name(error.value)
-        if not setting.secret:
+        if not setting.is_hidden:
             found += f" ({json.dumps(error.value, default=str)})"
         raise AmbiguousValueError(
             f"{setting.name}: YAML reads {found} where text is wanted. Put the text in quotes. "
@@ -101,7 +101,7 @@ def _type_name(value: object) -> str:
 def _fix(setting: Setting, value: object) -> str:
     """What to do. The text is shown where it is known for sure: a date is written in one way only."""
     is_date = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
-    text = f'"{value}"' if is_date and not setting.secret else '"..."'
+    text = f'"{value}"' if is_date and not setting.is_hidden else '"..."'
     if setting.key == "lrs_endpoints":
         text = '[{"url": "...", "username": "...", "password": "..."}]'
     else:

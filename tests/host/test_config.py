@@ -92,6 +92,14 @@ def test_where_each_value_comes_from(tutor: Tutor) -> None:
     ]  # fmt: skip
 
 
+def test_a_webhook_is_a_secret_though_it_has_an_option(tutor: Tutor) -> None:
+    tutor.save(TRANSFORM_LOGS_NOTIFY=f"https://hooks.example.org/{SECRET}")
+    text = tutor.must("transform-logs", "config")
+    assert yaml.safe_load(text)["TRANSFORM_LOGS_NOTIFY"] == "***"
+    assert SECRET not in text
+    assert "--notify" in tutor.must("local", "do", "transform-tracking-logs", "--help-all")
+
+
 def test_no_secret_is_printed_wherever_it_stands(tutor: Tutor) -> None:
     """As a setting of its own, in a URL, in JSON, and where it was put by mistake."""
     endpoints = [{"url": "https://lrs.example.com/xAPI", "username": "someone", "password": SECRET}]

@@ -62,6 +62,11 @@ class Setting:
         return PREFIX + self.key.upper()
 
     @property
+    def is_hidden(self) -> bool:
+        """Is its value never to be printed?"""
+        return self.secret or self.masked
+
+    @property
     def option(self) -> str:
         return "--" + self.key.replace("_", "-")
 
