@@ -192,7 +192,13 @@ def test_what_is_left_of_a_run_that_stopped(site: ForkedSite, scripted_lrs: Scri
     site.log(Mix(good=40), name="tracking.log.0", start=LOG_START - timedelta(days=1))
     site.log(Mix(good=100), name="tracking.log.1")
     scripted_lrs.script = [None] * 8 + [Answer(503)]
-    config = {**site.source(), "lrs_endpoints": [{"url": scripted_lrs.url}], "batch_size": 10, "lrs_max_wait_secs": 0}
+    config = {
+        **site.source(),
+        "lrs_endpoints": [{"url": scripted_lrs.url}],
+        "batch_size": 10,
+        "max_requests_in_flight": 1,
+        "lrs_max_wait_secs": 0,
+    }
     assert site.run(config).status == 4
     before = files_below(site.folder / "ledger")
     stored = set(scripted_lrs.statements)

@@ -58,6 +58,15 @@ def test_more_batches_into_clickhouse_take_no_more_memory(
     assert peaks[1] < peaks[0] * 1.1
 
 
+def test_batches_in_flight_take_no_more_than_the_bound(site: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """Of the default size, to an LRS that takes all of them at the same time."""
+    site.log(Mix(good=10_000))
+    site.to_lrs({"url": scripted_lrs.url})
+    scripted_lrs.latency_secs = 1.5
+    memory.within_bound(peak_of(site.start(site.source(), workers=1)), "batches in flight")
+    assert scripted_lrs.most_at_once >= 3
+
+
 GOOD = Mix(good=20)
 MB = 10**6
 Event = dict[str, Any]

@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_max_bytes": 8388608,
     "sleep_between_batches_secs": 0.0,
     "workers": 1,
-    "max_requests_in_flight": 1,
+    "max_requests_in_flight": 16,
     "max_events_per_second": 0.0,
     "dry_run": False,
     "strict": False,

@@ -300,7 +300,7 @@ SETTINGS: tuple[Setting, ...] = (
         "max_requests_in_flight",
         "Performance",
         "Maximum number of requests that an LRS gets at the same time, from all workers and pods together.",
-        1,
+        16,
         1,
     ),
     Setting(

@@ -89,7 +89,7 @@ class Worker:
         self._recorder = Recorder(
             plan, context.ledger, context.destinations, context.interruptions, context.emit, self.stopped
         )
-        self._in_flight = InFlight(context.requests_in_flight, max(2 * config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES))
+        self._in_flight = InFlight(context.requests_in_flight, max(config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES))
         for destination in context.destinations:
             if destination.traffic is not None:
                 destination.traffic.allow(context.requests_in_flight)
