@@ -44,6 +44,8 @@ _LAST_KEYS = re.compile(rb'"event_type": "([^"\\]*)", "event_source": "[^"\\]*",
 _LONGEST_END = 500
 # A page view's name is a path. No usable known name has a slash in it, which can be written in two ways.
 _SLASH = ord("/")
+# Of the names that are paths, which is all that is kept of them.
+_PATH = b"/"
 _QUOTE = ord('"')
 _USUAL_END = b'", "event_source": "server", "page": null}'
 _END_BYTES = TYPE_BYTES + len(_USUAL_END)
@@ -135,7 +137,9 @@ class Prefilter:
             if not self.skips(raw):
                 return False
             name = parse(raw).name.encode("utf-8", "replace")
-        if name[:1] != b"/":
+            if name.startswith(_PATH):
+                name = _PATH
+        if name is not _PATH:
             self._names.append(name)
         return True
 
@@ -157,7 +161,7 @@ class Prefilter:
         first = begin + len(_FIRST_KEY)
         if raw.startswith(b"/", first) and raw.endswith(_USUAL_END):
             is_view = (begin == 0 or raw[begin - 2] == _DASH) and self._is_unknown_end(raw[-_END_BYTES:])
-            return b"/" if is_view else None
+            return _PATH if is_view else None
         if raw.rfind(_NAME_KEY) != begin + 1:
             return None
         end = raw.find(b'"', first)
@@ -167,7 +171,9 @@ class Prefilter:
         # An object inside of an event may begin with a name too, and an event may have none.
         if last_keys is None or last_keys[1] != name or raw.rfind(_SECOND_KEY) != end + len('", '):
             return None
-        return name if name not in self._known and (name in self._unknown or self._is_unknown(name)) else None
+        if name in self._known or not (name in self._unknown or self._is_unknown(name)):
+            return None
+        return _PATH if raw[first] == _SLASH else name
 
     def _is_unknown_end(self, end: bytes) -> bool:
         if end in self._known_ends:
