@@ -119,7 +119,7 @@ class JobConfig:
     sleep_between_batches_secs: float
     workers: int | str
     max_requests_in_flight: int
-    """How many requests an LRS gets at the same time, from all workers and pods."""
+    """How many requests an LRS, or ClickHouse, gets at the same time, from all workers and pods."""
     max_events_per_second: float | Timetable
     database_alias: str
     dry_run: bool

@@ -299,7 +299,7 @@ SETTINGS: tuple[Setting, ...] = (
     _whole(
         "max_requests_in_flight",
         "Performance",
-        "Maximum number of requests that an LRS gets at the same time, from all workers and pods together.",
+        "Maximum number of requests to an LRS, or to ClickHouse, at the same time, from all workers and pods.",
         16,
         1,
     ),

@@ -38,6 +38,8 @@ from .clickhouse_answers import NOT_CLICKHOUSE, REDIRECT, URL, Answer, Verdict, 
 from .clickhouse_days import QUERY_ID_BYTES, DayLocks, LockedDays
 from .clickhouse_rows import Row, RowKey, group_rows, lookup_sql, make_row, parse_lookup, quoted_name
 from .http_answers import body_text, innermost_cause, masked, redirect_target, retry_after, speaks_no_tls
+from .sessions import Sessions
+from .traffic import EndpointTraffic
 
 CONNECT_TIMEOUT = 10.0
 COLUMNS = "event_id, emission_time, event"
@@ -80,7 +82,10 @@ class QueryFailed(Exception):
 
 
 class ClickHouse:
-    """One table over one kept-alive session."""
+    """One table over kept-alive sessions, from several threads if need be.
+
+    Batches that are delivered at the same time must have no statement in common.
+    """
 
     def __init__(
         self,
@@ -98,16 +103,13 @@ class ClickHouse:
         self._url = table.url.rstrip("/") + "/"
         self.name = f"{shown_url(table.url.rstrip('/'))} {table.database}.{table.table}"
         self.names = (self.name,)
-        self.traffic = None
+        self.traffic = EndpointTraffic()
         # Whoever writes to it, it is the same table.
         place = f"{table.url.rstrip('/')} {table.sql}"
         self.id = "clickhouse-" + hashlib.sha256(place.encode()).hexdigest()[:10]
         self._contact = Contact(self._url, partial(was_reached, self.id))
         self.days = DayLocks(self.id)
-        # A look-up may answer with the events of a batch, in base64.
-        self._session = bounded_session(MAX_ANSWER_BYTES + 2 * batch_max_bytes)
-        # Set even without credentials: requests would otherwise look for some in the user's .netrc.
-        self._session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
+        self._sessions = Sessions(partial(_session, table, batch_max_bytes))
         self._secrets = {table.password, basic_credentials(table.username, table.password)} if table.password else set()
         remember(self._secrets)
 
@@ -126,9 +128,11 @@ class ClickHouse:
             if rows.setdefault(row.key, row) is not row:
                 outcome.duplicates += 1
         if rows:
-            batch = _Batch(self, _query_id(self.id, batch_name, min(rows), max(rows)), outcome)
-            for group in group_rows(rows.values(), MAX_MONTHS, self._max_bytes):
-                batch.store(_Group(group))
+            query_id = _query_id(self.id, batch_name, min(rows), max(rows))
+            batch = _Batch(self, query_id, outcome)
+            with self.days.delivering(query_id):
+                for group in group_rows(rows.values(), MAX_MONTHS, self._max_bytes):
+                    batch.store(_Group(group))
         return outcome
 
     def probe(self) -> str:
@@ -208,8 +212,8 @@ class ClickHouse:
         """The body of the answer to a query. Raises :class:`QueryFailed`."""
         try:
             # A redirect would turn the POST into a GET: it is an error instead.
-            response = self._session.post(
-                self._url, params=params, data=body, timeout=self._timeout, allow_redirects=False
+            response = self._sessions.request(
+                "POST", self._url, params=params, data=body, timeout=self._timeout, allow_redirects=False
             )
         except (requests.RequestException, ValueError) as error:
             raise QueryFailed(self._unanswered(error)) from None
@@ -238,6 +242,14 @@ class ClickHouse:
             detail = f"it can't be reached ({innermost_cause(error)}), and never was"
             return Answer(Verdict.STOP, detail, f"{URL} Is it running?")
         return Answer(Verdict.RETRY, f"it does not answer ({innermost_cause(error)})")
+
+
+def _session(table: Table, batch_max_bytes: int) -> requests.Session:
+    # A look-up may answer with the events of a batch, in base64.
+    session = bounded_session(MAX_ANSWER_BYTES + 2 * batch_max_bytes)
+    # Set even without credentials: requests would otherwise look for some in the user's .netrc.
+    session.auth = requests.auth.HTTPBasicAuth(table.username.encode(), table.password.encode())
+    return session
 
 
 def _redirected(response: requests.Response) -> Answer:
@@ -282,7 +294,8 @@ class _Batch:
 
         Raises :class:`~.errors.JobError`.
         """
-        answer = retrying(partial(self._try, group), self._server.max_wait_secs)
+        size = sum(len(row.json) for row in group.rows)
+        answer = self._server.traffic.retrying(partial(self._try, group), self._server.max_wait_secs, size)
         if answer is None:
             return
         if len(group.rows) > 1:
@@ -291,7 +304,7 @@ class _Batch:
             self.store(_Group(group.rows[middle:], group.sent))
             return
         # Should a view have rejected the row, the table may have it all the same.
-        retrying(partial(self._find, group), self._server.max_wait_secs)
+        self._server.traffic.retrying(partial(self._find, group), self._server.max_wait_secs)
         reason = dead_letters.INVALID if answer.verdict is Verdict.ROW else dead_letters.TOO_LARGE
         self._outcome.rejected += [Rejection(row.statement, reason, answer.detail) for row in group.rows]
 
@@ -326,7 +339,7 @@ class _Batch:
         for query_id in unanswered:
             self._server.find([group.rows[0].key], query_id)
         if unanswered:
-            days.ended()
+            days.all_ended(unanswered)
 
     def _find(self, group: _Group) -> None:
         """Take those rows out of the group that the table has, and count them."""

@@ -47,13 +47,14 @@ class Parcel:
     batch: Batch
     deliveries: Mapping[str, Delivery]
     ids: frozenset[str] = frozenset()
-    """Of its statements, in lower case."""
+    """Of its statements, in one form."""
     weight: int = 0
     """Bytes that it holds in memory."""
 
     def __post_init__(self) -> None:
         outgoing = [each for delivery in self.deliveries.values() for each in delivery.outgoing]
-        self.ids = frozenset(each.id.lower() for each in outgoing)
+        # A UUID may be written in several ways.
+        self.ids = frozenset(each.id.lower().replace("-", "").strip("{}") for each in outgoing)
         held = {id(each.body): len(each.body) for each in outgoing}
         lines = sum(len(made.line.raw) + LETTER_BYTES for made in self.batch.made)
         letters = sum(len(letter.raw) + LETTER_BYTES for letter in self.batch.letters)

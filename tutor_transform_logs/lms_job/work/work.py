@@ -56,7 +56,7 @@ def do_segments(
         _throttle(config, shares),
         interruptions,
         allowance or Allowance(0, 0),
-        _requests_in_flight(config, workers * shares),
+        _requests_in_flight(config, workers, shares),
     )
     try:
         if workers > 1:
@@ -144,9 +144,9 @@ def _throttle(config: JobConfig, shares: int) -> Throttle:
     return Throttle(config.sleep_between_batches_secs, config.max_events_per_second, shares)
 
 
-def _requests_in_flight(config: JobConfig, workers: int) -> int:
-    """How many requests each of the ``workers`` of all shares may have in flight to one destination."""
-    if config.sleep_between_batches_secs:
-        # A pause after each batch is one in which nothing is sent.
+def _requests_in_flight(config: JobConfig, workers: int, shares: int) -> int:
+    """How many requests each of the ``workers`` of one of the ``shares`` may have in flight to one destination."""
+    # A pause after each batch is one in which nothing is sent. Workers of one machine take turns at ClickHouse.
+    if config.sleep_between_batches_secs or (config.clickhouse is not None and workers > 1):
         return 1
-    return max(1, config.max_requests_in_flight // workers)
+    return max(1, config.max_requests_in_flight // (workers * shares))
