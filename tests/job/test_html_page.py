@@ -199,7 +199,7 @@ def test_a_single_day_is_shown_by_hours() -> None:
     activity.failed("a", "2026-02-01T09:00:00Z")
     text = made({}, activity)
     assert "The time of the events, by hour (UTC): 2026-02-01. " in text
-    assert "09:00: 2 statements, 1 failed events" in text
+    assert "09:00: 2 statements, 1 failed event<" in text
     assert "3 statements and failed events" in text
     found = timeline_of(activity)
     assert found is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 
 from ..model.activity import LOST, MADE, NO_DAY, Activity, Throughput
-from ..util.formatting import duration
+from ..util.formatting import count, duration
 from .html import Html, joined, tag
 
 HEIGHT = 100
@@ -54,10 +54,10 @@ def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
     if not dated:
         return None
     first, last = min(dated), max(_last_of(key, at) for at, (_, key) in dated.items())
-    count = (last - first).days + 1
+    length = (last - first).days + 1
     coarsest = min(len(key) for _, key in dated.values())
     step = {4: "year", 7: "month"}.get(coarsest) or (
-        "day" if count <= MOST_DAILY else "week" if count <= MOST_WEEKLY else "month"
+        "day" if length <= MOST_DAILY else "week" if length <= MOST_WEEKLY else "month"
     )
     sums: dict[date, list[int]] = {}
     for at, (counts, _) in dated.items():
@@ -87,7 +87,8 @@ def timeline_of(activity: Activity) -> Days | None:
 
 
 def _title(label: str, counts: Sequence[int]) -> str:
-    return f"{label}: {counts[MADE]:,} statements" + (f", {counts[LOST]:,} failed events" if counts[LOST] else "")
+    failed = f", {count(counts[LOST], 'failed event')}" if counts[LOST] else ""
+    return f"{label}: {count(counts[MADE], 'statement')}{failed}"
 
 
 def _date(key: str) -> date:
@@ -163,8 +164,8 @@ def compare_days(days: Days, rows: Mapping[date, int]) -> list[DayPair]:
     """The statements of a timeline beside ``rows``, both in its steps."""
     in_logs = {days.first + timedelta(int(bar.start)): int(bar.counts[MADE]) for bar in days.bars}
     in_table: Counter[date] = Counter()
-    for day, count in rows.items():
-        in_table[max(_begin(day, days.step), days.first)] += count
+    for day, number in rows.items():
+        in_table[max(_begin(day, days.step), days.first)] += number
     pairs = []
     for start in sorted(in_logs.keys() | in_table.keys()):
         begin = _begin(start, days.step)
@@ -189,8 +190,8 @@ def comparison_chart(days: Days, pairs: Sequence[DayPair]) -> Html:
 
 def format_gap(begin: date, end: date) -> str:
     """A period of days as text for people."""
-    count = (end - begin).days + 1
-    return str(begin) if count == 1 else f"{begin} to {end} ({count:,} days)"
+    length = (end - begin).days + 1
+    return str(begin) if length == 1 else f"{begin} to {end} ({length:,} days)"
 
 
 def throughput_chart(throughput: Throughput) -> Html | None:
@@ -245,10 +246,10 @@ def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:
     margin = bar.width * 0.1 if width <= 2 * MOST_DAILY else 0.0
     narrow = replace(bar, start=bar.start + margin / 2, width=bar.width - margin)
     base = float(HEIGHT)
-    for number, count in enumerate(bar.counts):
-        if count:
+    for number, part in enumerate(bar.counts):
+        if part:
             # A minimum height, so that even the smallest count is visible.
-            height = max(count / top * HEIGHT, 0.7)
+            height = max(part / top * HEIGHT, 0.7)
             yield _rect(narrow, max(base - height, 0), height, f"part{number}", tag("title", bar.title))
             base -= height
 
