@@ -191,6 +191,7 @@ def test_what_was_done_is_known_whatever_it_is_called_now(
     world: ForkedSite, scripted_lrs: ScriptedLrs, change: Callable[[Path], None], midway: bool
 ) -> None:
     world.to_lrs({"url": scripted_lrs.url, "username": "u", "password": "p"})
+    world.settings["max_requests_in_flight"] = 1
     if midway:
         stop_midway(world)
     else:

@@ -104,6 +104,7 @@ def test_a_filtered_job_resumes_and_retries_and_is_another_job(site: ForkedSite,
         "lrs_endpoints": [{"url": scripted_lrs.url}],
         "batch_size": 10,
         "until": until,
+        "max_requests_in_flight": 1,
         "lrs_max_wait_secs": 0,
     }
     scripted_lrs.script = [None, None, Answer(503)]
