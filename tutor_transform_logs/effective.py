@@ -32,9 +32,11 @@ BESIDE = "beside the destination or the source, on Kubernetes"
 # What is shown of a site where nothing is set, too: what is read, and where it goes.
 ALWAYS = ("source_provider", "source_key", "source_container", "source_prefix", "destination_provider")
 
-# A password that has a / or a ? in it, which a URL should not have, ends at the last @ all the same.
-_CREDENTIALS = re.compile(r"(?<=://)[^\s\"']*(?=@)")
-_QUERY = re.compile(r"(://[^\s\"'?]*\?)[^\s\"']+")
+# A password that has a / or a ? in it, which a URL should not have, ends at the last @ all the same. Without a scheme
+# it is told from other text by its colon; the name of an image has one before the @ of a digest, too.
+_CREDENTIALS = re.compile(r"((?<=//)|(?<![^\s\"'])(?!//)[^\s\"':]*:(?!//))[^\s\"']*(?=@(?!sha256:))")
+# Of a URL, all that is behind a ? or a #. Without a scheme it may be a pattern, unless it is a name and a value.
+_QUERY = re.compile(r"(//[^\s\"'?#]*[?#]|[?#](?=[\w.-]+=))[^\s\"']+")
 # What YAML reads as the text that it is. Anything else is in quotes.
 _PLAIN = re.compile(r"[A-Za-z/_][\w./@*-]*|[a-z]+://[\w./:-]+[\w/]", re.ASCII)
 _NOT_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -92,8 +93,16 @@ def test_where_each_value_comes_from(tutor: Tutor) -> None:
     ]  # fmt: skip
 
 
-def test_a_webhook_is_a_secret_though_it_has_an_option(tutor: Tutor) -> None:
-    tutor.save(TRANSFORM_LOGS_NOTIFY=f"https://hooks.example.org/{SECRET}")
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"https://hooks.example.org/{SECRET}",
+        f"curl -u bob:{SECRET} https://hooks.example.org/x",
+        f"TOKEN={SECRET} mail -s Replay root",
+    ],
+)
+def test_a_webhook_and_a_command_are_secrets_though_they_have_an_option(tutor: Tutor, target: str) -> None:
+    tutor.save(TRANSFORM_LOGS_NOTIFY=target)
     text = tutor.must("transform-logs", "config")
     assert yaml.safe_load(text)["TRANSFORM_LOGS_NOTIFY"] == "***"
     assert SECRET not in text
@@ -133,6 +142,30 @@ def test_credentials_in_a_url_are_refused_and_not_printed(tutor: Tutor) -> None:
     assert 'TRANSFORM_LOGS_CLICKHOUSE_URL: "http://***@ch"' in done.output
     assert "Error: TRANSFORM_LOGS_CLICKHOUSE_URL" in done.output
     assert SECRET not in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("CLICKHOUSE_URL", "default:hid:d/en@clickhouse:8123", "***@clickhouse:8123"),
+        ("CLICKHOUSE_URL", "//hidden@clickhouse", "//***@clickhouse"),
+        ("CLICKHOUSE_URL", "http://clickhouse#tok=hidden", "http://clickhouse#***"),
+        ("CLICKHOUSE_URL", "clickhouse:8123/#tok=hidden", "clickhouse:8123/#***"),
+        ("SOURCE_HOST", "u:hidden@minio", "***@minio"),
+        ("LRS_URLS", "https://one/xAPI u:hidden@two/xAPI //hidden@three", "https://one/xAPI ***@two/xAPI //***@three"),
+        ("LRS_URLS", '["u:hidden@lrs/xAPI"]', ["***@lrs/xAPI"]),
+        ("LRS_ENDPOINTS", '[{"url": "u:hidden@lrs/xAPI"}]', [{"url": "***@lrs/xAPI"}]),
+        ("LRS_ENDPOINTS", '[{"url": "//u:hidden@lrs/xAPI"}]', [{"url": "//***@lrs/xAPI"}]),
+        ("SOURCE_PREFIX", "part-?/a#1", "part-?/a#1"),
+        ("DOCKER_IMAGE", "registry:5000/openedx:1@sha256:ab", "registry:5000/openedx:1@sha256:ab"),
+    ],
+)
+def test_credentials_are_hidden_where_there_is_no_scheme(tutor: Tutor, name: str, value: str, shown: Any) -> None:
+    tutor.save(**{f"TRANSFORM_LOGS_{name}": value})
+    done = tutor("transform-logs", "config")
+    assert "hid" not in done.output
+    line = next(line for line in done.output.splitlines() if line.startswith(f"TRANSFORM_LOGS_{name}:"))
+    assert yaml.safe_load(line)[f"TRANSFORM_LOGS_{name}"] == shown
 
 
 @pytest.mark.parametrize(
