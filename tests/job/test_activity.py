@@ -20,6 +20,7 @@ from tutor_transform_logs.lms_job.model.activity import (
     MOST_SPANS,
     MOST_TYPES,
     NO_DAY,
+    OTHERS,
     Activity,
     Throughput,
     day_of,
@@ -103,6 +104,54 @@ def test_an_entry_stays_small_and_keeps_its_sums() -> None:
     assert len(bounded.throughput.spans) <= MOST_SPANS
     assert len(json.dumps(bounded.to_json())) < 30_000
     assert sums(bounded) == sums(activity)
+
+
+def in_batches(batches: Iterable[Iterable[str]]) -> Activity:
+    """What a segment's entry has after batches with events of these courses."""
+    kept = Activity()
+    for courses in batches:
+        batch = Activity()
+        for course in courses:
+            batch.transformed("a", "2026-01-01T00:00:00Z", 1, course)
+            batch.skip(course)
+        kept = Activity.from_json(json.loads(json.dumps(total_activity([kept, batch]).bounded().to_json())))
+    return kept
+
+
+RARE = [f"course {number}" for number in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("batches", "counted"),
+    [
+        ([RARE, ["busy"] * 1000, ["busy"] * 1000], 2000),
+        ([[*RARE, *["busy"] * 2000]], 2000),
+        # Each batch has a few of it, and all that are known have more.
+        ([RARE * 9, *([*["busy"] * 4, f"new {number}", *RARE] for number in range(50))], 200),
+        # And each has other courses by the hundred.
+        ([["busy", "busy", *(f"{batch} {number}" for number in range(400))] for batch in range(50)], 100),
+        ([["busy"] * 5, *([f"{batch} {number}" for number in range(100)] for batch in range(50))], 5),
+    ],
+)
+def test_a_course_that_is_busy_is_kept_whenever_it_begins(batches: list[list[str]], counted: int) -> None:
+    kept = in_batches(batches)
+    for table, others in ((kept.courses, OTHERS["courses"]), (kept.skipped, OTHERS["skipped"])):
+        assert table["busy"][0] == counted
+        assert len(table) == MOST_TYPES + 1
+        assert table[others][0] > 0
+        assert sum(counts[0] for counts in table.values()) == sum(map(len, batches))
+
+
+@given(st.lists(st.lists(st.sampled_from(RARE[:MOST_TYPES])), max_size=5))
+def test_every_course_is_exact_while_there_are_not_too_many(batches: list[list[str]]) -> None:
+    counts = Counter(course for batch in batches for course in batch)
+    assert {course: made for course, (made, _) in in_batches(batches).courses.items()} == counts
+
+
+def test_what_earlier_versions_counted_together_has_the_name_of_its_table() -> None:
+    values: Any = Activity(courses={"a": [1, 0]}).to_json()
+    values["courses"]["(other types)"] = [5, 1]
+    assert Activity.from_json(values).courses == {"a": [1, 0], "(other courses)": [5, 1]}
 
 
 @given(works)

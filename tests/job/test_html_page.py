@@ -192,6 +192,13 @@ def test_skipped_events_have_counts_and_shares() -> None:
     assert "(page views) 46 46 % page_ close 4 4.0 %" in text
 
 
+def test_what_is_counted_together_is_last_and_says_of_what_it_is() -> None:
+    activity = Activity(courses={"(other courses)": [900, 0], "a": [5, 0]}, verbs={"(other verbs)": [90], "b/c": [5]})
+    text = " ".join(re.sub("<[^>]+>", " ", made({"a": [905, 0, 0]}, activity)).split())
+    assert text.index("a 5 0") < text.index("(other courses) 900 0")
+    assert text.index("c 5") < text.index("(other verbs) 90")
+
+
 def test_a_single_day_is_shown_by_hours() -> None:
     activity = Activity()
     for hour in (0, 9, 9, 23):

@@ -21,6 +21,8 @@ Number = TypeVar("Number", int, float)
 
 # An entry is written with every batch, and so has to stay small. The types are those of an allow list, a few dozen.
 MOST_TYPES = 300
+# Of these, the places for what came last, so that a name can get in that is frequent from now on.
+NEWEST_TYPES = 100
 MOST_DAYS = 400
 MOST_SPANS = 120
 SHORTEST_SPAN_SECS = 10
@@ -30,7 +32,13 @@ MOST_WORKERS = 64
 # Names may come from the browser, as long as anybody likes. Course ids have up to 255 characters.
 MOST_NAME_CHARACTERS, MOST_COURSE_CHARACTERS = 120, 255
 
-OTHER_TYPES = "(other types)"
+OTHERS = {
+    "types": "(other types)",
+    "skipped": "(other names)",
+    "courses": "(other courses)",
+    "verbs": "(other verbs)",
+}
+"""Table -> the name of the row with the counts of all names for which it has no place."""
 PAGE_VIEWS = "(page views)"
 """The name of all skipped events whose names are paths; each path would be a name of its own."""
 NO_NAME = "(no name)"
@@ -45,6 +53,7 @@ TRANSFORMED, UNTRANSFORMABLE, FILTERED = range(3)
 MADE, LOST = range(2)
 """Places in the counts of a day, an hour or a course: statements made, and events of which none was made."""
 
+_OTHER_WORKERS = "(other workers)"
 _HOUR_CHARACTERS = len("2026-01-31T14")
 # No quotation mark in a string of JSON stands by itself, so that this can't be in one.
 _VERB = re.compile(rb'"(?:verb": ?\{"id|action)": ?"([^"\\]+)"')
@@ -209,20 +218,24 @@ class Activity:
         _add(self.workers, worker, times)
 
     def add(self, other: Activity) -> None:
-        """Add another one's counts to these."""
+        """Add another one's counts to these. Its names come last in their tables, the most frequent at the end."""
         for name in _TABLES:
-            table = getattr(self, name)
-            for key, counts in getattr(other, name).items():
-                _add(table, key, counts)
+            table, more = getattr(self, name), getattr(other, name)
+            for key in sorted(more, key=lambda key: sum(more[key])) if name in OTHERS else more:
+                _add(table, key, more[key])
+                if name in OTHERS:
+                    table[key] = table.pop(key)
         self.throughput.add_all(other.throughput)
         self.secs += other.secs
 
     def bounded(self) -> Activity:
         """The same counts, with at most as many types and days as an entry may have."""
         bounded = Activity(secs=self.secs)
-        for name in ("types", "skipped", "courses", "verbs"):
-            _add_bounded(getattr(bounded, name), getattr(self, name), MOST_TYPES, OTHER_TYPES)
-        _add_bounded(bounded.workers, self.workers, MOST_WORKERS, OTHER_TYPES)
+        for name, others in OTHERS.items():
+            setattr(bounded, name, _most_frequent(getattr(self, name), others))
+        for worker, times in self.workers.items():
+            known = worker in bounded.workers or len(bounded.workers) < MOST_WORKERS
+            _add(bounded.workers, worker if known else _OTHER_WORKERS, times)
         bounded.days = self.days
         bounded.hours = self.hours if len(self.hours) <= MOST_HOURS else {}
         # Days become months, then years: coarser, but nothing is dropped.
@@ -246,6 +259,10 @@ class Activity:
         if not isinstance(throughput, Mapping):
             raise TypeError("throughput is not an object")
         tables = {name: _table(values[name], width) for name, width in _TABLES.items() if name != "workers"}
+        for name, others in OTHERS.items():
+            # The name that earlier versions gave to that of each table.
+            if (counts := tables[name].pop(OTHERS["types"], None)) is not None:
+                _add(tables[name], others, counts)
         workers = _times(values["workers"])
         return cls(throughput=Throughput.from_json(throughput), secs=_seconds(secs), workers=workers, **tables)
 
@@ -274,10 +291,25 @@ def _add(table: dict[Key, list[Number]], key: Key, counts: Iterable[Number]) -> 
     table[key] = list(counts) if old is None else [a + b for a, b in zip(old, counts, strict=True)]
 
 
-def _add_bounded(table: dict[str, list[Number]], more: Mapping[str, list[Number]], most: int, other: str) -> None:
-    """Add the rows of ``more``; those for which there is no place are one row, ``other``."""
-    for name, counts in more.items():
-        _add(table, name if name in table or len(table) < most else other, counts)
+def _most_frequent(table: Mapping[str, list[int]], others: str) -> dict[str, list[int]]:
+    """The rows with the highest counts, and those that came last; the rest is one row, ``others``.
+
+    Both, because a name that is seen a few times in each batch would otherwise be dropped in each, however often it
+    comes: among the last it stays until its count is one of the highest. What a name had before it was dropped remains
+    in ``others``: its count may be too low, the sums are right. The order is that of this process: after a restart, what
+    came last is not known until the next batch.
+    """
+    names = [name for name in table if name != others]
+    if len(names) <= MOST_TYPES:
+        return dict(table)
+    ranked = sorted(names, key=lambda name: -sum(table[name]))
+    kept = set(ranked[: MOST_TYPES - NEWEST_TYPES])
+    kept.update([name for name in names if name not in kept][-NEWEST_TYPES:])
+    bounded = {name: table[name] for name in names if name in kept}
+    for name, counts in table.items():
+        if name not in kept:
+            _add(bounded, others, counts)
+    return bounded
 
 
 def _seconds(value: object) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..model.activity import FILTERED, LOST, MADE, TRANSFORMED, UNTRANSFORMABLE
+from ..model.activity import FILTERED, LOST, MADE, OTHERS, TRANSFORMED, UNTRANSFORMABLE
 from .html import Html, tag
 from .result import Result
 from .tables import bar_cell, percentage, section, table, unbroken
@@ -31,6 +31,13 @@ def _tables(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]],
     return tables
 
 
+def _others_last(
+    rows: Mapping[str, list[int]], name: str, key: Callable[[tuple[str, list[int]]], object]
+) -> list[tuple[str, list[int]]]:
+    """The rows of the table with this name in the order of ``key``. The row of what is counted together is last."""
+    return sorted(rows.items(), key=lambda row: (row[0] == OTHERS[name], key(row)))
+
+
 def _by_type(result: Result) -> Html | None:
     types = result.activity.types
     if not types:
@@ -39,7 +46,7 @@ def _by_type(result: Result) -> Html | None:
     filtered = any(counts[FILTERED] for counts in types.values())
     columns = ("event type", "transformed", "failed", *(("filtered",) if filtered else ()))
     rows = []
-    for name, counts in sorted(types.items(), key=lambda row: (-row[1][UNTRANSFORMABLE], -sum(row[1]), row[0])):
+    for name, counts in _others_last(types, "types", lambda row: (-row[1][UNTRANSFORMABLE], -sum(row[1]), row[0])):
         parts = (("part0", counts[TRANSFORMED]), ("part1", counts[UNTRANSFORMABLE]), ("part2", counts[FILTERED]))
         numbers = [f"{counts[place]:,}" for place in (TRANSFORMED, UNTRANSFORMABLE, *([FILTERED] if filtered else []))]
         rows.append([bar_cell(name, [(part, count / most) for part, count in parts]), *numbers])
@@ -58,7 +65,7 @@ def _skipped(result: Result, kind: str) -> Html | None:
     )
     rows = [
         [unbroken(name), f"{number:,}", percentage(number, lines)]
-        for name, (number,) in sorted(skipped.items(), key=lambda row: (-row[1][0], row[0]))
+        for name, (number,) in _others_last(skipped, "skipped", lambda row: (-row[1][0], row[0]))
     ]
     unnamed = result.counts.unknown_event - sum(number for (number,) in skipped.values())
     if unnamed > 0:
@@ -68,25 +75,31 @@ def _skipped(result: Result, kind: str) -> Html | None:
     )
 
 
-def _by_course(courses: Mapping[str, Sequence[int]]) -> Html | None:
+def _by_course(courses: Mapping[str, list[int]]) -> Html | None:
     if not courses:
         return None
     most = max(sum(counts) for counts in courses.values()) or 1
     rows = []
-    for course, counts in sorted(courses.items(), key=lambda row: (-row[1][MADE], row[0])):
+    for course, counts in _others_last(courses, "courses", lambda row: (-row[1][MADE], row[0])):
         parts = (("part0", counts[MADE] / most), ("part1", counts[LOST] / most))
         rows.append([bar_cell(course or _NO_COURSE, parts), f"{counts[MADE]:,}", f"{counts[LOST]:,}"])
     columns = ("course", "statements", "failed events")
     return section("By course", *_tables("Statements by course, most frequent first", columns, rows, "courses"))
 
 
-def _by_verb(verbs: Mapping[str, Sequence[int]], word: str) -> Html | None:
+def _by_verb(verbs: Mapping[str, list[int]], word: str) -> Html | None:
     if not verbs:
         return None
     most = max(number for (number,) in verbs.values()) or 1
     rows = [
-        [bar_cell(verb.rstrip("/").rpartition("/")[2] or _NO_VERB, [("part0", number / most)]), f"{number:,}"]
-        for verb, (number,) in sorted(verbs.items(), key=lambda row: (-row[1][0], row[0]))
+        [bar_cell(_short(verb, word), [("part0", number / most)]), f"{number:,}"]
+        for verb, (number,) in _others_last(verbs, "verbs", lambda row: (-row[1][0], row[0]))
     ]
     title = f"Statements by {word}, most frequent first"
     return section(f"By {word}", *_tables(title, (word, "statements"), rows, f"{word}s"))
+
+
+def _short(verb: str, word: str) -> str:
+    if verb == OTHERS["verbs"]:
+        return f"(other {word}s)"
+    return verb.rstrip("/").rpartition("/")[2] or _NO_VERB
