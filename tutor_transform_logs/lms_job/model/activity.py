@@ -296,8 +296,8 @@ def _most_frequent(table: Mapping[str, list[int]], others: str) -> dict[str, lis
 
     Both, because a name that is seen a few times in each batch would otherwise be dropped in each, however often it
     comes: among the last it stays until its count is one of the highest. What a name had before it was dropped remains
-    in ``others``: its count may be too low, the sums are right. The order is that of this process: after a restart, what
-    came last is not known until the next batch.
+    in ``others``: its count may be too low, the sums are right. The order is that of this process: after a
+    restart, what came last is not known until the next batch.
     """
     names = [name for name in table if name != others]
     if len(names) <= MOST_TYPES:
