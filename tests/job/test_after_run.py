@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.harness.http_sinks import Answer, StandIn, start_stand_in
 from tests.harness.process import free_port
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.deliver.choice import FROM_HOST
+from tutor_transform_logs.lms_job.util import run_summary
 from tutor_transform_logs.lms_job.util.phase_outcome import VARIABLE
 
 MIX = Mix(good=12, page_view=4, broken=1)
@@ -198,3 +200,55 @@ def test_without_a_host_the_job_runs_the_command(site: ForkedSite, tmp_path: Pat
     assert warning["message"] == (
         "The command of TRANSFORM_LOGS_NOTIFY failed (exit status 7). Fix it. The run is not affected."
     )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_that_the_job_runs(site: ForkedSite, tmp_path: Path, how: int) -> None:
+    """And all that the command has started: docker stop and Ctrl-C need not wait for a minute."""
+    site.log(MIX)
+    command = f"sleep 300 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; wait"
+    run = site.start(site.source(), site.to_files(), {"notify": command})
+    while not (tmp_path / "child").exists():
+        assert not run.ended(0.05), run.err()
+    run.send(how)
+    began = time.monotonic()
+    done = run.wait()
+    assert time.monotonic() - began < 10
+    assert done.status == 0, done.detail
+    assert "The command of TRANSFORM_LOGS_NOTIFY failed (it was killed). Fix it." in done.stderr
+    assert not _is_alive(int((tmp_path / "child").read_text()))
+
+
+def test_what_takes_too_long_ends_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_summary, "COMMAND_SECS", 1.0)
+    monkeypatch.setattr(sys, "stderr", (tmp_path / "stderr").open("w"))
+    command = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300; true"
+    assert run_summary.run_command(command, {"status": 0}) == "it did not end within 1 s"
+    assert not _is_alive(int((tmp_path / "child").read_text()))
+
+
+def test_the_command_does_not_ignore_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ignores them at its end, and a process that is started inherits that."""
+    monkeypatch.setattr(sys, "stderr", (tmp_path / "stderr").open("w"))
+    before = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        assert run_summary.run_command(f"grep SigIgn /proc/self/status > {tmp_path}/ignored", {"status": 0}) == ""
+        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    ignored = int((tmp_path / "ignored").read_text().split()[1], 16)
+    assert not [number for number in (signal.SIGTERM, signal.SIGINT) if ignored >> (number - 1) & 1]
+
+
+def _is_alive(process: int) -> bool:
+    """Within a moment: it is somebody else's child."""
+    for _ in range(40):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        if state == "Z":
+            return False
+        time.sleep(0.05)
+    return True

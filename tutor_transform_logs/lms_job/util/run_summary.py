@@ -5,13 +5,16 @@ It has numbers and names of the job alone: no secret, no text from outside, noth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 
 from .errors import ExitStatus
 from .formatting import count, duration
@@ -90,18 +93,47 @@ def run_command(command: str, summary: Summary) -> str:
     """Run ``command`` with sh: the summary in variables and, as JSON, on its standard input.
 
     Its output goes to standard error, since standard output is the job's result. Gives what went wrong, or ``""``.
+    SIGINT and SIGTERM end the command: it is all that is left to do.
     """
     variables = {f"{VARIABLES}{name.upper()}": str(value) for name, value in summary.items()}
+    running: list[subprocess.Popen[bytes]] = []
+    # Before the command starts: it would inherit that a signal is ignored, but not that one is handled.
+    with _handled(lambda *_: _kill(running)):
+        try:
+            process = subprocess.Popen(
+                ["sh", "-c", command],
+                stdin=subprocess.PIPE,
+                env={**os.environ, **variables},
+                stdout=sys.stderr.fileno(),
+                # A process group of its own: all that the command has started ends with it.
+                start_new_session=True,
+            )
+            running.append(process)
+            process.communicate(json.dumps(summary).encode(), timeout=COMMAND_SECS)
+        except subprocess.TimeoutExpired:
+            _kill(running)
+            process.wait()
+            return f"it did not end within {duration(COMMAND_SECS)}"
+        except OSError as error:
+            return f"sh can't be run: {error.strerror}"
+    if process.returncode == -signal.SIGKILL:
+        return "it was killed"
+    return f"exit status {process.returncode}" if process.returncode else ""
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM handled by ``handler``, and then as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        done = subprocess.run(
-            ["sh", "-c", command],
-            input=json.dumps(summary).encode(),
-            env={**os.environ, **variables},
-            stdout=sys.stderr.fileno(),
-            timeout=COMMAND_SECS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it did not end within {duration(COMMAND_SECS)}"
-    except OSError as error:
-        return f"sh can't be run: {error.strerror}"
-    return f"exit status {done.returncode}" if done.returncode else ""
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def _kill(running: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Kill them with all that they have started. May be called in a signal handler: it does not wait."""
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
