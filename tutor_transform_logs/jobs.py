@@ -19,7 +19,7 @@ from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
 from tutor_transform_logs.lms_job.storage.local import LocalStorage
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.util.formatting import count, printable
-from tutor_transform_logs.reports import Report, reports_of
+from tutor_transform_logs.reports import Report, reports_of, totals_of
 
 READ_BYTES = 1024**2
 
@@ -67,9 +67,8 @@ class StoredJob:
         letters = sum(map(_lines_in, self.dead_letter_files()))
         lines = [f"{self.key}  {_what(_identity(self.folder))}", f"  {self._state(reports[0] if reports else None)}"]
         if reports:
-            read = sum(report.result["lines"]["lines"] for report in reports)
-            stored = sum(found["stored"] for report in reports for found in report.result["destinations"])
-            lines.append(f"  {count(read, 'line')} read, {count(stored, 'statement')} stored")
+            totals = totals_of(self.folder)
+            lines.append(f"  {count(totals.lines, 'line')} read, {count(totals.stored, 'statement')} stored")
         if letters:
             lines.append(f"  {count(letters, 'dead letter')}: tutor transform-logs dead-letters --job {self.key}")
         return "\n".join(map(printable, lines))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tutor_transform_logs import reports
 from tutor_transform_logs.jobs import StoredJob
 from tutor_transform_logs.lms_job.ledger.lock import local_lock
 from tutor_transform_logs.lms_job.ledger.names import DEAD_LETTERS, REPORT_PAGE, RESULT
@@ -56,4 +57,6 @@ def delete(item: Prunable) -> None:
         if item.path == item.job.folder:
             shutil.rmtree(item.path)
         else:
+            if item.path.name == RESULT:
+                reports.keep_totals(item.path.parent)
             item.path.unlink(missing_ok=True)

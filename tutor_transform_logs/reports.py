@@ -12,12 +12,32 @@ from tutor import env as tutor_env
 from tutor.exceptions import TutorError
 
 from tutor_transform_logs.lms_job.config.schema import LOCAL_KEY, StorageConfig
-from tutor_transform_logs.lms_job.ledger.names import REPORT_PAGE, RESULT
+from tutor_transform_logs.lms_job.ledger.names import REPORT_PAGE, RESULT, TOTALS
+from tutor_transform_logs.lms_job.model.plan import REDELIVERY
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import count, printable
 
 # The folder below Tutor's data directory that is mounted at LOCAL_KEY in the LMS's containers.
 HOST_FOLDER = ("lms",)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a plan adds to the numbers of its job."""
+
+    lines: int = 0
+    stored: int = 0
+    """Statements that were stored."""
+
+    @classmethod
+    def of_result(cls, result: Mapping[str, Any]) -> Totals:
+        """Raises ``KeyError``, ``TypeError`` or ``AttributeError`` for what is not a result."""
+        # The lines of dead letters that are delivered again were counted when they were read first.
+        lines = 0 if result.get("kind") == REDELIVERY else int(result["lines"]["lines"])
+        return cls(lines, sum(int(found["stored"]) for found in result["destinations"]))
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(self.lines + other.lines, self.stored + other.stored)
 
 
 @dataclass(frozen=True)
@@ -120,3 +140,27 @@ def reports_of(job: Path) -> Iterator[Report]:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # written by another version, or not by this job at all
             yield report
+
+
+def keep_totals(plan: Path) -> None:
+    """Write what the result in this plan's folder adds to the job's numbers beside it. Raises ``OSError``."""
+    try:
+        totals = Totals.of_result(json.loads((plan / RESULT).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return  # it is not counted anyway
+    new = plan / f".{TOTALS}.unfinished"
+    new.write_text(json.dumps({"lines": totals.lines, "stored": totals.stored}), encoding="utf-8")
+    new.replace(plan / TOTALS)
+
+
+def totals_of(job: Path) -> Totals:
+    """The numbers of the job with this folder, over all its plans. Raises ``OSError``."""
+    found = Totals()
+    for plan in job.iterdir():
+        for name, read in ((RESULT, Totals.of_result), (TOTALS, lambda values: Totals(**values))):
+            try:
+                found += read(json.loads((plan / name).read_text(encoding="utf-8")))
+                break
+            except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # there is none, or it was not written by this job
+    return found

@@ -198,6 +198,35 @@ def test_what_no_run_needs_is_deleted(
         kept.rename(own)
 
 
+def test_the_numbers_of_a_job_outlive_its_results(tutor: Tutor, ledger: Path, keys: dict[str, str]) -> None:
+    def numbers() -> str:
+        lines = tutor.must("transform-logs", "jobs").splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith(keys[REPLAY]))
+        return lines[at + 2]
+
+    age(ledger, 40)
+    for _ in range(2):
+        assert numbers() == "  13 lines read, 8 statements stored"
+        tutor.must("transform-logs", "prune", "--yes")
+    assert not (ledger / keys[REPLAY] / "0001" / "result.json").exists()
+    # Interrupted between the two: counted once.
+    shutil.copy(ledger / keys[REPLAY] / "0001" / "totals.json", ledger / keys[REPLAY] / "0002" / "totals.json")
+    assert numbers() == "  13 lines read, 8 statements stored"
+
+
+def test_the_lines_of_dead_letters_are_counted_when_they_are_read_first(
+    tutor: Tutor, tmp_path: Path, demo_lms_template: DemoLms
+) -> None:
+    site = ForkedSite(tmp_path, demo_lms_template.copy_to(tmp_path / "lms.sqlite3"))
+    site.log(Mix(good=3, broken=1, unknown_user=2))
+    assert site.run(site.source(), site.to_files()).status == 0
+    again = site.run(site.source(), site.to_files(), retry_failed=True)
+    assert again.result is not None, again.detail
+    assert (again.result["kind"], again.result["lines"]["lines"]) == ("redelivery", 3)
+    shutil.copytree(site.ledger, tutor.root.joinpath("data", "lms", "transform-logs"))
+    assert "  6 lines read, 3 statements stored\n" in tutor.must("transform-logs", "jobs")
+
+
 def test_a_job_that_runs_is_not_pruned(tutor: Tutor, ledger: Path, keys: dict[str, str]) -> None:
     age(ledger, 40)
     with (ledger / keys[REPLAY] / "lock").open() as held, (ledger / keys[DRY_RUN] / "lock").open() as other:

@@ -11,6 +11,7 @@ NNNN/dead-letters.jsonl             the dead letters of the plan, joined
 NNNN/joining.json                   which batches REPORT joins into which output files
 NNNN/missing.jsonl                  the lines that ``--verify`` sends again, while it runs
 NNNN/result.json, report.html       the result, for programs and for people
+NNNN/totals.json                    what ``tutor transform-logs jobs`` counts of a result that was deleted
 
 A plan's uuid is in the names of its batches, and in its entries, where its number alone would not tell it apart from
 another plan's: one that was made after an older ledger was restored from a backup, for example.
@@ -27,6 +28,7 @@ JOINING = "joining.json"
 MISSING_LINES = "missing.jsonl"
 RESULT = "result.json"
 REPORT_PAGE = "report.html"
+TOTALS = "totals.json"
 _DEAD_FOLDER = "dead"
 _SENT_FOLDER = "sent"
 MARK_DIGITS = 8

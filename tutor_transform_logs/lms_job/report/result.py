@@ -119,6 +119,7 @@ def to_json(config: JobConfig, result: Result) -> dict[str, Any]:
     return {
         "job_key": result.job_key,
         "plan": plan.number,
+        "kind": plan.kind,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(plan.created)),
         "reported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.reported)),
         "transformer_type": config.transformer_type,
