@@ -32,6 +32,8 @@ DRIVER_KEYWORDS = (
     "credential_file", "identity", "project", "proxy_url", "retry_delay", "signature_version", "tenant_id", "timeout",
     "url", "use_internal_url",
 )  # fmt: skip
+# How Tutor's variables of the environment begin.
+VARIABLE = "TUTOR_"
 
 
 class SettingError(TutorError):
@@ -57,17 +59,19 @@ def from_settings(site: Config) -> dict[str, Any]:
 
 
 def check_names(site: Config) -> None:
-    """Raise :class:`SettingError` if ``site`` has settings that look like the plugin's and that it does not have.
+    """Raise :class:`SettingError` for settings that look like the plugin's and that it does not have.
 
-    A misspelled one would be without effect, and the run not the one that was meant.
+    They may be in ``site`` or in the environment. A misspelled one would be without effect, and the run not the one
+    that was meant.
     """
-    unknown = [name for name in sorted(site) if _is_misspelled(name)]
+    # Tutor reads settings from the environment, too: those alone that it knows.
+    given = {name.removeprefix(VARIABLE) for name in os.environ if name.startswith(VARIABLE)}
+    unknown = [name for name in sorted({*site, *given}) if _is_misspelled(name)]
     if not unknown:
         return
     told = [f"{name}: unknown setting{_hint(name.upper(), BY_NAME)}" for name in unknown]
-    # Tutor reads settings from the environment, too.
-    saved = [name for name in unknown if f"TUTOR_{name}" not in os.environ]
-    variables = [f"TUTOR_{name}" for name in unknown if f"TUTOR_{name}" in os.environ]
+    saved = [name for name in unknown if name not in given]
+    variables = [f"{VARIABLE}{name}" for name in unknown if name in given]
     removals = [f"To remove it: tutor config save {' '.join(f'--unset {name}' for name in saved)}"] if saved else []
     removals += [f"To remove it from the environment: unset {' '.join(variables)}"] if variables else []
     raise SettingError("\n".join([*told, *removals]))

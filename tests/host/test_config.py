@@ -181,6 +181,17 @@ def test_what_a_run_would_refuse_is_said_after_the_settings(tutor: Tutor, name: 
     assert "Traceback" not in done.output
 
 
+def test_a_misspelled_variable_is_refused_as_a_setting_is(each_tutor: Tutor) -> None:
+    for words in (("transform-logs", "config"), ("local", "do", "transform-tracking-logs")):
+        done = each_tutor(*words, TUTOR_TRANSFORM_LOGS_SORCE_PREFIX="x")
+        assert done.status == 1
+        assert (
+            "Error: TRANSFORM_LOGS_SORCE_PREFIX: unknown setting (did you mean TRANSFORM_LOGS_SOURCE_PREFIX?)\n"
+            "To remove it from the environment: unset TUTOR_TRANSFORM_LOGS_SORCE_PREFIX" in done.output
+        )
+        assert not done.calls
+
+
 def test_on_kubernetes_the_ledger_lies_beside_the_destination(tutor: Tutor) -> None:
     tutor.save(
         TRANSFORM_LOGS_DESTINATION_PROVIDER="S3",

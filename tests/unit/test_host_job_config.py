@@ -98,7 +98,7 @@ def test_a_misspelled_setting_is_refused_with_the_name_that_was_meant(
     assert refused.value.args == (f"{unknown}\nTo remove it: tutor config save --unset {name}",)
     monkeypatch.setenv(f"TUTOR_{name}", "x")
     with pytest.raises(SettingError) as refused:
-        job_config.check_names({**site, name: "x"})
+        job_config.check_names(site)
     assert refused.value.args == (f"{unknown}\nTo remove it from the environment: unset TUTOR_{name}",)
 
 
