@@ -36,6 +36,9 @@ def root() -> Iterator[logging.Logger]:
     root.setLevel(logging.DEBUG)
     yield root
     logging.captureWarnings(False)
+    # Pytest's own are among them while a test runs, and last longer than it.
+    for handler in root.handlers:
+        handler.filters.clear()
     root.handlers, _, job.handlers, _, job.propagate = before
     root.setLevel(before[1])
     job.setLevel(before[3])
