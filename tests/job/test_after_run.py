@@ -180,6 +180,16 @@ def test_a_metrics_file_that_can_not_be_written_is_a_warning(site: ForkedSite) -
     assert "The metrics can't be written to /dev/null/a/x.prom (Not a directory). Check TRANSFORM_LOGS_" in done.stderr
 
 
+def test_quiet_hides_no_warning(site: ForkedSite) -> None:
+    site.log(MIX)
+    hooks = {"notify": f"http://127.0.0.1:{free_port()}/s3cr3t", "metrics_file": "/dev/null/a/x.prom"}
+    done = site.run(site.source(), site.to_files(), hooks, quiet=True)
+    assert done.status == 0, done.detail
+    metrics_file, url = done.stderr.splitlines()
+    assert metrics_file.startswith("The metrics can't be written to /dev/null/a/x.prom (Not a directory).")
+    assert url.startswith(f"{NOT_REACHED} (connection refused)")
+
+
 def test_without_a_host_the_job_runs_the_command(site: ForkedSite, tmp_path: Path) -> None:
     """As in the pod of a CronJob. Where tutor has started the job, it runs the command itself."""
     site.log(MIX)

@@ -115,7 +115,7 @@ SETTINGS: tuple[Setting, ...] = (
         TEXT_FORMAT,
         LOG_FORMATS,
     ),
-    _flag("quiet", "Run", "Print only the result and errors."),
+    _flag("quiet", "Run", "Print only the result, warnings and errors."),
     _flag("strict", "Run", "Exit with status 3 if there is any dead letter."),
     Setting(
         "limit", "Run", NUMBER, "Stop after about this number of events.", validators.whole(0), 0, "0, which is all"

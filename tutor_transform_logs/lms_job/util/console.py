@@ -40,7 +40,7 @@ _state = ConsoleState()
 
 
 def set_up(log_format: str, quiet: bool) -> None:
-    """``quiet``: only results and errors from now on."""
+    """``quiet``: only results, warnings and errors from now on."""
     _state.log_format, _state.quiet = log_format, quiet
 
 
@@ -56,7 +56,7 @@ def columns() -> int | None:
 
 def say(message: str, event: str = "message", level: str = INFO, fields: Fields | None = None) -> None:
     """What is going on. ``event`` and ``fields`` are for programs."""
-    if not _state.quiet or level == ERROR:
+    if not _state.quiet or level != INFO:
         _write(sys.stderr, message, event, level, {"message": message, **(fields or {})})
 
 
@@ -93,8 +93,9 @@ def _fitted(line: str) -> str:
 
 
 def tell_wait(waiting: Waiting) -> None:
-    """What a wait is, outside of the progress."""
-    say(str(waiting), "waiting", WARNING, {"seconds": round(waiting.secs, 1)})
+    """What a wait is, outside of the progress, which it is a part of."""
+    if not _state.quiet:
+        say(str(waiting), "waiting", WARNING, {"seconds": round(waiting.secs, 1)})
 
 
 def show_log(
