@@ -105,6 +105,17 @@ def test_any_name_of_a_destination_is_a_label(tmp_path: Path) -> None:
     assert one(samples(path), "transform_logs_last_run_statements", destination=name, outcome="stored") == 1
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\r", "\f", "\v", "\x1c", "\n"])
+def test_what_ends_a_line_elsewhere_is_kept_of_another_job(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "replay.prom"
+    write(path, job="k1", numbers=RunNumbers(statements={f"LRS a{end}b": {"made": 1, "stored": 1}}))
+    before = path.read_bytes()
+    for _ in range(2):
+        write(path, job="k2", numbers=RunNumbers())
+    kept = path.read_bytes().split(b"\n")
+    assert [line for line in before.split(b"\n") if line not in kept] == []
+
+
 def test_what_is_not_of_this_job_in_the_file_goes(tmp_path: Path) -> None:
     path = tmp_path / "replay.prom"
     path.write_bytes(b"\xff\x00 garbage\nother_metric 1\ntransform_logs_last_run_lines{} x y\n")

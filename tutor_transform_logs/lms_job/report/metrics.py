@@ -92,7 +92,8 @@ def _lines(samples: Samples) -> Iterator[str]:
 def _old(path: Path) -> Iterator[tuple[str, str, str]]:
     """The samples in the file: name, labels, value. What another program has written there is left out."""
     with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        # A label's value may hold any other character that ends a line for Python; "\r" would become "\n" as well.
+        for line in path.read_bytes().decode("utf-8", "replace").split("\n"):
             found = _SAMPLE.fullmatch(line)
             if found and found[1] in METRICS:
                 yield found[1], found[2], found[3]
