@@ -19,6 +19,7 @@ from tutor.exceptions import TutorError
 from tutor_transform_logs import job_config, jobs, pruning, reports
 from tutor_transform_logs.lms_job.model import dead_letters as model
 from tutor_transform_logs.lms_job.model.dead_letters import DeadLetter
+from tutor_transform_logs.lms_job.report.glossary import REASON_MEANINGS
 from tutor_transform_logs.lms_job.report.masking import mask_detail, mask_line
 from tutor_transform_logs.lms_job.util.errors import JobError
 from tutor_transform_logs.lms_job.util.formatting import printable, size
@@ -112,6 +113,9 @@ def dead_letters(context: Any, key: str, plan: int | None, reason: str, count_: 
     # Six parameters: the command's options.
     if count_ and show:
         raise TutorError("--count and --show can't be combined: give one of them.")
+    if reason and reason not in REASON_MEANINGS:
+        reasons = ", ".join(sorted(REASON_MEANINGS))
+        raise TutorError(f"{reason!r} is not a reason of dead letters. Give --reason one of these: {reasons}.")
     render = _whole if show else _masked
     with _the_ledger(context) as ledger:
         for job in _chosen(ledger, key):

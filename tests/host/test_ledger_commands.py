@@ -130,6 +130,15 @@ def test_dead_letters_are_printed_without_personal_data(tutor: Tutor, keys: dict
 
 
 @pytest.mark.usefixtures("ledger")
+def test_an_unknown_reason_is_refused_and_all_others_are_taken(tutor: Tutor) -> None:
+    done = tutor("transform-logs", "dead-letters", "--reason", "nope")
+    assert done.status == 1
+    assert "'nope' is not a reason of dead letters" in done.error
+    assert ", unknown_course, unknown_user" in done.error
+    assert tutor.must("transform-logs", "dead-letters", "--reason", "conflict") == ""
+
+
+@pytest.mark.usefixtures("ledger")
 def test_dead_letters_are_counted(tutor: Tutor, keys: dict[str, str]) -> None:
     output = tutor.must("transform-logs", "dead-letters", "--count", "--job", keys[REPLAY])
     first, *reasons = (line.split() for line in output.splitlines())
