@@ -21,6 +21,7 @@ from tests.harness.parity import scene
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo import events
 from tutor_transform_logs.demo.log_writer import Mix, write_log
+from tutor_transform_logs.lms_job.read.wrappers import is_event
 
 NewWorld = Callable[[str], ForkedSite]
 MIX = Mix(good=30, page_view=12, unknown_user=2, type_error=1, broken=3, blank=1, copies=2)
@@ -93,6 +94,28 @@ def test_every_form_becomes_what_the_plain_log_becomes(new_world: NewWorld, form
     verified = world.run(command="verify")
     assert verified.status == 0, verified.detail
     assert world.run().stdout.startswith("Nothing new")
+
+
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [
+        ("event", {"event_type": "log", "host": "lms-0"}),
+        ("message", {"name": "lms", "event": {"dataset": "lms"}}),
+        ("message", {"context": {"env": "prod"}, "event": {"kind": "event"}}),
+    ],
+)
+def test_so_do_events_in_objects_with_an_event_and_a_name_of_their_own(
+    new_world: NewWorld, key: str, own: dict[str, object]
+) -> None:
+    # Where the line is not an event, nothing tells such an object from an event.
+    lines = [raw for raw in log_lines() if is_event(raw)]
+    world = new_world("wrapped")
+    world.place("tracking.log", collectors.joined(collectors.in_key(key, **own)(lines)))
+    tally.add("inputs")
+    ran = world.run()
+    assert ran.status == 0, ran.detail
+    assert outcome(world)["lines"]["transformed"] == 32
+    tally.same(plain(new_world, lines), outcome(world), key)
 
 
 @pytest.mark.parametrize("form", collectors.IN_PARTS)

@@ -258,6 +258,8 @@ def test_an_object_of_cloudwatch_that_is_too_long_is_one_line() -> None:
         b'{"data": "x", "event_type": "/a", "message": "x"}',
         b'{"event": {"original": 7}, "context": {}, "message": "x"}',
         b'{"name": "/a", "context": {}, "time": "x", "message": "hi"}',
+        b'{"name": "/a", "context": {}, "time": "x", "log": "", "message": "hi"}',
+        b'{"name": "lms", "context": "prod", "event": {"dataset": "x"}, "message": "Traceback"}',
         b'{"data": {"result": 7}}',
         b'{"event": "{}", "log": {"event": {}}}',
         b'{"logEvents": [7]}',
@@ -295,6 +297,65 @@ LINE = OBJECTS[0].decode()
 )
 def test_a_collector_may_have_fields_of_an_event(wrapper: dict[str, object]) -> None:
     assert raws(collectors.joined([collectors.dumped(wrapper)])) == [OBJECTS[0]]
+
+
+TWO = "\n".join([PREFIX + LINE, LINE])
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"stream": "stdout"}, {"message": " "}, {"line": "41"}, {"event": {"dataset": "x"}}]
+)
+def test_an_empty_text_is_a_blank_line(more: dict[str, object]) -> None:
+    assert raws(collectors.dumped({"log": "", **more}) + b"\n") == [b""]
+
+
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+@pytest.mark.parametrize("name", ["play_video", "/dashboard"])
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        {"name": "lms", "message": "LINE", "event": {"dataset": "x"}},
+        {"context": {"a": 1}, "message": "LINE", "event": {"original": "LINE"}},
+        {"context": {"a": 1}, "event": {"original": "LINE"}},
+        {"message": "LINE", "event": {"name": "x", "kind": "event"}, "context": "prod"},
+        {"event_type": "log", "event": "LINE", "host": "y"},
+        {"name": "x", "context": "prod", "event": "LINE", "host": "y"},
+        {"name": "LogRecord", "event": {"name": "x"}, "body": {"stringValue": "LINE"}},
+        {"log": "", "message": "LINE"},
+        {"log": "\n", "message": "", "event": "LINE"},
+        {"log": "", "name": "lms", "message": "LINE", "event": {"dataset": "x"}},
+    ],
+)
+def test_a_collector_may_have_an_event_with_a_name_of_its_own(
+    wrapper: dict[str, object], name: str, prefix: str
+) -> None:
+    line = prefix + json.dumps({**VIEW, "name": name, "event_type": name})
+    content = json.dumps(wrapper).replace('"LINE"', json.dumps(line)).encode() + b"\n"
+    assert raws(content) == [line.encode()]
+    # Its name is not that of the event.
+    skipped, _ = prefilter.Prefilter(KNOWN).skip_from(content, 0, len(content), True)
+    assert skipped == 0 or name == "/dashboard"
+
+
+@pytest.mark.parametrize("wrapper", [{"event": TWO, "time": 1}, {"event_type": "log", "event": TWO}, {"event": TWO}])
+def test_a_collector_may_have_several_lines_under_event(wrapper: dict[str, object]) -> None:
+    assert raws(collectors.dumped(wrapper) + b"\n") == [(PREFIX + LINE).encode(), OBJECTS[0]]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"name": "lms", "context": {}, "time": "t"},
+        {"event_type": "lms", "context": '{"user_id": 7}'},
+        {"event_type": "lms", "event_source": "server", "username": "learner"},
+    ],
+)
+@pytest.mark.parametrize("text", [{"event": LINE}, {"event": {"original": LINE}}, {"event": {}, "message": LINE}])
+def test_an_event_with_another_one_in_its_payload_is_not_a_wrapper(
+    own: dict[str, object], text: dict[str, object]
+) -> None:
+    raw = collectors.dumped({**own, **text})
+    assert raws(raw + b"\n") == [raw]
 
 
 @pytest.mark.parametrize("form", ["opentelemetry's json", "loki's answer", "cloudwatch"])

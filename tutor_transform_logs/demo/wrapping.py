@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tutor_transform_logs.lms_job.read.events import is_tracked
+from tutor_transform_logs.lms_job.read.events import is_tracked, is_whole
 from tutor_transform_logs.lms_job.read.values import holds_values
 from tutor_transform_logs.lms_job.read.wrapped_lists import CLOUDWATCH_KEY, LOKI_KEY, OTLP_KEY
 from tutor_transform_logs.lms_job.read.wrappers import LINE_KEYS, TEXT_KEY, unwrap
@@ -63,7 +63,7 @@ def _first_value(raw: bytes) -> Any:
 
 def _writer(fields: Any) -> str:
     """Who wraps a line like this; ``""`` if nothing is in it."""
-    if not isinstance(fields, Mapping) or is_tracked(fields):
+    if not isinstance(fields, Mapping) or is_whole(fields):
         return ""
     key = next(_line_keys(fields), "")
     if not key:

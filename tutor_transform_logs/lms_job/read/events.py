@@ -99,6 +99,18 @@ def is_tracked(fields: Mapping[str, Any]) -> bool:
     return not fields.keys().isdisjoint(PAYLOAD_FIELDS) and not fields.keys().isdisjoint(TRACKER_FIELDS)
 
 
+def is_whole(fields: Mapping[str, Any]) -> bool:
+    """Is this certainly an event of a tracker, whatever is in its payload? It has what all of them have.
+
+    That is a name or a type, and a context, or, before there were contexts, a source. Collectors have a ``name``, an
+    ``event_type`` or a ``context`` of their own beside an ``event``.
+    """
+    if not is_tracked(fields) or not ("name" in fields or "event_type" in fields):
+        return False
+    context = fields.get("context")
+    return isinstance(context, dict) or "event_source" in fields or (isinstance(context, str) and context[:1] == "{")
+
+
 def _decoded(text: str) -> Any:
     """As ``json.loads`` of a text without white space at its ends, which it would look for."""
     value, end = _DECODER.raw_decode(text)

@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection, Sequence
 from io import BytesIO
 
-from .events import Unparsable, is_tracked, parse
+from .events import Unparsable, is_whole, parse
 from .wrapped_page_views import IN_STRING, IN_TEXT, TYPE_BYTES, WrappedPageViews
 from .wrappers import is_cri_part
 
@@ -213,6 +213,6 @@ class Prefilter:
         # Without a tracker's marks, no bytes tell a whole event from the parts of two. A collector's object may have an
         # event of its own, and one of a tracker's in it.
         try:
-            return is_tracked(parse(raw).fields)
+            return is_whole(parse(raw).fields)
         except Unparsable:
             return False

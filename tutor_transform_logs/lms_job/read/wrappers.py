@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .events import MAX_EVENT_BYTES, TRACKER_FIELDS, Unparsable, is_tracked, memory_of, parse
+from .events import MAX_EVENT_BYTES, TRACKER_FIELDS, Unparsable, is_tracked, is_whole, memory_of, parse
 from .wrapped_lists import ListedLine, lines_of_list
 
 # In an object that is not an event itself, the first of these is the line.
@@ -48,7 +48,9 @@ _SEPARATORS = re.compile(r"[ \t\r\n,\[\]]*")
 # A tracker writes these first.
 _TRACKED = re.compile(rb'\{"name": "[^"\\]*", "context": \{')
 _EVENT_KEY = b'"event":'
-_TRACKER_KEYS = (b'"name":', b'"context":')
+_NAME_KEY = b'"name":'
+# That of a tracker's event is an object, or JSON in a text.
+_CONTEXT = re.compile(rb'"context": ?"?\{')
 _WRAPPING_KEYS = re.compile(rb'"(?:log|message|line|@message|short_message|body|logEvents)"\s*:')
 # What may be before an event: a logger's prefix.
 _BEGINNING = re.compile(rb'[^"{}]*\{"')
@@ -141,7 +143,7 @@ def _is_plain(raw: bytes, begin: int) -> bool:
     """Is this certainly one event, as far as a few looks at its bytes tell? Most lines of a log are."""
     return raw.count(_EVENT_KEY) == 1 and (
         _TRACKED.match(raw, begin) is not None
-        or (all(key in raw for key in _TRACKER_KEYS) and _WRAPPING_KEYS.search(raw, begin) is None)
+        or (_NAME_KEY in raw and _CONTEXT.search(raw, begin) is not None and _WRAPPING_KEYS.search(raw, begin) is None)
     )
 
 
@@ -176,23 +178,55 @@ def _pieces(raw: bytes, begin: int, depth: int) -> list[LinePart] | None:
 
 def _of_object(raw: bytes, at: int, fields: Any, depth: int) -> list[LinePart] | None:
     """The lines in one JSON object, which is all of ``raw`` but for a prefix; ``None`` if it is not a wrapper."""
-    if not isinstance(fields, dict) or depth == 0 or is_tracked(fields):
+    if not isinstance(fields, dict) or depth == 0 or is_whole(fields):
         return None
+    if is_tracked(fields):
+        return _of_half_tracked(at, fields, depth)
     if (listed := lines_of_list(raw, fields)) is not None:
         return [piece for element in listed for piece in _of_value(at + element.at, element, depth)]
+    blank: list[LinePart] | None = None
+    for key, line in _values(fields):
+        if isinstance(line, str):
+            if blank is not None and not _holds_event(line, depth):
+                continue
+            if _is_half_tracked(fields) and not _holds_event(line, depth):
+                return blank
+            line = _original(fields, line, depth)
+            pieces = _lines(at, line, _stream(fields), _ends(fields, key, line), depth)
+            if line.strip():
+                return pieces
+            # The line may be under another key.
+            blank = blank or pieces
+        # In an object of Elastic's schema, for example, "log" says in which file the "message" was.
+        elif (parsed := _of_parsed(at, line, depth - 1)) is not None:
+            return parsed
+    return _of_event_field(at, fields, depth) or blank
+
+
+def _values(fields: Mapping[str, Any]) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    """What is under each key that a line may be under, in their order."""
     for key in LINE_KEYS:
         line = fields.get(key)
         if isinstance(line, dict):
             line = line.get(TEXT_KEY, line)
-        if isinstance(line, str):
-            if _is_half_tracked(fields) and not _holds_event(line, depth):
-                return None
-            line = _original(fields, line, depth)
-            return _lines(at, line, _stream(fields), _ends(fields, key, line), depth)
-        # In an object of Elastic's schema, for example, "log" says in which file the "message" was.
-        if isinstance(line, dict) and (parsed := _of_parsed(at, line, depth - 1)) is not None:
-            return parsed
-    return _of_event_field(at, fields, depth)
+        if isinstance(line, str | dict):
+            yield key, line
+
+
+def _of_half_tracked(at: int, fields: Mapping[str, Any], depth: int) -> list[LinePart] | None:
+    """The lines in an object that has some fields of an event, if one of them is a whole event; else ``None``."""
+    event = fields.get("event")
+    original = event.get(ORIGINAL_KEY) if isinstance(event, dict) else None
+    for key, line in (*_values(fields), ("event", original), ("event", event)):
+        if isinstance(line, str) and "{" in line:
+            pieces = _lines(at, line, _stream(fields), _ends(fields, key, line), depth)
+        elif isinstance(line, dict):
+            pieces = _of_parsed(at, line, depth - 1) or []
+        else:
+            continue
+        if any(_is_whole(piece.text) for piece in pieces):
+            return pieces
+    return None
 
 
 def _of_event_field(at: int, fields: Mapping[str, Any], depth: int) -> list[LinePart] | None:
@@ -223,7 +257,10 @@ def _is_half_tracked(fields: Mapping[str, Any]) -> bool:
 
 def _holds_event(line: str, depth: int) -> bool:
     """Is there an event in this text, however it is wrapped?"""
-    raw = line.encode("utf-8", "surrogatepass")
+    return any(_is_or_holds_event(raw, depth) for raw in line.encode("utf-8", "surrogatepass").split(b"\n"))
+
+
+def _is_or_holds_event(raw: bytes, depth: int) -> bool:
     begin = raw.find(b"{")
     if begin < 0:
         return False
@@ -231,6 +268,14 @@ def _holds_event(line: str, depth: int) -> bool:
         return is_tracked(parse(raw).fields) or _pieces(raw, begin, depth - 1) is not None
     except Unparsable:
         return _pieces(raw, begin, depth - 1) is not None
+
+
+def _is_whole(raw: bytes) -> bool:
+    """Is this line an event that lacks nothing?"""
+    try:
+        return is_whole(parse(raw).fields)
+    except Unparsable:
+        return False
 
 
 def _of_value(at: int, element: ListedLine, depth: int) -> list[LinePart]:
