@@ -149,9 +149,12 @@ def test_nothing_else_of_the_package_is_rendered(each_tutor: Tutor) -> None:
     assert "local-docker-compose-jobs-services" in each_tutor.must("config", "patches", "list")
 
 
-def test_disabling_the_plugin_takes_its_service_away(tutor: Tutor) -> None:
-    tutor.must("plugins", "disable", "transform_logs")
-    assert "transform-logs-job" not in (tutor.root / "env/local/docker-compose.jobs.yml").read_text()
+def test_disabling_the_plugin_takes_its_service_away_and_leaves_its_files(each_tutor: Tutor) -> None:
+    """docs/howto/uninstall.rst says so: each Tutor forgets a plugin's targets before it would delete them."""
+    each_tutor.must("plugins", "disable", "transform_logs")
+    each_tutor.must("config", "save")
+    assert "transform-logs-job" not in (each_tutor.root / "env/local/docker-compose.jobs.yml").read_text()
+    assert (each_tutor.root / "env/plugins/transform_logs/lms_job").is_dir()
 
 
 def test_the_rendered_code_runs_with_nothing_else_of_the_package(tutor: Tutor, tmp_path: Path) -> None:
