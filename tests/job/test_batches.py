@@ -254,6 +254,38 @@ def test_it_may_grow_several_times(
     assert read_as_it_grows(xapi, content, ends) == read_as_it_grows(xapi, content, [])
 
 
+OBJECTS = [line[line.index(b'{"') :] for line in EVENTS]
+PRETTY_PRINTED: dict[str, Callable[[Sequence[bytes]], bytes]] = {
+    "objects": collectors.OF_OBJECTS["pretty-printed"],
+    "array": collectors.OF_OBJECTS["array, pretty-printed"],
+    "opentelemetry": lambda lines: collectors.OF_OBJECTS["pretty-printed"](collectors.otlp(lines, 2)),
+}
+
+
+def places(content: bytes, data: st.DataObject) -> list[int]:
+    """Up to three places in ``content``, where it may end."""
+    return sorted(data.draw(st.sets(st.integers(1, len(content) - 1), min_size=1, max_size=3)))
+
+
+@pytest.mark.parametrize("form", PRETTY_PRINTED)
+def test_a_pretty_printed_log_may_grow_at_any_byte(xapi: Transformer, form: str) -> None:
+    """Once, and again within the same event. Each place is tried that is in or near a bracket of the array."""
+    content = PRETTY_PRINTED[form](OBJECTS)
+    whole = read_as_it_grows(xapi, content, [])
+    assert (sorted(whole[0].values()), whole[1]) == ([1, 1, 1, 1], Counter())
+    last = len(content) - 1
+    for cut in {*range(1, 6), *range(6, last, 61), *range(last - 5, last)}:
+        assert read_as_it_grows(xapi, content, [cut]) == whole, f"cut at byte {cut}"
+        assert read_as_it_grows(xapi, content, [cut, cut + 1]) == whole, f"cut at bytes {cut} and {cut + 1}"
+
+
+@fewer
+@given(form=st.sampled_from([*PRETTY_PRINTED]), data=st.data())
+def test_a_pretty_printed_log_may_grow_several_times(xapi: Transformer, form: str, data: st.DataObject) -> None:
+    content = PRETTY_PRINTED[form](OBJECTS)
+    assert read_as_it_grows(xapi, content, places(content, data)) == read_as_it_grows(xapi, content, [])
+
+
 @pytest.mark.parametrize("cut", [1, 100, 5000])
 def test_of_a_plain_object_that_was_cut_off_all_whole_lines_are_done(xapi: Transformer, cut: int) -> None:
     shorter = Memory(CONTENT[:-cut], 1000)

@@ -19,7 +19,8 @@ from .wrappers import MAX_WRAPPER_BYTES
 
 _DECODER = json.JSONDecoder()
 # With the bytes of a byte order mark.
-_SPACE = re.compile(r"[ \t\r\n\xef\xbb\xbf]*")
+_BLANK = " \t\r\n\xef\xbb\xbf"
+_SPACE = re.compile(rf"[{_BLANK}]*")
 _OPENING = re.compile(r"[ \t\r\n,\[]*")
 _SEPARATORS = re.compile(r"[ \t\r\n,\[\]\xef\xbb\xbf]*")
 _IN_LINE = re.compile(r"[ \t\r,\]]*")
@@ -45,8 +46,12 @@ def holds_values(head: bytes, ended: bool) -> bool | None:
         return None if at < _MOST_SPACE and not ended else False
     if text[at : at + 1] in ("[", ","):
         at = _end(_OPENING, text, at)
-        return text[at] == "{" if at < len(text) else False if ended else None
-    if text[at : at + 1] != "{":
+        return text[at] == "{" if at < len(text) else True if ended else None
+    if text[at] == "]":
+        # The end of an array that was read up to here; perhaps there is another one behind it.
+        after = _end(_SEPARATORS, text, at)
+        return text[after] == "{" and "[" in text[at:after] if after < len(text) else True if ended else None
+    if text[at] != "{":
         return False
     newline = text.find("\n", at)
     if memory_of(head) > MAX_WRAPPER_BYTES:
@@ -56,7 +61,10 @@ def holds_values(head: bytes, ended: bool) -> bool | None:
     except JSONDecodeError as error:
         first = text[at : newline if newline >= 0 else None].rstrip()
         may_go_on = newline < 0 or first.endswith(("{", "[", ","))
-        return None if may_go_on and not ended and _is_incomplete(error, text) else False
+        if not may_go_on or not _is_incomplete(error, text):
+            return False
+        # On several lines, it is pretty-printed, and perhaps still being written.
+        return newline >= 0 if ended else None
     except (ValueError, RecursionError):
         return False
     if 0 <= newline < end:
@@ -89,6 +97,9 @@ class ValueSplitter:
         self._offset = start.offset
         """Of the first character of the text."""
         self._number = start.number
+        self._start = start
+        self._mark = ""
+        """The first bracket or comma between values."""
 
     def lines(self) -> Generator[Line, None, tuple[bytes, Position] | None]:
         """A line for each value.
@@ -119,16 +130,26 @@ class ValueSplitter:
             end = self._offset + len(self._text)
             # With anything behind it, the value was ended.
             yield last._replace(end=end, unterminated=last.unterminated or last.end == end)
+        elif self._mark and self._number == self._start.number:
+            yield self._without_values()
         return None
 
     def _skip_separators(self) -> bool:
         """Go to where the next value begins; ``False`` if there is none."""
         while True:
-            self._at = _end(_SEPARATORS, self._text, self._at)
+            begin, self._at = self._at, _end(_SEPARATORS, self._text, self._at)
+            self._mark = self._mark or self._text[begin : self._at].lstrip(_BLANK)[:1]
             if self._at < len(self._text):
                 return True
             if not self._more():
                 return False
+
+    def _without_values(self) -> Line:
+        """All that was read: the end of an array, which is blank, or the beginning of more values."""
+        is_end = self._mark == "]"
+        raw = b"" if is_end else self._mark.encode("ascii")
+        begin, number = self._start
+        return Line(begin, self._offset + len(self._text), number, raw, unterminated=not is_end)
 
     def _more(self) -> bool:
         chunk = next(self._chunks, None)
