@@ -28,6 +28,7 @@ small { display: block; color: var(--soft); font-weight: normal; }
 .status { font-size: 1.15rem; font-weight: 600; }
 .status::before { content: "\\25CF"; margin-right: .5rem; }
 .good { color: var(--good); } .fair { color: var(--fair); } .bad { color: var(--bad); }
+section > p { overflow-wrap: anywhere; }
 .notes { padding-left: 1.2rem; overflow-wrap: anywhere; }
 dl { margin: 0; } dd { margin: 0; overflow-wrap: anywhere; }
 .numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem; margin: 1rem 0; }
