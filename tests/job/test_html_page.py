@@ -160,8 +160,30 @@ def test_months_and_years_are_as_coarse_as_they_are() -> None:
     assert found is not None
     assert (found.first, found.last, found.step) == (date(2020, 1, 1), date(2024, 12, 24), "year")
     assert [bar.counts for bar in found.bars] == [(5, 0), (5, 1)]
-    assert found.gaps == ()
+    days = [(date(2021, 1, 1), date(2024, 1, 31)), (date(2024, 3, 1), date(2024, 12, 23))]
+    assert list(found.gaps) == days
     assert found.without_day == (1, 2)
+
+
+def test_a_month_and_its_first_day_are_added() -> None:
+    found = days_of({"2024-02": [3, 1], "2024-02-01": [2, 0], "2024-02-28": [1, 0], "2024-03-02": [1, 0]})
+    assert found is not None
+    assert [bar.counts for bar in found.bars] == [(6, 1), (1, 0)]
+    assert found.gaps == ((date(2024, 3, 1), date(2024, 3, 1)),)
+
+
+def test_a_log_of_many_days_has_its_gaps_named() -> None:
+    activity = Activity()
+    for number in range(480):
+        day = date(2024, 1, 1) + timedelta(number)
+        if day.month != 7 and day.day != 3:
+            activity.transformed("a", f"{day}T10:00:00Z", 1)
+    text = made({}, activity.bounded())
+    assert "No events on at least 31 of these days: 2024-07-01 to 2024-07-31 (31 days). " in text
+    assert "So long a time is counted by month: of one with events, the days without any are not known. " in text
+    activity = Activity(days={"2024-01-01": [1, 0], "2024-01-03": [1, 0]})
+    assert "No events on 1 of these days: 2024-01-02. " in made({}, activity)
+    assert "are not known" not in made({}, activity)
 
 
 def made(types: dict[str, list[int]], activity: Activity | None = None, **values: Any) -> str:
@@ -222,6 +244,20 @@ def test_the_axis_says_what_its_bars_are() -> None:
     activity = Activity(days={"2026-02-01": [189, 6], "2026-02-02": [5, 0]})
     assert "195 statements and failed events<" in made({}, activity)
     assert "189 statements<" in made({}, Activity(days={"2026-02-01": [189, 0], "2026-02-02": [5, 0]}))
+
+
+def test_the_axis_of_one_statement() -> None:
+    assert "1 statement<" in made({}, Activity(days={"2026-02-01": [1, 0], "2026-02-02": [1, 0]}))
+
+
+def test_a_long_path_fits_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    activity = Activity(days={"2026-02-01": [1, 0]})
+    long = f"/openedx/data/transform-logs/{'0123456789abcdef' * 3}/0001/dead-letters.jsonl"
+    path.write_text(made({"a": [1, 1, 0]}, activity, dead_letters=long), encoding="utf-8")
+    opened = browser.open(path, width=390)
+    assert "holds personal data" in shown_text(opened)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize(

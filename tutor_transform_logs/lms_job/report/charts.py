@@ -41,7 +41,9 @@ class Days:
     """What a bar stands for: hour, day, week, month or year."""
     bars: tuple[Bar, ...]
     gaps: tuple[tuple[date, date], ...]
-    """The first and last day of each period without events. Empty if only months or years are known."""
+    """The first and last day of each period without events. Of a month or year that is one number, no day is known."""
+    coarsest: str
+    """What the coarsest number is of: a day, month or year."""
     without_day: tuple[int, int]
     """How many statements were made and how many events failed whose time can't be read."""
 
@@ -49,25 +51,24 @@ class Days:
 def days_of(table: Mapping[str, Sequence[int]]) -> Days | None:
     """The timeline of an activity's ``days``; ``None`` if there is no day in it."""
     without = table.get(NO_DAY, (0, 0))
-    known = {key: counts for key, counts in table.items() if key != NO_DAY}
-    dated = {_date(key): (counts, key) for key, counts in known.items()}
+    # Of several segments, some may have the month of a day that others have.
+    dated = sorted((_date(key), key, counts) for key, counts in table.items() if key != NO_DAY)
     if not dated:
         return None
-    first, last = min(dated), max(_last_of(key, at) for at, (_, key) in dated.items())
+    first, last = dated[0][0], max(_last_of(key, at) for at, key, _ in dated)
     length = (last - first).days + 1
-    coarsest = min(len(key) for _, key in dated.values())
-    step = {4: "year", 7: "month"}.get(coarsest) or (
-        "day" if length <= MOST_DAILY else "week" if length <= MOST_WEEKLY else "month"
-    )
+    coarsest = {4: "year", 7: "month"}.get(min(len(key) for _, key, _ in dated), "day")
+    finest = "day" if length <= MOST_DAILY else "week" if length <= MOST_WEEKLY else "month"
+    step = finest if coarsest == "day" else coarsest
     sums: dict[date, list[int]] = {}
-    for at, (counts, _) in dated.items():
+    for at, _, counts in dated:
         sums[_begin(at, step)] = [a + b for a, b in zip(sums.get(_begin(at, step), (0, 0)), counts, strict=True)]
     bars = []
-    for begin, counts in sorted(sums.items()):
+    for begin, numbers in sorted(sums.items()):
         start, end = max(begin, first), min(_next(begin, step), last + timedelta(1))
-        bars.append(Bar((start - first).days, (end - start).days, tuple(counts), _title(_label(begin, step), counts)))
-    gaps = tuple(_gaps_between(sorted(dated))) if coarsest == 10 else ()
-    return Days(first, last, step, tuple(bars), gaps, (without[MADE], without[LOST]))
+        bars.append(Bar((start - first).days, (end - start).days, tuple(numbers), _title(_label(begin, step), numbers)))
+    gaps = tuple(_gaps_between([(at, _last_of(key, at)) for at, key, _ in dated]))
+    return Days(first, last, step, tuple(bars), gaps, coarsest, (without[MADE], without[LOST]))
 
 
 def timeline_of(activity: Activity) -> Days | None:
@@ -118,10 +119,13 @@ def _last_of(key: str, at: date) -> date:
     return _next(_begin(at, step), step) - timedelta(1)
 
 
-def _gaps_between(days: Sequence[date]) -> Iterator[tuple[date, date]]:
-    for before, after in zip(days[:-1], days[1:], strict=True):
-        if (after - before).days > 1:
-            yield before + timedelta(1), after - timedelta(1)
+def _gaps_between(periods: Sequence[tuple[date, date]]) -> Iterator[tuple[date, date]]:
+    """What none of the periods holds. They are sorted, and may overlap."""
+    known = periods[0][1]
+    for begin, end in periods[1:]:
+        if (begin - known).days > 1:
+            yield known + timedelta(1), begin - timedelta(1)
+        known = max(known, end)
 
 
 def day_chart(days: Days) -> Html:
@@ -232,7 +236,9 @@ def _chart(bars: Sequence[Bar], width: float, label: str, labels: Sequence[str],
         aria_label=f"{label}; at most {top:,.0f}",
     )
     axis = tag("div", *(tag("span", text) for text in labels), class_="axis", aria_hidden="true")
-    return tag("div", tag("div", f"{top:,.0f} {unit}", class_="top"), svg, axis, class_="chart")
+    # One statement, but 1 statements and failed events together.
+    of_one = unit.removesuffix("s") if top == 1 and unit == "statements" else unit
+    return tag("div", tag("div", f"{top:,.0f} {of_one}", class_="top"), svg, axis, class_="chart")
 
 
 def _shapes(bar: Bar, top: float, width: float) -> Iterable[Html]:

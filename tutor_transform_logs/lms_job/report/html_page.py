@@ -175,10 +175,13 @@ def _gap_notes(days: Days) -> Iterator[str]:
     yield f"The time of the events, by {days.step} (UTC): {period}. "
     if days.gaps:
         missing = sum((end - begin).days + 1 for begin, end in days.gaps)
-        yield f"No events on {missing:,} of these days: "
+        least = "" if days.coarsest == "day" else "at least "
+        yield f"No events on {least}{missing:,} of these days: "
         yield "; ".join(format_gap(*gap) for gap in days.gaps[:GAPS_SHOWN])
         yield f"; and {len(days.gaps) - GAPS_SHOWN:,} more times. " if len(days.gaps) > GAPS_SHOWN else ". "
         yield "Perhaps nobody used the site, or a log is missing. "
+    if days.coarsest != "day":
+        yield f"So long a time is counted by {days.coarsest}: of one with events, the days without any are not known. "
     made, failed = days.without_day
     if made or failed:
         yield f"{made + failed:,} more have no time that can be read."
