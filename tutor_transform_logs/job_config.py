@@ -33,7 +33,7 @@ DRIVER_KEYWORDS = (
     "url", "use_internal_url",
 )  # fmt: skip
 # How Tutor's variables of the environment begin.
-VARIABLE = "TUTOR_"
+TUTOR_PREFIX = "TUTOR_"
 
 
 class SettingError(TutorError):
@@ -65,13 +65,13 @@ def check_names(site: Config) -> None:
     that was meant.
     """
     # Tutor reads settings from the environment, too: those alone that it knows.
-    given = {name.removeprefix(VARIABLE) for name in os.environ if name.startswith(VARIABLE)}
+    given = {name.removeprefix(TUTOR_PREFIX) for name in os.environ if name.startswith(TUTOR_PREFIX)}
     unknown = [name for name in sorted({*site, *given}) if _is_misspelled(name)]
     if not unknown:
         return
     told = [f"{name}: unknown setting{_hint(name.upper(), BY_NAME)}" for name in unknown]
     saved = [name for name in unknown if name not in given]
-    variables = [f"{VARIABLE}{name}" for name in unknown if name in given]
+    variables = [f"{TUTOR_PREFIX}{name}" for name in unknown if name in given]
     removals = [f"To remove it: tutor config save {' '.join(f'--unset {name}' for name in saved)}"] if saved else []
     removals += [f"To remove it from the environment: unset {' '.join(variables)}"] if variables else []
     raise SettingError("\n".join([*told, *removals]))
