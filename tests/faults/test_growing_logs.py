@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +22,7 @@ from tests.harness.kills import chosen, steps_of
 from tests.harness.parity import scene
 from tests.harness.runs import check_sums
 from tutor_transform_logs.demo import events
+from tutor_transform_logs.lms_job.model.plan import HEAD_BYTES
 
 NewWorld = Callable[[str], ForkedSite]
 
@@ -129,6 +132,35 @@ def test_cut_off_and_whole_later_it_makes_the_same_statements(new_world: NewWorl
     for name in logs:
         cut_off.place(name, (whole.logs / name).read_bytes())
     run(cut_off)
+    tally.same(sorted(whole.output_lines()), sorted(cut_off.output_lines()), "statements")
+    assert letters(cut_off) == letters(whole)
+
+
+def test_so_does_a_packed_archive_of_a_small_log(new_world: NewWorld) -> None:
+    """The log is shorter than what its fingerprint is usually made of, and then ends before that."""
+    logs = range(40, 100, 1 if tally.LONG else 4)
+    cut_off, whole = new_world("cut-off"), new_world("whole")
+    for log in logs:
+        lines = collectors.joined([event(log, number) for number in range(3)])
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo("t.log")
+            member.size = len(lines)
+            tar.addfile(member, io.BytesIO(lines))
+        assert 512 < len(lines) < HEAD_BYTES
+        # Without most of the zeros at its end.
+        packed = gzip.compress(archive.getvalue()[: tarfile.BLOCKSIZE * (len(lines) // tarfile.BLOCKSIZE + 4)], 0)
+        whole.place(f"{log}.tar", packed)
+        cut_off.place(f"{log}.tar", packed[: len(packed) * log // 100])
+    run(whole)
+    ran = run(cut_off, status=3)
+    tally.add("inputs", len(logs))
+    assert "truncated" in ran.detail
+    read_first = len(cut_off.output_lines())
+    for log in logs:
+        cut_off.place(f"{log}.tar", (whole.logs / f"{log}.tar").read_bytes())
+    run(cut_off)
+    assert 0 < read_first < len(cut_off.output_lines())
     tally.same(sorted(whole.output_lines()), sorted(cut_off.output_lines()), "statements")
     assert letters(cut_off) == letters(whole)
 

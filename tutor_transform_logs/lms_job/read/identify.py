@@ -19,13 +19,28 @@ def read_head(source: Readable, name: str, size: int) -> Head:
     """How an object begins; with nothing in it if it can't be read."""
     outside = source.layers_outside(name) if isinstance(source, Archives) else None
     try:
-        raw = b"".join(source.read(name, 0, min(size, HEAD_BYTES)))
+        raw = _first_bytes(source, name, min(size, HEAD_BYTES))
         if compression(raw):
-            raw = b"".join(source.read(name, 0, min(size, HEAD_STORED_BYTES)))
+            raw = _first_bytes(source, name, min(size, HEAD_STORED_BYTES))
         return head_of(raw, outside)
     except (ObjectGone, BrokenObject):
         # Unreadable, or deleted since it was listed: WORK finds that too, and reports it.
         return Head(outside or "", b"")
+
+
+def _first_bytes(source: Readable, name: str, count: int) -> bytes:
+    """The first ``count`` bytes; if the archive around them is cut off or damaged, those before that.
+
+    Raises :class:`~.decompress.BrokenObject` if there are none.
+    """
+    pieces: list[bytes] = []
+    try:
+        pieces.extend(source.read(name, 0, count))
+    except BrokenObject:
+        # WORK reads what is there. The log has to be known by it once the archive is whole.
+        if not pieces:
+            raise
+    return b"".join(pieces)
 
 
 def known_length(size: int, kind: str) -> int | None:
