@@ -19,16 +19,16 @@ def read_head(source: Readable, name: str, size: int) -> Head:
     """How an object begins; with nothing in it if it can't be read."""
     outside = source.layers_outside(name) if isinstance(source, Archives) else None
     try:
-        raw = _first_bytes(source, name, min(size, HEAD_BYTES))
+        raw = _readable_bytes(source, name, min(size, HEAD_BYTES))
         if compression(raw):
-            raw = _first_bytes(source, name, min(size, HEAD_STORED_BYTES))
+            raw = _readable_bytes(source, name, min(size, HEAD_STORED_BYTES))
         return head_of(raw, outside)
     except (ObjectGone, BrokenObject):
         # Unreadable, or deleted since it was listed: WORK finds that too, and reports it.
         return Head(outside or "", b"")
 
 
-def _first_bytes(source: Readable, name: str, count: int) -> bytes:
+def _readable_bytes(source: Readable, name: str, count: int) -> bytes:
     """The first ``count`` bytes; if the archive around them is cut off or damaged, those before that.
 
     Raises :class:`~.decompress.BrokenObject` if there are none.
