@@ -286,6 +286,42 @@ def test_a_pretty_printed_log_may_grow_several_times(xapi: Transformer, form: st
     assert read_as_it_grows(xapi, content, places(content, data)) == read_as_it_grows(xapi, content, [])
 
 
+# Objects on one line whose lines are held together, behind what makes the log one that is read by lines.
+ON_ONE_LINE: dict[str, Callable[[Sequence[bytes]], bytes]] = {
+    "cloudwatch": lambda lines: b"".join(collectors.cloudwatch(lines, 2)),
+    "opentelemetry": lambda lines: b"[" + b",".join(collectors.otlp(lines, 2)) + b"]",
+    "splunk": lambda lines: b" ".join(
+        collectors.dumped({"event": "\n".join(map(bytes.decode, lines[at : at + 2])), "host": "x"}) for at in (0, 2)
+    ),
+    "docker, in parts": lambda lines: b"".join(collectors.docker(lines, [300])),
+}
+BEFORE = {
+    "noise": b"not json\n",
+    "lines": b"GET /a\nGET /b\n",
+    "a part": collectors.joined(collectors.docker([EVENTS[0]], [200], stream="stderr")[:1]),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("form", ON_ONE_LINE)
+def test_objects_on_one_line_behind_others_may_grow_at_any_byte(xapi: Transformer, form: str, before: str) -> None:
+    content = BEFORE[before] + ON_ONE_LINE[form](EVENTS) + b"\n"
+    whole = read_as_it_grows(xapi, content, [])
+    assert sorted(whole[0].values()) == [1, 1, 1, 1]
+    for cut in range(len(BEFORE[before]) - 1, len(content) - 200, 97):
+        assert read_as_it_grows(xapi, content, [cut]) == whole, f"cut at byte {cut}"
+        assert read_as_it_grows(xapi, content, [cut, cut + 150]) == whole, f"cut at bytes {cut} and {cut + 150}"
+
+
+@fewer
+@given(form=st.sampled_from([*ON_ONE_LINE]), before=st.sampled_from([*BEFORE]), data=st.data())
+def test_objects_on_one_line_may_grow_several_times(
+    xapi: Transformer, form: str, before: str, data: st.DataObject
+) -> None:
+    content = BEFORE[before] + ON_ONE_LINE[form](EVENTS) + b"\n"
+    assert read_as_it_grows(xapi, content, places(content, data)) == read_as_it_grows(xapi, content, [])
+
+
 @pytest.mark.parametrize("cut", [1, 100, 5000])
 def test_of_a_plain_object_that_was_cut_off_all_whole_lines_are_done(xapi: Transformer, cut: int) -> None:
     shorter = Memory(CONTENT[:-cut], 1000)

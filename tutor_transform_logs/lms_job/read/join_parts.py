@@ -108,7 +108,8 @@ class PartsJoiner:
         if pieces is None:
             self._hold(line, None)
         for piece in pieces or ():
-            self._take(line, piece)
+            # Read as values, the line is whole up to there.
+            self._take(line._replace(whole_at=line.offset + piece.end) if piece.end else line, piece)
         self._give_up(line)
         return [] if self._begun else self._release(line.unterminated)
 

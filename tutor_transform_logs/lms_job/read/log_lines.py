@@ -38,7 +38,7 @@ def _object_lines(
             return
         text, start = rest
         chunks, after_unterminated_line = itertools.chain([text], chunks), False
-    lines = split_lines(chunks, start, limit, prefilter)
+    lines = _last_values(split_lines(chunks, start, limit, prefilter), limit)
     yield from _without_line_end(lines) if after_unterminated_line else lines
 
 
@@ -57,6 +57,24 @@ def _peeked(chunks: Iterator[bytes], limit: int) -> tuple[bool, Iterator[bytes]]
         if values is not None:
             return values, itertools.chain(head, chunks)
     return False, itertools.chain(head, chunks)
+
+
+def _last_values(lines: Iterator[Line | SkippedLines], limit: int) -> Iterator[Line | SkippedLines]:
+    """``lines``, but the values of a last one that may go on, if it begins with several: as they are read later.
+
+    Reading is then resumed at one of them, and what was whole before the line's end counts as done.
+    """
+    for line in lines:
+        if isinstance(line, SkippedLines) or not line.unterminated or line.overlong or not _is_of_values(line.raw):
+            yield line
+            continue
+        # A carriage return at the end is none of the raw line.
+        text = line.raw.ljust(line.end - line.offset, b"\r")
+        yield from ValueSplitter(iter([text]), Position(line.offset, line.number), limit).lines()
+
+
+def _is_of_values(raw: bytes) -> bool:
+    return b"{" in raw and holds_values(raw, ended=True) is True
 
 
 def _raised(error: Exception) -> Iterator[bytes]:

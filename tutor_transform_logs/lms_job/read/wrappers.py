@@ -72,6 +72,8 @@ class LinePart(NamedTuple):
     """Its other parts have the same."""
     ends: bool | None = True
     """``False``: another part follows. ``None``: perhaps; it does not if this is a whole event."""
+    end: int = 0
+    """Where the value with it ends in the wrapped line, in bytes, if that has several values."""
 
 
 def unwrap(raw: bytes) -> list[LinePart] | None:
@@ -172,7 +174,8 @@ def _pieces(raw: bytes, begin: int, depth: int) -> list[LinePart] | None:
     for start, end in spans:
         piece = LinePart(start, raw[start:end])
         nested = None if _is_plain(piece.text, 0) else _pieces(piece.text, 0, depth)
-        pieces += [piece] if nested is None else [each._replace(at=start + each.at) for each in nested]
+        nested = [piece] if nested is None else [each._replace(at=start + each.at) for each in nested]
+        pieces += [each._replace(end=end) for each in nested]
     return pieces
 
 
@@ -312,7 +315,7 @@ def _nested(piece: LinePart, depth: int) -> list[LinePart]:
     if piece.ends is not True or begin < 0 or depth == 0 or _is_plain(piece.text, begin):
         return [piece]
     pieces = _pieces(piece.text, begin, depth)
-    return [piece] if pieces is None else [each._replace(at=piece.at) for each in pieces]
+    return [piece] if pieces is None else [each._replace(at=piece.at, end=0) for each in pieces]
 
 
 def _stream(fields: Mapping[str, Any]) -> str:
