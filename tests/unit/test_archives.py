@@ -128,6 +128,23 @@ def test_archives_that_were_joined_are_read_to_the_last(name: str, zeros: int) -
 
 
 @pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("zeros", [1, 20, 1900])
+def test_before_an_archive_may_be_one_with_no_files(name: str, zeros: int) -> None:
+    folder = Folder({name: JOINED[name]([bytes(512 * zeros), tar(LOGS)])})
+    found = sorted(identified(Archives(folder)), key=lambda obj: obj.place)
+    assert [(obj.name, obj.note) for obj in found] == [(f"{name}!/{each}", "") for each in LOGS]
+    for obj, log in zip(found, LOGS.values(), strict=True):
+        assert content_of(Archives(folder), obj) == log
+
+
+@pytest.mark.parametrize("zeros", [1, 512, 10_240, 10_241])
+@pytest.mark.parametrize("log", [b"", b"\n".join(LOGS.values())])
+def test_a_log_that_begins_with_zeros_is_a_log(zeros: int, log: bytes) -> None:
+    (found,) = identified(Archives(Folder({"t.log": bytes(zeros) + log})))
+    assert (found.name, found.note, found.compression, found.length) == ("t.log", "", "", zeros + len(log))
+
+
+@pytest.mark.parametrize("name", JOINED)
 @pytest.mark.parametrize("behind", [b"no archive", b"no archive" * 1000, bytes(512) + b"\1" * 511])
 def test_what_is_behind_an_archive_and_is_not_one_is_said(name: str, behind: bytes) -> None:
     found = identified(Archives(Folder({name: JOINED[name]([tar(LOGS), behind])})))

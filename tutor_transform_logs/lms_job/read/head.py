@@ -52,7 +52,7 @@ def head_of(stored: bytes, outside: str | None = None) -> Head:
     ``outside``: of an object in an archive, the layers that reading it has removed, which :attr:`Head.kind` has too.
     """
     layers: list[str] = [outside] if outside else []
-    first = stored[:HEAD_BYTES]
+    first = _first_bytes((stored,))
     for _ in range(MAX_LAYERS + 1):
         kind = "+".join(layers)
         problem = _refusal(first)
@@ -61,9 +61,10 @@ def head_of(stored: bytes, outside: str | None = None) -> Head:
             problem = PACKED_OTHERWISE.format("an archive in an archive" if outside is not None else f"ZIP in {kind}")
         layer = compression(first)
         if problem or archive:
-            return Head(kind, b"", problem) if problem else Head(kind, first, "", "+".join([*layers, archive]))
+            kinds = "+".join([*layers, archive])
+            return Head(kind, b"", problem) if problem else Head(kind, first[:HEAD_BYTES], "", kinds)
         if not layer:
-            return Head(kind, first)
+            return Head(kind, first[:HEAD_BYTES])
         layers.append(layer)
         try:
             first = _first_bytes(decompressed((stored,), "+".join(layers)))
@@ -77,18 +78,26 @@ def archive_kind(stored: bytes) -> str:
     return head_of(stored).archive
 
 
+def begins_with_zeros(first: bytes) -> bool:
+    """Must more be looked at than these first bytes? Behind zeros, which are an archive with no files, may be one."""
+    return bool(first) and not first.strip(b"\0")
+
+
 def _first_bytes(pieces: Iterable[bytes]) -> bytes:
+    """Enough of them to know what they are."""
     head = b""
+    most = HEAD_BYTES
     try:
         for piece in pieces:
-            head += piece[: HEAD_BYTES - len(head)]
-            if len(head) >= HEAD_BYTES:
+            head += piece[: HEAD_STORED_BYTES - len(head)]
+            most = HEAD_STORED_BYTES if begins_with_zeros(head[:HEAD_BYTES]) else HEAD_BYTES
+            if len(head) >= most:
                 break
     except UnreadableLayer:
         raise
     except BrokenObject:
         pass  # cut off on purpose, or broken, which WORK reports
-    return head
+    return head[:most]
 
 
 def _refusal(first: bytes) -> str:

@@ -9,7 +9,7 @@ from ..storage.base import Readable
 from ..util.errors import ObjectGone
 from .archives import Archives
 from .decompress import TAR, BrokenObject, compression, decompressed
-from .head import HEAD_STORED_BYTES, Head, head_of
+from .head import HEAD_STORED_BYTES, Head, begins_with_zeros, head_of
 
 # Tails within this distance are read in one request.
 NEAR_BYTES = 256 * 1024
@@ -20,7 +20,7 @@ def read_head(source: Readable, name: str, size: int) -> Head:
     outside = source.layers_outside(name) if isinstance(source, Archives) else None
     try:
         raw = _readable_bytes(source, name, min(size, HEAD_BYTES))
-        if compression(raw):
+        if compression(raw) or (begins_with_zeros(raw) and size > len(raw)):
             raw = _readable_bytes(source, name, min(size, HEAD_STORED_BYTES))
         return head_of(raw, outside)
     except (ObjectGone, BrokenObject):

@@ -69,9 +69,12 @@ def tar_members(tape: Tape) -> Iterator[TarMember]:
 
 
 def is_tar(head: bytes) -> bool:
-    """Does a tar archive begin like this?"""
-    block = head[:BLOCK]
-    if len(block) < BLOCK or block == _ZEROS:
+    """Does a tar archive begin like this? Before it may be one with no files, which is zeros."""
+    begin = 0
+    if head.startswith(_ZEROS):
+        begin = (len(head) - len(head.lstrip(b"\0"))) // BLOCK * BLOCK
+    block = head[begin : begin + BLOCK]
+    if len(block) < BLOCK:
         return False
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
