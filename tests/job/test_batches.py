@@ -313,6 +313,13 @@ def test_objects_on_one_line_behind_others_may_grow_at_any_byte(xapi: Transforme
         assert read_as_it_grows(xapi, content, [cut, cut + 150]) == whole, f"cut at bytes {cut} and {cut + 150}"
 
 
+def test_of_objects_on_one_line_that_is_too_long_there_is_a_dead_letter(xapi: Transformer) -> None:
+    content = BEFORE["noise"] + ON_ONE_LINE["cloudwatch"](EVENTS * 3)
+    short = Limits(10**6, 10**9, 6000)
+    (batch,) = batched(Memory(content, 1000), xapi, short, segment(0, len(content)))
+    assert ([letter.reason for letter in batch.letters], batch.resume_at) == (["no_json", "line_too_long"], None)
+
+
 @fewer
 @given(form=st.sampled_from([*ON_ONE_LINE]), before=st.sampled_from([*BEFORE]), data=st.data())
 def test_objects_on_one_line_may_grow_several_times(

@@ -13,6 +13,9 @@ from .lines import LIMIT, split_lines
 from .prefilter import Prefilter
 from .values import ValueSplitter, holds_values
 
+# A line that may go on is first looked for several values in this much of it.
+MARK_BYTES = 4 * 1024**2
+
 
 def log_lines(
     chunks: Iterable[bytes],
@@ -65,8 +68,12 @@ def _last_values(lines: Iterator[Line | SkippedLines], limit: int) -> Iterator[L
     Reading is then resumed at one of them, and what was whole before the line's end counts as done.
     """
     for line in lines:
-        if isinstance(line, SkippedLines) or not line.unterminated or line.overlong or not _is_of_values(line.raw):
+        if isinstance(line, SkippedLines) or not line.unterminated or not _is_of_values(line.raw):
             yield line
+            continue
+        if line.overlong:
+            # Read again from its beginning, its values would count as done, and none of them is.
+            yield line._replace(unterminated=False)
             continue
         # A carriage return at the end is none of the raw line.
         text = line.raw.ljust(line.end - line.offset, b"\r")
@@ -74,7 +81,8 @@ def _last_values(lines: Iterator[Line | SkippedLines], limit: int) -> Iterator[L
 
 
 def _is_of_values(raw: bytes) -> bool:
-    return b"{" in raw and holds_values(raw, ended=True) is True
+    # All of a large one is perhaps too much to be looked at.
+    return b"{" in raw and any(holds_values(part, ended=True) for part in {raw[:MARK_BYTES], raw})
 
 
 def _raised(error: Exception) -> Iterator[bytes]:
