@@ -126,7 +126,7 @@ def test_a_limit_is_kept_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[s
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_bytes(b"".join(PAGE_VIEW % number for number in range(3000)))
     text = shown(capfd, tmp_path, lines=1500)
-    assert "a.log: " in text
+    assert "a.log:" in text
     assert "1,500 lines" in text
     assert "Only the first 1,500 lines were read: --lines 0 reads all." in text
     assert f"Not read at all: {tmp_path / 'b.log'}" in " ".join(text.split())
@@ -263,7 +263,7 @@ def test_failures_come_first_and_a_total_last(tmp_path: Path, capfd: pytest.Capt
     lines = [*STRANGERS.splitlines(), failing, b"no event", (PAGE_VIEW % 1).rstrip()]
     (tmp_path / "lms.log").write_bytes(OF_LINES["docker"](lines))
     text = shown(capfd, tmp_path)
-    assert "lms.log: " in text
+    assert "lms.log:" in text
     assert "    lines are wrapped as Docker's json-file writes them\n" in text
     places = [
         text.index(part) for part in ("no_json: ", "pause_video", "1 failed, ", "play_video", "(requests: ", "total ")

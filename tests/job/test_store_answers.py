@@ -36,7 +36,7 @@ class Flood:
         self.sent = 0
 
     def __call__(self, client: socket.socket) -> None:
-        client.sendall(f"HTTP/1.1 {self.status}\r\nContent-Length: {1000 * MB}\r\n\r\n".encode())
+        client.sendall(f"HTTP/1.1 {self.status}\r\nContent-Length: {1000 * MB}\r\nConnection: close\r\n\r\n".encode())
         with contextlib.suppress(OSError):
             for _ in range(1000):
                 client.sendall(b"<" * MB)
