@@ -126,7 +126,7 @@ def transform_tracking_logs_job(
         notification.prepare(click_context, checked, phase, lambda: replay.summary)
         replay.run(job_config.encode(values), phase)
     else:
-        task = compose_task(click_context, values, image, phase)
+        task = compose_task(click_context, values, images.full_name(image or "", site), phase)
         notification.prepare(click_context, checked, phase, notification.outcome_file(context.root))
         _say(destination)
         yield task
@@ -139,7 +139,7 @@ def _say(text: str) -> None:
         fmt.echo_info(wrapped(text, console.columns(), "    "))
 
 
-def compose_task(context: click.Context, values: dict[str, Any], image: str | None, phase: str) -> tuple[str, str]:
+def compose_task(context: click.Context, values: dict[str, Any], image: str, phase: str) -> tuple[str, str]:
     """Write the job's config file, which goes when the command ends; gives the task that runs the job with it."""
     path = context.with_resource(rendering.config_file(context.obj.root, job_config.encode(values)))
     # docker compose reads these: see patches/.

@@ -15,10 +15,10 @@ BUILD = "transform_logs/build"
 IMAGE_REPOSITORY = "openedx-transform-logs"
 # It has the LMS in it, so that another version of Tutor has another image.
 TAG = f"{{{{ DOCKER_REGISTRY }}}}{IMAGE_REPOSITORY}:{{{{ TRANSFORM_LOGS_VERSION }}}}-{{{{ TUTOR_VERSION }}}}"
-BUILD_AGAIN = (
-    "Run: tutor images build transform-logs && "
-    f"tutor config save --set {PREFIX}DOCKER_IMAGE=$(tutor images printtag transform-logs)"
-)
+# For templates (see patches/). In the file of settings a tag would stay as it is: IMAGE_NAME stands for that of the
+# versions that there are.
+TAG_SETTING = f"{PREFIX}BUILT_IMAGE"
+BUILD_AGAIN = f"Run: tutor images build {IMAGE_NAME} && tutor config save --set {PREFIX}DOCKER_IMAGE={IMAGE_NAME}"
 
 
 def add_to_build(images: list[Any], config: Config) -> list[Any]:
@@ -54,5 +54,10 @@ def describe_outdated(config: Config) -> str:
     )
 
 
+def full_name(image: str, config: Config) -> str:
+    """The tag of an image as it is set: of the one that is built here, that of the versions that there are."""
+    return tutor_env.render_str(config, TAG) if image == IMAGE_NAME else image
+
+
 def _set_image(config: Config) -> str:
-    return str(config.get(f"{PREFIX}DOCKER_IMAGE") or "")
+    return full_name(str(config.get(f"{PREFIX}DOCKER_IMAGE") or ""), config)

@@ -78,7 +78,7 @@ def check_names(site: Config) -> None:
 
 
 def _is_misspelled(name: str) -> bool:
-    if name in BY_NAME or name == f"{PREFIX}VERSION":
+    if name in BY_NAME or name in (f"{PREFIX}VERSION", f"{PREFIX}BUILT_IMAGE"):
         return False
     # Without the S: a misspelled prefix is as easy to overlook. Then it may be another plugin's setting, too.
     upper = name.upper()

@@ -10,7 +10,11 @@ from tutor_transform_logs.lms_job.config.setting import PREFIX
 from tutor_transform_logs.settings import SETTINGS, tutor_default
 
 hooks.Filters.CONFIG_DEFAULTS.add_items(
-    [(f"{PREFIX}VERSION", __version__), *((setting.name, tutor_default(setting)) for setting in SETTINGS)]
+    [
+        (f"{PREFIX}VERSION", __version__),
+        (images.TAG_SETTING, images.TAG),
+        *((setting.name, tutor_default(setting)) for setting in SETTINGS),
+    ]
 )
 
 # The job's code is rendered from the package itself, so the package's folder is a template root, too.

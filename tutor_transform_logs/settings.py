@@ -60,7 +60,7 @@ SETTINGS: tuple[Setting, ...] = (
         "docker_image",
         "Container",
         TEXT,
-        "Image that the job runs in.",
+        "Image that the job runs in; transform-logs: the one that tutor images build transform-logs builds.",
         validators.text,
         "",
         "the LMS image",

@@ -588,6 +588,17 @@ def test_an_image_of_another_version_is_told(tutor: Tutor) -> None:
     assert "another version" not in tutor.replay("--docker-image", "mine:1").output
 
 
+def test_the_built_image_is_that_of_the_versions_there_are(tutor: Tutor) -> None:
+    """No version is saved, which the next upgrade would leave behind."""
+    tag = tutor.must("images", "printtag", "transform-logs").strip().splitlines()[-1]
+    tutor.save(TRANSFORM_LOGS_DOCKER_IMAGE="transform-logs")
+    for name in ("local/docker-compose.jobs.yml", "dev/docker-compose.jobs.yml"):
+        assert f"JOB_IMAGE:-{tag}}}" in (tutor.root / "env" / name).read_text()
+    assert f'image: "{tag}"' in (tutor.root / "env/k8s/jobs.yml").read_text()
+    assert tutor.must("images", "printtag", "transform-logs").strip().splitlines()[-1] == tag
+    assert "another version" not in tutor.replay().output
+
+
 def test_what_has_no_meaning_is_refused_before_anything_starts(tutor: Tutor) -> None:
     tutor.save(TRANSFORM_LOGS_SOURC_PREFIX="logs/")
     refused = tutor.replay()

@@ -167,8 +167,8 @@ def _set_up_django(config: JobConfig) -> None:
     if missing:
         raise JobError(
             f"The LMS image lacks {' and '.join(missing)}, which this job needs.\n"
-            "Run: tutor images build transform-logs && tutor config save --set "
-            "TRANSFORM_LOGS_DOCKER_IMAGE=$(tutor images printtag transform-logs) && "
+            "Run: tutor images build transform-logs && "
+            "tutor config save --set TRANSFORM_LOGS_DOCKER_IMAGE=transform-logs && "
             "tutor local do init --limit=transform_logs"
         )
     import django
