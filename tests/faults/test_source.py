@@ -123,13 +123,13 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_o
         if not line.startswith("GET") or "/tracking.log?" not in line:
             return None
         reads.append(line)
-        # Those before are of its beginning and its end.
-        if len(reads) != 5:
+        # Those before are of its beginning, which is kept, and its end.
+        if len(reads) != 4:
             return None
         return 200_000
 
     def replaced(number: int, line: str) -> int | None:
-        if len(reads) == 5 and "/tracking.log?" in line:
+        if len(reads) == 4 and "/tracking.log?" in line:
             nanio_bucket.put("source/tracking.log", new)
         return fault(number, line)
 
