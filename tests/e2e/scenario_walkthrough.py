@@ -13,6 +13,7 @@ else is:
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,7 +54,9 @@ class Printed:
 
         A result that comes on standard error would be lost to who keeps it (``> result.txt``): it counts as missing.
         """
-        elsewhere = missing(command.output, self.stdout)
+        # A path here is longer than that of the page: what follows it may be on a line of its own.
+        joined = re.sub(r":\n +", ": ", self.stdout)
+        elsewhere = missing(command.output, "\n".join((self.stdout, joined)))
         return [*missing(tuple(elsewhere), self.stderr), *(line for line in elsewhere if line.startswith(RESULTS))]
 
     def __str__(self) -> str:
