@@ -14,6 +14,7 @@ from tutor.exceptions import TutorError
 from tutor.types import Config
 
 from tutor_transform_logs import aspects, raw_logs
+from tutor_transform_logs.images import TAG_SETTING
 from tutor_transform_logs.lms_job.config import schema as job
 from tutor_transform_logs.lms_job.config.providers import STORAGE_PROVIDERS
 from tutor_transform_logs.lms_job.config.setting import JOB, MANIFESTS, ONE_RUN, PREFIX
@@ -78,7 +79,7 @@ def check_names(site: Config) -> None:
 
 
 def _is_misspelled(name: str) -> bool:
-    if name in BY_NAME or name in (f"{PREFIX}VERSION", f"{PREFIX}BUILT_IMAGE"):
+    if name in BY_NAME or name in (f"{PREFIX}VERSION", TAG_SETTING):
         return False
     # Without the S: a misspelled prefix is as easy to overlook. Then it may be another plugin's setting, too.
     upper = name.upper()

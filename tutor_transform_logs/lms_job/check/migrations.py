@@ -7,7 +7,7 @@ database knows: it lists the migrations that were applied to it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 
 from ..util.formatting import count
 
@@ -27,19 +27,18 @@ def notice_of_other_lms(alias: str) -> str:
         if not loader.applied_migrations:
             return ""  # the tables were made in another way
         rows = MigrationRecorder(connections[alias]).migration_qs.order_by("id").values_list("app", "name")
-        known = dict.fromkeys(loader.disk_migrations, ())
         # A migration that was squashed has left its name in the database.
-        replaced = {each: () for migration in loader.disk_migrations.values() for each in migration.replaces}
+        replaced = {each for migration in loader.disk_migrations.values() for each in migration.replaces}
         leaves = [leaf for leaf in loader.graph.leaf_nodes() if leaf[0] != ERB_APP]
         return _notice(
-            unknown_migrations(rows, {**known, **replaced}, loader.migrated_apps),
+            unknown_migrations(rows, {*loader.disk_migrations, *replaced}, loader.migrated_apps),
             sorted(leaf for leaf in leaves if leaf not in loader.applied_migrations),
         )
     return ""
 
 
 def unknown_migrations(
-    applied: Iterable[tuple[str, str]], known: Mapping[tuple[str, str], object], apps: Iterable[str]
+    applied: Iterable[tuple[str, str]], known: Container[tuple[str, str]], apps: Iterable[str]
 ) -> list[tuple[str, str]]:
     """The newest migration of each of ``apps`` in the database, where the code does not know it.
 

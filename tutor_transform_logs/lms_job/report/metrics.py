@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..util.errors import ExitStatus
@@ -34,15 +34,18 @@ _SAMPLE = re.compile(r"(\w+)(\{.*\}) (\S+)")
 
 Samples = dict[str, list[str]]
 """Name of the metric -> what follows it in each line: labels and value."""
+Sample = tuple[str, str, str]
+"""Name of the metric, labels, value."""
 
 
 def write_metrics(path: Path, summary: Summary, numbers: RunNumbers) -> None:
     """Write ``path``, whole or not at all. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        kept = _of_others(path, str(summary["job_key"]))
+        old = list(_old(path))
+        kept = _of_others(old, str(summary["job_key"]))
         labels = {KEY_LABEL: str(summary["job_key"]), "type": str(summary["type"])}
-        last_success = _old_success(path, labels)
+        last_success = _old_success(old, labels)
         if summary["status"] == ExitStatus.DONE:
             last_success = f"{time.time():.0f}"
         for name, sample in _samples(labels, summary, numbers):
@@ -89,8 +92,8 @@ def _lines(samples: Samples) -> Iterator[str]:
             yield from (f"{name}{sample}\n" for sample in found)
 
 
-def _old(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The samples in the file: name, labels, value. What another program has written there is left out."""
+def _old(path: Path) -> Iterator[Sample]:
+    """The samples in the file. What another program has written there is left out."""
     with contextlib.suppress(FileNotFoundError):
         # A label's value may hold any other character that ends a line for Python; "\r" would become "\n" as well.
         for line in path.read_bytes().decode("utf-8", "replace").split("\n"):
@@ -99,17 +102,17 @@ def _old(path: Path) -> Iterator[tuple[str, str, str]]:
                 yield found[1], found[2], found[3]
 
 
-def _of_others(path: Path, job_key: str) -> Samples:
+def _of_others(old: Iterable[Sample], job_key: str) -> Samples:
     samples: Samples = {name: [] for name in METRICS}
-    for name, labels, value in _old(path):
+    for name, labels, value in old:
         if f'{KEY_LABEL}="{job_key}"' not in labels:
             samples[name].append(f"{labels} {value}")
     return samples
 
 
-def _old_success(path: Path, labels: Mapping[str, str]) -> str:
+def _old_success(old: Iterable[Sample], labels: Mapping[str, str]) -> str:
     """When the job had its last success, as the file has it; ``""`` if it had none."""
-    return next((value for name, of_it, value in _old(path) if (name, of_it) == (LAST_SUCCESS, _labels(labels))), "")
+    return next((value for name, of_it, value in old if (name, of_it) == (LAST_SUCCESS, _labels(labels))), "")
 
 
 @contextlib.contextmanager

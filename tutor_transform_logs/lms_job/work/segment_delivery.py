@@ -41,7 +41,7 @@ class SegmentDelivery:
         self._numbers = {destination: entry.batches for destination, entry in entries.items()}
 
     def start(self, batch: Batch) -> None:
-        """Begin to deliver the next batch, as soon as there is room for it. Raises what :meth:`record` does."""
+        """Begin to deliver the next batch, once it may be in flight. Raises what :meth:`record` does."""
         parcel = self._parcel(batch)
         while not self._in_flight.has_room(parcel):
             self._in_flight.wait()
