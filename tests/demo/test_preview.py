@@ -212,6 +212,21 @@ def test_what_is_another_kind_of_log_is_said_and_not_counted(tmp_path: Path, cap
     assert (found["lines"], found["unparsable"]) == (1, {})
 
 
+def test_the_exit_status_says_that_nothing_was_read(tmp_path: Path) -> None:
+    access = tmp_path / "access.log"
+    access.write_bytes(b'10.0.0.1 - - [01/Feb/2026:00:00:00 +0000] "GET /heartbeat HTTP/1.1" 200 61\n' * 30)
+    log = tmp_path / "tracking.log"
+    log.write_bytes(PAGE_VIEW % 1)
+    empty = tmp_path / "empty.log"
+    empty.touch()
+    with processes_are_forked():
+        statuses = [
+            run_preview([str(file) for file in files], "xapi", 0, "text", False)
+            for files in ([access], [access, empty], [access, log], [log], [empty])
+        ]
+    assert statuses == [3, 3, 0, 0, 0]
+
+
 WRITERS = {
     "docker": "Docker's json-file writes them",
     "docker, spaced": "Docker's json-file writes them",

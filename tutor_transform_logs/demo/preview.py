@@ -30,6 +30,8 @@ MAX_LINE_BYTES = 16 * 1024**2
 CHUNK = 1024**2
 WINDOW = FIRST_LINES
 MAX_INVALID_RATIO = float(BY_KEY["max_invalid_ratio"].default)
+UNREAD = 3
+"""The exit status if nothing could be read: that of a run whose logs could not be read."""
 RENAMED = {dead_letters.UNKNOWN_USER: NO_USER, dead_letters.UNKNOWN_COURSE: NO_COURSE}
 
 
@@ -207,7 +209,7 @@ def main() -> int:
         print(json.dumps(previewer.preview.to_json(), indent=2))
     else:
         print("\n".join(format_preview(previewer.preview, options.width, options.statements)))
-    return 0
+    return UNREAD if previewer.preview.is_unread else 0
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ class Preview:
     def lines(self) -> int:
         return sum(file.lines for file in self.files)
 
+    @property
+    def is_unread(self) -> bool:
+        """Is there no line in any of the files, because of what is wrong with them?"""
+        return not self.lines and any(file.problem for file in self.files)
+
     def of(self, name: str, known: bool) -> EventType:
         """The row for events of this name."""
         if not known:
