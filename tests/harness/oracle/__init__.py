@@ -8,5 +8,5 @@ destinations   where statements go, and what has arrived there
 jobs           what the jobs of a round are, and how each of their runs is set up
 runs           runs that are killed, interrupted, suspended, or started twice
 rounds         one round, from its seed
-campaign       rounds, two at a time, until the time is up
+campaign       rounds, two at a time: 500 of them, or those of a minute
 """
