@@ -31,6 +31,7 @@ from bench.scenarios import (
     BATCH_SIZE,
     Bench,
     Program,
+    SlowSink,
     in_turn,
     median,
     opened,
@@ -62,31 +63,44 @@ def bench_lrs(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, 
     return {"lines": lines, "events": log.events, "times_as_fast": found, "programs": summed_up(made, lines)}
 
 
-# Seconds a request, and how many the LRS works on at the same time.
-SLOW_SINKS = {"0 s": (0.0, 1000), "0.25 s": (0.25, 1000), "0.25 s, 4 at once": (0.25, 4), "1 s, 16 at once": (1.0, 16)}
+# With batches of 1,000, those that work on several at once could take more than a worker can transform: it would be the
+# transformation that is measured, and not how the requests follow each other.
+SLOW_SINKS = {
+    "0 s": SlowSink(0.0, 1000, BATCH_SIZE),
+    "0.25 s": SlowSink(0.25, 1000, BATCH_SIZE),
+    "0.25 s, 4 at once": SlowSink(0.25, 4, BATCH_SIZE // 4),
+    "1 s, 16 at once": SlowSink(1.0, 16, BATCH_SIZE // 4),
+}
+ONE_BY_ONE = ("0.25 s", "1 s, 16 at once")
+"""Those to which the log is also sent with one request in flight."""
 
 
 def bench_latency(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
-    """An LRS that takes its time: one request in flight, as many as are of use, and none at all for the start."""
+    """An LRS that takes its time: as many requests in flight as are of use, one request, and no log, for the start.
+
+    A quarter of the lines is enough: with one request in flight, most of the time is spent waiting.
+    """
+    lines //= 4
     log, nothing = inputs.mixed(cache, lines), inputs.only_page_views(cache, 1)
     say(f"{lines:,} lines to LRSs that take their time")
     with contextlib.ExitStack() as servers:
         programs: dict[str, Program] = {"1 line": partial(bench.job, nothing)}
-        for name, (secs, at_once) in SLOW_SINKS.items():
-            slow = replace(bench, sink_url=servers.enter_context(sink(secs, at_once)))
-            programs[name] = partial(slow.job, log, max_requests_in_flight=MOST_IN_FLIGHT)
-            programs[f"{name}, one request in flight"] = partial(slow.job, log, max_requests_in_flight=1)
+        for name, slow in SLOW_SINKS.items():
+            at_sink = replace(bench, sink_url=servers.enter_context(sink(slow.secs, slow.servers)))
+            job = partial(at_sink.job, log, batch_size=slow.batch_size)
+            programs[name] = partial(job, max_requests_in_flight=MOST_IN_FLIGHT)
+            if name in ONE_BY_ONE:
+                programs[f"{name}, one request in flight"] = partial(job, max_requests_in_flight=1)
         made = in_turn(programs, repeats, say)
-    start = median(made["1 line"])
-    batches = -(-log.events // BATCH_SIZE)
-    secs, at_once = SLOW_SINKS["0.25 s, 4 at once"]
+    busiest = SLOW_SINKS["0.25 s, 4 at once"]
+    least_secs = busiest.least_secs(log.events)
     return {
         "lines": lines,
-        "batches": batches,
-        "times_as_fast": {name: ratio(made[f"{name}, one request in flight"], made[name]) for name in SLOW_SINKS},
+        "events": log.events,
+        "times_as_fast": {name: ratio(made[f"{name}, one request in flight"], made[name]) for name in ONE_BY_ONE},
         "times_of_no_latency": ratio(made["0.25 s"], made["0 s"]),
         # Of the time without the start of the process.
-        "share_of_4_servers": round(batches * secs / at_once / (median(made["0.25 s, 4 at once"]) - start), 3),
+        "share_of_4_servers": round(least_secs / (median(made["0.25 s, 4 at once"]) - median(made["1 line"])), 3),
         "programs": summed_up(made, lines),
     }
 
@@ -238,8 +252,9 @@ def table(results: dict[str, Any]) -> str:
         row("vs ERB's command, LRS, whole process", results["lrs"]["times_as_fast"], "10x, aim 25x")
     if "latency" in results:
         found = results["latency"]
-        for name in SLOW_SINKS:
-            row(f"LRS that takes {name}: vs one request in flight", found["times_as_fast"][name], "")
+        for name in ONE_BY_ONE:
+            least = "8x, aim 12x" if name == "1 s, 16 at once" else ""
+            row(f"LRS that takes {name}: vs one request in flight", found["times_as_fast"][name], least)
         row("  time with 0.25 s a batch vs none", found["times_of_no_latency"], "1.2x, aim 1.05x")
         rows.append(("  share of 4 servers that is used", str(found["share_of_4_servers"]), "0.9, aim 0.97"))
     if "skip" in results:

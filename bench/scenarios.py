@@ -28,6 +28,22 @@ RALPH += ["-u", "ee241f8b-174f-5bdb-bae9-c09de5fe017f"]
 
 
 @dataclass(frozen=True)
+class SlowSink:
+    """An LRS that takes its time."""
+
+    secs: float
+    """For a request."""
+    servers: int
+    """How many requests it works on at the same time."""
+    batch_size: int
+    """Of what is sent to it."""
+
+    def least_secs(self, events: int) -> float:
+        """What it takes for them if it always has as many requests as it works on."""
+        return -(-events // self.batch_size) * self.secs / self.servers
+
+
+@dataclass(frozen=True)
 class Bench:
     """The servers, and a folder for what the programs write."""
 
