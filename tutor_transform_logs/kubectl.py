@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,11 @@ from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
 JOB_CONTAINER = "transform-logs"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+# "kubectl apply" keeps the whole object in this annotation. What the annotations of an object may have together:
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+ANNOTATIONS_BYTES = 262_144
+# What the values of a Secret or a ConfigMap may have together.
+DATA_BYTES = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -104,10 +110,14 @@ class Kubectl:
 
     def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
         """Apply objects that Tutor's own "kubectl apply" applies, too."""
+        objects = list(objects)
+        for document in objects:
+            _check_size(document, applied_size(document), ANNOTATIONS_BYTES)
         self.run("apply", self._namespace, "--filename=-", stdin=_list(objects))
 
     def apply_own(self, document: Mapping[str, Any], manager: str) -> None:
-        """Apply an object of which other managers may have set other fields; nothing is copied to an annotation."""
+        """Apply a Secret of which other managers may have set other keys; nothing is copied to an annotation."""
+        _check_size(document, sum(len(base64.b64decode(text)) for text in document["data"].values()), DATA_BYTES)
         options = ("--server-side", f"--field-manager={manager}", "--force-conflicts")
         self.run("apply", self._namespace, *options, "--filename=-", stdin=_list([document]))
 
@@ -149,6 +159,22 @@ class Kubectl:
         options = (f"--selector={selector}", "--output=json")
         items: list[Mapping[str, Any]] = json.loads(self.run("get", self._namespace, kind, *options))["items"]
         return sorted(items, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+
+
+def applied_size(document: Mapping[str, Any]) -> int:
+    """How many bytes of annotations an object has once ``kubectl apply`` has sent it."""
+    kept = {**document, "metadata": {"annotations": {}, **document["metadata"]}}
+    text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False) + "\n"
+    # Go writes each of these as six characters.
+    return len(APPLIED) + len(text.encode()) + 5 * sum(map(text.count, "<>&"))
+
+
+def _check_size(document: Mapping[str, Any], size: int, most: int) -> None:
+    if size > most:
+        raise TutorError(
+            f"The {document['kind']} {document['metadata']['name']} would have {size:,} bytes, and Kubernetes takes "
+            f"{most:,}. Make the settings that go into it shorter"
+        )
 
 
 def _list(objects: Iterable[Mapping[str, Any]]) -> str:
