@@ -45,6 +45,9 @@ class Folder:
     def where(self, name: str) -> str:
         return name
 
+    def reading_ahead(self, names: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         yield from (StoredObject(name, len(self.contents[name])) for name in sorted(self.contents))
 

@@ -146,10 +146,12 @@ class Ledger:
 
     def load_entries(self, plan: Plan, destinations: Sequence[NamedDestination]) -> Entries:
         """Every entry of the plan."""
-        return {
-            segment.id: {to.id: self.load_entry(plan, segment, to.id) for to in destinations}
-            for segment in plan.segments
-        }
+        each = [(segment, to.id) for segment in plan.segments for to in destinations]
+        with self.storage.reading_ahead([join_name(self.directory, names.entry_name(plan, *one)) for one in each]):
+            return {
+                segment.id: {to.id: self.load_entry(plan, segment, to.id) for to in destinations}
+                for segment in plan.segments
+            }
 
     def save_entry(self, plan: Plan, segment: Segment, destination: str, entry: Entry) -> None:
         self._save(names.entry_name(plan, segment, destination), {"plan": plan.uuid, **entry.to_json()})
@@ -250,10 +252,8 @@ class Ledger:
     def load_joined_dead_letters(self, plan: Plan) -> Iterator[DeadLetter]:
         """A plan's joined dead letters, one after the other; none if it has none."""
         name = join_name(self.directory, plan.name, names.DEAD_LETTERS)
-        try:
+        with contextlib.suppress(ObjectGone):
             yield from self._dead_letters_in(name)
-        except ObjectGone:
-            return
 
     def all_dead_letters(self, plan: Plan, entries: Entries) -> Iterator[DeadLetter]:
         """Those that REPORT has joined, and those of the current plan. ``entries`` are read if it is not finished."""

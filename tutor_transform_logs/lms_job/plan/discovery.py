@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from ..model.plan import DONE_BEFORE, Archive, Content, ContentIndex, Fingerprint, Segment
@@ -70,12 +71,20 @@ def identify_objects(
     logged_at = time.monotonic()
     known = {name for content in index.contents.values() for name in content.names}
     # The objects that had their names before come first, so that no other takes their place.
-    for number, entry in enumerate(sorted(found, key=lambda entry: (entry.name not in known, entry.size, entry.name))):
-        if time.monotonic() - logged_at >= LOG_EVERY_SECS:
-            logged_at = time.monotonic()
-            log.info("Reading the first bytes of each object: %s so far.", f"{number:,}")
-        identifier.add(entry)
+    ordered = sorted(found, key=lambda entry: (entry.name not in known, entry.size, entry.name))
+    with _reading_ahead(source, ordered):
+        for number, entry in enumerate(ordered):
+            if time.monotonic() - logged_at >= LOG_EVERY_SECS:
+                logged_at = time.monotonic()
+                log.info("Reading the first bytes of each object: %s so far.", f"{number:,}")
+            identifier.add(entry)
     return sorted(identifier.identified(), key=lambda obj: obj.name)
+
+
+def _reading_ahead(source: Readable, entries: Iterable[StoredObject]) -> AbstractContextManager[None]:
+    """Within it, the first bytes of these objects are read in this order. An empty one has none."""
+    names = [entry.name for entry in entries if entry.size]
+    return source.reading_ahead(names) if isinstance(source, Archives) else nullcontext()
 
 
 def _new_sizes(entries: Iterable[StoredObject], index: ContentIndex) -> frozenset[int]:
@@ -303,10 +312,12 @@ def find_again(
     """Search the whole source for the content of ``segment``, for example after a log was rotated during the run."""
     content = next(content for content in contents if content.id == segment.content)
     holders = []
-    for entry, head in _heads(source, (entry for prefix in prefixes for entry in source.listing(prefix))):
-        if content.begins_like(entry.name, head.first) and has_tail(source, entry.name, content, head.kind):
-            length = known_length(entry.size, head.kind)
-            holders.append(IdentifiedObject(entry.name, entry.size, head.kind, content.id, length))
+    entries = [entry for prefix in prefixes for entry in source.listing(prefix)]
+    with _reading_ahead(source, entries):
+        for entry, head in _heads(source, entries):
+            if content.begins_like(entry.name, head.first) and has_tail(source, entry.name, content, head.kind):
+                length = known_length(entry.size, head.kind)
+                holders.append(IdentifiedObject(entry.name, entry.size, head.kind, content.id, length))
     return find_object_of(segment, holders)
 
 

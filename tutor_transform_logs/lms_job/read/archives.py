@@ -10,7 +10,8 @@ Names in archives are labels, never paths: nothing is unpacked to a disk.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from ..storage.base import Source, StoredObject
@@ -62,6 +63,10 @@ class Archives:
 
     def where(self, name: str) -> str:
         return self._source.where(name)
+
+    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """The archives themselves; what is in them is read in its order anyway."""
+        return self._source.reading_ahead(names)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """As of any source. Raises :class:`~.decompress.BrokenObject` too, of what is in a damaged archive."""

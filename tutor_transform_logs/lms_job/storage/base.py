@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,6 +50,12 @@ class Source(Readable, Protocol):
 
     def where(self, name: str) -> str:
         """Where ``name`` is, as text for messages."""
+
+    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Within it, these (small) objects are read from their first byte on, in this order.
+
+        An object store is asked for several of them at the same time; each is still asked for once.
+        """
 
 
 class Storage(Source, Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,6 +34,7 @@ from .cloud_http import (
     name_for_download,
     what_failed,
 )
+from .read_ahead import ReadAhead
 
 # An object up to this size is sent by one PUT; a larger one by libcloud's stream upload, as a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
@@ -69,6 +72,7 @@ class CloudStorage:
         self._secrets: set[str] = set()
         # Google's is made like S3's, and has other headers for conditions.
         self._knows_conditions = not config.provider.startswith("GOOGLE")
+        self._ahead: ReadAhead[Any] | None = None
 
     def check(self, create: bool = False) -> None:
         self._retrying("reach", lambda: self._container(create))
@@ -113,7 +117,29 @@ class CloudStorage:
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """The object's bytes; a stream that breaks is resumed at the byte where it broke, of the same object."""
+        if self._ahead is not None and (start, end) == (0, None) and (found := self._ahead.take(name)) is not None:
+            return iter((found,))
         return self.read_version(name, Version(self.where(name)), start, end)
+
+    @contextmanager
+    def reading_ahead(self, names: Sequence[str]) -> Iterator[None]:
+        self._ahead = ReadAhead(names, lambda: self._with_own_connection()._read_early)
+        try:
+            yield
+        finally:
+            self._ahead.close()
+            self._ahead = None
+
+    def _read_early(self, name: str) -> Any:
+        """What :meth:`reading_ahead` keeps of an object: all of it."""
+        return b"".join(self.read_version(name, Version(self.where(name)), 0, None))
+
+    def _with_own_connection(self) -> CloudStorage:
+        """For a thread. It does not wait for a store that is unavailable, and says nothing of that."""
+        other = copy.copy(self)
+        other._driver, other._adapter, other._ahead = None, CloudAdapter(), None
+        other._contact, other._max_wait_secs = Contact(self._config.provider), 0.0
+        return other
 
     def read_version(self, name: str, version: Version, start: int, end: int | None) -> Iterator[bytes]:
         """Like :meth:`read`, of one ``version``, which is the first that is met if it is new."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..util.errors import ObjectGone
 from .cloud import CloudStorage, Version
@@ -14,44 +15,58 @@ FIRST_BYTES_KEPT = 128 * 1024
 SECS_KEPT = 2.0
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """The first bytes of an object."""
+
+    name: str
+    head: bytes
+    is_whole: bool
+    version: Version
+    until: float
+    """When they are of no use any more, by the monotonic clock."""
+
+
 class CloudSource(CloudStorage):
     """Keeps the first bytes of the object that was read last, for a moment.
 
     What follows them is read from the same version, or :class:`~.errors.ObjectGone` is raised.
     """
 
-    _name = ""
-    _head = b""
-    _is_whole = False
-    _until = 0.0
+    _kept: _Kept | None = None
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         if start >= FIRST_BYTES_KEPT:
             yield from super().read(name, start, end)
             return
-        if name != self._name or time.monotonic() > self._until:
-            self._keep(name)
-        head, version = self._head, self._version
-        if piece := head[start:end]:
+        kept = self._kept
+        if kept is None or name != kept.name or time.monotonic() > kept.until:
+            self._kept = None
+            kept = self._kept = self._taken(name)
+        if piece := kept.head[start:end]:
             yield piece
-        begin = max(start, len(head))
-        if self._is_whole or (end is not None and end <= begin):
+        begin = max(start, len(kept.head))
+        if kept.is_whole or (end is not None and end <= begin):
             return
         try:
-            yield from self.read_version(name, version, begin, end)
+            yield from self.read_version(name, kept.version, begin, end)
         except ObjectGone:
-            self._name = ""
+            self._kept = None
             raise
 
-    def _keep(self, name: str) -> None:
-        self._name, self._head = "", b""
-        self._version = Version(self.where(name))
+    def _taken(self, name: str) -> _Kept:
+        kept: _Kept | None = self._ahead.take(name) if self._ahead is not None else None
+        return kept or self._read_early(name)
+
+    def _read_early(self, name: str) -> _Kept:
+        """Its first bytes."""
+        version = Version(self.where(name))
         # Not by a range: its end would have to be known, since not every store cuts one that ends behind the object.
-        pieces = self.read_version(name, self._version, 0, None)
-        self._is_whole = True
+        pieces = self.read_version(name, version, 0, None)
+        head, is_whole = b"", True
         for piece in pieces:
-            self._head += piece
-            if len(self._head) > FIRST_BYTES_KEPT:
-                self._is_whole = False
+            head += piece
+            if len(head) > FIRST_BYTES_KEPT:
+                is_whole = False
                 break
-        self._name, self._until = name, time.monotonic() + SECS_KEPT
+        return _Kept(name, head, is_whole, version, time.monotonic() + SECS_KEPT)

@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -210,6 +211,10 @@ class LocalStorage:
             text = f"{path} is no longer needed and can't be deleted: {error.strerror}. "
             hint = "Delete it. Other files that can't be deleted are not named."
             console.say(printable(text + hint), "notice", console.WARNING)
+
+    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Nothing is: a disk answers at once."""
+        return nullcontext()
 
     def where(self, name: str) -> str:
         return str(self.root / name)
