@@ -12,6 +12,7 @@ from .decompress import decompressed, drop_bytes
 from .log_lines import log_lines
 from .prefilter import Prefilter
 from .stream_tails import StreamTails
+from .unpack_ahead import unpack_ahead
 
 
 def segment_lines(
@@ -41,7 +42,7 @@ def segment_chunks(
     ``tails`` watches a compressed one.
     """
     if segment.compression:
-        chunks = decompressed(source.read(segment.object), segment.compression)
+        chunks = unpack_ahead(decompressed(source.read(segment.object), segment.compression))
         chunks = drop_bytes(tails.watch(chunks) if tails else chunks, offset)
         yield from chunks if segment.end is None else _until(chunks, segment.end - offset)
     else:

@@ -9,12 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from django.db import connections
+
 from ..deliver.clickhouse import ClickHouse
 from ..deliver.lrs import Lrs
 from ..deliver.lrs_search import LrsSearch
 from ..model.delivery import Destination, Held, OutgoingStatement
 from ..util.errors import JobError
-from ..work.prefetch import Prefetcher
+from ..util.prefetch import Prefetcher
 from ..work.throttle import Throttle
 from .dead_letter_index import DeadLetterIndex
 from .expected import ExpectedStatement, ExpectedStatements
@@ -58,7 +60,7 @@ class Verifier:
     ) -> list[VerifyResult]:
         """Search for ``statements`` at each destination."""
         verifiers = [SearchVerifier(destination, self) for destination in destinations]
-        made = Prefetcher(statements)
+        made = Prefetcher(statements, at_end=connections.close_all)
         try:
             for batch in made:
                 for verifier in verifiers:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from django.db import connections
+
 from ..config.schema import JobConfig
 from ..deliver.loggers import StatementLogger
 from ..deliver.lrs import Lrs
@@ -29,13 +31,13 @@ from ..storage.base import Readable, Source
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import printable
+from ..util.prefetch import Prefetcher
 from ..util.signals import Interruptions
 from .allowance import Allowance
 from .batches import Batch, Limits, Section, batches
 from .in_flight import InFlight
 from .lookahead import look_ahead
 from .parse import ParsedLine, parse_letters, parse_lines
-from .prefetch import Prefetcher
 from .progress import watched
 from .recorder import Recorder
 from .segment_delivery import SegmentDelivery
@@ -177,14 +179,18 @@ class Worker:
         known_to = min(self._done_before(segment, destination) for destination in entries)
         section = Section(segment.object, Position(first.position, first.line), stops, known_to, routed)
         tails = StreamTails(first.position, first.tail) if segment.compression else None
-        clock = self._recorder.clock = WorkClock()
-        lines = look_ahead(self._parsed(segment, section.start, tails), self._context.transformer)
-        parts = batches(tails.follow(lines) if tails else lines, self._context.transformer, section, self._limits)
-        made = Prefetcher(clock.making(tails.add_to(parts) if tails else parts))
+        made = Prefetcher(self._batches(segment, section, tails), at_end=connections.close_all)
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
             made.close()
+
+    def _batches(self, segment: Segment, section: Section, tails: StreamTails | None) -> Iterator[Batch]:
+        """The batches of ``section``. Nothing else holds what they are made from, which ends with them."""
+        clock = self._recorder.clock = WorkClock()
+        lines = look_ahead(self._parsed(segment, section.start, tails), self._context.transformer)
+        parts = batches(tails.follow(lines) if tails else lines, self._context.transformer, section, self._limits)
+        return clock.making(tails.add_to(parts) if tails else parts)
 
     def _parsed(
         self, segment: Segment, start: Position, tails: StreamTails | None

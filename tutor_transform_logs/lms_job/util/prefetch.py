@@ -1,29 +1,33 @@
-"""Makes batches in a thread while the batch before them is delivered."""
+"""Makes items in a thread of its own, ahead of the one that uses them."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
-
-from django.db import connections
 
 T = TypeVar("T")
 
 # How often a thread whose queue is full checks whether it was closed.
 CHECK_SECS = 0.2
+# How long closing waits for the item that is being made.
+CLOSE_SECS = 5.0
 
 
 class Prefetcher(Generic[T]):
-    """``items`` that a thread keeps up to ``depth`` items ahead of its reader.
+    """``items`` that a thread keeps up to ``depth`` items ahead of its reader, besides the one that it is making.
 
-    The thread makes the items and the reader delivers them, not the other way round: only the main thread can be
-    interrupted by a signal, and delivery is what may wait long. An exception of ``items`` reaches the reader.
+    What delivers batches reads, and what makes them is in the thread, not the other way round: only the main thread can
+    be interrupted by a signal, and delivery is what may wait long. An exception of ``items`` reaches the reader behind
+    the items before it.
     """
 
-    def __init__(self, items: Iterator[T], depth: int = 1) -> None:
+    def __init__(self, items: Iterator[T], depth: int = 1, at_end: Callable[[], object] = lambda: None) -> None:
+        """``at_end``: called in the thread when it ends, for what it has opened."""
         self._items = items
+        self._at_end = at_end
         self._queue: queue.Queue[T | BaseException | None] = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._make, daemon=True)
@@ -38,7 +42,10 @@ class Prefetcher(Generic[T]):
         except BaseException as error:  # handed to the reader, who raises it
             self._put(error)
         finally:
-            connections.close_all()  # this thread's own
+            if isinstance(self._items, Generator):
+                # What it has opened, and threads of its own, end in this one.
+                self._items.close()
+            self._at_end()
 
     def _put(self, item: T | BaseException | None) -> bool:
         while not self._closed.is_set():
@@ -63,4 +70,7 @@ class Prefetcher(Generic[T]):
     def close(self) -> None:
         """End the thread. Waits for the item that it is making, but a few seconds at most."""
         self._closed.set()
-        self._thread.join(timeout=5.0)
+        with contextlib.suppress(queue.Empty):
+            # If it waits for a place, it has one.
+            self._queue.get_nowait()
+        self._thread.join(timeout=CLOSE_SECS)
