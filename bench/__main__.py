@@ -1,7 +1,8 @@
 """``make bench``: how fast this job is, beside ERB's own command and Ralph's ``convert``, in one run on one machine.
 
 Everything runs on one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once; in the part
-``clickhouse`` to ClickHouse (its engine, with Aspects' tables and views), and to a real LRS, Ralph. Each program is
+``clickhouse`` to ClickHouse (its engine, with Aspects' tables and views), and to a real LRS, Ralph; in the part
+``objects`` from an object store to it. Each program is
 measured several times, in turn; what counts are the medians, and ratios within this run. Times are those of the whole
 process, from its start to its end. ``--quick`` is for development: small inputs, one turn.
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import inputs
+from bench.objects import LINES_EACH, REQUEST_SECS, objects_of
 from bench.plotting import plot
 from bench.scenarios import (
     BATCH_SIZE,
@@ -44,7 +46,7 @@ from bench.scenarios import (
 from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
-PARTS = ("lrs", "latency", "skip", "ralph", "clickhouse", "workers", "sizes", "profile")
+PARTS = ("lrs", "latency", "skip", "ralph", "clickhouse", "objects", "workers", "sizes", "profile")
 MIB = 1024**2
 MOST_IN_FLIGHT = 16
 
@@ -177,6 +179,27 @@ def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dic
     }
 
 
+def bench_objects(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
+    """Small logs in an object store, 200 lines each, of which one in 20 is an event; each request takes 30 ms.
+
+    Twice as many lines as elsewhere, which are 2,000 logs. What is read ahead can't be turned off, but workers can.
+    """
+    log = inputs.few_events(cache, 2 * lines)
+    say(f"{log.lines // LINES_EACH:,} logs in an object store that takes {REQUEST_SECS} s for a request")
+    with objects_of(bench, log) as objects:
+        made = in_turn(
+            {"auto": partial(objects.run, workers="auto"), "1": partial(objects.run, workers=1)}, repeats, say
+        )
+        requests = objects.requests
+    return {
+        "lines": log.lines,
+        "logs": objects.count,
+        "requests_per_log": {**requests, "all": round(sum(requests.values()), 3)},
+        "times_as_fast_as_1_worker": ratio(made["1"], made["auto"]),
+        "programs": summed_up({f"workers: {name}": runs for name, runs in made.items()}, log.lines),
+    }
+
+
 def bench_workers(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
     """The same log with 1, 2 and 4 workers."""
     log = inputs.mixed(cache, lines)
@@ -276,6 +299,14 @@ def table(results: dict[str, Any]) -> str:
             cpu = found["programs"][name]["median_cpu_secs"]
             rows.append((f"  a minute by {name}", f"{rate[name]:,} ({cpu} s of CPU)", "aim 1,000,000"))
         rows.append(("  counted a minute by --gaps", f"{rate['--gaps']:,}", ""))
+    if "objects" in results:
+        found = results["objects"]
+        for name, runs in found["programs"].items():
+            what = f"{found['logs']:,} logs in an object store, {name}"
+            rows.append((what, f"{runs['median_secs']} s", "60 s, aim 30 s"))
+        each = found["requests_per_log"]
+        rows.append(("  requests for each log and its entry", f"{each['all']} ({each['log']} for the log)", "6 (2)"))
+        row("  workers: auto vs 1", found["times_as_fast_as_1_worker"], "")
     if "workers" in results:
         row("2 workers vs 1", results["workers"]["times_as_fast_as_1"][2], "1.8x, aim 1.95x")
     if "sizes" in results:
@@ -329,6 +360,8 @@ def main() -> None:
             results["ralph"] = bench_ralph(bench, cache, lines, repeats)
         if "clickhouse" in arguments.only:
             results["clickhouse"] = bench_clickhouse(bench, cache, lines, repeats)
+        if "objects" in arguments.only:
+            results["objects"] = bench_objects(bench, cache, lines, repeats)
         if "workers" in arguments.only:
             results["workers"] = bench_workers(bench, cache, lines, repeats)
         if "sizes" in arguments.only:

@@ -54,6 +54,11 @@ def mixed(cache: Path, lines: int) -> Log:
     return log(cache, Mix(good=lines // 2, page_view=lines - lines // 2))
 
 
+def few_events(cache: Path, lines: int) -> Log:
+    """One line in 20 is transformed."""
+    return log(cache, Mix(good=lines // 20, page_view=lines - lines // 20))
+
+
 def only_page_views(cache: Path, lines: int) -> Log:
     """Nothing to transform."""
     return log(cache, Mix(page_view=lines), label="page-views")

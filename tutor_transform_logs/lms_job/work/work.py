@@ -16,7 +16,7 @@ from ..transform.factory import open_transformer
 from ..transform.transformer import Transformer
 from ..util import console
 from ..util.collector import collect_rarely
-from ..util.cpus import worker_count
+from ..util.cpus import waiting_worker_count, worker_count
 from ..util.errors import JobError, Unavailable
 from ..util.signals import Interrupted, Interruptions
 from .allowance import Allowance
@@ -27,6 +27,11 @@ from .processes import Channel
 from .progress import Progress
 from .throttle import Throttle
 from .worker import Worker, WorkerContext
+
+# Logs of this stored size, on average, take no longer to transform than the requests for them.
+SMALL_BYTES = 128 * 1024
+# Starting a worker takes as long as a few requests.
+LOGS_PER_WORKER = 8
 
 
 def do_segments(
@@ -45,7 +50,7 @@ def do_segments(
     transformer = open_transformer(config)
     index, shares = share
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
-    workers = min(worker_count(config.workers), max(len(segments), 1))
+    workers = min(_worker_count(config, segments), max(len(segments), 1))
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers, _done_before(job, plan, segments))
     emit = DeadLetterLimit(config.max_dead_letters, shares).counting(progress.emit)
     show_log(progress.emit)
@@ -76,6 +81,15 @@ def do_segments(
         console.show_log(console.say, console.tell_wait)
         if not config.quiet:
             progress.sample.print()
+
+
+def _worker_count(config: JobConfig, segments: Sequence[Segment]) -> int:
+    """More than there are CPUs for many small logs in an object store: most of their time, workers wait for it."""
+    small = sum(segment.stored_bytes for segment in segments) <= SMALL_BYTES * len(segments)
+    if not config.source.needs_libcloud or not small:
+        return worker_count(config.workers)
+    by_segments = len(segments) // LOGS_PER_WORKER
+    return max(worker_count(config.workers), min(waiting_worker_count(config.workers), by_segments))
 
 
 def _done_before(job: OpenJob, plan: Plan, segments: Sequence[Segment]) -> int:
