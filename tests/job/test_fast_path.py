@@ -163,6 +163,18 @@ def test_what_lacks_a_trackers_marks_is_parsed(line: bytes) -> None:
     assert [piece.lines for piece in found if isinstance(piece, SkippedLines)] == [1, 1]
 
 
+@pytest.mark.parametrize("before", [b"", b'{"name": "/dashboard"' + MARKED.encode() + b"\n"])
+def test_a_known_event_is_told_by_its_beginning(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are as many as there are statements, and the parser looks at all of each."""
+    prefilter = Prefilter(KNOWN)
+    known = b'{"name": "play_video"' + MARKED.encode()
+    text = before + known + b"\n" + PAGE + b"\n"
+    assert prefilter.skip_from(text, 0, len(text), True) == (before.count(b"\n"), len(before))
+    monkeypatch.setattr(prefilter, "name_by_its_ends", lambda raw: pytest.fail("looked at the end"))
+    monkeypatch.setattr(prefilter, "skips", lambda raw: pytest.fail("looked at all of it"))
+    assert prefilter.skip_from(text, len(before), len(text), True) == (0, len(before))
+
+
 def test_a_page_view_that_was_cut_off_is_never_skipped() -> None:
     for lines in samples.FILES.values():
         for line in lines():

@@ -75,6 +75,8 @@ class Prefilter:
 
         ``limit``: no longer line is skipped. ``ascii_only``: ``text`` has ASCII characters only.
         """
+        if self._begins_with_known_name(text, start):
+            return 0, start
         # Local names and as few calls as possible: there are millions of lines. (A slice costs less than a call.)
         ends, end, key, quote, slash, dash = self._ends, -_END_BYTES - 1, _BEGINNING, _QUOTE, _SLASH, _DASH
         path = len(_FIRST_KEY)
@@ -129,6 +131,8 @@ class Prefilter:
 
     def _is_skipped(self, line: bytes, limit: int) -> bool:
         """Is ``line``, with its line end, skipped? A part of a line is not, whatever is in it. The name is kept."""
+        if self._begins_with_known_name(line, 0):
+            return False
         if not line.endswith(b"\n") or len(line) - 1 > limit or is_cri_part(line):
             return False
         raw = line[:-1]
@@ -142,6 +146,13 @@ class Prefilter:
         if name is not _PATH:
             self._names.append(name)
         return True
+
+    def _begins_with_known_name(self, text: bytes, start: int) -> bool:
+        """Does the line at ``start`` begin as a tracker writes a known event? Then nothing else has to be looked at."""
+        if not text.startswith(_FIRST_KEY, start):
+            return False
+        first = start + len(_FIRST_KEY)
+        return text[first : text.find(b'"', first)] in self._known
 
     def is_unknown_by_its_ends(self, raw: bytes) -> bool:
         """Does the line begin and end as an event of an unknown type, and does no other begin in it?"""
