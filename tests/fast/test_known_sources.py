@@ -60,7 +60,7 @@ def test_unknown_and_missing_code_is_said(monkeypatch: pytest.MonkeyPatch, capsy
     out = capsys.readouterr().out
     assert sum(line.endswith("NO") for line in out.splitlines()) == 2
     assert "not found" in out
-    assert "2 of 8 sources are not known" in out
+    assert "2 of 10 sources are not known" in out
     assert all(len(line) <= 80 for line in out.splitlines())
 
 

@@ -7,6 +7,8 @@ What is replaced, in the job's process only (:mod:`.sources` lists it):
 * some of ERB's small helpers, its access to Django's settings, and filters that nobody has configured
   (:mod:`.patches`);
 * how tincan creates objects and turns them into plain data (:mod:`.tincan`) and into JSON (:mod:`.encoder`);
+* how ERB's xAPI transformers get from an event to a statement (:mod:`.routes`), and how they make ids
+  (:mod:`.patches`, :mod:`.block_ids`);
 * the creation of equal actors, verbs and courses: statements share one object instead (:mod:`.interning`);
 * ERB's xAPI processor, which serialises each statement several times (:mod:`.xapi`).
 

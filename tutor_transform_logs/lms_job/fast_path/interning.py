@@ -14,9 +14,10 @@ from typing import Any
 
 from django.conf import settings
 
+from ..read.events import person_of
 from ..util.bounded_dict import BoundedDict
-from .sources import ERB, ErbsOwn
-from .tincan import SharedActivityList, SharedAgent, SharedVerb
+from .sources import ERB, ErbsOwn, is_known
+from .tincan import SharedActivityList, SharedAgent, SharedVerb, maker
 
 KEPT_ACTORS = 20_000
 KEPT_COURSE_OBJECTS = 2_000
@@ -57,6 +58,13 @@ class Interner:
         self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSE_OBJECTS)
         # Its functions are looked up at each call, because ``patches`` replaces some of them.
         self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
+        self._knows_people = is_known("lookups")
+        activities = self._erb.ContextActivities
+        self._with_parent: Method = lambda parent: activities(parent=parent)
+        if is_known("tincan"):
+            self._with_parent = maker(activities, "parent")
+        self._verbs_of_classes: dict[type, tuple[Any, Any]] = {}
+        """Class of a transformer -> its ``_verb`` and the shared verb that is equal to it."""
 
     def methods(self) -> tuple[Method, Method, Method, Method]:
         """``get_actor``, ``get_verb``, the mixin's ``get_verb`` and ``get_context_activities`` for classes."""
@@ -74,7 +82,9 @@ class Interner:
             return found
         if self._by_email or not self._own[type(transformer)]:
             return self._get_actor(transformer)
-        user = self._erb.get_anonymous_user_id(transformer.extract_username_or_userid(), "XAPI")
+        # As extract_username_or_userid. (Where nobody is found, it may differ, and ERB's own code raises the error.)
+        who = person_of(transformer.event) if self._knows_people else transformer.extract_username_or_userid()
+        user = self._erb.get_anonymous_user_id(who, "XAPI")
         found = self._actors.get(user)
         if found is None:
             found = _shared(SharedAgent, self._get_actor(transformer))
@@ -88,16 +98,30 @@ class Interner:
         if found is None:
             found = self._get_verb(transformer)
             if self._own[type(transformer)]:
+                if type(found) is self._erb.Verb:
+                    found = self._verb_of_class(transformer, found)
                 transformer.__dict__[VERB] = found
         return found
+
+    def _verb_of_class(self, transformer: Any, verb: Any) -> Any:
+        """The shared verb that is equal to ``verb``, if that is the ``_verb`` of the class, which nobody changes."""
+        cls = type(transformer)
+        if verb is not getattr(cls, "_verb", None):
+            return verb
+        known = self._verbs_of_classes.get(cls)
+        if known is None or known[0] is not verb:
+            known = self._verbs_of_classes[cls] = (verb, _shared(SharedVerb, verb))
+        return known[1]
 
     def verb_of_map(self, transformer: Any) -> Any:
         """As ``XApiVerbTransformerMixin.get_verb``."""
         if not self._own[type(transformer)]:
             return self._look_verb_up(transformer)
         name = transformer.get_data("name", True)
-        source = transformer.get_data("event_source") or transformer.get_data("context.event_source")
-        in_browser = source == "browser" and name == "problem_check"
+        in_browser = (
+            name == "problem_check"
+            and (transformer.get_data("event_source") or transformer.get_data("context.event_source")) == "browser"
+        )
         verb = transformer.verb_map["problem_check_browser" if in_browser else name]
         key = (verb["id"], verb["display"])
         found = self._verbs.get(key)
@@ -118,4 +142,4 @@ class Interner:
             made = self._get_context_activities(transformer)
             self._courses.put(key, _shared(SharedActivityList, made.parent))
             return made
-        return self._erb.ContextActivities(parent=found)
+        return self._with_parent(found)

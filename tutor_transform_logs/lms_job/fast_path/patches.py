@@ -18,6 +18,7 @@ from typing import Any
 from django.conf import settings
 
 from ..read.events import find_nested
+from .block_ids import video_block_ids
 from .deleted_users import DeletedUsers
 from .filters import classes_of_erb, filter_type
 from .lookups import Lookups, unknown_user
@@ -40,6 +41,9 @@ def install(transformer_type: str, runs_filters: bool) -> Lookups | None:
     lookups = _replace_lookups(transformer_type)
     if is_known("get_uuid5"):
         _replace_everywhere(importlib.import_module(f"{ERB}.helpers").get_uuid5, _get_uuid5)
+    if is_known("block_ids"):
+        original = importlib.import_module(f"{ERB}.helpers").make_video_block_id
+        _replace_everywhere(original, video_block_ids(original))
     _patch_base_transformer()
     _replace_settings()
     _remove_unused_filters()
@@ -151,10 +155,20 @@ def _namespace(key: str) -> bytes:
     return uuid.uuid5(base, key).bytes
 
 
+# What a UUID keeps. (It refuses to be changed, even by its own constructor, which does what follows in more steps.)
+_keep_number = vars(uuid.UUID)["int"].__set__
+_keep_safety = vars(uuid.UUID)["is_safe"].__set__
+_SHA1_BITS = ~(0xF000 << 64 | 0xC000 << 48)
+_VERSION_5 = 5 << 76 | 0x8000 << 48
+
+
 def _get_uuid5(namespace_key: str, name: str) -> uuid.UUID:
     """As ``helpers.get_uuid5``. There are few namespaces, so each is computed only once."""
-    made = hashlib.sha1(_namespace(namespace_key) + name.encode(), usedforsecurity=False).digest()
-    return uuid.UUID(bytes=made[:16], version=5)
+    digest = hashlib.sha1(_namespace(namespace_key) + name.encode(), usedforsecurity=False).digest()
+    made = object.__new__(uuid.UUID)
+    _keep_number(made, int.from_bytes(digest[:16], "big") & _SHA1_BITS | _VERSION_5)
+    _keep_safety(made, uuid.SafeUUID.unknown)
+    return made
 
 
 def _patch_base_transformer() -> None:
@@ -222,6 +236,7 @@ def _share_equal_objects() -> None:
     if not is_known("xapi_transformer"):
         return
     from .interning import Interner
+    from .routes import new_methods
 
     module = importlib.import_module(f"{ERB}.processors.xapi.transformer")
     owners = (
@@ -233,6 +248,9 @@ def _share_equal_objects() -> None:
     interner = Interner(*(vars(cls)[name] for cls, name in owners))
     for (cls, name), method in zip(owners, interner.methods(), strict=True):
         _replace(cls, name, method)
+    if is_known("base_transformer") and tincan_is_replaced():
+        for name, method in new_methods(module.XApiTransformer).items():
+            _replace(module.XApiTransformer, name, method)
 
 
 def tincan_is_replaced() -> bool:
@@ -251,5 +269,7 @@ def _patch_tincan() -> None:
     _replace(modules["serializable_base"].SerializableBase, "as_version", fast_classes.as_version)
     _replace(modules["serializable_base"].SerializableBase, "to_json", fast_classes.to_json)
     _replace(modules["language_map"].LanguageMap, "__init__", fast_classes.make_language_map)
+    # As its own, which only calls this one.
+    _replace(modules["extensions"].Extensions, "__init__", dict.__init__)
     for cls, init in fast_classes.NEW_INITS.items():
         _replace(cls, "__init__", init)

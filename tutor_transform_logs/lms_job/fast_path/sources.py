@@ -54,6 +54,15 @@ class ReplacedCode:
     """Returns the functions, classes or modules that the replacement depends on."""
 
 
+def _base_transformer() -> tuple[Any, ...]:
+    return (importlib.import_module(f"{ERB}.processors.mixins.base_transformer").BaseTransformerMixin,)
+
+
+def _block_ids() -> tuple[Any, ...]:
+    # With the format of an id, which is a constant of the module.
+    return (importlib.import_module(f"{ERB}.helpers"),)
+
+
 def _get_data() -> tuple[Any, ...]:
     mixin = importlib.import_module(f"{ERB}.processors.mixins.base_transformer").BaseTransformerMixin
     models = importlib.import_module(f"{ERB}.models")
@@ -104,6 +113,8 @@ def _xapi_transformer() -> tuple[Any, ...]:
 
 
 REPLACED_CODE = {
+    "base_transformer": ReplacedCode("puts the fields together", _base_transformer),
+    "block_ids": ReplacedCode("makes the id of a video", _block_ids),
     "get_data": ReplacedCode("reads a field of an event", _get_data),
     "get_uuid5": ReplacedCode("makes the id of a statement", _get_uuid5),
     "lookups": ReplacedCode("finds users, ids and courses", _lookups),
@@ -114,11 +125,13 @@ REPLACED_CODE = {
     "xapi_transformer": ReplacedCode("makes actor, verb, context", _xapi_transformer),
 }
 # What only xAPI needs.
-OF_XAPI = frozenset({"tincan", "xapi_processors", "xapi_transformer"})
+OF_XAPI = frozenset({"base_transformer", "tincan", "xapi_processors", "xapi_transformer"})
 # Name -> the digests of the sources that the replacement was compared with: those of event-routing-backends 9.3.8 and
 # 10.1.0. Two packages write the folder tincan/: event-routing-backends requires tincan (1.0.0), edx-platform
 # edx-tincan-py35 (1.0.0 and 2.0.0, which differ in their number). What was installed last is there.
 KNOWN_SOURCES: dict[str, frozenset[str]] = {
+    "base_transformer": frozenset({"4a18557c99b0"}),
+    "block_ids": frozenset({"f04452cd2d23"}),
     "get_data": frozenset({"ea82eab1569a"}),
     "get_uuid5": frozenset({"50750567b17d"}),
     "lookups": frozenset({"14b491537863"}),

@@ -208,11 +208,11 @@ def _new_init(original: Callable[..., None]) -> Callable[..., None]:
         slots.update(layout.defaults)
         rules = layout.rules
         for name, value in values.items():
-            rule = rules.get(name)
-            if rule is None:
+            try:
+                slot, taken, setter = rules[name]
+            except KeyError:
                 setattr(self, name, value)
                 continue
-            slot, taken, setter = rule
             kind = type(value)
             if kind in taken and (value or kind is not str):
                 slots[slot] = value
@@ -223,6 +223,30 @@ def _new_init(original: Callable[..., None]) -> Callable[..., None]:
 
 
 NEW_INITS = {cls: _new_init(original) for cls, original in ORIGINAL_INITS.items()}
+
+
+def maker(cls: type, *names: str) -> Callable[..., Any]:
+    """A function that makes objects as ``cls`` does of values by these names; in fewer steps where those are plain.
+
+    Only for properties that store no text, and once ``patches`` has replaced what creates objects.
+    """
+    layout = _layouts[cls]
+    if layout is None:
+        return lambda *values: cls(**dict(zip(names, values, strict=True)))
+    defaults = layout.defaults
+    slots = [layout.rules[name][:2] for name in names]
+
+    def make(*values: Any) -> Any:
+        made: Any = object.__new__(cls)
+        stored = made.__dict__
+        stored.update(defaults)
+        for (slot, taken), value in zip(slots, values):  # noqa: B905  # there are as many
+            if type(value) not in taken:
+                return cls(**dict(zip(names, values, strict=True)))
+            stored[slot] = value
+        return made
+
+    return make
 
 
 class _Allowed(dict[type, "frozenset[str]"]):
