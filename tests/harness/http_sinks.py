@@ -235,6 +235,7 @@ class ScriptedLrs:
     :param script: answers for the next requests, one each, in order; None: this one as usual.
     :param max_bytes: bodies above this are answered with 413.
     :param refused: ids of statements for whose sake a batch is refused, with the status to refuse it with.
+    :param refuses: says of a statement whether a batch is refused for its sake (400, and the statement).
     :param authorization: the Authorization header to insist on (else 401).
     :param voided: ids of statements that were taken back.
     :param knows_voided: else 400 to a request for a voided statement.
@@ -248,6 +249,7 @@ class ScriptedLrs:
     script: list[Answer | None] = field(default_factory=list)
     max_bytes: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
+    refuses: Callable[[dict[str, Any]], bool] | None = None
     authorization: str | None = None
     voided: set[str] = field(default_factory=set)
     knows_voided: bool = True
@@ -308,6 +310,8 @@ class ScriptedLrs:
         for id_ in ids:
             if id_ in self.refused:
                 return Answer(self.refused[id_], {"detail": f"statement {id_} is not welcome"})
+        if self.refuses is not None and (bad := next(filter(self.refuses, batch), None)) is not None:
+            return Answer(400, {"detail": f"not valid: {bad}"})
         if len(set(ids)) < len(ids):
             return Answer(400, {"detail": "Duplicate statement IDs in the list of statements"})
         if self.refuses_same and any(id_ in self.statements for id_ in ids):

@@ -11,9 +11,10 @@ from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from .caliper_arrays import EndpointMemory, ProcessMemory, as_array
 from .caliper_delivery import CaliperDelivery
-from .lrs_answers import BatchRejected, new_ids, rejection
+from .lrs_answers import REJECTING, BatchRejected, new_ids, rejection
 from .lrs_client import LrsClient, Target
 from .lrs_conflicts import Asked, Conflicts
+from .refusals import Doubt, Refusals, halves
 from .wire_form import wire_form
 
 
@@ -38,6 +39,7 @@ class Lrs:
         self._max_bytes = batch_max_bytes
         self._conflicts = Conflicts(self.client)
         self._comparing = threading.Lock()
+        self._refusals = Refusals()
         self._caliper: CaliperDelivery | None = None
         if not target.is_xapi:
             self._caliper = CaliperDelivery(self.client, memory, batch_max_bytes)
@@ -58,52 +60,77 @@ class Lrs:
     def deliver(self, batch_name: str, outgoing: Sequence[OutgoingStatement]) -> Outcome:
         outcome = Outcome()
         distinct = _distinct(outgoing, outcome)
+        equal = len(outcome.rejected)
         if self._caliper is None:
             self._deliver(distinct, outcome)
         else:
             self._caliper.deliver(batch_name, distinct, outcome)
+        # In the order of the log, whatever was sent first.
+        numbers = {statement.id: number for number, statement in enumerate(distinct)}
+        outcome.rejected[equal:] = sorted(outcome.rejected[equal:], key=lambda each: numbers[each.statement.id])
         return outcome
 
     def probe(self) -> str:
         """Describe what the endpoint answers to a request that changes nothing: :meth:`.LrsClient.probe`."""
         return self.client.probe()
 
-    def _deliver(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome, asked: Asked = Asked.NOT) -> None:
-        """Send ``outgoing``; in halves if the endpoint rejects one of them or does not take a body of their size.
+    def _deliver(
+        self,
+        outgoing: Sequence[OutgoingStatement],
+        outcome: Outcome,
+        asked: Asked = Asked.NOT,
+        doubt: Doubt = Doubt.NONE,
+    ) -> bool:
+        """Send ``outgoing``, and apart from the others what the endpoint is known to refuse.
 
-        ``asked``: how the LRS was asked before which of them it has.
+        ``asked``: how the LRS was asked before which of them it has. Returns whether one of them was refused as
+        invalid.
         """
-        if not outgoing:
-            return
-        size = sum(len(statement.body) + 1 for statement in outgoing)
-        if len(outgoing) == 1 or size <= self._max_bytes:
+        refused = False
+        for part in self._refusals.parts(outgoing):
+            known = doubt if len(part) == len(outgoing) else min(doubt, Doubt.SOME)
+            refused = self._send(part, outcome, asked, known) or refused
+        return refused
+
+    def _send(self, part: Sequence[OutgoingStatement], outcome: Outcome, asked: Asked, doubt: Doubt) -> bool:
+        """Like :meth:`_deliver`, in one request; in halves if the endpoint rejects it or does not take its size."""
+        size = sum(len(statement.body) + 1 for statement in part)
+        invalid = doubt is Doubt.SURE
+        if len(part) == 1 or (size <= self._max_bytes and not invalid):
             try:
-                self._post(outgoing, outcome)
-                return
+                self._post(part, outcome)
+                self._refusals.accepted(part)
+                return False
             except BatchRejected as error:
                 rejected = error
+            invalid = REJECTING[rejected.status] == dead_letters.INVALID
+            if invalid:
+                self._refusals.refused(part, doubt)
             if rejected.status == 409:
-                # What it remembers of the LRS is not made for several threads.
-                with self._comparing:
-                    compared = self._conflicts.compare(outgoing, asked)
-                asked = compared.asked
-                outcome.duplicates += compared.same
-                detail = f"{rejected.detail}{compared.detail}"
-                outcome.rejected += [
-                    Rejection(statement, dead_letters.CONFLICT, detail) for statement in compared.different
-                ]
-                if len(compared.left) < len(outgoing):
-                    self._deliver(compared.left, outcome, asked)
-                    return
-            elif len(outgoing) == 1:
-                outcome.rejected.append(rejection(self.target.transformer_type, outgoing[0], rejected))
-                return
+                asked, left = self._compare(part, outcome, asked, rejected)
+                if len(left) < len(part):
+                    return self._deliver(left, outcome, asked)
+            elif len(part) == 1:
+                outcome.rejected.append(rejection(self.target.transformer_type, part[0], rejected))
+                return invalid
             elif rejected.status == 413:
                 # A body of this size would be refused again: later batches are cut before they are sent.
                 self._max_bytes = max(size // 2, 1)
-        middle = len(outgoing) // 2
-        self._deliver(outgoing[:middle], outcome, asked)
-        self._deliver(outgoing[middle:], outcome, asked)
+        first, second = halves(part)
+        refused = self._deliver(first, outcome, asked, Doubt.SOME if invalid else Doubt.NONE)
+        return self._deliver(second, outcome, asked, Doubt.SURE if invalid and not refused else Doubt.NONE) or refused
+
+    def _compare(
+        self, part: Sequence[OutgoingStatement], outcome: Outcome, asked: Asked, rejected: BatchRejected
+    ) -> tuple[Asked, Sequence[OutgoingStatement]]:
+        """After a 409, account for what the LRS has of ``part``: how it was asked, and what is left to send."""
+        # What it remembers of the LRS is not made for several threads.
+        with self._comparing:
+            compared = self._conflicts.compare(part, asked)
+        outcome.duplicates += compared.same
+        detail = f"{rejected.detail}{compared.detail}"
+        outcome.rejected += [Rejection(statement, dead_letters.CONFLICT, detail) for statement in compared.different]
+        return compared.asked, compared.left
 
     def _post(self, outgoing: Sequence[OutgoingStatement], outcome: Outcome) -> None:
         response = self.client.post(as_array(outgoing))
