@@ -79,6 +79,35 @@ def test_one_that_arrives_as_the_run_has_ended_is_ignored() -> None:
     assert interrupted("interruptions.uninstall()\nsend()\nprint('the end')") == "the end\n"
 
 
+FORKING = """
+from django.conf import settings
+settings.configure()
+from tutor_transform_logs.lms_job.work import processes
+
+with processes.Workers() as workers:
+    {setup}
+    try:
+        workers.start(lambda channel: time.sleep(30))
+        while workers:
+            print(*(message.code for _, message in workers.receive()))
+        send()
+    finally:
+        workers._end_all()
+        print([worker.process.is_alive() for worker in workers._running])
+"""
+
+
+@pytest.mark.parametrize("step", ["_die_with", "Channel"])
+def test_a_worker_that_is_interrupted_while_it_starts_ends_and_says_nothing(step: str) -> None:
+    setup = f"processes.{step} = send"
+    assert interrupted(FORKING.format(setup=setup)) == "0\n[]\nSIGTERM\n"
+
+
+def test_a_parent_that_is_interrupted_as_it_forks_ends_the_worker() -> None:
+    setup = "known = processes._Worker; processes._Worker = lambda *worker: (send(), known(*worker))[1]"
+    assert interrupted(FORKING.format(setup=setup)) == "[False]\nSIGTERM\n"
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_during_the_first_imports_ends_the_job(tmp_path: Path, name: str) -> None:
     (tmp_path / "argparse.py").write_text(

@@ -20,6 +20,9 @@ LEAVE_SECS = 7.0
 AGAIN_SECS = 0.01
 
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
 class Interrupted(BaseException):
     """The run was asked to end. Not an ``Exception``, so that nothing on the way takes it for one event's error."""
 
@@ -37,8 +40,30 @@ def exit_on_signals() -> None:
         os.write(2, message.encode())
         os._exit(ExitStatus.STOPPED)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, leave)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """The signals that arrive within the block are handled at its end, and in a process that it forks not before
+    :func:`let_through`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def let_through() -> Iterator[None]:
+    """The signals are handled within the block, also those that were held before it, and no more behind it."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 class Interruptions:
@@ -50,7 +75,7 @@ class Interruptions:
         self._leaving = False
 
     def install(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, self._on_signal)
         sys.unraisablehook = self._on_unraisable
 
@@ -89,7 +114,7 @@ class Interruptions:
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.unraisablehook = sys.__unraisablehook__
         # Python puts the default back for a handler of its own while it exits, and not for this.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager

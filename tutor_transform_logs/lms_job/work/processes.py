@@ -21,7 +21,7 @@ from django.db import connections
 from ..util import console
 from ..util.errors import JobError
 from ..util.secrets import hide_known
-from ..util.signals import Interrupted
+from ..util.signals import Interrupted, held, let_through
 
 # A worker that was asked to end has this long; less than the run itself has to leave (signals.LEAVE_SECS).
 END_SECS = 5.0
@@ -106,9 +106,11 @@ class Workers:
         ours, theirs = context.Pipe()
         not_its_own = [ours, *(worker.pipe for worker in self._running)]
         process = context.Process(target=_child_main, args=(body, theirs, not_its_own, os.getpid()))
-        process.start()
-        theirs.close()
-        self._running.append(_Worker(number, process, ours))
+        # A worker that has no handler yet would show a traceback, and one that is not among these would not be ended.
+        with held():
+            process.start()
+            theirs.close()
+            self._running.append(_Worker(number, process, ours))
         return number
 
     def receive(self) -> Iterator[tuple[int, Any]]:
@@ -143,15 +145,18 @@ class Workers:
 
 
 def _child_main(body: Callable[[Channel], None], pipe: Connection, not_ours: Sequence[Connection], parent: int) -> None:
-    """The life of a worker process."""
+    """The life of a worker process, which is forked with its signals held."""
     _die_with(parent)
     for other in not_ours:
         other.close()
     status = 0
     try:
-        _do(body, Channel(pipe))
+        with let_through():
+            _do(body, Channel(pipe))
     except ParentGone:
         status = 1
+    except Interrupted:
+        pass  # the parent, which sent the signal, knows
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: what the parent registered to be done at its exit is the parent's to do.
@@ -164,9 +169,7 @@ def _do(body: Callable[[Channel], None], channel: Channel) -> None:
         body(channel)
     except JobError as error:
         channel.send(WorkAborted(error))
-    except Interrupted:
-        pass  # the parent, which sent the signal, knows
-    except ParentGone:
+    except (Interrupted, ParentGone):
         raise
     except BaseException as error:
         console.tell_traceback()
