@@ -1,10 +1,10 @@
-"""``make bench``: how fast this job is, beside ERB's own command and Ralph's ``convert``, in one run on one machine.
+"""``make bench``: how fast this job is, beside ERB's own command, and Ralph's ``convert`` and ``write``, in one run.
 
-Everything runs on one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once; in the part
-``clickhouse`` to ClickHouse (its engine, with Aspects' tables and views), and to a real LRS, Ralph; in the part
-``objects`` from an object store to it. Each program is
-measured several times, in turn; what counts are the medians, and ratios within this run. Times are those of the whole
-process, from its start to its end. ``--quick`` is for development: small inputs, one turn.
+Everything runs on one machine with one MariaDB (5,000 users, 20 courses) and sends to one LRS that answers at once; in
+the part ``latency`` to LRSs that take their time, in ``ralph`` to a real LRS, Ralph, in one process and in four, in
+``clickhouse`` to ClickHouse (its engine, with Aspects' tables and views) and to Ralph; in ``objects`` from an object
+store. Each program is measured several times, in turn; what counts are the medians, and ratios within this run. Times
+are those of the whole process, from its start to its end. ``--quick`` is for development: small inputs, one turn.
 
 Writes ``results.json``, ``results.png`` and ``profile.txt`` into this folder.
 """
@@ -12,7 +12,6 @@ Writes ``results.json``, ``results.png`` and ``profile.txt`` into this folder.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
@@ -20,91 +19,41 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bench import inputs
+from bench.compressed import bench_compressed, compressed_rows
+from bench.lrs_parts import bench_latency, bench_ralph, latency_rows, ralph_rows
 from bench.objects import LINES_EACH, REQUEST_SECS, objects_of
 from bench.plotting import plot
 from bench.scenarios import (
-    BATCH_SIZE,
     Bench,
-    Program,
-    SlowSink,
     in_turn,
     median,
     opened,
     per_minute,
     ratio,
-    sink,
+    say,
     stores,
     summed_up,
 )
 from tests.harness.venvs import cache_folder
 
 HERE = Path(__file__).parent
-PARTS = ("lrs", "latency", "skip", "ralph", "clickhouse", "objects", "workers", "sizes", "profile")
+PARTS = ("lrs", "latency", "skip", "ralph", "compressed", "clickhouse", "objects", "workers", "sizes", "profile")
 MIB = 1024**2
-MOST_IN_FLIGHT = 16
-
-
-def say(text: str) -> None:
-    """Progress, for whoever waits."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def bench_lrs(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
     """Half of the lines are made into statements, and sent."""
     log = inputs.mixed(cache, lines)
     say(f"{lines:,} lines to an LRS")
-    made = in_turn({"this job": lambda: bench.job(log), "ERB's command": lambda: bench.erb(log)}, repeats, say)
+    made = in_turn({"this job": lambda: bench.job(log), "ERB's command": lambda: bench.erb(log)}, repeats)
     found = ratio(made["ERB's command"], made["this job"])
     return {"lines": lines, "events": log.events, "times_as_fast": found, "programs": summed_up(made, lines)}
-
-
-# With batches of 1,000, those that work on several at once could take more than a worker can transform: it would be the
-# transformation that is measured, and not how the requests follow each other.
-SLOW_SINKS = {
-    "0 s": SlowSink(0.0, 1000, BATCH_SIZE),
-    "0.25 s": SlowSink(0.25, 1000, BATCH_SIZE),
-    "0.25 s, 4 at once": SlowSink(0.25, 4, BATCH_SIZE // 4),
-    "1 s, 16 at once": SlowSink(1.0, 16, BATCH_SIZE // 4),
-}
-ONE_BY_ONE = ("0.25 s", "1 s, 16 at once")
-"""Those to which the log is also sent with one request in flight."""
-
-
-def bench_latency(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
-    """An LRS that takes its time: as many requests in flight as are of use, one request, and no log, for the start.
-
-    A quarter of the lines is enough: with one request in flight, most of the time is spent waiting.
-    """
-    lines //= 4
-    log, nothing = inputs.mixed(cache, lines), inputs.only_page_views(cache, 1)
-    say(f"{lines:,} lines to LRSs that take their time")
-    with contextlib.ExitStack() as servers:
-        programs: dict[str, Program] = {"1 line": partial(bench.job, nothing)}
-        for name, slow in SLOW_SINKS.items():
-            at_sink = replace(bench, sink_url=servers.enter_context(sink(slow.secs, slow.servers)))
-            job = partial(at_sink.job, log, batch_size=slow.batch_size)
-            programs[name] = partial(job, max_requests_in_flight=MOST_IN_FLIGHT)
-            if name in ONE_BY_ONE:
-                programs[f"{name}, one request in flight"] = partial(job, max_requests_in_flight=1)
-        made = in_turn(programs, repeats, say)
-    busiest = SLOW_SINKS["0.25 s, 4 at once"]
-    least_secs = busiest.least_secs(log.events)
-    return {
-        "lines": lines,
-        "events": log.events,
-        "times_as_fast": {name: ratio(made[f"{name}, one request in flight"], made[name]) for name in ONE_BY_ONE},
-        "times_of_no_latency": ratio(made["0.25 s"], made["0 s"]),
-        # Of the time without the start of the process.
-        "share_of_4_servers": round(least_secs / (median(made["0.25 s, 4 at once"]) - median(made["1 line"])), 3),
-        "programs": summed_up(made, lines),
-    }
 
 
 def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
@@ -125,7 +74,6 @@ def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str,
             "ERB's command, 1 line": lambda: bench.erb(nothing),
         },
         repeats,
-        say,
     )
     net = {name: median(made[name]) - median(made[f"{name}, 1 line"]) for name in ("this job", "ERB's command")}
     wrapped = median(made["this job, wrapped by Docker"]) - median(made["this job, 1 line"])
@@ -136,17 +84,6 @@ def bench_skip(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str,
         "times_as_fast_once_started": round(net["ERB's command"] / max(net["this job"], 1e-3), 2),
         "programs": summed_up(made, lines),
     }
-
-
-def bench_ralph(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
-    """Only what both can transform, from file to file."""
-    log = inputs.for_ralph(cache, lines)
-    say(f"{lines:,} lines that Ralph can transform, to files")
-    made = in_turn(
-        {"this job": lambda: bench.job(log, to_files=True), "ralph convert": lambda: bench.ralph(log)}, repeats, say
-    )
-    found = ratio(made["ralph convert"], made["this job"])
-    return {"lines": lines, "times_as_fast": found, "programs": summed_up(made, lines)}
 
 
 def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[str, Any]:
@@ -165,7 +102,6 @@ def bench_clickhouse(bench: Bench, cache: Path, lines: int, repeats: int) -> dic
                 "into Ralph": lambda: into.into_ralph(log),
             },
             repeats,
-            say,
         )
         statements = into.clickhouse.count()
     return {
@@ -187,9 +123,7 @@ def bench_objects(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[s
     log = inputs.few_events(cache, 2 * lines)
     say(f"{log.lines // LINES_EACH:,} logs in an object store that takes {REQUEST_SECS} s for a request")
     with objects_of(bench, log) as objects:
-        made = in_turn(
-            {"auto": partial(objects.run, workers="auto"), "1": partial(objects.run, workers=1)}, repeats, say
-        )
+        made = in_turn({"auto": partial(objects.run, workers="auto"), "1": partial(objects.run, workers=1)}, repeats)
         requests = objects.requests
     return {
         "lines": log.lines,
@@ -211,7 +145,6 @@ def bench_workers(bench: Bench, cache: Path, lines: int, repeats: int) -> dict[s
             for count in (1, 2, 4)
         },
         repeats,
-        say,
     )
     by_count = {count: ratio(made["1 workers"], made[f"{count} workers"]) for count in (2, 4)}
     return {"lines": lines, "times_as_fast_as_1": by_count, "programs": summed_up(made, lines)}
@@ -224,7 +157,7 @@ def bench_sizes(bench: Bench, cache: Path, sizes: list[int], repeats: int) -> di
         log = inputs.of_size(cache, size)
         say(f"{log.bytes / MIB:,.0f} MiB, {log.lines:,} lines")
         # The biggest takes long, and its memory does not vary.
-        runs = in_turn({"this job": lambda log=log: bench.job(log)}, repeats if size <= 100 * MIB else 1, say)  # type: ignore[misc]
+        runs = in_turn({"this job": lambda log=log: bench.job(log)}, repeats if size <= 100 * MIB else 1)  # type: ignore[misc]
         made[f"{size // MIB} MiB"] = {
             "bytes": log.bytes,
             "lines": log.lines,
@@ -264,30 +197,32 @@ def machine() -> dict[str, Any]:
     }
 
 
+PART_ROWS = {"latency": latency_rows, "ralph": ralph_rows, "compressed": compressed_rows}
+
+
+def written(found: dict[str, Any] | str) -> str:
+    """A ratio with its spread, or what is a text already."""
+    return found if isinstance(found, str) else f"{found['ratio']}x ({found['least']} to {found['most']})"
+
+
 def table(results: dict[str, Any]) -> str:
     """The ratios that were asked for, in a few lines."""
     rows: list[tuple[str, str, str]] = []
 
     def row(what: str, found: dict[str, Any], least: str) -> None:
-        rows.append((what, f"{found['ratio']}x ({found['least']} to {found['most']})", least))
+        rows.append((what, written(found), least))
 
     if "lrs" in results:
         row("vs ERB's command, LRS, whole process", results["lrs"]["times_as_fast"], "10x, aim 25x")
-    if "latency" in results:
-        found = results["latency"]
-        for name in ONE_BY_ONE:
-            least = "8x, aim 12x" if name == "1 s, 16 at once" else ""
-            row(f"LRS that takes {name}: vs one request in flight", found["times_as_fast"][name], least)
-        row("  time with 0.25 s a batch vs none", found["times_of_no_latency"], "1.2x, aim 1.05x")
-        rows.append(("  share of 4 servers that is used", str(found["share_of_4_servers"]), "0.9, aim 0.97"))
+    for name, part_rows in PART_ROWS.items():
+        if name in results:
+            rows += ((what, written(found), least) for what, found, least in part_rows(results[name]))
     if "skip" in results:
         row("passing lines over vs ERB's command", results["skip"]["times_as_fast"], "50x, aim 100x")
         once = results["skip"]["times_as_fast_once_started"]
         rows.append(("  the same without the start of the programs", f"{once}x", ""))
         if "wrapped_as_fast_as_plain" in results["skip"]:
             rows.append(("  wrapped by Docker vs plain", f"{results['skip']['wrapped_as_fast_as_plain']}x", "0.33x"))
-    if "ralph" in results:
-        row("vs ralph convert, shared types, to files", results["ralph"]["times_as_fast"], "1.5x, aim 4x")
     if "clickhouse" in results:
         found = results["clickhouse"]
         row("into ClickHouse vs into Ralph, 1 worker each", found["times_as_fast"], "5x")
@@ -358,6 +293,8 @@ def main() -> None:
             results["skip"] = bench_skip(bench, cache, lines, repeats)
         if "ralph" in arguments.only:
             results["ralph"] = bench_ralph(bench, cache, lines, repeats)
+        if "compressed" in arguments.only:
+            results["compressed"] = bench_compressed(bench, cache, lines, repeats)
         if "clickhouse" in arguments.only:
             results["clickhouse"] = bench_clickhouse(bench, cache, lines, repeats)
         if "objects" in arguments.only:

@@ -1,6 +1,7 @@
-"""``python -m bench.erb_command ARGUMENTS``: ERB's own ``transform_tracking_logs``, sending as it goes.
+"""``python -m bench.erb_command URL ARGUMENTS``: ERB's own ``transform_tracking_logs``, sending as it goes.
 
-It runs in the embedded LMS with ``SyncEventsRouter``: the usual router would hand the batches to Celery.
+It runs in the embedded LMS with ``SyncEventsRouter``: the usual router would hand the batches to Celery. The LMS's
+router is changed to the one LRS at this URL.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ def main() -> None:
         router["ENGINE"] = SYNC_ROUTER
     django.setup()
     from django.core.management import call_command
+    from event_routing_backends.models import RouterConfiguration
 
-    call_command("transform_tracking_logs", *sys.argv[1:])
+    url, *arguments = sys.argv[1:]
+    RouterConfiguration.objects.update(route_url=url)
+    call_command("transform_tracking_logs", *arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,7 @@ class Log:
 
     @property
     def path(self) -> Path:
+        """Of a log that is not compressed."""
         return self.folder / "tracking.log"
 
 
@@ -73,6 +77,20 @@ def wrapped(cache: Path, plain: Log) -> Log:
 
     folder = _rewritten(plain, cache / f"{plain.folder.name}-docker", as_docker_keeps_it)
     return Log(folder, plain.lines, plain.events, (folder / "tracking.log").stat().st_size)
+
+
+def packed(cache: Path, plain: Log, suffix: str) -> Log:
+    """The same log as logrotate packs it: with ``gzip``, or with ``bzip2``, as these do if nothing else is said."""
+    folder = cache / f"{plain.folder.name}-{suffix}"
+    target = folder / f"tracking.log.{suffix}"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "partial"
+        opened = bz2.open(partial, "wb") if suffix == "bz2" else gzip.open(partial, "wb", compresslevel=6)
+        with plain.path.open("rb") as source, opened as sink:
+            shutil.copyfileobj(source, sink, 1024**2)
+        partial.rename(target)
+    return Log(folder, plain.lines, plain.events, plain.bytes)
 
 
 def of_size(cache: Path, size: int) -> Log:

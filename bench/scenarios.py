@@ -20,6 +20,7 @@ from bench.measure import Failed, Measured, measure
 from tests.harness import clickhouse, mariadb, ralph
 from tests.harness.demo_lms import REPOSITORY, DemoLms
 from tests.harness.job import local
+from tests.harness.ralph import Lrs
 
 BATCH_SIZE = 1000
 NO_HANDLERS = {"version": 1, "disable_existing_loggers": False}
@@ -38,6 +39,10 @@ class SlowSink:
     batch_size: int
     """Of what is sent to it."""
 
+    def start(self) -> contextlib.AbstractContextManager[str]:
+        """Run it; gives its URL."""
+        return sink(self.secs, self.servers)
+
     def least_secs(self, events: int) -> float:
         """What it takes for them if it always has as many requests as it works on."""
         return -(-events // self.batch_size) * self.secs / self.servers
@@ -51,6 +56,8 @@ class Bench:
     sink_url: str
     folder: Path
     loggers_have_handlers: bool = True
+    program: str = "tutor_transform_logs.lms_job"
+    """The module that is run as the job."""
 
     def job(self, log: Log, *, to_files: bool = False, **settings: Any) -> Measured:
         """This job, from nothing to the last statement delivered and accounted for."""
@@ -101,7 +108,7 @@ class Bench:
 
     def _command(self, phase: str) -> Measured:
         config = str(self._work / "config.json")
-        command = [sys.executable, "-m", "tutor_transform_logs.lms_job", phase, "--config", config]
+        command = [sys.executable, "-m", self.program, phase, "--config", config]
         return measure(command, environment=self._environment(), folder=self._work, stdout=self._report)
 
     def _reported(self, name: str) -> int:
@@ -111,7 +118,8 @@ class Bench:
     def erb(self, log: Log) -> Measured:
         """ERB's own command, to the same LRS with the same batches and no pause."""
         source = {"key": str(log.folder.parent), "container": log.folder.name, "prefix": "tracking.log"}
-        command = [sys.executable, "-m", "bench.erb_command", "--source_provider", "LOCAL"]
+        # tincan puts "statements" behind the URL.
+        command = [sys.executable, "-m", "bench.erb_command", f"{self.sink_url}/", "--source_provider", "LOCAL"]
         command += ["--source_config", json.dumps(source), "--destination_provider", "LRS"]
         command += ["--transformer_type", "xapi", "--batch_size", str(BATCH_SIZE), "--sleep_between_batches_secs", "0"]
         with self._work_folder() as work:
@@ -129,6 +137,42 @@ class Bench:
             with out.open("rb") as lines:
                 self._expect(log.events, sum(1 for _ in lines), "ralph convert")
             return made
+
+    def statements(self, log: Log, target: Path) -> Path:
+        """The file ``target`` with the statements that this job makes of ``log``, written if it is not there yet."""
+        if not target.exists():
+            self.job(log, to_files=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            [made] = [path for path in (self._work / "out").iterdir() if not path.name.endswith("manifest.log")]
+            shutil.copyfile(made, partial := target.with_suffix(".partial"))
+            partial.rename(target)
+        return target
+
+    def ralph_write(self, statements: Path, concurrency: int) -> Measured:
+        """Ralph's client, with statements that are made already, in the same batches to the same LRS.
+
+        ``concurrency``: how many requests at the same time; 1: Ralph's client that can do no more.
+        """
+        backend = "async-lrs" if concurrency > 1 else "lrs"
+        command: list[str | Path] = [ralph.executables() / "ralph", "-v", "ERROR", "write"]
+        command += ["-b", backend.replace("-", "_")]
+        command += [f"--{backend}-base-url", self.sink_url.removesuffix("/xAPI"), f"--{backend}-username", "u"]
+        command += [f"--{backend}-password", "p", "-s", str(BATCH_SIZE), "-o", "create"]
+        command += ["-c", str(concurrency)] if concurrency > 1 else []
+        with self._work_folder() as work:
+            return measure(command, folder=work, stdin=statements)
+
+    def into_ralph(self, log: Log, account: Lrs, **settings: Any) -> Measured:
+        """This job, with one worker, into an empty LRS."""
+        made = self.job_into(log, {"lrs_endpoints": [account.endpoint], "workers": 1, **settings})
+        self.expect_all(account.count(), "Ralph")
+        return made
+
+    def expect_all(self, found: int, where: str) -> None:
+        """Raises :class:`Failed` if this is not what the last run has stored."""
+        stored = self.stored()
+        if found != stored:
+            raise Failed(f"{where} has {found} statements, and the job says that it stored {stored}")
 
     def _environment(self) -> dict[str, str]:
         environment = self.lms.environment()
@@ -168,7 +212,7 @@ def opened(folder: Path) -> Iterator[Bench]:
     with mariadb.start(folder / "mariadb") as server:
         lms = DemoLms(databases=server.new_database()).set_up(users=USERS, courses=COURSES)
         with sink() as url:
-            # ERB sends to the LMS's routers; tincan puts "statements" behind the URL.
+            # ERB sends to the LMS's routers.
             lms.add_router(f"{url}/", auth_scheme="BASIC", username="u", password="p")
             yield Bench(lms, url, folder)
 
@@ -185,25 +229,17 @@ class Stores:
         """This job, with these settings, into an empty table. Rows are counted without ``FINAL``."""
         self.clickhouse.clear()
         made = self.bench.job_into(log, {**self.clickhouse.destination(), **settings})
-        self._expect_all(self.clickhouse.count(), "the table")
-        self._expect_all(self.clickhouse.daily_sum(), "a SummingMergeTree")
+        self.bench.expect_all(self.clickhouse.count(), "the table")
+        self.bench.expect_all(self.clickhouse.daily_sum(), "a SummingMergeTree")
         return made
 
     def into_ralph(self, log: Log) -> Measured:
         """This job, with one worker, into an empty LRS."""
-        account = next(self._accounts)
-        made = self.bench.job_into(log, {"lrs_endpoints": [account.endpoint], "workers": 1})
-        self._expect_all(account.count(), "Ralph")
-        return made
+        return self.bench.into_ralph(log, next(self._accounts))
 
     def verify(self, workers: int) -> Measured:
         """``--verify`` of what :meth:`into_clickhouse` has stored."""
         return self.bench.verify(self.clickhouse.count(), workers)
-
-    def _expect_all(self, found: int, where: str) -> None:
-        stored = self.bench.stored()
-        if found != stored:
-            raise Failed(f"{where} has {found} statements, and the job says that it stored {stored}")
 
 
 @contextlib.contextmanager
@@ -217,10 +253,15 @@ def stores(bench: Bench) -> Iterator[Stores]:
         yield Stores(bench, server, map(lrs.account, itertools.count()))
 
 
+def say(text: str) -> None:
+    """Progress, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
 Program = Callable[[], Measured]
 
 
-def in_turn(programs: dict[str, Program], repeats: int, say: Callable[[str], None]) -> dict[str, list[Measured]]:
+def in_turn(programs: dict[str, Program], repeats: int) -> dict[str, list[Measured]]:
     """Measure the programs one after the other, and again, so that a slow minute of the machine hits all of them."""
     made: dict[str, list[Measured]] = {name: [] for name in programs}
     for turn in range(repeats):
@@ -236,14 +277,21 @@ def median(made: Sequence[Measured], value: str = "secs") -> float:
     return float(statistics.median(getattr(run, value) for run in made))
 
 
-def summed_up(made: dict[str, list[Measured]], lines: int) -> dict[str, Any]:
-    """The runs of each program, with medians."""
+def summed_up(made: dict[str, list[Measured]], lines: int, others: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The runs of each program, with medians.
+
+    ``others``: how programs begin that got another number of lines, and how many these were.
+    """
+
+    def lines_of(name: str) -> int:
+        return next((count for start, count in (others or {}).items() if name.startswith(start)), lines)
+
     return {
         name: {
             "median_secs": round(median(runs), 3),
             "median_cpu_secs": round(median(runs, "cpu_secs"), 3),
             "median_peak_bytes": int(median(runs, "peak_bytes")),
-            "lines_per_sec": round(lines / median(runs), 1),
+            "lines_per_sec": round(lines_of(name) / median(runs), 1),
             "runs": [run.to_json() for run in runs],
         }
         for name, runs in made.items()

@@ -117,8 +117,8 @@ def _write_accounts(ralph: Path, app_folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def start(folder: Path) -> Iterator[Ralph]:
-    """Run Ralph and its store on free ports, with what they write below ``folder``."""
+def start(folder: Path, processes: int = 1) -> Iterator[Ralph]:
+    """Run Ralph, in this number of processes, and its store on free ports, with what they write below ``folder``."""
     programs = executables()
     app_folder, mongo_port, port = folder / "app", free_port(), free_port()
     _write_accounts(programs / "ralph", app_folder)
@@ -141,7 +141,7 @@ def start(folder: Path) -> Iterator[Ralph]:
         "RALPH_BACKENDS__LRS__MONGO__DEFAULT_COLLECTION": "unused",
     }
     server: list[str | Path] = [programs / "uvicorn", "ralph.api:app", "--host", "127.0.0.1"]
-    server += ["--port", str(port), "--log-level", "warning"]
+    server += ["--port", str(port), "--log-level", "warning", "--workers", str(processes)]
     (folder / "store").mkdir()
     with (
         running("nx-27017", store, ready=lambda: listens(mongo_port), log=folder / "store.log"),
