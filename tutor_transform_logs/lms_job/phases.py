@@ -10,6 +10,9 @@
 
 Each function opens what it needs. Those that write hold the job's lock while they run. Each raises
 :class:`~.errors.JobError` for what ends it before its end.
+
+What no run needs is imported where it is used: in a container the code is mounted read-only, so that Python compiles
+all that is imported at every start.
 """
 
 from __future__ import annotations
@@ -18,14 +21,10 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from .check.retention import retention_notice
-from .check.table import check_table
 from .config.schema import JobConfig
 from .deliver import dashboards
 from .deliver.choice import describe_choice
 from .deliver.clickhouse import ClickHouse
-from .gaps.gaps import find_gaps, open_counted_table
-from .gaps.result import describe as describe_gaps
 from .ledger.ledger import job_identity
 from .ledger.lock import check_unlocked, current_owner, job_lock
 from .ledger.status import job_status
@@ -48,9 +47,6 @@ from .util.formatting import count, printable, wrapped
 from .util.phase_outcome import PhaseOutcome
 from .util.signals import Interruptions
 from .util.temporary import temporary_file
-from .verify.verify import check_verifiable, verify_delivered
-from .verify.verify_result import MissingLines, after_repair
-from .verify.verify_result import describe as describe_verification
 from .work.allowance import Allowance
 from .work.opened import OpenJob, describe_destinations, open_job, open_ledger
 from .work.source import open_source
@@ -151,6 +147,9 @@ def status(config: JobConfig) -> PhaseOutcome:
 
 def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
     """Compare what the ledger says was delivered with what the destinations hold; send what is missing, if asked to."""
+    from .verify.verify import check_verifiable, verify_delivered
+    from .verify.verify_result import MissingLines, after_repair, describe
+
     check_verifiable(config)
     job = _open(config, create_ledger=config.repair)
     with _verify_lock(job), temporary_file() as lines:
@@ -164,9 +163,7 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
         keep = MissingLines(lines).add if config.repair else None
         found = verify_delivered(job, current, open_transformer(config), keep)
         width = console.columns()
-        text = "\n".join(
-            wrapped(line, width, "    ") for line in describe_verification(found, config.repair).splitlines()
-        )
+        text = "\n".join(wrapped(line, width, "    ") for line in describe(found, config.repair).splitlines())
         console.result(text, "verified", fields=found.to_json())
         if not config.repair and found.status != ExitStatus.DONE and _has_changed(job, current):
             console.say(
@@ -184,13 +181,16 @@ def verify(config: JobConfig, interruptions: Interruptions) -> PhaseOutcome:
 
 def gaps(config: JobConfig) -> PhaseOutcome:
     """Compare the logs with the destination's table by day. Nothing is started and nothing is changed."""
+    from .gaps.gaps import find_gaps, open_counted_table
+    from .gaps.result import describe
+
     clickhouse = open_counted_table(config)
     read_from(config.database_alias)
     source = open_source(config.source, config.lrs_max_wait_secs)
     source.check()
     _say_filters(config)
     found = find_gaps(config, source, open_ledger(config), clickhouse, open_transformer(config))
-    console.result(describe_gaps(found, console.columns()), "gaps", fields=found.to_json())
+    console.result(describe(found, console.columns()), "gaps", fields=found.to_json())
     return PhaseOutcome(ExitStatus.REJECTED if found.missing or found.problems else ExitStatus.DONE)
 
 
@@ -321,6 +321,9 @@ def _check_tables(job: OpenJob, made: Plan, resumed: bool) -> None:
     """
     for destination in job.destinations:
         if isinstance(destination, ClickHouse):
+            from .check.retention import retention_notice
+            from .check.table import check_table
+
             check_table(destination)
             notice = "" if resumed else retention_notice(job.config, destination, job.source, made.segments)
             if notice:

@@ -41,11 +41,17 @@ def _shared(cls: Any, original: Any) -> Any:
 class Interner:
     """Replaces methods of ERB's transformers by methods that return shared objects.
 
-    The parameters are ERB's own methods, without the decorators that run Open edX filters.
+    The methods that it takes are ERB's own, without the decorators that run Open edX filters. ``knows_people``: ERB
+    finds the user of an event as :func:`~.events.person_of` does.
     """
 
     def __init__(
-        self, get_actor: Method, get_verb: Method, look_verb_up: Method, get_context_activities: Method
+        self,
+        knows_people: bool,
+        get_actor: Method,
+        get_verb: Method,
+        look_verb_up: Method,
+        get_context_activities: Method,
     ) -> None:
         self._own = ErbsOwn()
         self._by_email = settings.XAPI_AGENT_IFI_TYPE in ("mbox", "mbox_sha1sum")
@@ -58,7 +64,7 @@ class Interner:
         self._courses: BoundedDict[tuple[str, str], Any] = BoundedDict(KEPT_COURSE_OBJECTS)
         # Its functions are looked up at each call, because ``patches`` replaces some of them.
         self._erb: Any = importlib.import_module(f"{ERB}.processors.xapi.transformer")
-        self._knows_people = is_known("lookups")
+        self._knows_people = knows_people
         activities = self._erb.ContextActivities
         self._with_parent: Method = lambda parent: activities(parent=parent)
         if is_known("tincan"):

@@ -49,7 +49,7 @@ def install(transformer_type: str, runs_filters: bool) -> Lookups | None:
     _remove_unused_filters()
     _patch_tincan()
     if transformer_type == "xapi" and not runs_filters:
-        _share_equal_objects()
+        _share_equal_objects(knows_people=lookups is not None)
     return lookups
 
 
@@ -231,8 +231,11 @@ def _remove_unused_filters() -> None:
                 _replace(cls, name, method.__wrapped__)
 
 
-def _share_equal_objects() -> None:
-    """Let statements share equal actors, verbs and courses."""
+def _share_equal_objects(knows_people: bool) -> None:
+    """Let statements share equal actors, verbs and courses.
+
+    ``knows_people``: how ERB finds the user of an event is known.
+    """
     if not is_known("xapi_transformer"):
         return
     from .interning import Interner
@@ -245,7 +248,7 @@ def _share_equal_objects() -> None:
         (module.XApiVerbTransformerMixin, "get_verb"),
         (module.XApiTransformer, "get_context_activities"),
     )
-    interner = Interner(*(vars(cls)[name] for cls, name in owners))
+    interner = Interner(knows_people, *(vars(cls)[name] for cls, name in owners))
     for (cls, name), method in zip(owners, interner.methods(), strict=True):
         _replace(cls, name, method)
     if is_known("base_transformer") and tincan_is_replaced():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -55,7 +56,7 @@ class ReplacedCode:
 
 
 def _base_transformer() -> tuple[Any, ...]:
-    return (importlib.import_module(f"{ERB}.processors.mixins.base_transformer").BaseTransformerMixin,)
+    return (importlib.import_module(f"{ERB}.processors.mixins.base_transformer"),)
 
 
 def _block_ids() -> tuple[Any, ...]:
@@ -130,7 +131,7 @@ OF_XAPI = frozenset({"base_transformer", "tincan", "xapi_processors", "xapi_tran
 # 10.1.0. Two packages write the folder tincan/: event-routing-backends requires tincan (1.0.0), edx-platform
 # edx-tincan-py35 (1.0.0 and 2.0.0, which differ in their number). What was installed last is there.
 KNOWN_SOURCES: dict[str, frozenset[str]] = {
-    "base_transformer": frozenset({"4a18557c99b0"}),
+    "base_transformer": frozenset({"2b7a1d5d1646"}),
     "block_ids": frozenset({"f04452cd2d23"}),
     "get_data": frozenset({"ea82eab1569a"}),
     "get_uuid5": frozenset({"50750567b17d"}),
@@ -146,9 +147,15 @@ KNOWN_SOURCES: dict[str, frozenset[str]] = {
 def digest_of(name: str) -> str:
     """The first 12 digits of the SHA-256 of the source of replaced code; ``""`` if the packages lack that code."""
     try:
-        sources = "\n".join(inspect.getsource(part) for part in REPLACED_CODE[name].code())
+        return _digest(REPLACED_CODE[name].code())
     except (ImportError, AttributeError, KeyError, OSError, TypeError):
         return ""
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(code: tuple[Any, ...]) -> str:
+    """Kept, since it is asked for several times at a start, and Python takes long to find the ends of functions."""
+    sources = "\n".join(inspect.getsource(part) for part in code)
     return hashlib.sha256(sources.encode()).hexdigest()[:12]
 
 
