@@ -6,14 +6,18 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
+import requests.utils
 
 from tests.harness.faulty_store import FaultyProxy, faulty
 from tests.harness.forked_site import ForkedSite
 from tests.harness.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.schema import StorageConfig
+from tutor_transform_logs.lms_job.storage import cloud_http
+from tutor_transform_logs.lms_job.storage.cloud import Version
 from tutor_transform_logs.lms_job.storage.cloud_source import FIRST_BYTES_KEPT as KEPT
 from tutor_transform_logs.lms_job.storage.cloud_source import CloudSource
 from tutor_transform_logs.lms_job.util.errors import ObjectGone
@@ -121,3 +125,33 @@ def test_nothing_is_kept_for_long(
     assert b"".join(store.read("log")) == b"new and longer"
     with pytest.raises(ObjectGone, match="does not exist any more"):
         list(store.read("other"))
+
+
+@pytest.mark.parametrize("no_proxy", [False, True])
+def test_the_proxy_of_the_environment_is_used_and_looked_up_once(
+    source: tuple[CloudSource, FaultyProxy, Bucket], monkeypatch: pytest.MonkeyPatch, no_proxy: bool
+) -> None:
+    store, asked, bucket = source
+    bucket.put("log", b"text")
+    with faulty(bucket, lambda *_: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as (
+        _,
+        proxy,
+    ):
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "127.0.0.1" if no_proxy else "example.com")
+        look_up = Mock(wraps=requests.utils.resolve_proxies)
+        monkeypatch.setattr(cloud_http, "resolve_proxies", look_up)
+        if no_proxy:
+            assert [b"".join(store.read_version("log", Version("log"), 0, None)) for _ in range(4)] == [b"text"] * 4
+            assert not proxy.requests
+            assert look_up.call_count == 1
+            return
+        for _ in range(4):
+            with pytest.raises(ObjectGone):
+                list(store.read("log"))
+    assert len(proxy.requests) == 4
+    assert all(f"http://127.0.0.1:{asked.port}/" in line for line in proxy.requests)
+    assert not asked.requests
+    assert look_up.call_count == 1

@@ -7,14 +7,18 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.harness import collectors
 from tutor_transform_logs.lms_job.model.counts import Counts
 from tutor_transform_logs.lms_job.model.plan import Segment
 from tutor_transform_logs.lms_job.model.progress_events import BatchDone, BytesRead
-from tutor_transform_logs.lms_job.read.wrong_kind import NOTHING_BUT_BLANK_LINES, KindCheck
+from tutor_transform_logs.lms_job.read import events, wrong_kind
+from tutor_transform_logs.lms_job.read.wrong_kind import LEAST_LINES, NOTHING_BUT_BLANK_LINES, KindCheck
 from tutor_transform_logs.lms_job.util.errors import Unavailable
 from tutor_transform_logs.lms_job.work.dead_letter_limit import DeadLetterLimit
 
@@ -41,6 +45,24 @@ class Memory:
 def problem(content: bytes, ratio: float = 0.5, compression: str = "") -> str:
     segment = Segment(1, 1, "x.log", 0, len(content), len(content), compression)
     return KindCheck(Memory(content), 1024**2, ratio).problem(segment)
+
+
+@given(
+    st.lists(st.sampled_from([EVENT, EVENT, NGINX, XAPI, b"\n", b"INFO\n"]), min_size=1, max_size=60),
+    st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+)
+def test_it_is_the_share_of_all_lines_that_counts(lines: list[bytes], ratio: float) -> None:
+    counted = [line for line in lines if line.strip()]
+    invalid = sum(line != EVENT for line in counted)
+    if len(counted) >= LEAST_LINES:
+        assert bool(problem(b"".join(lines), ratio)) == (invalid > ratio * len(counted))
+
+
+def test_no_more_is_parsed_than_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = Mock(wraps=events.parse)
+    monkeypatch.setattr(wrong_kind, "parse", parse)
+    assert problem(EVENT * 1000) == ""
+    assert parse.call_count == 500
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,8 @@ def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: f
     """
     total, invalid, first = 0, 0, b""
     known = _kind_of(head)
-    for line in lines:
-        if _is_blank(line):
-            continue
+    counted = [line for line in lines if not _is_blank(line)]
+    for left, line in zip(range(len(counted) - 1, -1, -1), counted, strict=True):
         bad = not _has_event(line)
         other = bad and _is_other_json(line)
         if bad and not other and line.unterminated and known in ("", _OTHER_JSON):
@@ -143,6 +142,8 @@ def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: f
         first = first or (line.raw.strip() if bad else b"")
         if other and total == 1:
             known = known or _kind_of(first) or _OTHER_JSON
+        if invalid + left <= max_invalid_ratio * (total + left):
+            return ""  # whatever the others are: parsing all of them takes as long as transforming a small log
     known = known or _kind_of(first)
     few = total < LEAST_LINES and (not known or (known == _OTHER_JSON and invalid < total))
     if few or invalid <= max_invalid_ratio * total:

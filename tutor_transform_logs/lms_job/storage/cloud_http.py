@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 from libcloud.http import LibcloudConnection
 from libcloud.storage.base import StorageDriver
 from libcloud.storage.drivers.backblaze_b2 import BackblazeB2StorageDriver
 from libcloud.storage.drivers.cloudfiles import CloudFilesStorageDriver
+from requests.utils import resolve_proxies
 
 from .base import ObjectChanged
 from .bounded_http import MAX_ANSWER_BYTES, PROGRESS_BYTES, AnswerTooLong, DownloadAdapter, read_whole
@@ -128,8 +129,19 @@ def _new_connection(adapter: CloudAdapter, **keywords: Any) -> Any:
     made = make(**keywords)
     for scheme in ("http://", "https://"):
         made.session.mount(scheme, adapter)
+    made.session.send = partial(_send, made.session, {})
     made.prepared_request = partial(_streamed, made.prepared_request)
     return made
+
+
+def _send(session: requests.Session, known: dict[str, Any], request: Any, **keywords: Any) -> requests.Response:
+    """``requests`` goes through the whole environment, for proxies, for each request. ``known``: those of each host."""
+    host = urlsplit(request.url).netloc
+    if "proxies" not in keywords:
+        if host not in known:
+            known[host] = resolve_proxies(request, dict(session.proxies), session.trust_env)
+        keywords["proxies"] = known[host]
+    return requests.Session.send(session, request, **keywords)
 
 
 def _streamed(request: Callable[..., None], *args: Any, **keywords: Any) -> None:
