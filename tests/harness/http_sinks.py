@@ -172,6 +172,7 @@ class CaliperSink:
     :param to_object: the answer to an envelope by itself; None: it is taken.
     :param available: how many requests are answered before there is only 503; None: all.
     :param refused: ids of events for whose sake a body is refused, with the status to refuse it with.
+    :param refuses: says of an envelope whether a body is refused for its sake (400, and the envelope).
     """
 
     url: str = ""
@@ -183,6 +184,7 @@ class CaliperSink:
     to_object: Answer | None = None
     available: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
+    refuses: Callable[[dict[str, Any]], bool] = lambda _envelope: False
     requests: list[Request] = field(default_factory=list)
     envelopes: list[dict[str, Any]] = field(default_factory=list)
     """All envelopes that were taken, whether posted one by one or in arrays."""
@@ -212,6 +214,8 @@ class CaliperSink:
         for event in (event for envelope in request.items() for event in envelope["data"]):
             if event["id"] in self.refused:
                 return Answer(self.refused[event["id"]], {"error": f"event {event['id']} is not welcome"})
+        for envelope in filter(self.refuses, request.items()):
+            return Answer(400, {"error": f"not valid: {envelope}"})
         with self._lock:
             self.envelopes += request.items()
             if self.passes and not is_array:
@@ -249,7 +253,7 @@ class ScriptedLrs:
     script: list[Answer | None] = field(default_factory=list)
     max_bytes: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
-    refuses: Callable[[dict[str, Any]], bool] | None = None
+    refuses: Callable[[dict[str, Any]], bool] = lambda _statement: False
     authorization: str | None = None
     voided: set[str] = field(default_factory=set)
     knows_voided: bool = True
@@ -310,8 +314,8 @@ class ScriptedLrs:
         for id_ in ids:
             if id_ in self.refused:
                 return Answer(self.refused[id_], {"detail": f"statement {id_} is not welcome"})
-        if self.refuses is not None and (bad := next(filter(self.refuses, batch), None)) is not None:
-            return Answer(400, {"detail": f"not valid: {bad}"})
+        for statement in filter(self.refuses, batch):
+            return Answer(400, {"detail": f"not valid: {statement}"})
         if len(set(ids)) < len(ids):
             return Answer(400, {"detail": "Duplicate statement IDs in the list of statements"})
         if self.refuses_same and any(id_ in self.statements for id_ in ids):

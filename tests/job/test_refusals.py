@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.harness.forked_site import ForkedSite
-from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.http_sinks import CaliperSink, ScriptedLrs
 from tests.harness.job import JobRun
 from tests.harness.runs import check_sums
-from tutor_transform_logs.demo.log_writer import Mix
+from tutor_transform_logs.demo.log_writer import CALIPER_GOOD_NAMES, Mix
 from tutor_transform_logs.lms_job.model.erb_faults import faults_of
 
 pytestmark = pytest.mark.usefixtures("lms")
@@ -104,6 +104,24 @@ def test_what_the_lrs_accepts_since_an_update_goes_in_whole_batches_again(
     assert retried.status == 0, retried.detail
     assert len(scripted_lrs.requests) - sent <= len(rejected) / BATCH + 1
     assert (len(scripted_lrs.statements), scripted_lrs.repeated) == (log.xapi.statements, 0)
+
+
+def test_a_caliper_endpoint_gets_arrays_of_what_it_takes(site: ForkedSite, caliper_sink: CaliperSink) -> None:
+    """It refuses the events of videos, as one that requires an IRI where the specification does."""
+    log = site.log(Mix(good=2000), names=CALIPER_GOOD_NAMES, seed=7)
+    site.settings |= {**site.source(), "batch_size": BATCH, "workers": 1, "transformer_type": "caliper"}
+    site.to_lrs({"url": caliper_sink.url})
+    caliper_sink.refuses = lambda envelope: bool(faults_of("caliper", envelope))
+    run = site.run()
+    assert run.status == 3, run.detail
+    check_sums(site.result())
+    rejected = in_order(run)
+    assert len(caliper_sink.envelopes) == log.caliper.statements - len(rejected)
+    assert len(rejected) > 300
+    # 40 batches, and a search for each of 13 types.
+    assert len(caliper_sink.requests) <= len(rejected) + 40 + 13 * 6
+    # Then there are no arrays of one, with which a search ends.
+    assert 1 not in caliper_sink.sizes()[-500:]
 
 
 def test_a_dry_run_sends_nothing_and_a_run_again_nothing_more(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:

@@ -9,8 +9,9 @@ from ..model.delivery import Outcome, OutgoingStatement
 from ..util.doing import Teller
 from ..util.errors import PermanentError, Unavailable
 from .caliper_arrays import CaliperArrays, EndpointMemory, as_array, refused_in_both
-from .lrs_answers import BatchRejected, NotThisForm, rejection
+from .lrs_answers import BatchRejected, NotThisForm, is_about_content, rejection
 from .lrs_client import LrsClient
+from .refusals import Doubt, Refusals
 from .sent_record import SentRecord
 
 Refusal = BatchRejected | PermanentError | Unavailable
@@ -28,6 +29,7 @@ class CaliperDelivery:
         self._client = client
         self._arrays = CaliperArrays(client, memory)
         self._sent = SentRecord(memory)
+        self._refusals = Refusals()
         self._max_bytes = max_bytes
         self._teller = Teller()
 
@@ -42,11 +44,16 @@ class CaliperDelivery:
             )
             self._deliver(left, outcome)
 
-    def _deliver(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome) -> None:
+    def _deliver(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome, doubt: Doubt = Doubt.NONE) -> None:
+        """In arrays if they are taken: those that the endpoint is known to refuse apart from the others."""
+        for part in self._refusals.parts(envelopes) if self._arrays.taken else [envelopes]:
+            self._deliver_part(part, outcome, doubt)
+
+    def _deliver_part(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome, doubt: Doubt) -> None:
         self._teller.begin()
         for number, envelope in enumerate(envelopes):
-            if self._arrays.taken:
-                self._deliver_array(envelopes[number:], outcome)
+            if self._arrays.taken and not (len(envelopes) == 1 and self._refusals.expects_refusal(envelope)):
+                self._deliver_array(envelopes[number:], outcome, doubt)
                 return
             self._teller.tell(f"sending to {self._client.name}: {number:,} of {len(envelopes):,} events, one by one")
             self._deliver_one(outcome, envelope)
@@ -61,7 +68,7 @@ class CaliperDelivery:
         self._count_stored(outcome, [envelope])
         return True
 
-    def _deliver_array(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome) -> None:
+    def _deliver_array(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome, doubt: Doubt) -> None:
         """In halves if the endpoint rejects one of them or does not take a body of their size."""
         size = sum(len(envelope.body) + 1 for envelope in envelopes)
         if len(envelopes) == 1 or size <= self._max_bytes:
@@ -70,6 +77,8 @@ class CaliperDelivery:
                 self._count_stored(outcome, envelopes)
                 return
             except BatchRejected as rejected:
+                if is_about_content(rejected):
+                    self._refusals.refused(envelopes, doubt)
                 if len(envelopes) == 1:
                     self._deliver_refused(envelopes, outcome, rejected)
                     return
@@ -82,9 +91,10 @@ class CaliperDelivery:
                     raise
                 self._deliver_refused(envelopes, outcome, error)
                 return
+        # An endpoint that no longer takes arrays gets them in the order of the log.
         middle = len(envelopes) // 2
-        self._deliver(envelopes[:middle], outcome)
-        self._deliver(envelopes[middle:], outcome)
+        self._deliver(envelopes[:middle], outcome, Doubt.SOME)
+        self._deliver(envelopes[middle:], outcome, Doubt.SOME)
 
     def _deliver_refused(self, envelopes: Sequence[OutgoingStatement], outcome: Outcome, refusal: Refusal) -> None:
         """Deliver the envelopes of an array that was refused, which may be because it is an array.
@@ -134,3 +144,4 @@ class CaliperDelivery:
     def _count_stored(self, outcome: Outcome, accepted: Sequence[OutgoingStatement]) -> None:
         outcome.stored += len(accepted)
         self._sent.add(accepted)
+        self._refusals.accepted(accepted)

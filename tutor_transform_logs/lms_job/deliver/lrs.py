@@ -11,7 +11,7 @@ from ..model import dead_letters
 from ..model.delivery import Outcome, OutgoingStatement, Rejection, SourcedStatement
 from .caliper_arrays import EndpointMemory, ProcessMemory, as_array
 from .caliper_delivery import CaliperDelivery
-from .lrs_answers import REJECTING, BatchRejected, new_ids, rejection
+from .lrs_answers import BatchRejected, is_about_content, new_ids, rejection
 from .lrs_client import LrsClient, Target
 from .lrs_conflicts import Asked, Conflicts
 from .refusals import Doubt, Refusals, halves
@@ -103,7 +103,7 @@ class Lrs:
                 return False
             except BatchRejected as error:
                 rejected = error
-            invalid = REJECTING[rejected.status] == dead_letters.INVALID
+            invalid = is_about_content(rejected)
             if invalid:
                 self._refusals.refused(part, doubt)
             if rejected.status == 409:

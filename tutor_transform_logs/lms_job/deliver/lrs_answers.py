@@ -48,6 +48,11 @@ def rejection(transformer_type: str, statement: OutgoingStatement, rejected: Bat
     return explained(transformer_type, Rejection(statement, REJECTING[rejected.status], rejected.detail))
 
 
+def is_about_content(rejected: BatchRejected) -> bool:
+    """Is a statement invalid, rather than too large or in conflict with another one?"""
+    return REJECTING[rejected.status] == dead_letters.INVALID
+
+
 def check_post(name: str, response: requests.Response) -> None:
     """Raise unless the endpoint has taken what was posted.
 

@@ -102,6 +102,12 @@ class Refusals:
                 known.width = max(1, min(known.width, known.accepted + len(statements)) // 2)
                 known.accepted = known.width if known.width > 1 else 0
 
+    def expects_refusal(self, statement: OutgoingStatement) -> bool:
+        """Was the last one of its kind refused, and few were accepted before?"""
+        with self._lock:
+            known = self._kinds.get(kind_of(statement))
+            return known is not None and known.width == 1
+
     def _is_apart(self, kind: str, number: int) -> bool:
         known = self._kinds.get(kind)
         return known is not None and known.width < NOT_APART and number * WORTH_APART >= known.width
