@@ -71,9 +71,15 @@ faults: $(VENV)/installed-dev debian-packages ## Kill it, lie to it, feed it rub
 .PHONY: e2e
 e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-tracking-logs" in real containers (installs Docker)
 	@tests/e2e/install-docker
-	$(BIN)/python -m pytest tests/e2e -o python_files='scenario_*.py' $(PYTEST)
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/cluster -o python_files='scenario_*.py' $(PYTEST)
 	@# 5: what was asked for has no test for this.
-	$(BIN)/python -m pytest tests/e2e -o python_files='scenario_*.py' --lms-python=3.11 -m older_lms $(PYTEST) || (( $$? == 5 ))
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/cluster -o python_files='scenario_*.py' --lms-python=3.11 \
+		-m older_lms $(PYTEST) || (( $$? == 5 ))
+
+.PHONY: cluster
+cluster: $(VENV)/installed-dev debian-packages ## Run "tutor k8s do transform-tracking-logs" on a Kubernetes built with Go
+	@tests/e2e/install-docker containernetworking-plugins
+	$(BIN)/python -m pytest tests/e2e/cluster -o python_files='scenario_*.py' $(PYTEST)
 
 .PHONY: lint
 lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the distributions

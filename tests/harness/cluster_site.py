@@ -1,4 +1,4 @@
-"""A site on the stand-in for a cluster: its logs are in a bucket, and what it makes goes to an LRS or a bucket."""
+"""A site whose jobs are pods: its logs are in a bucket, and what it makes goes to an LRS or a bucket."""
 
 from __future__ import annotations
 
@@ -12,36 +12,25 @@ from tests.harness.cluster import Cluster
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
 from tests.harness.tutor_site import Done, TutorSite
-from tutor_transform_logs.demo.log_writer import LOG_START, Mix
+from tutor_transform_logs.demo.log_writer import LOG_START, BigLog, Mix
 
 
 @dataclass(kw_only=True)
-class ClusterSite(TutorSite):
+class PodSite(TutorSite):
     """A site whose jobs are pods."""
 
     MODE: ClassVar[str] = "k8s"
 
-    cluster: Cluster
     bucket: Bucket
     lrs: Lrs
-
-    def finish(self, process: subprocess.Popen[str], timeout_secs: float = 180) -> Done:
-        try:
-            return super().finish(process, timeout_secs)
-        finally:
-            self.cluster.check()
-
-    def still_running(self) -> str:
-        logs = "\n".join(pod.sandbox.log()[-1500:] for job in self.cluster.jobs for pod in job.running())
-        return f"running pods:\n{logs}"
 
     def placed(self, path: Path) -> None:
         self.bucket.put(f"logs/{path.name}", path)
 
-    def log_of_day(self, number: int, good: int = 12) -> None:
+    def log_of_day(self, number: int, good: int = 12) -> BigLog:
         """Write the log of a day; no two days have a statement in common."""
         mix, start = Mix(good=good, page_view=10, broken=1), LOG_START + timedelta(days=number)
-        self.log(mix, name=f"tracking.log-{number}", seed=number, start=start)
+        return self.log(mix, name=f"tracking.log-{number}", seed=number, start=start)
 
     def settings(self, pods: int, destination: dict[str, Any] | None = None) -> dict[str, Any]:
         """The settings of a run."""
@@ -58,3 +47,20 @@ class ClusterSite(TutorSite):
         by_id = {statement["id"]: statement for statement in own}
         assert len(by_id) == len(own)
         return by_id
+
+
+@dataclass(kw_only=True)
+class ClusterSite(PodSite):
+    """A site on the stand-in for a cluster."""
+
+    cluster: Cluster
+
+    def finish(self, process: subprocess.Popen[str], timeout_secs: float = 180) -> Done:
+        try:
+            return super().finish(process, timeout_secs)
+        finally:
+            self.cluster.check()
+
+    def still_running(self) -> str:
+        logs = "\n".join(pod.sandbox.log()[-1500:] for job in self.cluster.jobs for pod in job.running())
+        return f"running pods:\n{logs}"

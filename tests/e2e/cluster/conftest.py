@@ -1,0 +1,140 @@
+"""A cluster with one node, and fresh sites in namespaces of their own."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import control_plane
+from tests.e2e.cluster import node as node_module
+from tests.e2e.cluster import programs as programs_module
+from tests.e2e.cluster.site import IMPATIENCE, Cluster, KubernetesSite, environment
+from tests.e2e.docker import Docker
+from tests.harness import registry
+from tests.harness.demo_lms import DemoLms
+from tests.harness.mariadb import MariaDb
+from tests.harness.object_store import Bucket
+from tests.harness.ralph import Lrs
+from tests.harness.tutor_site import TUTOR
+from tests.harness.venvs import cache_folder
+
+MakeSite = Callable[..., KubernetesSite]
+Say = Callable[[str], None]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def programs(request: pytest.FixtureRequest) -> Path:
+    """The folder with the programs of a cluster."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        return programs_module.ensure()
+
+
+@pytest.fixture(scope="session")
+def empty_cluster(programs: Path) -> Iterator[Cluster]:
+    """A running cluster. There is one at a time: its bridge and its cgroup have names."""
+    folder = cache_folder() / "cluster"
+    with (cache_folder() / "cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        node_module.clean(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        with (
+            control_plane.start(folder, programs) as (plane, tokens),
+            node_module.start(folder, plane, tokens.node) as node,
+        ):
+            version = plane.get("node", control_plane.NODE)["status"]["nodeInfo"]["kubeletVersion"]
+            registry.register(f"Kubernetes {version}")
+            yield Cluster(plane, node, version)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(empty_cluster: Cluster, docker: Docker, lms_image: str) -> Cluster:
+    """The cluster, whose node has the LMS image."""
+    empty_cluster.node.add_image(docker, lms_image)
+    return empty_cluster
+
+
+@pytest.fixture(scope="session")
+def lms_database(mariadb_server: MariaDb) -> dict[str, Any]:
+    """Tutor's settings for a database with people and courses."""
+    databases = mariadb_server.new_database()
+    DemoLms(databases=databases).set_up(users=6, courses=5)
+    default = databases["default"]
+    return {
+        "MYSQL_HOST": default["HOST"],
+        "MYSQL_PORT": default["PORT"],
+        "OPENEDX_MYSQL_DATABASE": default["NAME"],
+        "OPENEDX_MYSQL_USERNAME": default["USER"],
+    }
+
+
+@pytest.fixture
+def found(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], cluster: Cluster
+) -> Callable[[str], None]:
+    """Print what a scenario found in the store."""
+    scenario = request.node.name.removeprefix("test_").replace("_", " ")
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{scenario}: {text} (Kubernetes {cluster.version})", flush=True)
+
+    return say
+
+
+@pytest.fixture
+def new_site(
+    cluster: Cluster, lms_image: str, lms_database: dict[str, Any], scratch: Path, nanio_bucket: Bucket, lrs: Lrs
+) -> Iterator[MakeSite]:
+    """Gives a new site with these settings over the usual ones, in a namespace of its own."""
+    made: list[KubernetesSite] = []
+
+    def make(**settings: Any) -> KubernetesSite:
+        namespace = f"site-{next(_numbers)}"
+        folder = scratch / namespace
+        (folder / "root").mkdir(parents=True)
+        (folder / "plugins").mkdir()
+        (folder / "plugins" / "impatience.py").write_text(IMPATIENCE)
+        site = KubernetesSite(
+            folder,
+            environment(folder, cluster),
+            TUTOR,
+            cluster=cluster,
+            namespace=namespace,
+            bucket=nanio_bucket,
+            lrs=lrs,
+        )
+        made.append(site)
+        cluster.plane.kubectl("create", "namespace", namespace)
+        off = {f"RUN_{name}": False for name in ("MYSQL", "MONGODB", "REDIS", "SMTP", "MEILISEARCH", "CADDY")}
+        usual = {
+            **off,
+            **site.from_pods(lms_database),
+            "K8S_NAMESPACE": namespace,
+            "DOCKER_IMAGE_OPENEDX": lms_image,
+            "DOCKER_IMAGE_CADDY": node_module.PAUSE_IMAGE,
+            "ENABLE_WEB_PROXY": False,
+            "LMS_HOST": "lms.example.org",
+            "CMS_HOST": "studio.lms.example.org",
+            "REDIS_HOST": "127.0.0.1",
+            "REDIS_PORT": "1",
+        }
+        site.tutor("plugins", "enable", "transform_logs", "impatience")
+        site.save(**{**usual, **settings})
+        site.start_proxy()
+        return site
+
+    yield make
+    for site in made:
+        cluster.plane.kubectl("delete", "namespace", site.namespace, "--wait=false", "--grace-period=1", check=False)
+        shutil.rmtree(site.folder, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""Kubernetes and etcd, built from their Go modules: no package registry has their servers as programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from tests.harness.process import ServiceError
+from tests.harness.venvs import filled_once
+
+VERSION = "1.34.4"
+MODULE = "k8s.io/kubernetes"
+# The etcd is the one that this Kubernetes is tested with: its own go.mod says which.
+SERVERS = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    **{
+        name: f"{MODULE}/cmd/{name}"
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+    },
+}
+PAUSE = "pause"
+# What a pod's first container does: it holds the pod's namespaces until it is told to end.
+PAUSE_SOURCE = """package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGINT, syscall.SIGTERM)
+	<-ended
+}
+"""
+# Debian's own Go is too old for Kubernetes, so there may be another one here.
+_PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"])
+
+
+def ensure(version: str = VERSION, servers: tuple[str, ...] = tuple(SERVERS)) -> Path:
+    """The folder with the programs of this version, and ``pause``; built once, which takes long.
+
+    :raises ServiceError: there is no Go, or no registry of Go modules, or it does not have this version.
+    """
+    recipe = [version, *(SERVERS[name] for name in servers), PAUSE_SOURCE]
+    return filled_once(f"kubernetes-{version}", recipe, lambda folder: _build(folder, version, servers)) / "bin"
+
+
+def _go(folder: Path, *arguments: str) -> str:
+    go = shutil.which("go", path=_PLACES)
+    if go is None:
+        raise ServiceError("go is missing: the tests on a cluster build Kubernetes with it. Install Go 1.24 or later")
+    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GO111MODULE": "on"}
+    done = subprocess.run([go, *arguments], cwd=folder, env=environ, capture_output=True, text=True)
+    if done.returncode:
+        raise ServiceError(
+            f"go {' '.join(arguments)[:200]} failed. It needs a registry of Go modules (go env GOPROXY) that has "
+            f"{MODULE}:\n{(done.stderr or done.stdout)[-2000:]}"
+        )
+    return done.stdout
+
+
+def _build(folder: Path, version: str, servers: tuple[str, ...]) -> None:
+    begun = time.monotonic()
+    (folder / "go.mod").write_text("module cluster\n\ngo 1.24\n")
+    module = json.loads(_go(folder, "mod", "download", "-json", f"{MODULE}@v{version}"))
+    # Its go.mod takes these from folders beside it, which a module of ours does not have.
+    beside = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0(?: //.*)?$", Path(module["GoMod"]).read_text(), re.MULTILINE)
+    replaced = "".join(f"replace {name} => {name} v0{version.removeprefix('1')}\n" for name in sorted(set(beside)))
+    (folder / "go.mod").write_text(f"module cluster\n\ngo 1.24\n\nrequire {MODULE} v{version}\n\n{replaced}")
+    major, minor, _ = version.split(".")
+    stamp = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    stamped = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamp.items())
+    build = ("build", "-p=2", "-trimpath", f"-ldflags=-s -w {stamped}")
+    (folder / PAUSE).mkdir()
+    (folder / PAUSE / "main.go").write_text(PAUSE_SOURCE)
+    for name, package in {PAUSE: f"./{PAUSE}", **{name: SERVERS[name] for name in servers}}.items():
+        _go(folder, *build, f"-o=bin/{name}", package)
+        print(f"cluster: built {name} {version} ({time.monotonic() - begun:.0f} s so far)", flush=True)
