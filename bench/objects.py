@@ -15,7 +15,7 @@ from bench.inputs import Log
 from bench.measure import Measured
 from bench.scenarios import Bench
 from tests.harness.faulty_store import FaultyProxy, faulty
-from tests.harness.object_store import Bucket, start_nanio
+from tests.harness.object_store import Bucket, start_moto
 
 REQUEST_SECS = 0.03
 LINES_EACH = 200
@@ -64,10 +64,10 @@ class Objects:
 
 @contextlib.contextmanager
 def objects_of(bench: Bench, log: Log) -> Iterator[Objects]:
-    """Start a store, and put the lines of ``log`` into it, 200 in each object."""
+    """Start a store, and put the lines of ``log`` into it, 200 in each object. (nanio lists 1,000 objects at most.)"""
     folder = bench.folder / "store"
     folder.mkdir()
-    with start_nanio(folder) as store, log.path.open("rb") as lines:
+    with start_moto(folder) as store, log.path.open("rb") as lines:
         bucket = store.bucket("bench")
         client = store.client()
         count = 0

@@ -31,10 +31,9 @@ from tutor_transform_logs.lms_job.model.plan import ContentIndex, OutputFormat, 
 from tutor_transform_logs.lms_job.plan.discovery import identify_objects
 from tutor_transform_logs.lms_job.read.archives import Archives
 from tutor_transform_logs.lms_job.storage import cloud
-from tutor_transform_logs.lms_job.storage.base import StoredObject
+from tutor_transform_logs.lms_job.storage.base import AT_ONCE, StoredObject
 from tutor_transform_logs.lms_job.storage.cloud import CloudStorage
 from tutor_transform_logs.lms_job.storage.cloud_source import FIRST_BYTES_KEPT, CloudSource
-from tutor_transform_logs.lms_job.storage.read_ahead import THREADS
 from tutor_transform_logs.lms_job.util.backoff import retrying
 from tutor_transform_logs.lms_job.util.errors import JobError
 
@@ -103,7 +102,7 @@ class Sequential(CloudSource):
     """Reads nothing ahead."""
 
     @contextlib.contextmanager
-    def reading_ahead(self, names: Sequence[str]) -> Iterator[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> Iterator[None]:
         yield
 
 
@@ -180,7 +179,7 @@ def test_the_same_with_a_wrong_secret(nanio_bucket: Bucket) -> None:
 
 def test_many_objects_are_asked_for_at_the_same_time(nanio_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of them would be read without the others."""
-    together, read, asked = threading.Barrier(THREADS), CloudSource._read_early, list[str]()
+    together, read, asked = threading.Barrier(AT_ONCE), CloudSource._read_early, list[str]()
 
     def wait_and_read(self: CloudSource, name: str) -> Any:
         asked.append(name)
@@ -188,20 +187,20 @@ def test_many_objects_are_asked_for_at_the_same_time(nanio_bucket: Bucket, monke
         return read(self, name)
 
     monkeypatch.setattr(CloudSource, "_read_early", wait_and_read)
-    entries = put_all(nanio_bucket, {f"{number}.gz": gzip.compress(lines(number)) for number in range(2 * THREADS)})
+    entries = put_all(nanio_bucket, {f"{number}.gz": gzip.compress(lines(number)) for number in range(2 * AT_ONCE)})
     plan_of(CloudSource(config_of(nanio_bucket), 1.0), entries)
     assert sorted(asked) == sorted(entry.name for entry in entries)
 
 
 def test_many_entries_are_asked_for_at_the_same_time(nanio_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    together, read = threading.Barrier(THREADS), CloudStorage._read_early
+    together, read = threading.Barrier(AT_ONCE), CloudStorage._read_early
 
     def wait_and_read(self: CloudStorage, name: str) -> Any:
         together.wait(timeout=20)
         return read(self, name)
 
     monkeypatch.setattr(CloudStorage, "_read_early", wait_and_read)
-    segments = tuple(Segment(number, number, f"log{number}", 0, None, 1, "gzip") for number in range(2 * THREADS))
+    segments = tuple(Segment(number, number, f"log{number}", 0, None, 1, "gzip") for number in range(2 * AT_ONCE))
     plan = Plan(1, 0.0, (), (), segments, OutputFormat("batches", "none", 1), uuid="a")
     with faulty(nanio_bucket, lambda *_: None) as (bucket, proxy):
         ledger = Ledger(CloudStorage(config_of(bucket), 1.0), "ledger", "key")
@@ -242,7 +241,7 @@ def test_ctrl_c_while_objects_are_read_ahead(site: ForkedSite, nanio_bucket: Buc
     with faulty(nanio_bucket, lambda _, line: HANG if "/logs/tracking" in line else None) as (bucket, proxy):
         process = run(bucket)
         deadline = time.monotonic() + 30
-        while sum("/logs/tracking" in line for line in proxy.requests) < THREADS and time.monotonic() < deadline:
+        while sum("/logs/tracking" in line for line in proxy.requests) < AT_ONCE and time.monotonic() < deadline:
             time.sleep(0.01)
         began = time.monotonic()
         process.send(signal.SIGINT)
@@ -251,13 +250,13 @@ def test_ctrl_c_while_objects_are_read_ahead(site: ForkedSite, nanio_bucket: Buc
         assert ran.status == 4, ran.detail
         assert "Interrupted (SIGINT)" in ran.detail
         assert "Traceback" not in ran.detail
-        assert sum("/logs/tracking" in line for line in proxy.requests) == THREADS
+        assert sum("/logs/tracking" in line for line in proxy.requests) == AT_ONCE
     again = run(nanio_bucket).wait()
     assert again.status == 0, again.detail
 
 
 @pytest.mark.usefixtures("lms")
-@pytest.mark.parametrize("at", [1, THREADS, OBJECTS])
+@pytest.mark.parametrize("at", [1, AT_ONCE, OBJECTS])
 def test_a_kill_while_objects_are_read_ahead(
     site: ForkedSite, nanio_bucket: Bucket, run: Callable[..., Any], at: int
 ) -> None:
@@ -280,6 +279,41 @@ def test_a_kill_while_objects_are_read_ahead(
     assert again.status == 0, again.detail
     [result] = [key for key in nanio_bucket.keys("ledger/") if key.endswith("/result.json")]
     assert json.loads(nanio_bucket.get(result))["lines"]["lines"] == count
+
+
+def asked_for(requests: list[str], method: str, part: str) -> list[int]:
+    """The places of these requests."""
+    return [place for place, line in enumerate(requests) if line.startswith(f"{method} ") and part in line]
+
+
+@pytest.mark.usefixtures("lms")
+def test_one_worker_reads_the_next_logs_while_it_delivers_one(
+    site: ForkedSite, nanio_bucket: Bucket, run: Callable[..., Any]
+) -> None:
+    """Each log and each entry is still asked for once. A run that was killed reads nothing ahead."""
+    count = write_objects(site, nanio_bucket)
+
+    def kill_at_the_tenth(_: int, line: str) -> Fault:
+        if len(asked_for(proxy.requests, "PUT", ".files.json")) == 10:
+            process.send(signal.SIGKILL)
+        return None
+
+    for fault in (lambda *_: None, kill_at_the_tenth):
+        with faulty(nanio_bucket, fault) as (bucket, proxy):
+            process = run(bucket, restart=True)
+            ran = process.wait()
+        assert ran.status in (0, -signal.SIGKILL), ran.detail
+        if ran.status == 0:
+            saved = asked_for(proxy.requests, "PUT", ".files.json")
+            opened = [asked_for(proxy.requests, "GET", f"tracking.log-{number:02}.gz") for number in range(OBJECTS)]
+            assert [len(each) for each in opened] == [2] * OBJECTS
+            assert len(asked_for(proxy.requests, "GET", ".files.json")) == 2 * OBJECTS
+            begun = sorted(each[1] for each in opened)
+            assert sum(later < done for later, done in zip(begun[1:], saved, strict=False)) >= OBJECTS * 3 // 4
+    again = run(nanio_bucket).wait()
+    assert again.status == 0, again.detail
+    results = [key for key in nanio_bucket.keys("ledger/") if key.endswith("/result.json")]
+    assert json.loads(nanio_bucket.get(max(results)))["lines"]["lines"] == count
 
 
 @pytest.mark.usefixtures("lms")

@@ -45,7 +45,7 @@ class Folder:
     def where(self, name: str) -> str:
         return name
 
-    def reading_ahead(self, names: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = 1) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:

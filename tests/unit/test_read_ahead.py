@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from tutor_transform_logs.lms_job.storage import read_ahead
-from tutor_transform_logs.lms_job.storage.read_ahead import MOST_AHEAD, THREADS, ReadAhead
+from tutor_transform_logs.lms_job.storage.base import AT_ONCE
+from tutor_transform_logs.lms_job.storage.read_ahead import AHEAD_PER_THREAD, ReadAhead
 from tutor_transform_logs.lms_job.util.errors import ObjectGone, Unavailable
 
 NAMES = [f"log-{number:03}" for number in range(200)]
 Read = Callable[[str], str]
+MOST_AHEAD = AT_ONCE * AHEAD_PER_THREAD
 
 
 def over(read: Read, names: list[str] = NAMES) -> ReadAhead[str]:
@@ -40,14 +42,14 @@ def test_each_is_read_once_and_taken_in_order() -> None:
 
 def test_many_are_read_at_the_same_time() -> None:
     """None would end without the others."""
-    together = threading.Barrier(THREADS)
+    together = threading.Barrier(AT_ONCE)
 
     def read(name: str) -> str:
         together.wait(timeout=20)
         return name
 
-    ahead = over(read, NAMES[: 2 * THREADS])
-    assert [ahead.take(name) for name in NAMES[: 2 * THREADS]] == NAMES[: 2 * THREADS]
+    ahead = over(read, NAMES[: 2 * AT_ONCE])
+    assert [ahead.take(name) for name in NAMES[: 2 * AT_ONCE]] == NAMES[: 2 * AT_ONCE]
     ahead.close()
 
 
@@ -134,4 +136,4 @@ def test_a_read_that_does_not_end_does_not_hold_up_the_end(monkeypatch: pytest.M
     while threads() > before and time.monotonic() - began < 20:
         time.sleep(0.01)
     assert threads() == before
-    assert len(names) <= THREADS
+    assert len(names) <= AT_ONCE

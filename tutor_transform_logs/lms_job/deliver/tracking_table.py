@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from functools import partial
 
 from ..config.schema import StorageConfig
-from ..storage.base import StoredObject
+from ..storage.base import AT_ONCE, StoredObject
 from ..util.backoff import retrying
 from ..util.errors import ObjectGone, PermanentError, TransientError
 from . import clickhouse_answers as answers
@@ -84,7 +84,7 @@ class TrackingTable:
             if name.startswith(prefix):
                 yield StoredObject(name, int(size))
 
-    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> AbstractContextManager[None]:
         """Nothing is: what an object has is found by a query."""
         return nullcontext()
 

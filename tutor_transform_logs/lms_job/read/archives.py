@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from ..storage.base import Source, StoredObject
+from ..storage.base import AT_ONCE, Source, StoredObject
 from ..util.errors import ObjectGone
 from .decompress import BrokenObject, decompressed
 from .head import HEAD_STORED_BYTES, archive_kind
@@ -64,9 +64,9 @@ class Archives:
     def where(self, name: str) -> str:
         return self._source.where(name)
 
-    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> AbstractContextManager[None]:
         """The archives themselves; what is in them is read in its order anyway."""
-        return self._source.reading_ahead(names)
+        return self._source.reading_ahead(names, at_once)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """As of any source. Raises :class:`~.decompress.BrokenObject` too, of what is in a damaged archive."""

@@ -11,6 +11,8 @@ from typing import Protocol
 READ_CHUNK = 256 * 1024
 # Of an object whose size can't be read. An object of 0 bytes would not be opened.
 UNKNOWN_BYTES = 1
+# Requests to an object store, where many objects are to be read.
+AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class Source(Readable, Protocol):
     def where(self, name: str) -> str:
         """Where ``name`` is, as text for messages."""
 
-    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> AbstractContextManager[None]:
         """Within it, these (small) objects are read from their first byte on, in this order.
 
-        An object store is asked for several of them at the same time; each is still asked for once.
+        An object store is asked for some of them at the same time, before they are read; each is still asked for once.
         """
 
 

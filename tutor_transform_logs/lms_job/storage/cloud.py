@@ -24,7 +24,7 @@ from ..util.errors import NoContainer, ObjectGone, PermanentError, TransientErro
 from ..util.formatting import count, printable
 from ..util.secrets import hide, remember
 from ..util.temporary import named_file
-from .base import ObjectChanged, StoredObject, read_all
+from .base import AT_ONCE, ObjectChanged, StoredObject, read_all
 from .cloud_driver import default_credentials, make_driver, secret_options
 from .cloud_http import (
     CloudAdapter,
@@ -122,13 +122,14 @@ class CloudStorage:
         return self.read_version(name, Version(self.where(name)), start, end)
 
     @contextmanager
-    def reading_ahead(self, names: Sequence[str]) -> Iterator[None]:
-        self._ahead = ReadAhead(names, lambda: self._with_own_connection()._read_early)
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> Iterator[None]:
+        before = self._ahead
+        ahead = self._ahead = ReadAhead(names, lambda: self._with_own_connection()._read_early, at_once)
         try:
             yield
         finally:
-            self._ahead.close()
-            self._ahead = None
+            ahead.close()
+            self._ahead = before
 
     def _read_early(self, name: str) -> Any:
         """What :meth:`reading_ahead` keeps of an object: all of it."""

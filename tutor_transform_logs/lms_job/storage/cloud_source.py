@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..util.errors import ObjectGone
 from .cloud import CloudStorage, Version
@@ -56,7 +56,7 @@ class CloudSource(CloudStorage):
 
     def _taken(self, name: str) -> _Kept:
         kept: _Kept | None = self._ahead.take(name) if self._ahead is not None else None
-        return kept or self._read_early(name)
+        return replace(kept, until=time.monotonic() + SECS_KEPT) if kept else self._read_early(name)
 
     def _read_early(self, name: str) -> _Kept:
         """Its first bytes."""

@@ -18,7 +18,7 @@ from typing import NoReturn
 from ..util import console
 from ..util.errors import JobError, ObjectGone, ObjectUnreadable, PermanentError, Unavailable
 from ..util.formatting import printable
-from .base import READ_CHUNK, UNKNOWN_BYTES, ObjectChanged, StoredObject, write_all
+from .base import AT_ONCE, READ_CHUNK, UNKNOWN_BYTES, ObjectChanged, StoredObject, write_all
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ class LocalStorage:
             hint = "Delete it. Other files that can't be deleted are not named."
             console.say(printable(text + hint), "notice", console.WARNING)
 
-    def reading_ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+    def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> AbstractContextManager[None]:
         """Nothing is: a disk answers at once."""
         return nullcontext()
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from ..util.errors import ObjectGone
+from .base import AT_ONCE
 
 T = TypeVar("T")
 
-THREADS = 16
-# The number of objects that may have been read, or be on their way, and not have been taken.
-MOST_AHEAD = 32
+# The number of objects, for each thread, that may have been read, or be on their way, and not have been taken.
+AHEAD_PER_THREAD = 2
 # What was read before that is read again: another object may have its name by now.
-MOST_SECS = 2.0
+MOST_SECS = 10.0
 # Threads that are reading when they are ended have this long. They keep no process from ending.
 LAST_READ_SECS = 1.0
 
@@ -23,8 +23,9 @@ LAST_READ_SECS = 1.0
 class ReadAhead(Generic[T]):
     """Objects that threads read a bit ahead of the one who takes them, who goes through them in order."""
 
-    def __init__(self, names: Sequence[str], connect: Callable[[], Callable[[str], T]]) -> None:
+    def __init__(self, names: Sequence[str], connect: Callable[[], Callable[[str], T]], at_once: int = AT_ONCE) -> None:
         """``connect``: called by each thread for what it reads with, over a connection of its own."""
+        self._most_ahead = AHEAD_PER_THREAD * at_once
         self._names = names
         self._places = {name: place for place, name in enumerate(names)}
         self._connect = connect
@@ -35,7 +36,7 @@ class ReadAhead(Generic[T]):
         """The place that a thread reads next, and the first that may still be taken."""
         self._at = 0
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in names[:THREADS]]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in names[:at_once]]
         for thread in self._threads:
             thread.start()
 
@@ -84,7 +85,7 @@ class ReadAhead(Generic[T]):
     def _place_to_read(self) -> int | None:
         """``None``: there is no more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._next < self._at + MOST_AHEAD)
+            self._changed.wait_for(lambda: self._closed or self._next < self._at + self._most_ahead)
             if self._closed or self._next >= len(self._names):
                 return None
             self._next += 1

@@ -51,7 +51,9 @@ def do_segments(
     index, shares = share
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
     workers = min(_worker_count(config, segments), max(len(segments), 1))
-    progress = Progress(sum(segment.stored_bytes for segment in segments), workers, _done_before(job, plan, segments))
+    started = bool(job.ledger.destination_ids(plan))
+    before = _done_before(job, plan, segments) if started else 0
+    progress = Progress(sum(segment.stored_bytes for segment in segments), workers, before)
     emit = DeadLetterLimit(config.max_dead_letters, shares).counting(progress.emit)
     show_log(progress.emit)
     setup = _Setup(
@@ -72,7 +74,7 @@ def do_segments(
                 return WorkOutcome(pool.stopped, _reason(error))
         worker = setup.worker(job, emit)
         try:
-            worker.work(segments)
+            worker.work(segments, ahead=not started and _mostly_waits(config, segments))
         except (Interrupted, JobError) as error:
             return WorkOutcome(worker.stopped, _reason(error))
         return WorkOutcome(worker.stopped)
@@ -85,17 +87,20 @@ def do_segments(
 
 def _worker_count(config: JobConfig, segments: Sequence[Segment]) -> int:
     """More than there are CPUs for many small logs in an object store: most of their time, workers wait for it."""
-    small = sum(segment.stored_bytes for segment in segments) <= SMALL_BYTES * len(segments)
-    if not config.source.needs_libcloud or not small:
+    if not _mostly_waits(config, segments):
         return worker_count(config.workers)
     by_segments = len(segments) // LOGS_PER_WORKER
     return max(worker_count(config.workers), min(waiting_worker_count(config.workers), by_segments))
 
 
+def _mostly_waits(config: JobConfig, segments: Sequence[Segment]) -> bool:
+    """Are these small logs in an object store?"""
+    small = sum(segment.stored_bytes for segment in segments) <= SMALL_BYTES * len(segments)
+    return config.source.needs_libcloud and small
+
+
 def _done_before(job: OpenJob, plan: Plan, segments: Sequence[Segment]) -> int:
     """How many stored bytes of ``segments`` earlier runs of the plan have done."""
-    if not job.ledger.destination_ids(plan):
-        return 0
     return done_bytes(segments, job.ledger.load_entries(replace(plan, segments=tuple(segments)), job.destinations))
 
 

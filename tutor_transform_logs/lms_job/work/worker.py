@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from django.db import connections
@@ -20,6 +21,7 @@ from ..model.plan import Content, Plan, Segment, Tail
 from ..model.progress_events import Emit, Message, Resting, SegmentStarted
 from ..model.records import Position, SkippedLines
 from ..plan.discovery import find_again
+from ..read.archives import archive_of
 from ..read.filters import Filters
 from ..read.head import HEAD_STORED_BYTES
 from ..read.identify import is_replaced, read_head, still_holds
@@ -27,7 +29,7 @@ from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
 from ..read.stream_tails import StreamTails
 from ..read.wrong_kind import KindCheck
-from ..storage.base import Readable, Source
+from ..storage.base import Readable, Source, join_name
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import printable
@@ -53,6 +55,8 @@ RECORD_SECS = 0.05
 AWAIT_SECS = 5.0
 # The least that all batches in flight together may take of a worker's memory, as far as the limit of one is not more.
 LEAST_IN_FLIGHT_BYTES = 32 * 1024**2
+# How many requests for the next segments are on their way at the same time.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,29 @@ class Worker:
             if destination.traffic is not None:
                 destination.traffic.allow(context.requests_in_flight)
 
-    def work(self, segments: Sequence[Segment]) -> None:
-        """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails."""
-        for segment in segments:
-            self.do(segment)
-            if len(self.stopped) == len(self._context.destinations):
-                return
+    def work(self, segments: Sequence[Segment], ahead: bool = False) -> None:
+        """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails.
+
+        ``ahead``: the beginnings of the next ones are read meanwhile. For small ones of which nothing is done.
+        """
+        with self._reading_ahead(segments if ahead else ()):
+            for segment in segments:
+                self.do(segment)
+                if len(self.stopped) == len(self._context.destinations):
+                    return
+
+    @contextmanager
+    def _reading_ahead(self, segments: Sequence[Segment]) -> Iterator[None]:
+        """Within it, the entries and the objects of these are read in this order. What is in archives is not."""
+        ledger, source = self._context.ledger, self._context.source
+        entries = [
+            join_name(ledger.directory, names.entry_name(self._plan, segment, destination.id))
+            for segment in segments
+            for destination in self._context.destinations
+        ]
+        objects = dict.fromkeys(segment.object for segment in segments if not archive_of(segment.object))
+        with ledger.storage.reading_ahead(entries, AHEAD), source.reading_ahead([*objects], AHEAD):
+            yield
 
     def do(self, segment: Segment) -> None:
         """Bring one segment to every destination that has not got it."""
