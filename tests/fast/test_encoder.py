@@ -15,6 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.fast_path.encoder import text_and_wire_text, text_of
+from tutor_transform_logs.lms_job.fast_path.tincan import SharedActivityList
 
 TEXTS = st.text(max_size=8) | st.sampled_from(['"', "\\", "é", "\u2028", "\ud800", "</script>", "\x7f"])
 NUMBERS = st.integers() | st.booleans() | st.floats() | st.sampled_from([-0.0, 1e22, 2**70, float("nan"), float("inf")])
@@ -153,3 +154,27 @@ def test_what_may_change_is_known(change: dict[str, Any], known: bool) -> None:
         assert (wire_text is not None) == known
         if known:
             assert wire_text == tincan.Statement(json.loads(text)).to_json()
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"grouping": [{"id": "http://b"}]}, {"category": []}, {"other": [], "parent": None}]
+)
+@pytest.mark.parametrize("display", ["a", 'é"'])
+def test_activities_that_are_shared_are_written_with_those_that_are_not(others: dict[str, Any], display: str) -> None:
+    shared = SharedActivityList([tincan.Activity(id="http://a", definition={"name": {"en": display}})])
+    object.__setattr__(shared, "text", json.dumps(shared[0].as_version()).join("[]"))
+    activities = tincan.ContextActivities(**{"parent": shared, **others})
+    assert (activities.parent is shared) == ("parent" not in others)
+    assert text_of(activities) == json.dumps(activities.as_version())
+
+
+@pytest.mark.parametrize("zone", [datetime.timezone.utc, datetime.timezone(datetime.timedelta(0), "Z"), None])
+@pytest.mark.parametrize("microsecond", [0, 1, 120_000])
+@pytest.mark.parametrize("year", [1, 999, 2026, 9999])
+def test_a_time_is_written_as_by_tincan(year: int, microsecond: int, zone: datetime.tzinfo | None) -> None:
+    statement = tincan.Statement(timestamp=datetime.datetime(year, 3, 1, 10, 59, 0, microsecond, zone))
+    assert text_of(statement) == json.dumps(statement.as_version())
+    text, wire_text = text_and_wire_text(statement)
+    assert wire_text in (text, None if zone is None else text)
+    if wire_text is not None:
+        assert tincan.Statement(json.loads(text)).to_json() == wire_text

@@ -25,7 +25,18 @@ import tincan
 from tincan.conversions.iso8601 import jsonify_timedelta, make_timedelta
 from tincan.serializable_base import SerializableBase
 
-from .tincan import MAPS, SHARED, STORED_AS_IS, TIMESTAMP, keys, list_data, map_data, object_data, to_data
+from .tincan import (
+    MAPS,
+    SHARED,
+    STORED_AS_IS,
+    TIMESTAMP,
+    SharedActivityList,
+    keys,
+    list_data,
+    map_data,
+    object_data,
+    to_data,
+)
 
 # No check for circular references: this data was parsed from JSON, and tincan adds none.
 encode = json.JSONEncoder(check_circular=False, allow_nan=False).encode
@@ -37,6 +48,7 @@ CHANGING = (SerializableBase, uuid.UUID, datetime.datetime, datetime.timedelta)
 REPARSED_AS_WRITTEN = frozenset(
     {*STORED_AS_IS, *MAPS, *SHARED, tincan.ActivityList, uuid.UUID, datetime.datetime, datetime.timedelta}
 )
+_OTHER_ACTIVITIES = frozenset(f"_{name}" for name in tincan.ContextActivities._props) - {"_parent"}
 GROUP = '"objectType": "GroupActivity"'
 ACTIVITY = '"objectType": "Activity"'
 
@@ -79,6 +91,8 @@ def _writer(cls: Any) -> Callable[[Any], str]:
     data = to_data[cls]
     if cls in SHARED:
         return operator.attrgetter("text")
+    if cls is tincan.ContextActivities and data is object_data:
+        return _activities_text
     if data is object_data and _has_a_key_for_each_slot(cls):
         return _object_text if cls in STORED_AS_IS else _subclass_text
     if data is map_data:
@@ -112,6 +126,9 @@ def _bool_text(value: bool) -> str:
 
 def _datetime_text(value: datetime.datetime) -> str:
     text = value.isoformat()
+    if value.tzinfo is datetime.timezone.utc:
+        # Always as in TIMESTAMP, of which nothing is escaped.
+        return f'"{text}"'
     if not TIMESTAMP.fullmatch(text):
         _changes.note()
     return quoted(text)
@@ -153,6 +170,15 @@ _names = _Names()
 def _object_text(obj: Any) -> str:
     texts = [_names[slot] + _to_text[type(value)](value) for slot, value in obj.__dict__.items() if value is not None]
     return "{" + ", ".join(texts) + "}"
+
+
+def _activities_text(obj: Any) -> str:
+    """Nearly all statements have a course as the only parent, whose text is known."""
+    slots = obj.__dict__
+    parent = slots.get("_parent")
+    if type(parent) is SharedActivityList and all(slots.get(other) is None for other in _OTHER_ACTIVITIES):
+        return f'{{"parent": {parent.text}}}'
+    return _object_text(obj)
 
 
 class _Overridden(dict[type, "tuple[str, ...] | None"]):

@@ -19,7 +19,7 @@ from tincan.base import Base
 from tincan.serializable_base import SerializableBase
 
 from .sources import ERB, ErbsOwn
-from .tincan import SharedAgent, SharedVerb, maker
+from .tincan import SharedAgent, SharedVerb, layout_of, maker
 
 METHODS = ("transform", "base_transform", "get_event_id", "get_context")
 """Methods of ``XApiTransformer`` that :func:`new_methods` replaces."""
@@ -106,6 +106,10 @@ def _event_id(erb: Any) -> Callable[..., Any]:
 
 def _transform(routes: _Routes, original: Callable[..., Any], erb: Any) -> Callable[..., Any]:
     version = erb.constants.XAPI_SPECIFICATION_VERSION
+    layout = layout_of(tincan.Statement)
+    if layout is None:
+        return original
+    defaults, rules = layout.defaults, layout.rules
 
     def transform(self: Any) -> Any:
         """As ``XApiTransformer.transform``."""
@@ -116,17 +120,25 @@ def _transform(routes: _Routes, original: Callable[..., Any], erb: Any) -> Calla
         held = self.__dict__
         for key, method in route.fields:
             made[key] = held[key] if key in held else getattr(self, method)()
-        kept = {}
+        made["version"] = version
+        statement = object.__new__(tincan.Statement)
+        slots = statement.__dict__
+        slots.update(defaults)
         for key, value in made.items():
-            if not _never_dropped[type(value)]:
+            kind = type(value)
+            if not _never_dropped[kind]:
                 # As del_none.
                 if value is None or (value != 0 and not value):
                     continue
                 if isinstance(value, dict):
                     self.del_none(value)
-            kept[key] = value
-        kept["version"] = version
-        return tincan.Statement(**kept)
+            # As the new constructor. (Of a name that no statement has, ERB's own code raises the error.)
+            slot, taken, setter = rules[key]
+            if kind in taken and kind is not str:
+                slots[slot] = value
+            else:
+                setter(statement, value)
+        return statement
 
     return transform
 

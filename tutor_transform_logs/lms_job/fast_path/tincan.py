@@ -225,6 +225,11 @@ def _new_init(original: Callable[..., None]) -> Callable[..., None]:
 NEW_INITS = {cls: _new_init(original) for cls, original in ORIGINAL_INITS.items()}
 
 
+def layout_of(cls: type) -> ClassLayout | None:
+    """The layout of a class; ``None`` if it is left to tincan."""
+    return _layouts[cls]
+
+
 def maker(cls: type, *names: str) -> Callable[..., Any]:
     """A function that makes objects as ``cls`` does of values by these names; in fewer steps where those are plain.
 
