@@ -124,6 +124,8 @@ def new_site(
             "DOCKER_IMAGE_OPENEDX": lms_image,
             "DOCKER_IMAGE_CADDY": node_module.PAUSE_IMAGE,
             "ENABLE_WEB_PROXY": False,
+            # By default a pod asks for a whole CPU: few would run at the same time.
+            "TRANSFORM_LOGS_K8S_REQUESTS": {"cpu": "100m", "memory": "200Mi"},
             "LMS_HOST": "lms.example.org",
             "CMS_HOST": "studio.lms.example.org",
             "REDIS_HOST": "127.0.0.1",

@@ -35,4 +35,4 @@ def test_any_number_of_pods(new_site: MakeSite, found: Say, pods: int) -> None:
     assert site.secret_keys("transform-logs-run") == []
     again = site.replay()
     assert "Nothing new in 16 objects" in again
-    found(f"Ralph has {len(made[pods])} statements of 16 logs, from {pods} pods")
+    found(f"Ralph has {len(made[pods])} statements of 16 logs; pods: {pods}")

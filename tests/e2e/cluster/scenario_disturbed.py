@@ -1,0 +1,124 @@
+"""Pods that end early: deleted, killed, evicted. The run goes on or says how, and nothing is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from tests.e2e.cluster.control_plane import NODE
+from tests.e2e.cluster.site import KubernetesSite
+
+Say = Callable[[str], None]
+MakeSite = Callable[..., KubernetesSite]
+
+# A pod's start takes seconds, its work here a moment: with rests it takes long enough to be disturbed.
+SLOWLY = {"TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS": 0.3}
+LOGS = 4
+
+
+def _at_work(new_site: MakeSite, **settings: Any) -> tuple[KubernetesSite, subprocess.Popen[str]]:
+    """A site with two pods, both of which have begun to deliver, and the command that started them."""
+    site = new_site()
+    for number in range(LOGS):
+        site.log_of_day(number, good=40)
+    site.save(**{**site.settings(2), **SLOWLY, **settings})
+    process = site.start_replay()
+    leases = "transform-logs/"
+    site.wait(lambda: process.poll() is not None or (_begun(site, leases) >= 2 and site.lrs.count() >= 8))
+    return site, process
+
+
+def _begun(site: KubernetesSite, prefix: str) -> int:
+    """How many pods hold the lock of their share."""
+    return len({key.rpartition("/lock-")[2][:5] for key in site.bucket.keys(prefix) if "/lock-" in key})
+
+
+def _name(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _of_index(site: KubernetesSite, index: int) -> list[dict[str, Any]]:
+    label = "batch.kubernetes.io/job-completion-index"
+    return [pod for pod in site.items("pods", "work") if pod["metadata"]["labels"][label] == str(index)]
+
+
+def _terminated(pod: dict[str, Any]) -> dict[str, Any]:
+    [status] = pod["status"]["containerStatuses"]
+    state: dict[str, Any] = status["state"].get("terminated", {})
+    return state
+
+
+def test_a_pod_that_is_deleted(new_site: MakeSite, found: Say) -> None:
+    """It is told to end, saves what it has delivered, and another takes its place."""
+    site, process = _at_work(new_site)
+    [victim] = [_name(pod) for pod in _of_index(site, 1)]
+    before = site.lrs.count()
+
+    site.kubectl("delete", "pod", victim)
+
+    site.finish(process).must()
+    site.assert_all_there()
+    [job] = site.items("jobs", "work")
+    assert job["status"]["succeeded"] == 2
+    found(f"{before} statements in Ralph when a pod was deleted, {site.statements_expected} at the end")
+
+
+def test_a_container_that_is_killed(new_site: MakeSite, found: Say) -> None:
+    """Its first process gets SIGKILL, and saves nothing: what it had delivered since is delivered again."""
+    site, process = _at_work(new_site)
+    [victim] = _of_index(site, 1)
+
+    site.kill(victim)
+
+    site.finish(process).must()
+    site.assert_all_there()
+    killed, replacement = _of_index(site, 1)
+    assert _terminated(killed)["exitCode"] == 137
+    assert _terminated(replacement)["exitCode"] == 0
+    [job] = site.items("jobs", "work")
+    assert (job["status"]["succeeded"], job["status"]["failed"]) == (2, 1)
+    found(f"Ralph has {site.statements_expected} statements from 2 pods, of which one was killed and replaced")
+
+
+def test_an_index_that_fails_for_good(new_site: MakeSite, found: Say) -> None:
+    """Tutor calls that a success, where any other pod succeeded. It is not one."""
+    site, process = _at_work(new_site)
+    site.kill(_of_index(site, 1)[0])
+    second = site.wait(lambda: [pod for pod in _of_index(site, 1)[1:] if pod["status"]["phase"] == "Running"])
+
+    site.kill(second[0])
+
+    output = site.finish(process).must(4)
+    assert "failed (number 1): " in output
+    assert "Run the same command again" in output
+    [job] = site.items("jobs", "work")
+    conditions = {item["type"] for item in job["status"]["conditions"] if item["status"] == "True"}
+    assert "Failed" in conditions
+    before = site.lrs.count()
+    assert before < site.statements_expected
+    site.save(TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0)
+    assert "Resuming plan 0001" in site.replay()
+    site.assert_all_there()
+    found(f"status 4 with {before} statements in Ralph, {site.statements_expected} after the second run")
+
+
+def test_a_node_that_is_drained(new_site: MakeSite, found: Say) -> None:
+    """Both pods are evicted; no failure is counted, and the work goes on when there is a node again."""
+    site, process = _at_work(new_site)
+    evicted = [_name(pod) for pod in site.running_pods()]
+    selector = "--pod-selector=transform-logs/phase=work"
+
+    site.kubectl("drain", NODE, selector, "--delete-emptydir-data", "--force", "--ignore-daemonsets", "--timeout=90s")
+    try:
+        waiting = site.wait(lambda: [p for p in site.items("pods", "work") if p["status"]["phase"] == "Pending"])
+        before = site.lrs.count()
+    finally:
+        site.kubectl("uncordon", NODE)
+
+    site.finish(process).must()
+    site.assert_all_there()
+    [job] = site.items("jobs", "work")
+    assert job["status"]["succeeded"] == len(evicted) == len(waiting) == 2
+    assert not job["status"].get("failed")
+    found(f"{before} statements in Ralph when the node was empty, {site.statements_expected} at the end")
