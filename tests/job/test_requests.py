@@ -17,7 +17,7 @@ from tests.harness.object_store import Bucket
 from tutor_transform_logs.demo.log_writer import Mix
 from tutor_transform_logs.lms_job.config.schema import StorageConfig
 from tutor_transform_logs.lms_job.storage import cloud_http
-from tutor_transform_logs.lms_job.storage.cloud import Version
+from tutor_transform_logs.lms_job.storage.cloud_http import Version
 from tutor_transform_logs.lms_job.storage.cloud_source import FIRST_BYTES_KEPT as KEPT
 from tutor_transform_logs.lms_job.storage.cloud_source import CloudSource
 from tutor_transform_logs.lms_job.util.errors import ObjectGone

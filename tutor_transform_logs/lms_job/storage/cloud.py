@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import requests
@@ -30,6 +29,7 @@ from .cloud_http import (
     CloudAdapter,
     ConditionUnknown,
     EndlessListing,
+    Version,
     is_raised_by_libcloud,
     name_for_download,
     what_failed,
@@ -124,12 +124,21 @@ class CloudStorage:
     @contextmanager
     def reading_ahead(self, names: Sequence[str], at_once: int = AT_ONCE) -> Iterator[None]:
         before = self._ahead
-        ahead = self._ahead = ReadAhead(names, lambda: self._with_own_connection()._read_early, at_once)
+        others: list[CloudStorage] = []
+
+        def connect() -> Callable[[str], Any]:
+            others.append(self._with_own_connection())
+            return others[-1]._read_early
+
+        ahead = self._ahead = ReadAhead(names, connect, at_once)
         try:
             yield
         finally:
             ahead.close()
             self._ahead = before
+            for other in others:
+                # libcloud's objects refer to each other: their connections would stay open for an unknown time.
+                other._adapter.close()
 
     def _read_early(self, name: str) -> Any:
         """What :meth:`reading_ahead` keeps of an object: all of it."""
@@ -142,12 +151,15 @@ class CloudStorage:
         other._contact, other._max_wait_secs = Contact(self._config.provider), 0.0
         return other
 
-    def read_version(self, name: str, version: Version, start: int, end: int | None) -> Iterator[bytes]:
-        """Like :meth:`read`, of one ``version``, which is the first that is met if it is new."""
+    def read_version(self, name: str, version: Version, start: int, end: int | None) -> Generator[bytes, None, None]:
+        """Like :meth:`read`, of one ``version``, which is the first that is met if it is new.
+
+        Whoever does not read it to its end closes it, or drops it: then its connection is closed, too.
+        """
         if problem := self._problem_of(name):
             raise ObjectGone(f"{self.where(name)} can't be read: its name {problem}")
         position = start
-        stream: Iterator[bytes] | None = None
+        stream: Generator[bytes, None, None] | None = None
 
         def next_piece() -> bytes:
             """The next bytes; empty at the end."""
@@ -168,22 +180,25 @@ class CloudStorage:
                 raise ConnectionError("the stream ended early")
             return b""
 
-        while end is None or position < end:
-            # Each piece has all of the waiting time: a slow connection that makes progress is not given up.
-            piece = self._retrying("read", next_piece)
-            if not piece:
-                return
-            yield piece
+        try:
+            while end is None or position < end:
+                # Each piece has all of the waiting time: a slow connection that makes progress is not given up.
+                piece = self._retrying("read", next_piece)
+                if not piece:
+                    return
+                yield piece
+        finally:
+            if stream is not None:
+                stream.close()
 
-    def _stream(self, name: str, start: int, end: int | None, version: Version) -> Iterator[bytes]:
+    def _stream(self, name: str, start: int, end: int | None, version: Version) -> Generator[bytes, None, None]:
         driver = self._connected()
         entry = self._object(driver, name_for_download(driver, name))
-        self._adapter.size = None
         if start == 0 and end is None:
-            yield from self._checked(driver.download_object_as_stream(entry), version)
+            yield from self._opened(lambda: driver.download_object_as_stream(entry), version)
             return
         try:
-            yield from self._checked(driver.download_object_range_as_stream(entry, start, end), version)
+            yield from self._opened(lambda: driver.download_object_range_as_stream(entry, start, end), version)
         except (LibcloudError, BaseHTTPError):
             # An object that ends before ``start`` has no such range. Not every store cuts off one that ends behind it.
             if self._adapter.status not in BAD_RANGE:
@@ -196,16 +211,28 @@ class CloudStorage:
         except NotImplementedError:
             # A provider without ranges: the bytes before ``start`` are read and dropped.
             skip = start
-            for chunk in self._checked(driver.download_object_as_stream(entry), version):
-                if skip < len(chunk):
-                    yield chunk[skip:]
-                skip = max(0, skip - len(chunk))
+            with closing(self._opened(lambda: driver.download_object_as_stream(entry), version)) as chunks:
+                for chunk in chunks:
+                    if skip < len(chunk):
+                        yield chunk[skip:]
+                    skip = max(0, skip - len(chunk))
 
-    def _checked(self, stream: Iterator[bytes], version: Version) -> Iterator[bytes]:
-        """``stream``, which was just opened, if it is of the same version. Raises :class:`~.errors.ObjectGone`."""
-        version.check(self._adapter.etag)
-        version.size = self._adapter.size
-        return stream
+    def _opened(self, download: Callable[[], Iterator[bytes]], version: Version) -> Generator[bytes, None, None]:
+        """A stream, if it is of the same version; its answer is closed with it. Raises :class:`~.errors.ObjectGone`."""
+        self._adapter.forget_stream()
+        answer = None
+        try:
+            try:
+                stream = download()
+            finally:
+                answer = self._adapter.streamed
+            version.check(self._adapter.etag)
+            version.size = self._adapter.size
+            yield from stream
+        finally:
+            if answer is not None:
+                # One that was not read to its end has the store still sending, and keeps a connection.
+                answer.close()
 
     def _size(self, name: str) -> int:
         return int(self._connected().get_object(self._config.container, name).size)
@@ -361,19 +388,3 @@ class CloudStorage:
         secrets = self._secrets | {" ".join(secret.split()) for secret in self._secrets}
         # Masked first: what is cut or written in another way would not be found.
         return printable(hide(why_unreachable(error) or what_failed(error), secrets))[:300]
-
-
-@dataclass
-class Version:
-    """Which version of an object is being read: it may be replaced between two requests."""
-
-    where: str
-    etag: str = ""
-    size: int | None = None
-    """In bytes; ``None`` if the store does not say it with the object."""
-
-    def check(self, etag: str) -> None:
-        """Raises :class:`~.errors.ObjectGone` for another version than before."""
-        if self.etag and etag != self.etag:
-            raise ObjectGone(f"{self.where} was replaced while it was read")
-        self.etag = etag

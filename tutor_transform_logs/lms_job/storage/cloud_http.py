@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from libcloud.storage.drivers.backblaze_b2 import BackblazeB2StorageDriver
 from libcloud.storage.drivers.cloudfiles import CloudFilesStorageDriver
 from requests.utils import resolve_proxies
 
+from ..util.errors import ObjectGone
 from .base import ObjectChanged
 from .bounded_http import MAX_ANSWER_BYTES, PROGRESS_BYTES, AnswerTooLong, DownloadAdapter, read_whole
 
@@ -56,6 +58,22 @@ def is_raised_by_libcloud(error: BaseException) -> bool:
     return known[-1:] == ["libcloud"]
 
 
+@dataclass
+class Version:
+    """Which version of an object is being read: it may be replaced between two requests."""
+
+    where: str
+    etag: str = ""
+    size: int | None = None
+    """In bytes; ``None`` if the store does not say it with the object."""
+
+    def check(self, etag: str) -> None:
+        """Raises :class:`~.errors.ObjectGone` for another version than before."""
+        if self.etag and etag != self.etag:
+            raise ObjectGone(f"{self.where} was replaced while it was read")
+        self.etag = etag
+
+
 class _Pages:
     """Counts the pages of a listing that bring nothing new."""
 
@@ -73,6 +91,17 @@ class _Pages:
         self._idle = 0
 
 
+class _SmallPieces(requests.Response):
+    """An answer in pieces of bounded size.
+
+    libcloud asks for pieces of 5 MiB, and a piece is lost as a whole when the connection breaks. Over a connection that
+    always breaks before the first 5 MiB the read would never make progress.
+    """
+
+    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
+        return super().iter_content(min(chunk_size or STREAM_PIECE, STREAM_PIECE), decode_unicode)
+
+
 class CloudAdapter(DownloadAdapter):
     """Adds the time-outs and bounds that libcloud leaves out, and passes bytes on as they are stored.
 
@@ -85,7 +114,13 @@ class CloudAdapter(DownloadAdapter):
     """Of the latest answer."""
     size: int | None = None
     """Of the object that the latest answer streams, in bytes, or of which it streams a range; ``None``: not said."""
+    streamed: requests.Response | None = None
+    """The latest answer that is a stream: whoever reads it closes it."""
     _pages: _Pages | None = None
+
+    def forget_stream(self) -> None:
+        """What :attr:`streamed` and :attr:`size` say is of no stream that is opened from now on."""
+        self.streamed = self.size = None
 
     @contextmanager
     def watching_pages(self) -> Iterator[_Pages]:
@@ -109,7 +144,8 @@ class CloudAdapter(DownloadAdapter):
         if well and stream and request.method == "GET":
             self.size = _size_of_all(response)
             response.raw.headers.pop("Content-Encoding", None)
-            response.iter_content = partial(_iter_small_pieces, response.iter_content)
+            response.__class__ = _SmallPieces
+            self.streamed = response
             return response
         read_whole(response, MAX_LISTING_BYTES if well else MAX_ANSWER_BYTES)
         # Where none is named: guessing it would take long, and all stores send UTF-8.
@@ -189,11 +225,3 @@ def _size_of_all(response: requests.Response) -> int | None:
     said = response.headers.get("Content-Range" if partial_content else "Content-Length", "")
     total = said.rpartition("/")[2]
     return int(total) if total.isdecimal() else None
-
-
-def _iter_small_pieces(iter_content: Callable[[int], Iterator[bytes]], size: int | None = 1, *_: object) -> Any:
-    """libcloud asks for pieces of 5 MiB, and a piece is lost as a whole when the connection breaks.
-
-    Over a connection that always breaks before the first 5 MiB the read would never make progress.
-    """
-    return iter_content(min(size or STREAM_PIECE, STREAM_PIECE))

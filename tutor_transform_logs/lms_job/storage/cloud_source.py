@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from ..util.errors import ObjectGone
-from .cloud import CloudStorage, Version
+from .cloud import CloudStorage
+from .cloud_http import Version
 
 # Most rotated and compressed logs of a small site are smaller. Over a slow line it does not take long.
 FIRST_BYTES_KEPT = 128 * 1024
@@ -62,11 +64,11 @@ class CloudSource(CloudStorage):
         """Its first bytes."""
         version = Version(self.where(name))
         # Not by a range: its end would have to be known, since not every store cuts one that ends behind the object.
-        pieces = self.read_version(name, version, 0, None)
         head, is_whole = b"", True
-        for piece in pieces:
-            head += piece
-            if len(head) > FIRST_BYTES_KEPT:
-                is_whole = False
-                break
+        with closing(self.read_version(name, version, 0, None)) as pieces:
+            for piece in pieces:
+                head += piece
+                if len(head) > FIRST_BYTES_KEPT:
+                    is_whole = False
+                    break
         return _Kept(name, head, is_whole, version, time.monotonic() + SECS_KEPT)
