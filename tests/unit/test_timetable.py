@@ -38,7 +38,9 @@ def test_a_number_is_the_rate_at_all_times(rate: float, now: float) -> None:
 def test_the_throttle_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     throttle = Throttle(0.0, timetable.parse("08:00,50 22:00,off"), shares=2)
     monkeypatch.setattr(time, "time", lambda: DAY + 23 * 3600)
-    assert throttle.after_batch(10_000, sent=True) == 0.0
+    assert throttle.before_batch(10_000, sent=True) == 0.0
+    assert throttle.before_batch(10_000, sent=True) == 0.0
     monkeypatch.setattr(time, "time", lambda: DAY + 9 * 3600)
     # 25 per second for each of the two, after the burst of a second.
-    assert throttle.after_batch(1_000, sent=True) == pytest.approx(39, abs=1)
+    assert throttle.before_batch(1_000, sent=True) == 0.0
+    assert throttle.before_batch(1_000, sent=True) == pytest.approx(39, abs=1)

@@ -32,14 +32,18 @@ class Allowance:
         Raises :class:`~.errors.LimitReached` if it may not be. Since batches are delivered whole, less than one batch
         more than the limit may be delivered.
         """
-        if self.secs_left() <= 0:
-            taken = duration(self._secs)
-            raise LimitReached(f"The time is up (TRANSFORM_LOGS_MAX_DURATION: {taken}). Run again to resume.")
+        self.check_time()
         with self._taken.get_lock():
             if self._events and self._taken.value >= self._events:
                 events = count(self._events, "event")
                 raise LimitReached(f"The limit is reached (TRANSFORM_LOGS_LIMIT: {events}). Run again to resume.")
             self._taken.value += number
+
+    def check_time(self) -> None:
+        """Raises :class:`~.errors.LimitReached` if the time is up."""
+        if self.secs_left() <= 0:
+            taken = duration(self._secs)
+            raise LimitReached(f"The time is up (TRANSFORM_LOGS_MAX_DURATION: {taken}). Run again to resume.")
 
     def secs_left(self) -> float:
         """How long the run may go on."""

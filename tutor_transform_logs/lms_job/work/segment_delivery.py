@@ -57,12 +57,13 @@ class SegmentDelivery:
             self._recorder.record(self._segment, self._entries, parcel)
 
     def rest(self, secs: float) -> None:
-        """Let this time pass, and record meanwhile what is delivered."""
+        """Let this time pass, and record meanwhile what is delivered. It ends when no destination is left."""
         ends = time.monotonic() + secs
-        while self._in_flight and (left := ends - time.monotonic()) > 0:
+        while self._in_flight and self._entries and (left := ends - time.monotonic()) > 0:
             self._in_flight.wait(left)
             self.record()
-        time.sleep(max(0.0, ends - time.monotonic()))
+        if self._entries:
+            time.sleep(max(0.0, ends - time.monotonic()))
         self._recorder.clock.pause(secs)
 
     def finish(self) -> None:

@@ -23,20 +23,43 @@ class Throttle:
         self._shares = shares
         context = multiprocessing.get_context("fork")
         now = time.monotonic()
-        self._free_at = context.Value("d", now)
-        self._due_at = context.Value("d", now)
+        self._lock = context.Lock()
+        self._free_at = context.Value("d", now, lock=False)
+        self._due_at = context.Value("d", now, lock=False)
+        self._rested_at = now
+        """When the pause after the last batch of this process is over."""
+
+    def before_batch(self, events: int, sent: bool) -> float:
+        """How many seconds to rest before a batch may begin. From now on it counts, for this and all other workers.
+
+        ``events``: how many it has. ``sent``: is anything of it sent? A batch of nothing but skipped lines never waits.
+        """
+        begin, _ = self._take_turn(events, sent)
+        return max(0.0, begin - time.monotonic())
 
     def after_batch(self, events: int, sent: bool) -> float:
-        """How many seconds to rest before the next batch may begin, after one of ``events`` events."""
-        until = 0.0
-        if self._sleep and sent:
-            with self._free_at.get_lock():
-                self._free_at.value = max(self._free_at.value, time.monotonic()) + self._sleep
-                until = self._free_at.value
-        rate = self._rates.at(time.time()) / self._shares
-        if rate:
-            with self._due_at.get_lock():
-                earliest = time.monotonic() - BURST_SECS
-                self._due_at.value = max(self._due_at.value, earliest) + events / rate
-                until = max(until, self._due_at.value)
-        return max(0.0, until - time.monotonic())
+        """How many seconds to rest after a batch that has not counted yet."""
+        _, following = self._take_turn(events, sent)
+        return max(0.0, following - time.monotonic())
+
+    def batch_sent(self) -> None:
+        """A batch of this process is delivered: its next one begins after a pause, however long the delivery took."""
+        self._rested_at = time.monotonic() + self._sleep
+
+    def _take_turn(self, events: int, sent: bool) -> tuple[float, float]:
+        """When a batch may begin, and when the one after it."""
+        rate = self._rates.at(time.time()) / self._shares if events else 0.0
+        pauses = bool(self._sleep) and sent
+        begin = time.monotonic()
+        following = 0.0
+        with self._lock:
+            if pauses:
+                begin = max(begin, self._free_at.value, self._rested_at)
+            if rate:
+                begin = max(begin, self._due_at.value)
+            if pauses:
+                self._free_at.value = following = begin + self._sleep
+            if rate:
+                self._due_at.value = max(self._due_at.value, begin - BURST_SECS) + events / rate
+                following = max(following, self._due_at.value)
+        return begin, following

@@ -241,9 +241,9 @@ class Worker:
                 if batch.gone and not last_try:
                     delivery.finish()
                     return False
-                self._start(delivery, batch)
-                if entries and not batch.last:
-                    self._rest(delivery, batch)
+                # What is recorded while it rests may end with an error of the last destination.
+                if entries:
+                    self._start(delivery, batch)
             delivery.finish()
         except Exception:
             leave_secs = AWAIT_SECS
@@ -267,6 +267,8 @@ class Worker:
                     delivery.record()
             if batch is not None and (last_try or not batch.gone):
                 self._context.allowance.take(_events(batch))
+                self._rest(delivery, batch)
+                self._context.allowance.check_time()
         except JobError:
             # What is in flight is not concerned.
             delivery.finish()
@@ -279,10 +281,12 @@ class Worker:
             for sampled in self._sample.choose(batch.made):
                 self._context.emit(sampled)
         delivery.start(batch)
+        if batch.made:
+            self._context.throttle.batch_sent()
 
     def _rest(self, delivery: SegmentDelivery, batch: Batch) -> None:
-        """As long as the throttle asks for after a batch."""
-        rest = self._context.throttle.after_batch(_events(batch), bool(batch.made))
+        """As long as the throttle asks for before a batch."""
+        rest = self._context.throttle.before_batch(_events(batch), bool(batch.made))
         rest = max(0.0, min(rest, self._context.allowance.secs_left()))
         if rest >= MIN_REPORTED_REST_SECS:
             self._context.emit(Resting(rest))
