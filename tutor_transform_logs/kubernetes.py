@@ -37,6 +37,8 @@ POLL_SECS = 5.0
 QUIET_SECS = 60.0
 
 AGAIN = "Run the same command again to resume"
+# Above it, the status is that of a process that was ended by a signal.
+KILLED = 128
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
 
 
@@ -134,6 +136,10 @@ class Replay:
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(printable_lines(log.rstrip("\n")))
+        if pods[-1].status > KILLED:
+            # It can't have said that itself.
+            reason = printable(pods[-1].outcome.message)
+            fmt.echo_alert(f"The pod of {job.name} was killed ({reason}). {_advice(pods[-1])}")
         outcome = replace(pods[-1].outcome, status=pods[-1].status)
         if outcome.summary and not (self.summary and outcome.nothing_new):
             self.summary = outcome.summary
@@ -261,6 +267,11 @@ class Replay:
             "This command ends here; the Jobs that it has started in the cluster go on. Run the same command again: it "
             f"waits for them and resumes. Or stop them:\n\n    {self._to_stop()}\n"
         )
+
+
+def _advice(pod: Pod) -> str:
+    """What to do for a pod that was killed, where Kubernetes says why."""
+    return "Set more memory in TRANSFORM_LOGS_K8S_LIMITS" if "OOMKilled" in pod.outcome.message else AGAIN
 
 
 def _by_message(pods: list[Pod]) -> Mapping[str, list[Pod]]:
