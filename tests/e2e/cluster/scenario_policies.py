@@ -130,6 +130,26 @@ def test_logs_and_output_on_a_volume(new_site: MakeSite, tmp_path: Path, found: 
     found(f"{len(ids)} statements in {len(written)} files of user 1000 on the volume, and the ledger beside them")
 
 
+def test_the_schedule_takes_up_what_is_new(new_site: MakeSite, found: Say) -> None:
+    """It fires by the controller's clock, and not while a run of it is active."""
+    site = new_site()
+    site.log_of_day(0)
+    slowly = {"TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS": 20}
+    site.save(**site.settings(1), **slowly, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="* * * * *")
+    site.apply(site.kustomized("ConfigMap", "Secret", "CronJob"))
+
+    [first] = site.wait(lambda: site.items("jobs", "run"), 150)
+    # A minute later it would be the next one's turn.
+    site.wait(lambda: site.kubectl("get", "events", "--field-selector=reason=JobAlreadyActive", "-oname").strip(), 200)
+    active = [job for job in site.items("jobs", "run") if job["status"].get("active")]
+
+    assert [job["metadata"]["name"] for job in active] == [first["metadata"]["name"]]
+    site.kubectl("patch", "cronjob", "transform-logs", '--patch={"spec": {"suspend": true}}')
+    site.wait(lambda: all(job["status"].get("succeeded") for job in site.items("jobs", "run")), 300)
+    site.assert_all_there()
+    found(f"fired by itself, and not while it ran; Ralph has {site.statements_expected} statements")
+
+
 def test_init_makes_erbs_tables(new_site: MakeSite, found: Say) -> None:
     site = new_site()
     site.apply(site.kustomized("ConfigMap"))
