@@ -472,6 +472,11 @@ def broken_store(stage: Stage) -> str:
     return stage.run(**{**stage.bucket.settings("source"), "source_port": urlsplit(stage.lrs.url).port})
 
 
+def without_threads(stage: Stage) -> str:
+    stage.log().world.in_bucket(stage.bucket, "ledger")
+    return stage.run(steps={"no_threads": True})
+
+
 def router(stage: Stage, **fields: Any) -> str:
     lms: DemoLms = stage.request.getfixturevalue("demo_lms")
     if fields:
@@ -597,6 +602,7 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "libcloud can't read": partial(listed, page=b"<html/>"),
     "check the host and the port, and": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
     "Can't ": broken_store,
+    "The system starts no": without_threads,
     "No space left": no_space,
     "can't be written by": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),
     "can't be written: its name": lambda s: text_of(lambda: write_all(CloudStorage(BUCKET, 1.0), "a/./b", b"1")),

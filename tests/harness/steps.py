@@ -11,6 +11,7 @@ import http.client
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -52,7 +53,7 @@ class _Watch:
         ``group``: act on the whole process group; ``token``: a file that makes sure that it happens once, whatever
         number of processes pass the step; ``stop_secs``: sleep after it (for signals that do not end the process);
         ``bug``: raise an exception instead; ``sure_secs``: how long a heartbeat is trusted; ``watch_secs``: how
-        long one of another clock is watched.
+        long one of another clock is watched; ``no_threads``: the system starts none.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -93,6 +94,8 @@ def watch(spec: dict[str, Any]) -> None:
     from tutor_transform_logs.lms_job.work import in_flight, segment_delivery
 
     watch = _Watch(spec)
+    # No thread can have such a stack: none is started.
+    threading.stack_size(2**50 if spec.get("no_threads") else 0)
     remote_lock.SURE_SECS = spec.get("sure_secs", remote_lock.SURE_SECS)
     if "watch_secs" in spec:
         observer.OLD_WATCH_SECS = observer.FUTURE_WATCH_SECS = spec["watch_secs"]

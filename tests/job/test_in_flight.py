@@ -214,3 +214,44 @@ def test_in_the_end_no_request_is_left_to_go_on(destination: Destination) -> Non
     assert (bool(in_flight), destination.traffic.closed) == (False, True)
     for release in destination.releases.values():
         release.set()
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """How many the system starts."""
+    start, started, most = threading.Thread.start, list[threading.Thread](), int(request.param)
+
+    def start_some(self: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    return most
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2], indirect=True)
+def test_fewer_threads_deliver_everything(destination: Destination, threads: int) -> None:
+    """Without any, the worker delivers each one itself."""
+    in_flight = InFlight(8, 10_000)
+    met(in_flight, destination)
+    destination.threads.clear()
+    destination.errors["c"] = Unavailable("it is away")
+    parcels = [parcel(destination, name) for name in "abcd"]
+    for each in parcels:
+        assert in_flight.has_room(each)
+        in_flight.start(each)
+    taken = []
+    while in_flight:
+        if (ended := in_flight.take()) is None:
+            in_flight.wait(10)
+        else:
+            taken.append(ended)
+    assert taken == parcels
+    outcomes = [each.deliveries["one"] for each in taken]
+    assert [each.outcome.stored for each in outcomes] == [1, 1, 0, 1]
+    assert str(outcomes[2].error) == "it is away"
+    if not threads:
+        assert destination.threads == {threading.current_thread().name}
+    assert len(destination.threads) <= max(threads, 1)

@@ -24,6 +24,7 @@ from ..storage.base import Storage, join_name
 from ..storage.factory import open_storage
 from ..storage.local import open_regular, raise_unreadable, raise_unwritable
 from ..util.errors import JobError
+from ..util.threads import none_left, start_thread
 from .lease import Lease, LeaseLost, LocalLease
 from .ledger import Ledger
 from .owner import BAD_LOCK, NO_GROUP, Group, LeaseOwner, is_dead, refused, this_process
@@ -164,13 +165,15 @@ def remote_lock(
             except JobError:
                 pass  # the run itself deals with an unavailable store; the next heartbeat may succeed
 
-    thread = threading.Thread(target=keep_beating, daemon=True)
-    thread.start()
+    thread = start_thread(keep_beating)
     try:
+        if thread is None:
+            raise none_left("thread, and one has to keep the lock of the job")
         yield lease
     finally:
         ended.set()
-        thread.join(timeout=1.0)
+        if thread is not None:
+            thread.join(timeout=1.0)
         with contextlib.suppress(JobError):
             lease.release(storage)
 

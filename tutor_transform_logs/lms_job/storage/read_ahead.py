@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from ..util.errors import ObjectGone
+from ..util.threads import start_thread
 from .base import AT_ONCE
 
 T = TypeVar("T")
@@ -21,7 +22,10 @@ LAST_READ_SECS = 1.0
 
 
 class ReadAhead(Generic[T]):
-    """Objects that threads read a bit ahead of the one who takes them, who goes through them in order."""
+    """Objects that threads read a bit ahead of the one who takes them, who goes through them in order.
+
+    Where the system starts fewer threads, these do. Without any, nothing is read ahead.
+    """
 
     def __init__(self, names: Sequence[str], connect: Callable[[], Callable[[str], T]], at_once: int = AT_ONCE) -> None:
         """``connect``: called by each thread for what it reads with, over a connection of its own."""
@@ -36,9 +40,14 @@ class ReadAhead(Generic[T]):
         """The place that a thread reads next, and the first that may still be taken."""
         self._at = 0
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in names[:at_once]]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        for _ in names[:at_once]:
+            if (thread := start_thread(self._work)) is None:
+                break
+            self._threads.append(thread)
+        if not self._threads:
+            # Whoever takes an object reads it.
+            self._closed = True
 
     def take(self, name: str) -> T | None:
         """What was read of an object; ``None`` if it has to be read again. Those before it are dropped.

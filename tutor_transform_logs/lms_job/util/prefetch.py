@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
+from .threads import start_thread
+
 T = TypeVar("T")
 
 # How often a thread whose queue is full checks whether it was closed.
@@ -21,17 +23,16 @@ class Prefetcher(Generic[T]):
 
     What delivers batches reads, and what makes them is in the thread, not the other way round: only the main thread can
     be interrupted by a signal, and delivery is what may wait long. An exception of ``items`` reaches the reader behind
-    the items before it.
+    the items before it. Where the system starts no further thread, the reader makes each item as it asks for it.
     """
 
     def __init__(self, items: Iterator[T], depth: int = 1, at_end: Callable[[], object] = lambda: None) -> None:
-        """``at_end``: called in the thread when it ends, for what it has opened."""
+        """``at_end``: called in the thread when it ends, for what it has opened; without a thread, by :meth:`close`."""
         self._items = items
         self._at_end = at_end
         self._queue: queue.Queue[T | BaseException | None] = queue.Queue(depth)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._make, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._make)
 
     def _make(self) -> None:
         try:
@@ -42,10 +43,13 @@ class Prefetcher(Generic[T]):
         except BaseException as error:  # handed to the reader, who raises it
             self._put(error)
         finally:
-            if isinstance(self._items, Generator):
-                # What it has opened, and threads of its own, end in this one.
-                self._items.close()
-            self._at_end()
+            self._end()
+
+    def _end(self) -> None:
+        if isinstance(self._items, Generator):
+            # What it has opened, and threads of its own, end in the thread that has used them.
+            self._items.close()
+        self._at_end()
 
     def _put(self, item: T | BaseException | None) -> bool:
         while not self._closed.is_set():
@@ -58,6 +62,8 @@ class Prefetcher(Generic[T]):
 
     def next(self, timeout: float | None = None) -> T | None:
         """The next item; ``None`` behind the last one. Raises ``queue.Empty`` if it takes longer than the time-out."""
+        if self._thread is None:
+            return next(self._items, None)
         item = self._queue.get(timeout=timeout)
         if isinstance(item, BaseException):
             raise item
@@ -69,6 +75,9 @@ class Prefetcher(Generic[T]):
 
     def close(self) -> None:
         """End the thread. Waits for the item that it is making, but a few seconds at most."""
+        if self._thread is None:
+            self._end()
+            return
         self._closed.set()
         with contextlib.suppress(queue.Empty):
             # If it waits for a place, it has one.

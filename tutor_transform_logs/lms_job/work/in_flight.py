@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..model.delivery import Destination, Outcome, OutgoingStatement, Traffic
 from ..util.errors import JobError
+from ..util.threads import start_thread
 from .batches import LETTER_BYTES, Batch
 
 # How often as many batches as requests may be in flight are kept: those behind a slow one are delivered meanwhile.
@@ -152,9 +153,11 @@ class InFlight:
                 continue
             self._tasks.put(delivery)
         waiting = sum(not delivery.ended for each in self._parcels for delivery in each.deliveries.values())
-        while self._threads < waiting:
+        while self._threads < waiting and start_thread(self._work) is not None:
             self._threads += 1
-            threading.Thread(target=self._work, daemon=True).start()
+        while not self._threads and not self._tasks.empty():
+            # The system starts no thread: one request at a time, as a worker without threads would send them.
+            self._tasks.get().run()
 
     def _work(self) -> None:
         """The life of a thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import multiprocessing
 import os
 import signal
@@ -22,10 +23,13 @@ from ..util import console
 from ..util.errors import JobError
 from ..util.secrets import hide_known
 from ..util.signals import Interrupted, held, let_through
+from ..util.threads import none_left
 
 # A worker that was asked to end has this long; less than the run itself has to leave (signals.LEAVE_SECS).
 END_SECS = 5.0
 PR_SET_PDEATHSIG = 1
+# What a fork says at a limit of processes, and for lack of memory.
+NONE_LEFT = (errno.EAGAIN, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,12 @@ class Workers:
         process = context.Process(target=_child_main, args=(body, theirs, not_its_own, os.getpid()))
         # A worker that has no handler yet would show a traceback, and one that is not among these would not be ended.
         with held():
-            process.start()
+            try:
+                process.start()
+            except OSError as error:
+                if error.errno not in NONE_LEFT:
+                    raise
+                raise none_left("process for a worker") from None
             theirs.close()
             self._running.append(_Worker(number, process, ours))
         return number
