@@ -467,6 +467,11 @@ def mistaken(channel: Channel) -> None:
     raise RuntimeError("a bug")
 
 
+def silent_store(stage: Stage) -> str:
+    stage.lrs.script = [Answer(no_answer=True)] * 9
+    return stage.run(**{**stage.bucket.settings("source"), "source_port": urlsplit(stage.lrs.url).port})
+
+
 def broken_store(stage: Stage) -> str:
     stage.lrs.script = [Answer(500)] * 9
     return stage.run(**{**stage.bucket.settings("source"), "source_port": urlsplit(stage.lrs.url).port})
@@ -601,7 +606,8 @@ TRIGGERS: dict[str, Callable[[Stage], str]] = {
     "The listing of": partial(listed, page=LISTING % b"true"),
     "libcloud can't read": partial(listed, page=b"<html/>"),
     "check the host and the port, and": lambda s: s.run(**{**s.bucket.settings("source"), "source_port": free_port()}),
-    "Can't ": broken_store,
+    "Can't ": silent_store,
+    "... answers ...: can't": broken_store,
     "The system starts no": without_threads,
     "No space left": no_space,
     "can't be written by": lambda s: text_of(lambda: write_all(LocalStorage("/sys"), "x", b"1")),

@@ -84,9 +84,11 @@ def test_the_trouble_of_all_workers_is_told_once(capsys: pytest.CaptureFixture[s
     for worker in range(4):
         progress.emit(SegmentStarted("a.log"), worker)
         progress.emit(Waiting("the LRS does not answer", 2.5), worker)
+        progress.emit(Waiting(f"S3 answers 503: can't read {worker}.log", 1.0, "S3 answers 503"), worker)
     progress.emit(Waiting("the database does not answer", 0.4), 1)
     assert capsys.readouterr().err.splitlines() == [
         "the LRS does not answer; trying again in 2 s",
+        "S3 answers 503: can't read 0.log; trying again in 1 s",
         "the database does not answer; trying again in 1 s",
     ]
 

@@ -57,9 +57,9 @@ def listing(store: CloudStorage) -> Any:
     [
         (download, "403 Forbidden", PermanentError, "refuses the credentials"),
         (listing, "403 Forbidden", PermanentError, "refuses the credentials"),
-        (download, "500 Server Error", Unavailable, "Status code: 500"),
-        (listing, "500 Server Error", Unavailable, "Status code: 500"),
-        (CloudStorage.check, "500 Server Error", Unavailable, "Status code: 500"),
+        (download, "500 Server Error", Unavailable, "answers 500 "),
+        (listing, "500 Server Error", Unavailable, "answers 500 "),
+        (CloudStorage.check, "500 Server Error", Unavailable, "answers 500 "),
     ],
 )
 def test_of_an_errors_text_no_more_is_read_than_is_of_use(

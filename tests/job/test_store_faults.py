@@ -102,3 +102,44 @@ def test_what_stays_unavailable_ends_the_run_with_status_4(nanio_bucket: Bucket,
                 assert proxy.faults
             faults = proxy.faults
     assert number > 1
+
+
+SAID = {
+    "check": "reach {}/",
+    "list": "list {}/",
+    "read": "read {}/tracking.log",
+    "read a range": "read {}/tracking.log",
+    "write": "write {}/large",
+    "replace": "read {}/plan.json",
+    "delete": "delete {}/plan.json",
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_store_answers_is_said_before_what_it_concerns(nanio_bucket: Bucket, operation: str) -> None:
+    """As of an LRS: what fits into the line of a terminal has the status in it."""
+    for name in ("tracking.log", "plan.json"):
+        nanio_bucket.put(name, CONTENT)
+    with faulty(nanio_bucket, lambda *_: BUSY_WITH_TEXT) as (bucket, _), pytest.raises(Unavailable) as raised:
+        OPERATIONS[operation][0](store_of(bucket, 0.0))
+    # To a HEAD there is no text.
+    said = str(raised.value).replace("Slow Down", "Reduce your request rate")
+    where = SAID[operation].format(nanio_bucket.name)
+    assert said == f"MINIO answers 503 Reduce your request rate: can't {where}. Run again to resume."
+
+
+def test_a_break_says_which_object_it_concerns(nanio_bucket: Bucket) -> None:
+    nanio_bucket.put("tracking.log", CONTENT)
+    # What the answer before was says nothing of it.
+    faults: list[Fault] = [BUSY, 120, b"HTTP/1.1 500 Bad \x1b[31m\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]
+    said = []
+    with faulty(nanio_bucket, lambda number, _: faults[number - 1]) as (bucket, _):
+        store = store_of(bucket, 0.0)
+        for _ in faults:
+            with pytest.raises(Unavailable) as raised:
+                read_all(store, "tracking.log")
+            said.append(str(raised.value))
+    place = f"{nanio_bucket.name}/tracking.log"
+    assert said[0] == f"MINIO answers 503 Slow Down: can't read {place}. Run again to resume."
+    assert said[1].startswith(f"Can't read MINIO:{place}: ConnectionError: ")
+    assert said[2] == f"MINIO answers 500 Bad \\x1b[31m: can't read {place}. Run again to resume."

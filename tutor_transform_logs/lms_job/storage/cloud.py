@@ -32,15 +32,13 @@ from .cloud_http import (
     Version,
     is_raised_by_libcloud,
     name_for_download,
+    problem_of_name,
     what_failed,
 )
 from .read_ahead import ReadAhead
 
 # An object up to this size is sent by one PUT; a larger one by libcloud's stream upload, as a multipart upload.
 SINGLE_PUT_BYTES = 5 * 1024**2
-
-# Their drivers have the container in the host, so that a path may begin with two slashes.
-CONTAINER_IN_HOST = ("ALIYUN_OSS",)
 
 # How a store refuses a range of an object that is shorter.
 BAD_RANGE = (requests.codes.bad_request, requests.codes.requested_range_not_satisfiable)
@@ -104,7 +102,7 @@ class CloudStorage:
                         pages.moved()
 
         try:
-            self._retrying("list", list_all)
+            self._retrying("list", list_all, prefix)
         except EndlessListing:
             raise PermanentError(
                 f"The listing of {self.where(prefix)} does not end: after {count(len(found), 'object')}, the store "
@@ -156,7 +154,7 @@ class CloudStorage:
 
         Whoever does not read it to its end closes it, or drops it: then its connection is closed, too.
         """
-        if problem := self._problem_of(name):
+        if problem := problem_of_name(self._config.provider, name):
             raise ObjectGone(f"{self.where(name)} can't be read: its name {problem}")
         position = start
         stream: Generator[bytes, None, None] | None = None
@@ -183,7 +181,7 @@ class CloudStorage:
         try:
             while end is None or position < end:
                 # Each piece has all of the waiting time: a slow connection that makes progress is not given up.
-                piece = self._retrying("read", next_piece)
+                piece = self._retrying("read", next_piece, name)
                 if not piece:
                     return
                 yield piece
@@ -239,9 +237,9 @@ class CloudStorage:
 
     def write(self, name: str, chunks: Callable[[], Iterable[bytes]], private: bool = False) -> None:
         """Upload whole: a single PUT or a completed multipart upload shows the object at once, or never."""
-        if problem := self._problem_of(name):
+        if problem := problem_of_name(self._config.provider, name):
             raise PermanentError(f"{self.where(name)} can't be written: its name {problem}. Change the prefix.")
-        self._retrying("write to", lambda: self._upload(name, chunks()))
+        self._retrying("write", lambda: self._upload(name, chunks()), name)
 
     def _upload(self, name: str, chunks: Iterable[bytes]) -> None:
         driver = self._connected()
@@ -267,7 +265,7 @@ class CloudStorage:
             except ObjectDoesNotExistError:
                 return ""
 
-        return self._retrying("read", ask)
+        return self._retrying("read", ask, name)
 
     def write_if(self, name: str, content: bytes, version: str) -> str:
         # Not every store knows conditions, and of those that don't, some ignore them.
@@ -275,7 +273,7 @@ class CloudStorage:
             raise ObjectChanged(name)
         condition = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
         try:
-            return self._retrying("write to", lambda: self._put(name, content, condition))
+            return self._retrying("write", lambda: self._put(name, content, condition), name)
         except ObjectChanged:
             # Perhaps by an earlier try, whose answer was lost.
             written = self.version_of(name)
@@ -306,20 +304,10 @@ class CloudStorage:
             except ObjectDoesNotExistError:
                 pass
 
-        self._retrying("delete from", remove)
+        self._retrying("delete", remove, name)
 
     def where(self, name: str) -> str:
         return f"{self._config.provider}:{self._config.container}/{name}"
-
-    def _problem_of(self, name: str) -> str:
-        """What keeps an object of this name from being requested; empty if nothing does."""
-        # HTTP clients take such parts out of a URL (RFC 3986, 5.2.4), and would request another object.
-        if not {".", ".."}.isdisjoint(name.split("/")):
-            return 'has a part that is "." or ".."'
-        # To an HTTP client, what follows two slashes is the name of a host.
-        if name.startswith("/") and self._config.provider in CONTAINER_IN_HOST:
-            return 'begins with "/"'
-        return ""
 
     def _object(self, driver: StorageDriver, name: str) -> Object:
         """The object by its name alone: libcloud's ``get_object`` costs a request more."""
@@ -340,8 +328,8 @@ class CloudStorage:
             self._driver_key = key
         return self._driver
 
-    def _retrying(self, verb: str, action: Callable[[], T]) -> T:
-        """``action`` with the job's retries; ``verb`` names it in messages. libcloud's errors become the job's."""
+    def _retrying(self, verb: str, action: Callable[[], T], name: str = "") -> T:
+        """``action`` with the job's retries. libcloud's errors become the job's, which say ``verb`` and ``name``."""
 
         def attempt() -> T:
             try:
@@ -356,18 +344,28 @@ class CloudStorage:
                         f"{self._place} can't be reached ({why_unreachable(error)}), and never was: check the host and "
                         "the port, and that it is running."
                     ) from None
-                raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
+                raise self._transient(verb, name, error) from None
             except UNEXPECTED as error:
                 if not is_raised_by_libcloud(error):
                     raise
                 if isinstance(error, BaseHTTPError) and (error.code == 429 or error.code >= 500):
-                    raise TransientError(f"Can't {verb} {self.where('')}: {self._describe(error)}") from None
+                    raise self._transient(verb, name, error) from None
                 raise PermanentError(
                     f"{self.where('')}: the store answers with what libcloud can't read ({self._describe(error)}). "
                     "Check the provider, the host and the port."
                 ) from None
 
         return retrying(attempt, self._max_wait_secs)
+
+    def _transient(self, verb: str, name: str, error: Exception) -> TransientError:
+        if refusal := self._masked(self._adapter.refusal):
+            provider, place = self._config.provider, f"{self._config.container}/{name}"
+            # First what matters: a terminal may not have the width for all of it.
+            return TransientError(
+                f"{provider} answers {refusal}: can't {verb} {place}", trouble=f"{provider} answers {refusal}"
+            )
+        what = self._describe(error)
+        return TransientError(f"Can't {verb} {self.where(name)}: {what}", trouble=f"Can't {verb}: {what}")
 
     def _permanent(self, error: Exception) -> PermanentError:
         if isinstance(error, ContainerDoesNotExistError):
@@ -384,7 +382,11 @@ class CloudStorage:
         return f"{config.provider} at {config.host or 'its default host'}{port}"
 
     def _describe(self, error: Exception) -> str:
-        """The error's text, for a terminal, without any secret that a URL, a header or an answer in it may hold."""
+        """The error's text, for a terminal."""
+        return self._masked(why_unreachable(error) or what_failed(error))
+
+    def _masked(self, text: str) -> str:
+        """A text for a terminal, without any secret that a URL, a header or an answer in it may hold."""
         secrets = self._secrets | {" ".join(secret.split()) for secret in self._secrets}
         # Masked first: what is cut or written in another way would not be found.
-        return printable(hide(why_unreachable(error) or what_failed(error), secrets))[:300]
+        return printable(hide(text, secrets))[:300]

@@ -6,6 +6,7 @@ providers.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ STREAM_PIECE = PROGRESS_BYTES
 CONDITIONS = {"if-match", "if-none-match"}
 # A store may answer with an empty page, or send the client to another address, before it goes on.
 MAX_IDLE_PAGES = 3
+# Their drivers have the container in the host, so that a path may begin with two slashes.
+CONTAINER_IN_HOST = ("ALIYUN_OSS",)
 # In place of an empty part of a path: no name in a store can have it.
 _NOTHING = "\0"
 
@@ -111,7 +114,9 @@ class CloudAdapter(DownloadAdapter):
 
     etag = ""
     status = 0
-    """Of the latest answer."""
+    """Of the latest answer; 0 while there is none to the latest request."""
+    refusal = ""
+    """The latest answer, if it is an error: its status, and what it says."""
     size: int | None = None
     """Of the object that the latest answer streams, in bytes, or of which it streams a range; ``None``: not said."""
     streamed: requests.Response | None = None
@@ -135,6 +140,7 @@ class CloudAdapter(DownloadAdapter):
         if self._pages is not None:
             self._pages.ask()
         kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        self.status, self.refusal = 0, ""
         response: Any = super().send(request, True, *args, **kwargs)
         if request.method == "PUT" and CONDITIONS & {name.lower() for name in request.headers}:
             _check_condition(response.status_code)
@@ -150,7 +156,17 @@ class CloudAdapter(DownloadAdapter):
         read_whole(response, MAX_LISTING_BYTES if well else MAX_ANSWER_BYTES)
         # Where none is named: guessing it would take long, and all stores send UTF-8.
         response.encoding = response.encoding or "utf-8"
+        if response.status_code >= 400:
+            self.refusal = _refusal(response)
         return response
+
+
+def _refusal(response: requests.Response) -> str:
+    """An error's status and its text, on one line. libcloud keeps neither of some errors."""
+    # As S3 answers, and all stores that are made like it.
+    found = re.search(rb"<Message>([^<]+)</Message>", response.content)
+    text = found[1].decode("utf-8", "replace") if found else response.reason or ""
+    return " ".join(f"{response.status_code} {text}".split()).rstrip(".")
 
 
 def connect(connection: Any, adapter: CloudAdapter) -> None:
@@ -199,6 +215,17 @@ def _with_all_slashes(morph: Callable[[str], str], action: str) -> str:
 def name_for_download(driver: StorageDriver, name: str) -> str:
     """Some drivers put a name into the URL of a download as it is: of ``a?b``, that would be the object ``a``."""
     return quote(name) if isinstance(driver, (CloudFilesStorageDriver, BackblazeB2StorageDriver)) else name
+
+
+def problem_of_name(provider: str, name: str) -> str:
+    """What keeps an object of this name from being requested; empty if nothing does."""
+    # HTTP clients take such parts out of a URL (RFC 3986, 5.2.4), and would request another object.
+    if not {".", ".."}.isdisjoint(name.split("/")):
+        return 'has a part that is "." or ".."'
+    # To an HTTP client, what follows two slashes is the name of a host.
+    if name.startswith("/") and provider in CONTAINER_IN_HOST:
+        return 'begins with "/"'
+    return ""
 
 
 def what_failed(error: Exception) -> str:

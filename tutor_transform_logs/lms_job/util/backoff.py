@@ -25,6 +25,8 @@ class Waiting:
 
     why: str
     secs: float
+    trouble: str = ""
+    """``why`` without the object that it happened to, if it says one: many objects may have the same trouble."""
 
     def __str__(self) -> str:
         return f"{self.why}; trying again in {max(self.secs, 1):.0f} s"
@@ -69,6 +71,6 @@ def retrying(
             delay = next(waits, None)
             if delay is None or clock() + error.retry_after_secs > deadline:
                 raise given_up(error) from None
-            waiting = Waiting(str(error), max(delay, error.retry_after_secs))
+            waiting = Waiting(str(error), max(delay, error.retry_after_secs), error.trouble)
         log.info("%s", waiting, extra={"waiting": waiting})
         sleep(waiting.secs)

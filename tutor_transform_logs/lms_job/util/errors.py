@@ -119,11 +119,12 @@ class TransientError(Exception):
     """One try failed, and the next may succeed: no answer, 503, a broken connection. ``str()`` says what happened.
 
     ``retry_after_secs``: how long the server asks to be left alone, 0.0 if it says nothing. ``is_busy``: it works, and
-    only takes no more requests for now (429).
+    only takes no more requests for now (429). ``trouble``: ``what`` without the object that it happened to.
     """
 
-    def __init__(self, what: str, retry_after_secs: float = 0.0, is_busy: bool = False) -> None:
+    def __init__(self, what: str, retry_after_secs: float = 0.0, is_busy: bool = False, trouble: str = "") -> None:
         super().__init__(what)
+        self.trouble = trouble or what
         self.retry_after_secs = retry_after_secs
         self.is_busy = is_busy
 

@@ -74,9 +74,10 @@ class ProgressState:
 
     def is_news(self, waiting: Waiting, now: float) -> bool:
         """Was this trouble not reported lately, by any worker? Counts as reported from now on."""
-        if now - self._reported.get(waiting.why, -REPEAT_SECS) < REPEAT_SECS:
+        trouble = waiting.trouble or waiting.why
+        if now - self._reported.get(trouble, -REPEAT_SECS) < REPEAT_SECS:
             return False
-        self._reported[waiting.why] = now
+        self._reported[trouble] = now
         return True
 
     @property
