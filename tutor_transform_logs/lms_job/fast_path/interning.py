@@ -88,8 +88,9 @@ class Interner:
             return found
         if self._by_email or not self._own[type(transformer)]:
             return self._get_actor(transformer)
-        # As extract_username_or_userid. (Where nobody is found, it may differ, and ERB's own code raises the error.)
-        who = person_of(transformer.event) if self._knows_people else transformer.extract_username_or_userid()
+        # As extract_username_or_userid, but for the values that name nobody, which ERB's error quotes.
+        known = person_of(transformer.event) if self._knows_people else None
+        who = known or transformer.extract_username_or_userid()
         user = self._erb.get_anonymous_user_id(who, "XAPI")
         found = self._actors.get(user)
         if found is None:
