@@ -386,10 +386,10 @@ def test_many_files_of_one_name_and_many_records_of_a_header_take_little_time() 
     header.type, header.size = tarfile.XHDTYPE, len(records)
     extended = header.tobuf(tarfile.USTAR_FORMAT) + records + b"\0" * (-len(records) % 512)
     source = Archives(Folder({"logs.tar": extended + out.getvalue()}))
-    began = time.monotonic()
+    began = time.process_time()
     [entry] = source.listing("")
     names = [member.name for member in source.members(entry, "tar")]
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
     assert len(set(names)) == 5000
     assert (names[0], names[-1]) == ("logs.tar!/a.log", "logs.tar!/a.log#5000")
 
