@@ -5,15 +5,21 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tutor_transform_logs.lms_job.deliver.concurrency import Concurrency, Ticket
 
 MOST = 32
 SERVERS = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16]
+SEEDS = st.integers(0, 2**32)
+ALL_SERVERS = st.integers(1, 16)
+searching = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 @dataclass
@@ -66,9 +72,124 @@ class Endpoint:
             heapq.heappush(self._free, until)
         heapq.heappush(self._events, (until, next(self._numbers), ticket, self.now, taken))
 
+    def is_away(self, tries: int) -> None:
+        """All that is in flight fails, and then this number of tries with one request."""
+        while self._events:
+            self.concurrency.overloaded(heapq.heappop(self._events)[2])
+        for _ in range(tries):
+            self.concurrency.away(self.concurrency.sent())
+        self.now += 10
+        self._free = [self.now] * self.servers
+
     def used(self, first: int, last: int) -> float:
         """The share of its capacity that was used between two answers, where each takes a second."""
         return (last - first) / (self.answered[last] - self.answered[first]) / self.servers
+
+
+def jittered(servers: int, deviation: float, seed: int) -> Endpoint:
+    """Takes a second for a request, more or less by up to this share of it: the answers come in any order."""
+    dice = random.Random(seed)
+    return Endpoint(servers, lambda _now: 1.0 + deviation * dice.uniform(-1, 1))
+
+
+@searching
+@given(ALL_SERVERS, st.sampled_from([0.001, 0.01, 0.1]), SEEDS)
+def test_twenty_requests_are_enough_in_whatever_order_they_are_answered(
+    servers: int, deviation: float, seed: int
+) -> None:
+    endpoint = jittered(servers, deviation, seed)
+    endpoint.run(20)
+    assert endpoint.concurrency.limit >= 0.9 * servers
+    endpoint.run(200)
+    assert endpoint.most_in_flight <= 2 * servers
+
+
+def test_twenty_requests_are_enough_for_times_that_differ_widely() -> None:
+    """By up to 30 %: the slowest takes nearly twice as long as the fastest."""
+    reached = 0
+    for servers, seed in itertools.product(range(1, 17), range(20)):
+        endpoint = jittered(servers, 0.3, 100 * seed + servers)
+        endpoint.run(20)
+        assert endpoint.concurrency.limit >= 0.5 * servers
+        reached += max(endpoint.limits) >= 0.9 * servers
+        endpoint.run(20)
+        assert max(endpoint.limits) >= 0.9 * servers
+    assert reached >= 0.95 * 16 * 20
+
+
+@searching
+@given(ALL_SERVERS, SEEDS)
+def test_times_that_differ_widely_do_not_make_it_grow_without_bounds(servers: int, seed: int) -> None:
+    endpoint = jittered(servers, 0.3, seed)
+    endpoint.run(600)
+    # What a server needs at least can't be known for sure.
+    assert endpoint.most_in_flight <= 2 * servers + 4
+    assert endpoint.used(100, 599) >= 0.85
+
+
+@searching
+@given(ALL_SERVERS, SEEDS, st.sampled_from([0.0, 0.1, 0.3]), st.integers(0, 120), st.integers(1, 12))
+def test_an_outage_halves_the_limit_once_and_it_grows_back_at_once(
+    servers: int, seed: int, deviation: float, before: int, tries: int
+) -> None:
+    """However many tries fail, and however early it is."""
+    endpoint = jittered(servers, deviation, seed)
+    endpoint.run(before)
+    while endpoint.concurrency.has_room:
+        endpoint._send()
+    limit = endpoint.concurrency.limit
+    endpoint.is_away(tries)
+    # All those in flight may be of an earlier limit: they say nothing about this one.
+    assert endpoint.concurrency.limit in (max(1, limit // 2), limit)
+    endpoint.run(40)
+    assert max(endpoint.limits[-40:]) >= 0.9 * min(limit, servers)
+    assert endpoint.most_in_flight <= 2 * servers + (4 if deviation > 0.1 else 0)
+
+
+def test_an_outage_at_the_first_request_costs_a_few_answers() -> None:
+    endpoint = Endpoint(16)
+    for _ in range(2):
+        endpoint._send()
+    endpoint.is_away(5)
+    endpoint.run(20)
+    assert endpoint.concurrency.limit >= 15
+
+
+def test_one_refusal_at_the_beginning_is_soon_forgotten() -> None:
+    endpoint = Endpoint(16)
+    for _ in range(2):
+        endpoint._send()
+    endpoint.is_away(0)
+    endpoint.run(30)
+    assert max(endpoint.limits) >= 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_refusals_among_many_answers_halve_it_each_time(seed: int) -> None:
+    endpoint = jittered(16, 0.1, seed)
+    endpoint.run(100)
+    for _ in range(3):
+        limit = endpoint.concurrency.limit
+        ticket = heapq.heappop(endpoint._events)[2]
+        while ticket.round != endpoint.concurrency._round:
+            endpoint.run(1)
+            ticket = heapq.heappop(endpoint._events)[2]
+        limit = endpoint.concurrency.limit
+        endpoint.concurrency.overloaded(ticket)
+        assert endpoint.concurrency.limit == limit // 2
+        endpoint.run(limit)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_endpoint_that_gets_slower_with_its_load_is_relieved(seed: int) -> None:
+    """From eight requests in flight on, each makes all others slower."""
+    dice = random.Random(seed)
+    endpoint = Endpoint(64)
+    endpoint.secs = lambda _now: max(1.0, (endpoint.concurrency.in_flight / 8) ** 2) * dice.uniform(0.9, 1.1)
+    endpoint.run(600)
+    assert any(second <= first // 2 for first, second in itertools.pairwise(endpoint.limits))
+    assert max(endpoint.limits[300:]) <= 16
+    assert statistics.fmean(endpoint.limits[300:]) >= 5
 
 
 @pytest.mark.parametrize("servers", SERVERS)

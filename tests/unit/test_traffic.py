@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from tests.harness.process import wait_for
 from tutor_transform_logs.lms_job.deliver.traffic import Closed, EndpointTraffic
 from tutor_transform_logs.lms_job.util import backoff
 from tutor_transform_logs.lms_job.util.errors import PermanentError, TransientError, Unavailable
@@ -106,6 +108,30 @@ def test_while_an_endpoint_is_down_one_request_at_a_time_tries_it(
     assert (endpoint.most_together, 1 <= tries <= 6) == (1, True), tries
     endpoint.down = None
     assert [future.result() for future in waiting] == ["answer"] * THREADS
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_an_outage_halves_the_limit_once(traffic: EndpointTraffic, threads: ThreadPoolExecutor, late: float) -> None:
+    """Also where those in flight fail later, one after another, as with time-outs, while tries fail too."""
+    endpoint = Endpoint()
+    send = partial(traffic.retrying, endpoint.call, 30.0, 1000)
+    outcomes(threads, send, 100)
+    assert traffic.limit == THREADS
+    endpoint.down = TransientError("503")
+    numbers = itertools.count()
+
+    def fails_late() -> str:
+        if endpoint.down:
+            time.sleep(late * next(numbers) / THREADS)
+        return endpoint.call()
+
+    waiting = [threads.submit(traffic.retrying, fails_late, 30.0, 1000) for _ in range(THREADS)]
+    wait_for(lambda: len(endpoint.calls) >= 100 + THREADS + 4)
+    assert traffic.limit == THREADS // 2
+    endpoint.down = None
+    assert [future.result() for future in waiting] == ["answer"] * THREADS
+    outcomes(threads, send, 60)
+    assert traffic.limit >= THREADS - 1
 
 
 def test_all_that_wait_end_together_after_the_waiting_time(

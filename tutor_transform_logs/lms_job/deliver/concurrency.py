@@ -3,6 +3,11 @@
 The model is the adaptive request concurrency of Vector: additive increase, multiplicative decrease. What an endpoint
 uses of the requests in flight follows from the time of its answers: as long as it works on all of them, an answer takes
 as long as it takes by itself; beyond that, requests wait in a queue of the endpoint's and add nothing but time.
+
+It begins with a slow start, as that of TCP: in the time that one answer takes, each server of the endpoint can give one
+answer, so that the number of answers in that time is the least that it works on at once, in whatever order they come.
+Twice that may be in flight, and so on, until a round shows that requests wait; from then on, the limit grows by one.
+After a time in which the endpoint took nothing at all, it begins so again, from half of what it was.
 """
 
 from __future__ import annotations
@@ -16,16 +21,22 @@ FIRST_LIMIT = 2
 # there are too many. Between the two, some wait there, so that it never has to wait for the job.
 USED_ENOUGH = 0.8
 USED_TOO_LITTLE = 0.65
+# In this share of the shortest time, no server gives two answers: the shortest of a few is not the shortest there is.
+SURE = 0.8
 # How much a round counts beside those before it.
 NEWS = 0.25
 # How many answers show what one takes where no other request is in flight.
 ANSWERS_ALONE = 3
+# How many show it where there are others: of fewer, the order in which they come decides.
+FEWEST_ANSWERS = 4
 # How many mean deviations above the usual time are not late.
 DEVIATIONS = 2.0
 SHORTEST_SECS = 1e-6
 # The number of rounds without a change after which is measured again, with half of the requests, what one takes alone.
 ROUNDS_UNTIL_LOOK = 128
-# After an endpoint has refused a number of requests (429, 503), that number is not tried again for some rounds.
+# After an endpoint has refused a number of requests (429, 503), that number is not tried again for some rounds: each
+# time for twice as many as the last time, up to the second number.
+ROUNDS_UNTIL_FIRST_RETRY = 4
 ROUNDS_UNTIL_RETRY = 32
 
 
@@ -40,8 +51,9 @@ class Ticket(NamedTuple):
 class Concurrency:
     """The limit of requests in flight to one endpoint.
 
-    It begins with two and is doubled as long as the endpoint uses all; then it grows by one. A round is as many answers
-    as say something about the current limit; after each, the limit is changed or kept.
+    It begins with two and is doubled as long as the endpoint uses all; then it grows by one, up to twice of what the
+    endpoint works on at once. A round is as many answers as say something about the current limit; after each, the
+    limit is changed or kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -70,6 +82,8 @@ class Concurrency:
         """The greatest limit of which the endpoint used enough."""
         self._refused = 0
         """A limit that was too much for the endpoint; 0: none."""
+        self._until_retry = 0
+        """For how many rounds it is not tried again."""
         self._unchanged = 0
         """Rounds since the limit was changed, or since the endpoint has refused one."""
         self._looking = 0
@@ -92,7 +106,7 @@ class Concurrency:
         if self._alone is None or (self._doubles and secs < self._alone):
             self._alone = secs
         self._answers.append(now)
-        while len(self._answers) > 1 and self._answers[0] <= now - self._alone:
+        while len(self._answers) > 1 and self._answers[0] < now - SURE * self._alone:
             self._answers.popleft()
         self._worked = max(self._worked, len(self._answers))
         if self._doubles and self._reached and self._most > self.limit < 2 * len(self._answers):
@@ -105,9 +119,9 @@ class Concurrency:
             # One in three that comes late does not show what they take.
             mean = statistics.median(times) if self.limit == 1 else statistics.fmean(times)
             # What comes late because it waits, or in a stall, is not a deviation of the usual kind.
-            if self.limit > 1 and len(times) > 1 and mean * USED_ENOUGH <= self._alone:
+            if self.limit > 1 and len(times) > 1 and mean * USED_TOO_LITTLE <= self._alone:
                 deviation = sum(abs(each - mean) for each in times) / len(times)
-                self._deviation += NEWS * (deviation - self._deviation)
+                self._deviation += (NEWS if self._deviation else 1) * (deviation - self._deviation)
             self._end_round(mean)
 
     def overloaded(self, ticket: Ticket) -> None:
@@ -116,9 +130,17 @@ class Concurrency:
         if ticket.round != self._round:
             # Sent under an earlier limit, which was changed since.
             return
-        self._refused, self._unchanged = self.limit, 0
-        self._proven = min(self._proven, max(1, self.limit - 1))
-        self._decrease(self.limit // 2)
+        self._unchanged = 0
+        if self.limit > 1:
+            self._refused = self.limit
+            self._until_retry = min(2 * self._until_retry or ROUNDS_UNTIL_FIRST_RETRY, ROUNDS_UNTIL_RETRY)
+            self._proven = min(self._proven, self.limit - 1)
+            self._decrease(self.limit // 2)
+
+    def away(self, ticket: Ticket) -> None:
+        """Not even this request alone was taken: what was refused before it was not too much, it came at a bad time."""
+        self.ended(ticket)
+        self._refused, self._doubles = 0, True
 
     def ended(self, ticket: Ticket) -> None:
         """The request has ended in a way that says nothing about the endpoint's load."""
@@ -131,7 +153,7 @@ class Concurrency:
         """How many answers a round has."""
         if self.limit == 1:
             return ANSWERS_ALONE
-        return max(1, self.limit // 2)
+        return max(FEWEST_ANSWERS, self.limit if self._doubles else self.limit // 2)
 
     def _end_round(self, secs: float) -> None:
         assert self._alone is not None
@@ -150,17 +172,20 @@ class Concurrency:
         used = max(used, worked / self.limit)
         if used >= USED_ENOUGH:
             self._proven = max(self._proven, self.limit)
-            self._increase()
-        elif used < USED_TOO_LITTLE:
+            self._increase(2 * worked)
+            return
+        self._doubles = False
+        if used < USED_TOO_LITTLE:
             self._decrease(max(worked, self.limit // 2))
         elif self._unchanged >= ROUNDS_UNTIL_LOOK:
             self._look()
 
-    def _increase(self) -> None:
-        if self._refused and self._unchanged >= ROUNDS_UNTIL_RETRY:
+    def _increase(self, useful: int) -> None:
+        """``useful``: more is certainly too much."""
+        if self._refused and self._unchanged >= self._until_retry:
             self._refused = 0
         most = min(self._most, self._refused - 1) if self._refused else self._most
-        self._doubles = self._doubles and self.limit >= most
+        most = min(most, max(useful, self.limit))
         wanted = min(2 * self.limit, self._proven) if self.limit < self._proven else self.limit + 1
         wanted = max(1, min(wanted, most))
         if wanted > self.limit:

@@ -146,9 +146,12 @@ class EndpointTraffic:
     def _fail(self, allowed: _Pass, error: TransientError, max_wait_secs: float, waited: float) -> None:
         """The endpoint could not take a request: wait with all others. Raises :class:`~.errors.Unavailable`."""
         with self._condition:
-            self._concurrency.overloaded(allowed.ticket)
-            if allowed.outage is not None and allowed.outage.last is not None:
-                raise backoff.given_up(allowed.outage.last) from None
+            if allowed.outage is None:
+                self._concurrency.overloaded(allowed.ticket)
+            else:
+                self._concurrency.away(allowed.ticket)
+                if allowed.outage.last is not None:
+                    raise backoff.given_up(allowed.outage.last) from None
             outage = self._outage
             if outage is not None and outage is not allowed.outage:
                 # Sent before that was known.
