@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # In an object store, many objects take a while.
 LOG_EVERY_SECS = 10.0
+# Objects whose beginnings are remembered between two searches: 20 MB.
+MOST_SEEN = 5000
 
 
 class ObjectMoved(Exception):
@@ -307,18 +309,34 @@ def find_object_of(segment: Segment, identified: Sequence[IdentifiedObject]) -> 
 
 
 def find_again(
-    source: Source, prefixes: Iterable[str], segment: Segment, contents: Iterable[Content]
+    source: Source, prefixes: Iterable[str], segment: Segment, content: Content, seen: dict[StoredObject, bytes]
 ) -> Segment | None:
-    """Search the whole source for the content of ``segment``, for example after a log was rotated during the run."""
-    content = next(content for content in contents if content.id == segment.content)
-    holders = []
+    """Search the whole source for the content of ``segment``, for example after a log was rotated during the run.
+
+    ``seen``: how objects began that earlier searches have met. It only says which to look at before all the others,
+    and these are read again: meanwhile, another log of the same size may have the name.
+    """
     entries = [entry for prefix in prefixes for entry in source.listing(prefix)]
+    likely = [entry for entry in entries if entry not in seen or content.begins_like(entry.name, seen[entry])]
+    found = find_object_of(segment, _holders(source, likely, content, seen))
+    if found is None and len(likely) < len(entries):
+        found = find_object_of(segment, _holders(source, entries, content, seen))
+    return found
+
+
+def _holders(
+    source: Source, entries: Sequence[StoredObject], content: Content, seen: dict[StoredObject, bytes]
+) -> list[IdentifiedObject]:
+    """The objects among ``entries`` that hold ``content``. How they begin is added to ``seen``, but not without end."""
+    holders = []
     with _reading_ahead(source, entries):
         for entry, head in _heads(source, entries):
+            if len(seen) < MOST_SEEN or entry in seen:
+                seen[entry] = head.first
             if content.begins_like(entry.name, head.first) and has_tail(source, entry.name, content, head.kind):
                 length = known_length(entry.size, head.kind)
                 holders.append(IdentifiedObject(entry.name, entry.size, head.kind, content.id, length))
-    return find_object_of(segment, holders)
+    return holders
 
 
 def _heads(source: Source, entries: Iterable[StoredObject]) -> Iterator[tuple[StoredObject, Head]]:

@@ -29,7 +29,7 @@ from ..read.redelivery import segment_letters
 from ..read.segment import segment_chunks, split_segment
 from ..read.stream_tails import StreamTails
 from ..read.wrong_kind import KindCheck
-from ..storage.base import Readable, Source, join_name
+from ..storage.base import Readable, Source, StoredObject, join_name
 from ..transform.transformer import Transformer
 from ..util.errors import JobError
 from ..util.formatting import printable
@@ -95,6 +95,8 @@ class Worker:
         self._recorder = Recorder(
             plan, context.ledger, context.destinations, context.interruptions, context.emit, self.stopped
         )
+        self._seen: dict[StoredObject, bytes] = {}
+        """How objects of the source begin that were searched for rotated logs."""
         self._in_flight = InFlight(context.requests_in_flight, max(config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES))
         for destination in context.destinations:
             if destination.traffic is not None:
@@ -187,7 +189,7 @@ class Worker:
             return None
         if segment.compression and first.position and first.tail:
             content = replace(content, tail=Tail(first.position, first.tail))
-        return find_again(self._context.source, self._config.source.prefixes, segment, [content])
+        return find_again(self._context.source, self._config.source.prefixes, segment, content, self._seen)
 
     def _do_from(self, segment: Segment, entries: dict[str, Entry], last_try: bool = False) -> bool:
         """Bring what is left of a segment to the destinations in ``entries``; those that fail are taken out.
