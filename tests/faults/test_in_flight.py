@@ -193,6 +193,41 @@ def test_a_refused_statement_is_one_dead_letter_and_holds_up_nobody(
     assert scripted_lrs.most_at_once > 2
 
 
+def test_the_first_batch_holds_up_nobody_while_it_is_halved(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """Its first answer, if only a refusal, shows that an LRS is there."""
+    resumed(sending, scripted_lrs, max_requests_in_flight=1)
+    ids = forgets(scripted_lrs)
+    first = set(ids[:BATCH])
+    scripted_lrs.refused = {ids[2]: 400}
+    other = threading.Event()
+    in_time = []
+
+    def delay(request: Request) -> float:
+        if not request.ids() <= first:
+            other.set()
+        elif len(request.ids()) < BATCH:
+            in_time.append(other.wait(20))
+        return 0.0
+
+    scripted_lrs.delay = delay
+    ran = sending.run(restart=True)
+    tally.same(3, ran.status, ran.detail)
+    tally.same({True}, set(in_time), "was another batch sent before a half of the first one was answered?")
+    tally.same((GOOD - 1, 0, 1), counted(sending.result()), "counts")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_an_lrs_that_takes_nothing_from_this_job_gets_one_request(
+    sending: ForkedSite, scripted_lrs: ScriptedLrs, status: int
+) -> None:
+    scripted_lrs.script = [Answer(status)] * 100
+    scripted_lrs.latency_secs = 0.3
+    ran = sending.run()
+    tally.same(1, ran.status, ran.detail)
+    tally.same(1, len(scripted_lrs.requests), "requests")
+    tally.same(1, ran.detail.count("stopped: "), f"errors: {ran.detail}")
+
+
 def test_an_lrs_that_is_down_in_between_is_waited_for_by_all(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
     scripted_lrs.latency_secs = 0.02
     scripted_lrs.script = [None] * 12 + [Answer(503)] * 4

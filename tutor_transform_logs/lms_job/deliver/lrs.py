@@ -105,6 +105,8 @@ class Lrs:
                 rejected = error
             invalid = is_about_content(rejected)
             if invalid:
+                # After a conflict, or a body too large, the first batch shows what the others are spared.
+                self.client.traffic.has_answered = True
                 self._refusals.refused(part, doubt)
             if rejected.status == 409:
                 asked, left = self._compare(part, outcome, asked, rejected)

@@ -65,6 +65,8 @@ class EndpointTraffic:
         self._outage: _Outage | None = None
         self._largest = 0.0
         self._closed = False
+        self.has_answered = False
+        """Has the endpoint rejected statements for what is in them? Said by the one who knows what its answers mean."""
 
     @property
     def limit(self) -> int:

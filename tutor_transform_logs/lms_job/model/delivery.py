@@ -90,6 +90,10 @@ class Traffic(Protocol):
     def limit(self) -> int:
         """How many are of use at the same time, as far as is known."""
 
+    @property
+    def has_answered(self) -> bool:
+        """Has the endpoint rejected statements for what is in them? Then it is there, and others may be sent to it."""
+
     def allow(self, most: int) -> None:
         """Allow up to this number at the same time. Called before the first one."""
 

@@ -16,6 +16,8 @@ from .batches import LETTER_BYTES, Batch
 
 # How often as many batches as requests may be in flight are kept: those behind a slow one are delivered meanwhile.
 BATCHES_PER_REQUEST = 2
+# How often is looked whether the first batch, of which there may be many requests, has got an answer.
+FIRST_LOOK_SECS = 0.02
 
 
 @dataclass
@@ -108,7 +110,7 @@ class InFlight:
         """How many deliveries have ended in threads, and how many of them :meth:`wait` has seen."""
         self._seen = 0
         self._met: set[str] = set()
-        """The destinations that have taken something from this worker."""
+        """The destinations that have answered this worker."""
 
     def __bool__(self) -> bool:
         return bool(self._parcels)
@@ -125,14 +127,13 @@ class InFlight:
 
     def _has_room(self, delivery: Delivery) -> bool:
         traffic = self._traffic(delivery)
-        if traffic is None:
+        if traffic is None or delivery.destination.id not in self._met:
             return not delivery.outgoing
         return len(self._running(delivery.destination.id)) < traffic.limit
 
     def _traffic(self, delivery: Delivery) -> Traffic | None:
-        """``None``: this thread has to deliver it. The first one shows whether anybody is there at all."""
-        one_by_one = self._most == 1 or delivery.destination.id not in self._met
-        return None if one_by_one else delivery.destination.traffic
+        """``None``: its destination takes one after the other."""
+        return None if self._most == 1 else delivery.destination.traffic
 
     def _running(self, destination: str) -> list[Delivery]:
         """The deliveries to a destination that have not ended."""
@@ -140,17 +141,22 @@ class InFlight:
         return [delivery for delivery in of_parcels if delivery is not None and not delivery.ended]
 
     def start(self, parcel: Parcel) -> None:
-        """Begin to deliver a parcel. Where that needs this thread, it has ended when this returns."""
+        """Begin to deliver a parcel.
+
+        Where a destination takes one after the other, it has ended when this returns. Where the destination has not
+        answered before, it has when this returns, or the delivery has failed.
+        """
+        first: list[tuple[Delivery, Traffic]] = []
         self._parcels.append(parcel)
         self._ids.add(parcel.ids)
         for delivery in parcel.deliveries.values():
             if delivery.ended:
                 continue
-            if not delivery.outgoing or self._traffic(delivery) is None:
+            if not delivery.outgoing or (traffic := self._traffic(delivery)) is None:
                 delivery.run()
-                if delivery.outgoing and delivery.error is None:
-                    self._met.add(delivery.destination.id)
                 continue
+            if delivery.destination.id not in self._met:
+                first.append((delivery, traffic))
             self._tasks.put(delivery)
         waiting = sum(not delivery.ended for each in self._parcels for delivery in each.deliveries.values())
         while self._threads < waiting and start_thread(self._work) is not None:
@@ -158,6 +164,16 @@ class InFlight:
         while not self._threads and not self._tasks.empty():
             # The system starts no thread: one request at a time, as a worker without threads would send them.
             self._tasks.get().run()
+        for delivery, traffic in first:
+            self._meet(delivery, traffic)
+
+    def _meet(self, delivery: Delivery, traffic: Traffic) -> None:
+        """Wait for the first answer: it shows whether anybody is there at all, and takes the job's credentials."""
+        with self._changed:
+            while not (delivery.ended or traffic.has_answered):
+                self._changed.wait(FIRST_LOOK_SECS)
+        if delivery.error is None:
+            self._met.add(delivery.destination.id)
 
     def _work(self) -> None:
         """The life of a thread."""
