@@ -62,6 +62,8 @@ class Pod:
     """Its exit status; ``None`` while it is running, or if it never ran."""
     outcome: PhaseOutcome
     """What the phase told of its end. If it told nothing, only the status is known, and why as far as it is."""
+    told: bool
+    """Did the phase tell anything? Whatever ends without it, was not the job, or was killed."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Pod:
@@ -70,19 +72,21 @@ class Pod:
         ended: dict[str, Any] = states.get(JOB_CONTAINER, {}).get("terminated") or {}
         status = ended.get("exitCode")
         text = str(ended.get("message") or "")
-        told = phase_outcome.parse(text)
-        if told is None:
+        outcome = phase_outcome.parse(text)
+        told = outcome is not None
+        if outcome is None:
             # Kubernetes gives the end of the log instead. If the job was killed, its last line says nothing of that,
             # and may be personal data.
             lines = [line for line in text.splitlines() if line.strip()] if status in tuple(ExitStatus) else []
             reason = str(ended.get("reason") or "Error")
             why = lines[-1] if lines else reason if status is None else f"{reason}, status {status}"
-            told = PhaseOutcome(status if status is not None else ExitStatus.FAILED, message=why)
+            outcome = PhaseOutcome(status if status is not None else ExitStatus.FAILED, message=why)
         return cls(
             name=item["metadata"]["name"],
             index=int((item["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, 0)),
             status=status,
-            outcome=told,
+            outcome=outcome,
+            told=told,
         )
 
 

@@ -1,0 +1,57 @@
+"""What is said of a pod that ended without telling how. The cluster is a stand-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tutor.exceptions import TutorError
+
+from tutor_transform_logs.kubectl import Job, Pod
+from tutor_transform_logs.kubernetes import Replay
+from tutor_transform_logs.lms_job.util.phase_outcome import PhaseOutcome
+
+
+def replay_with(**terminated: Any) -> Any:
+    """A replay whose one pod has ended so."""
+    status = {"containerStatuses": [{"name": "transform-logs", "state": {"terminated": terminated}}]}
+    pod = Pod.of({"metadata": {"name": "p"}, "status": status})
+    runner: Any = None
+    replay: Any = Replay(runner, {"K8S_NAMESPACE": "openedx", "TRANSFORM_LOGS_K8S_PODS": 1})
+
+    class Cluster:
+        def pods_of(self, job: Job) -> list[Pod]:
+            return [pod]
+
+        def log_of(self, pod: Pod) -> str:
+            return "what it printed\n"
+
+    replay._kubectl = Cluster()
+    replay._run = lambda phase, script: (Job("plan-job", "1", False, False, True), None)
+    return replay
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("OOMKilled", "was killed (OOMKilled, status 137). Set more memory in TRANSFORM_LOGS_K8S_LIMITS"),
+        ("Error", "was killed (Error, status 137). Run the same command again to resume"),
+    ],
+)
+def test_a_pod_that_was_killed(capsys: pytest.CaptureFixture[str], reason: str, said: str) -> None:
+    replay = replay_with(exitCode=137, reason=reason)
+    assert replay._single("plan").status == 137
+    assert f"The pod of plan-job {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("message", ["", "help of another program"])
+def test_a_pod_that_did_not_run_the_job(capsys: pytest.CaptureFixture[str], message: str) -> None:
+    replay = replay_with(exitCode=0, reason="Completed", message=message)
+    with pytest.raises(TutorError, match=r"^The pod of plan-job ended without having run the job, so nothing was done"):
+        replay._single("plan")
+    assert capsys.readouterr().out == "what it printed\n"
+
+
+def test_a_pod_that_has_run_the_job() -> None:
+    replay = replay_with(exitCode=0, reason="Completed", message=PhaseOutcome(nothing_new=True).to_line())
+    assert replay._single("plan") == PhaseOutcome(nothing_new=True)
