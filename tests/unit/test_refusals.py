@@ -17,6 +17,7 @@ from tutor_transform_logs.lms_job.deliver.lrs import Lrs
 from tutor_transform_logs.lms_job.deliver.lrs_answers import BatchRejected
 from tutor_transform_logs.lms_job.deliver.lrs_client import Target
 from tutor_transform_logs.lms_job.deliver.refusals import MOST_KINDS, NOT_APART, Doubt, Refusals, halves
+from tutor_transform_logs.lms_job.deliver.traffic import EndpointTraffic
 from tutor_transform_logs.lms_job.model.delivery import OutgoingStatement, SourcedStatement
 from tutor_transform_logs.lms_job.model.records import Event, Line, Statement
 
@@ -35,6 +36,7 @@ class SimulatedLrs:
     stored: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     """How many statements each request had."""
+    traffic: EndpointTraffic = field(default_factory=EndpointTraffic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def post(self, body: bytes) -> requests.Response:
