@@ -63,7 +63,7 @@ class Pod:
     outcome: PhaseOutcome
     """What the phase told of its end. If it told nothing, only the status is known, and why as far as it is."""
     told: bool
-    """Did the phase tell anything? Whatever ends without it, was not the job, or was killed."""
+    """Did the phase tell anything? A pod that ended without it was killed, or did not run the job."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Pod:

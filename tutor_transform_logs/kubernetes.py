@@ -37,10 +37,6 @@ POLL_SECS = 5.0
 QUIET_SECS = 60.0
 
 AGAIN = "Run the same command again to resume"
-NOT_THE_JOB = (
-    "check that its image runs the command that it is given (TRANSFORM_LOGS_DOCKER_IMAGE), and that no other plugin "
-    "changes its manifest. Run: tutor config save"
-)
 # Above it, the status is that of a process that was ended by a signal.
 KILLED = 128
 TO_STOP = "kubectl delete jobs --namespace={namespace} --selector={phase}"
@@ -146,7 +142,9 @@ class Replay:
             fmt.echo_alert(f"The pod of {job.name} was killed ({reason}). {_advice(pods[-1])}")
         elif not pods[-1].told and pods[-1].status == ExitStatus.DONE:
             raise TutorError(
-                f"The pod of {job.name} ended without having run the job, so nothing was done: {NOT_THE_JOB}"
+                f"The pod of {job.name} ended without having run the job, so nothing was done: check that its image "
+                "runs the command that it is given (TRANSFORM_LOGS_DOCKER_IMAGE), and that no other plugin changes its "
+                "manifest. Run: tutor config save"
             )
         outcome = replace(pods[-1].outcome, status=pods[-1].status)
         if outcome.summary and not (self.summary and outcome.nothing_new):

@@ -9,10 +9,25 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.harness.cluster import Cluster
+from tests.harness.demo_lms import DemoLms
+from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
 from tests.harness.tutor_site import Done, TutorSite
 from tutor_transform_logs.demo.log_writer import LOG_START, BigLog, Mix
+
+
+def new_lms_database(server: MariaDb) -> dict[str, Any]:
+    """Make a database with people and courses; gives Tutor's settings for it."""
+    databases = server.new_database()
+    DemoLms(databases=databases).set_up(users=6, courses=5)
+    default = databases["default"]
+    return {
+        "MYSQL_HOST": default["HOST"],
+        "MYSQL_PORT": default["PORT"],
+        "OPENEDX_MYSQL_DATABASE": default["NAME"],
+        "OPENEDX_MYSQL_USERNAME": default["USER"],
+    }
 
 
 @dataclass(kw_only=True)

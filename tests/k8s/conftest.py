@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness.cluster import Cluster
-from tests.harness.cluster_site import ClusterSite
-from tests.harness.demo_lms import DemoLms
+from tests.harness.cluster_site import ClusterSite, new_lms_database
 from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import SECRET_KEY, Bucket
 from tests.harness.ralph import PASSWORD, Lrs
@@ -73,15 +72,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 @pytest.fixture(scope="session")
 def lms_database(mariadb_server: MariaDb) -> dict[str, Any]:
     """Tutor's settings for a database with people and courses."""
-    databases = mariadb_server.new_database()
-    DemoLms(databases=databases).set_up(users=6, courses=5)
-    default = databases["default"]
-    return {
-        "MYSQL_HOST": default["HOST"],
-        "MYSQL_PORT": default["PORT"],
-        "OPENEDX_MYSQL_DATABASE": default["NAME"],
-        "OPENEDX_MYSQL_USERNAME": default["USER"],
-    }
+    return new_lms_database(mariadb_server)
 
 
 def make_root(folder: Path, settings: dict[str, Any], tutor: Path = TUTOR, plugin: Path | None = None) -> None:

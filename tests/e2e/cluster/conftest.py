@@ -17,7 +17,7 @@ from tests.e2e.cluster import programs as programs_module
 from tests.e2e.cluster.site import IMPATIENCE, Cluster, KubernetesSite, environment
 from tests.e2e.docker import Docker
 from tests.harness import registry
-from tests.harness.demo_lms import DemoLms
+from tests.harness.cluster_site import new_lms_database
 from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
@@ -67,15 +67,7 @@ def cluster(empty_cluster: Cluster, docker: Docker, lms_image: str) -> Cluster:
 @pytest.fixture(scope="session")
 def lms_database(mariadb_server: MariaDb) -> dict[str, Any]:
     """Tutor's settings for a database with people and courses."""
-    databases = mariadb_server.new_database()
-    DemoLms(databases=databases).set_up(users=6, courses=5)
-    default = databases["default"]
-    return {
-        "MYSQL_HOST": default["HOST"],
-        "MYSQL_PORT": default["PORT"],
-        "OPENEDX_MYSQL_DATABASE": default["NAME"],
-        "OPENEDX_MYSQL_USERNAME": default["USER"],
-    }
+    return new_lms_database(mariadb_server)
 
 
 @pytest.fixture
