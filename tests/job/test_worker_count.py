@@ -1,4 +1,4 @@
-"""How many workers do the segments of a plan: for many small logs in an object store, more than there are CPUs for."""
+"""How many workers do the segments of a plan: more than CPUs for many small logs, if a store or an LRS is slow."""
 
 from __future__ import annotations
 
@@ -27,30 +27,39 @@ STORE: dict[str, Any] = {
     "source_container": "logs",
 }
 STORE |= {"source_host": "minio", "source_port": 9000, "source_secure": False}
+IN_FILES = {"source_provider": "LOCAL", "source_container": "logs"}
+TO_FILES = {"destination_provider": "LOCAL", "destination_container": "out"}
 
 
 @pytest.mark.parametrize(
     ("settings", "count", "stored_bytes", "expected"),
     [
-        ({**STORE, "workers": "auto"}, 2000, SMALL_BYTES, MOST),
+        ({**STORE, **TO_FILES, "workers": "auto"}, 2000, SMALL_BYTES, MOST),
         ({**STORE, "workers": "auto"}, 2000, SMALL_BYTES + 1, CPUS),
         ({**STORE, "workers": "auto"}, LOGS_PER_WORKER * 5, 100, 5),
         ({**STORE, "workers": "auto"}, 7, 100, CPUS),
         ({**STORE, "workers": "auto"}, 0, 100, CPUS),
         ({**STORE, "workers": 2}, 2000, 100, 2),
         (STORE, 2000, 100, 1),
-        ({"source_provider": "LOCAL", "source_container": "logs", "workers": "auto"}, 2000, 100, CPUS),
+        ({**IN_FILES, **TO_FILES, "workers": "auto"}, 2000, 100, CPUS),
+        ({**IN_FILES, "workers": "auto", "max_requests_in_flight": 2 * MOST}, 2000, SMALL_BYTES, MOST),
+        ({**IN_FILES, "workers": "auto", "max_requests_in_flight": 10}, 2000, 100, 5),
+        ({**IN_FILES, "workers": "auto", "max_requests_in_flight": 1}, 2000, 100, CPUS),
+        ({**IN_FILES, "workers": "auto"}, 2000, SMALL_BYTES + 1, CPUS),
+        ({**IN_FILES, "workers": "auto", "dry_run": True}, 2000, 100, CPUS),
+        ({**IN_FILES, "workers": "auto", "destination_provider": "CLICKHOUSE"}, 2000, 100, CPUS),
+        (IN_FILES, 2000, 100, 1),
     ],
 )
-def test_more_than_cpus_only_for_many_small_logs_in_a_store(
+def test_more_than_cpus_only_for_many_small_logs_that_are_waited_for(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], count: int, stored_bytes: int, expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(CPUS)))
     monkeypatch.setattr(cpus, "_cgroup_quotas", lambda: iter(()))
     monkeypatch.setattr(cpus, "_free_bytes", lambda: iter([10**12]))
-    config = load({**settings, "destination_provider": "LRS"})
+    config = load({"destination_provider": "LRS", **settings})
     segments = [Segment(number, number, f"log{number}", 0, None, stored_bytes, "gzip") for number in range(count)]
-    assert _worker_count(config, segments) == expected
+    assert _worker_count(config, segments, 2) == expected
 
 
 @pytest.mark.usefixtures("lms")

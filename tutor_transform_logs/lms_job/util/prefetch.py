@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
-from .threads import start_thread
+from .threads import KeptThread
 
 T = TypeVar("T")
 
@@ -26,13 +26,26 @@ class Prefetcher(Generic[T]):
     the items before it. Where the system starts no further thread, the reader makes each item as it asks for it.
     """
 
-    def __init__(self, items: Iterator[T], depth: int = 1, at_end: Callable[[], object] = lambda: None) -> None:
-        """``at_end``: called in the thread when it ends, for what it has opened; without a thread, by :meth:`close`."""
+    def __init__(
+        self,
+        items: Iterator[T],
+        depth: int = 1,
+        at_end: Callable[[], object] = lambda: None,
+        thread: KeptThread | None = None,
+    ) -> None:
+        """``at_end``: called in the thread when it ends, for what it has opened; without a thread, by :meth:`close`.
+
+        ``thread``: in which they are made, and which stays; by default, in one of its own, which ends behind the last.
+        """
         self._items = items
         self._at_end = at_end
         self._queue: queue.Queue[T | BaseException | None] = queue.Queue(depth)
         self._closed = threading.Event()
-        self._thread = start_thread(self._make)
+        made_in = thread or KeptThread()
+        self._ended = made_in.start(self._make)
+        """When they are all made; ``None``: without a thread."""
+        if thread is None:
+            made_in.close()
 
     def _make(self) -> None:
         try:
@@ -62,7 +75,7 @@ class Prefetcher(Generic[T]):
 
     def next(self, timeout: float | None = None) -> T | None:
         """The next item; ``None`` behind the last one. Raises ``queue.Empty`` if it takes longer than the time-out."""
-        if self._thread is None:
+        if self._ended is None:
             return next(self._items, None)
         item = self._queue.get(timeout=timeout)
         if isinstance(item, BaseException):
@@ -74,12 +87,12 @@ class Prefetcher(Generic[T]):
             yield item
 
     def close(self) -> None:
-        """End the thread. Waits for the item that it is making, but a few seconds at most."""
-        if self._thread is None:
+        """Make no more. Waits for the item that it is making, but a few seconds at most."""
+        if self._ended is None:
             self._end()
             return
         self._closed.set()
         with contextlib.suppress(queue.Empty):
             # If it waits for a place, it has one.
             self._queue.get_nowait()
-        self._thread.join(timeout=CLOSE_SECS)
+        self._ended.wait(CLOSE_SECS)

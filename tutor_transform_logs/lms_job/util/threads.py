@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from .errors import Unavailable
 
@@ -16,6 +18,59 @@ def start_thread(body: Callable[[], object]) -> threading.Thread | None:
     except (RuntimeError, MemoryError):
         return None
     return thread
+
+
+class KeptThread:
+    """Does one thing after the other in the same thread, so that what that has opened stays open for the next one.
+
+    Where the one before has not ended, the next one gets a new thread.
+    """
+
+    def __init__(self, at_end: Callable[[], object] = lambda: None) -> None:
+        """``at_end``: called in the thread when it ends, for what it has opened."""
+        self._at_end = at_end
+        self._bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] | None = None
+        self._last = threading.Event()
+        """Has the thread done all that it was given?"""
+
+    def start(self, body: Callable[[], object]) -> threading.Event | None:
+        """Do ``body``. The event is set when it has ended.
+
+        ``None`` if the system starts no further thread.
+        """
+        if self._bodies is None or not self._last.is_set():
+            self.close()
+            bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] = queue.SimpleQueue()
+            if start_thread(partial(self._work, bodies)) is None:
+                return None
+            self._bodies = bodies
+        self._last = threading.Event()
+        self._bodies.put((body, self._last))
+        return self._last
+
+    def close(self) -> None:
+        """End the thread once it has done what it was given. Does not wait for it."""
+        if self._bodies is not None:
+            self._bodies.put(None)
+            self._bodies = None
+
+    def _work(self, bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None]) -> None:
+        """The life of a thread."""
+        try:
+            while (given := bodies.get()) is not None:
+                body, ended = given
+                del given
+                try:
+                    body()
+                except BaseException as error:  # shown as that of any thread is; but the thread goes on
+                    shown = (type(error), error, error.__traceback__, threading.current_thread())
+                    threading.excepthook(threading.ExceptHookArgs(shown))
+                finally:
+                    # Nothing of it is kept until the next one.
+                    del body
+                    ended.set()
+        finally:
+            self._at_end()
 
 
 def none_left(what: str) -> Unavailable:

@@ -14,7 +14,8 @@ from ..util.errors import JobError
 from ..util.threads import start_thread
 from .batches import LETTER_BYTES, Batch
 
-# How often as many batches as requests may be in flight are kept: those behind a slow one are delivered meanwhile.
+# How often as many batches as requests may be in flight are kept: those behind a slow one are delivered meanwhile, and
+# the next ones are made, for when an endpoint turns out to take more at once.
 BATCHES_PER_REQUEST = 2
 # How often is looked whether the first batch, of which there may be many requests, has got an answer.
 FIRST_LOOK_SECS = 0.02
@@ -115,6 +116,12 @@ class InFlight:
     def __bool__(self) -> bool:
         return bool(self._parcels)
 
+    def may_wait(self, parcels: Sequence[Parcel]) -> bool:
+        """Are these few enough, beside those in flight, that another one may be made before they are started?"""
+        if len(self._parcels) + len(parcels) >= BATCHES_PER_REQUEST * self._most:
+            return not parcels
+        return not parcels or sum(each.weight for each in [*self._parcels, *parcels]) < self._max_bytes
+
     def has_room(self, parcel: Parcel) -> bool:
         """May this one be started now?"""
         if not self._parcels:
@@ -126,6 +133,8 @@ class InFlight:
         return all(self._has_room(delivery) for delivery in parcel.deliveries.values())
 
     def _has_room(self, delivery: Delivery) -> bool:
+        if delivery.ended:
+            return True
         traffic = self._traffic(delivery)
         if traffic is None or delivery.destination.id not in self._met:
             return not delivery.outgoing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from ..ledger import names
@@ -37,22 +38,44 @@ class SegmentDelivery:
         self._segment = segment
         self._entries = entries
         self._known_to = known_to
+        self._waiting: deque[Parcel] = deque()
+        """Those that are not in flight yet, in order. Until then, nothing is asked of the lock: it may take long."""
         self._begins = {destination: entry.position for destination, entry in entries.items()}
         self._numbers = {destination: entry.batches for destination, entry in entries.items()}
 
+    @property
+    def waits(self) -> bool:
+        """Are there batches that are not in flight yet?"""
+        return bool(self._waiting)
+
     def start(self, batch: Batch) -> None:
-        """Begin to deliver the next batch, once it may be in flight. Raises what :meth:`record` does."""
-        parcel = self._parcel(batch)
-        while not self._in_flight.has_room(parcel):
+        """Begin to deliver the next batch, or keep it until it may be in flight, as long as not too many are kept.
+
+        Raises what :meth:`record` does.
+        """
+        self._waiting.append(self._parcel(batch))
+        self.record()
+        while self._entries and not self._in_flight.may_wait(self._waiting):
             self._in_flight.wait()
             self.record()
-            if not self._entries:
-                return
-        self._begin(parcel)
-        self.record()
 
     def record(self) -> None:
-        """Record what is delivered up to the first batch that is not. Raises an error that is not a destination's."""
+        """Record what is delivered up to the first batch that is not, and begin with what may be in flight now.
+
+        Raises an error that is not a destination's.
+        """
+        self._take()
+        while self._waiting and self._entries:
+            parcel = self._waiting[0]
+            for delivery in parcel.deliveries.values():
+                # Its destination has failed since.
+                delivery.ended = delivery.ended or delivery.destination.id not in self._entries
+            if not self._in_flight.has_room(parcel):
+                break
+            self._begin(self._waiting.popleft())
+            self._take()
+
+    def _take(self) -> None:
         while (parcel := self._in_flight.take()) is not None:
             self._recorder.record(self._segment, self._entries, parcel)
 
@@ -67,11 +90,12 @@ class SegmentDelivery:
         self._recorder.clock.pause(secs)
 
     def finish(self) -> None:
-        """Wait for all that is in flight, and record it. After a failure of a destination, up to there."""
+        """Wait for all that was started, and record it. After a failure of a destination, up to there."""
         self.record()
         while self._in_flight and self._entries:
             self._in_flight.wait()
             self.record()
+        self._waiting.clear()
         self._in_flight.abandon()
 
     def _parcel(self, batch: Batch) -> Parcel:

@@ -28,7 +28,7 @@ from .progress import Progress
 from .throttle import Throttle
 from .worker import Worker, WorkerContext
 
-# Logs of this stored size, on average, take no longer to transform than the requests for them.
+# Logs of this stored size, on average, take no longer to transform than the requests for them, or with them to an LRS.
 SMALL_BYTES = 128 * 1024
 # Starting a worker takes as long as a few requests.
 LOGS_PER_WORKER = 8
@@ -50,7 +50,7 @@ def do_segments(
     transformer = open_transformer(config)
     index, shares = share
     segments = segments_of_share(plan.segments, index, shares) if shares > 1 else list(plan.segments)
-    workers = min(_worker_count(config, segments), max(len(segments), 1))
+    workers = min(_worker_count(config, segments, shares), max(len(segments), 1))
     started = bool(job.ledger.destination_ids(plan))
     before = _done_before(job, plan, segments) if started else 0
     progress = Progress(sum(segment.stored_bytes for segment in segments), workers, before)
@@ -74,9 +74,11 @@ def do_segments(
                 return WorkOutcome(pool.stopped, _reason(error))
         worker = setup.worker(job, emit)
         try:
-            worker.work(segments, ahead=not started and _mostly_waits(config, segments))
+            worker.work(segments, ahead=not started and config.source.needs_libcloud and _are_small(segments))
         except (Interrupted, JobError) as error:
             return WorkOutcome(worker.stopped, _reason(error))
+        finally:
+            worker.close()
         return WorkOutcome(worker.stopped)
     finally:
         progress.close()
@@ -85,18 +87,22 @@ def do_segments(
             progress.sample.print()
 
 
-def _worker_count(config: JobConfig, segments: Sequence[Segment]) -> int:
-    """More than there are CPUs for many small logs in an object store: most of their time, workers wait for it."""
-    if not _mostly_waits(config, segments):
+def _worker_count(config: JobConfig, segments: Sequence[Segment], shares: int) -> int:
+    """More than there are CPUs for many small logs where workers wait most of their time, for a store or an LRS.
+
+    The last requests to an LRS for a log, which may be all of them, are answered before a worker begins with the next.
+    """
+    to_lrs = config.destination is None and config.clickhouse is None and not config.dry_run
+    if not (_are_small(segments) and (config.source.needs_libcloud or to_lrs)):
         return worker_count(config.workers)
-    by_segments = len(segments) // LOGS_PER_WORKER
-    return max(worker_count(config.workers), min(waiting_worker_count(config.workers), by_segments))
+    most = len(segments) // LOGS_PER_WORKER
+    if to_lrs:
+        most = min(most, config.max_requests_in_flight // shares)
+    return max(worker_count(config.workers), min(waiting_worker_count(config.workers), most))
 
 
-def _mostly_waits(config: JobConfig, segments: Sequence[Segment]) -> bool:
-    """Are these small logs in an object store?"""
-    small = sum(segment.stored_bytes for segment in segments) <= SMALL_BYTES * len(segments)
-    return config.source.needs_libcloud and small
+def _are_small(segments: Sequence[Segment]) -> bool:
+    return sum(segment.stored_bytes for segment in segments) <= SMALL_BYTES * len(segments)
 
 
 def _done_before(job: OpenJob, plan: Plan, segments: Sequence[Segment]) -> int:

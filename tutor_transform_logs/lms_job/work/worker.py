@@ -35,6 +35,7 @@ from ..util.errors import JobError
 from ..util.formatting import printable
 from ..util.prefetch import Prefetcher
 from ..util.signals import Interruptions
+from ..util.threads import KeptThread
 from .allowance import Allowance
 from .batches import Batch, Limits, Section, batches
 from .in_flight import InFlight
@@ -51,6 +52,8 @@ from .work_clock import WorkClock
 MIN_REPORTED_REST_SECS = 1.0
 # What is delivered while the worker waits for the next batch is recorded this often.
 RECORD_SECS = 0.05
+# And what is ready to be sent is sent that long after it may be: less than it takes to make a batch.
+SEND_SECS = 0.005
 # How long is waited for the requests in flight when the work has failed.
 AWAIT_SECS = 5.0
 # The least that all batches in flight together may take of a worker's memory, as far as the limit of one is not more.
@@ -101,6 +104,12 @@ class Worker:
         for destination in context.destinations:
             if destination.traffic is not None:
                 destination.traffic.allow(context.requests_in_flight)
+        # A connection to the database costs more than a small log.
+        self._maker = KeptThread(at_end=connections.close_all)
+
+    def close(self) -> None:
+        """Nothing more is done: leave the database alone."""
+        self._maker.close()
 
     def work(self, segments: Sequence[Segment], ahead: bool = False) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails.
@@ -202,7 +211,7 @@ class Worker:
         known_to = min(self._done_before(segment, destination) for destination in entries)
         section = Section(segment.object, Position(first.position, first.line), stops, known_to, routed)
         tails = StreamTails(first.position, first.tail) if segment.compression else None
-        made = Prefetcher(self._batches(segment, section, tails), at_end=connections.close_all)
+        made = Prefetcher(self._batches(segment, section, tails), thread=self._maker)
         try:
             return self._deliver_each(segment, entries, made, last_try)
         finally:
@@ -261,7 +270,7 @@ class Worker:
             while True:
                 began = time.monotonic()
                 try:
-                    batch = made.next(RECORD_SECS if self._in_flight else None)
+                    batch = made.next(_until_record(self._in_flight, delivery))
                     self._recorder.clock.waited(began)
                     break
                 except queue.Empty:
@@ -300,6 +309,13 @@ class Worker:
         if self._plan.redelivers or position > segment.start or (content is not None and content.length):
             return ""
         return self._kinds.problem(current)
+
+
+def _until_record(in_flight: InFlight, delivery: SegmentDelivery) -> float | None:
+    """How many seconds may be waited for the next batch; ``None``: until there is one."""
+    if delivery.waits:
+        return SEND_SECS
+    return RECORD_SECS if in_flight else None
 
 
 def _events(batch: Batch) -> int:
