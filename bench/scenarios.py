@@ -38,6 +38,8 @@ class SlowSink:
     """How many requests it works on at the same time."""
     batch_size: int
     """Of what is sent to it."""
+    part: int = 1
+    """It gets one of so many parts of the lines."""
 
     def start(self) -> contextlib.AbstractContextManager[str]:
         """Run it; gives its URL."""

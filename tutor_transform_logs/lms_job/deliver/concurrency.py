@@ -77,6 +77,8 @@ class Concurrency:
         """How far the times of a round are from their mean, in seconds: as much as that says nothing of a queue."""
         self._reached = False
         """Were as many in flight as the current limit lets be?"""
+        self._wanted = 0
+        """While it is doubled: what the answers say that the limit should be."""
         self._doubles = True
         self._proven = self.limit
         """The greatest limit of which the endpoint used enough."""
@@ -98,7 +100,10 @@ class Concurrency:
         """A request is sent. Each ends with one of the methods below."""
         self.in_flight += 1
         self._reached = self._reached or self.in_flight >= self.limit
-        return Ticket(self._round, not self._earlier and self.in_flight >= self.limit)
+        ticket = Ticket(self._round, not self._earlier and self.in_flight >= self.limit)
+        # Answers that have come one right after the other may have asked for more than this.
+        self._double()
+        return ticket
 
     def answered(self, ticket: Ticket, secs: float, now: float) -> None:
         """The request was answered, after this time. ``now``: of any clock in seconds."""
@@ -109,8 +114,8 @@ class Concurrency:
         while len(self._answers) > 1 and self._answers[0] < now - SURE * self._alone:
             self._answers.popleft()
         self._worked = max(self._worked, len(self._answers))
-        if self._doubles and self._reached and self._most > self.limit < 2 * len(self._answers):
-            self._set(min(2 * len(self._answers), self._most))
+        self._wanted = min(2 * len(self._answers), self._most)
+        self._double()
         if ticket.round != self._round or not ticket.tells:
             return
         self._times.append(secs)
@@ -140,13 +145,17 @@ class Concurrency:
     def away(self, ticket: Ticket) -> None:
         """Not even this request alone was taken: what was refused before it was not too much, it came at a bad time."""
         self.ended(ticket)
-        self._refused, self._doubles = 0, True
+        self._refused, self._doubles, self._wanted = 0, True, 0
 
     def ended(self, ticket: Ticket) -> None:
         """The request has ended in a way that says nothing about the endpoint's load."""
         self.in_flight -= 1
         if ticket.round != self._round:
             self._earlier -= 1
+
+    def _double(self) -> None:
+        if self._doubles and self._reached and self.limit < self._wanted:
+            self._set(self._wanted)
 
     @property
     def _needed(self) -> int:
