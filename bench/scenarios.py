@@ -39,7 +39,7 @@ class SlowSink:
     batch_size: int
     """Of what is sent to it."""
     part: int = 1
-    """It gets one of so many parts of the lines."""
+    """2: it gets half of the lines."""
 
     def start(self) -> contextlib.AbstractContextManager[str]:
         """Run it; gives its URL."""
