@@ -281,3 +281,16 @@ def test_answers_that_take_no_time_raise_the_limit() -> None:
     endpoint = Endpoint(4, lambda _now: 0.0, concurrency=Concurrency(4))
     endpoint.run(50)
     assert endpoint.concurrency.limit == 4
+
+
+def test_answers_that_come_before_the_next_requests_are_sent_raise_the_limit_as_well() -> None:
+    """All requests of a round are answered at once: twice as many are sent then, and not two more."""
+    concurrency = Concurrency(MOST)
+    tickets = [concurrency.sent(), concurrency.sent()]
+    for expected in (4, 8, 16, 32):
+        for ticket in tickets:
+            concurrency.answered(ticket, 1.0, float(expected))
+        tickets = []
+        while concurrency.has_room:
+            tickets.append(concurrency.sent())
+        assert len(tickets) == expected
