@@ -136,7 +136,7 @@ class Replay:
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(printable_lines(log.rstrip("\n")))
-        if pods[-1].status > KILLED:
+        if _killed(pods[-1]):
             # It can't have said that itself.
             reason = printable(pods[-1].outcome.message)
             fmt.echo_alert(f"The pod of {job.name} was killed ({reason}). {_advice(pods[-1])}")
@@ -165,7 +165,8 @@ class Replay:
         failed = [pod for pod in last.values() if pod.status]
         for text, pods in _by_message(failed).items():
             names = ", ".join(str(pod.index) for pod in pods[:10]) + (", ..." if len(pods) > 10 else "")
-            fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {printable(text)}")
+            what = f"{printable(text)}. {_advice(pods[0])}" if _killed(pods[0]) else printable(text)
+            fmt.echo_alert(f"Of {count(self._pods, 'pod')}, {len(pods)} failed (number {names}): {what}")
         if any(pod.status == ExitStatus.FAILED for pod in failed):
             return ExitStatus.FAILED
         return ExitStatus.STOPPED if failed or not job.complete else ExitStatus.DONE
@@ -273,6 +274,11 @@ class Replay:
             "This command ends here; the Jobs that it has started in the cluster go on. Run the same command again: it "
             f"waits for them and resumes. Or stop them:\n\n    {self._to_stop()}\n"
         )
+
+
+def _killed(pod: Pod) -> bool:
+    """Was the pod ended from outside, so that nothing but Kubernetes says why?"""
+    return pod.status is not None and pod.status > KILLED
 
 
 def _advice(pod: Pod) -> str:

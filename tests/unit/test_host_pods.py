@@ -23,6 +23,9 @@ def replay_with(**terminated: Any) -> Any:
         def pods_of(self, job: Job) -> list[Pod]:
             return [pod]
 
+        def pods(self, selector: str) -> list[Pod]:
+            return [pod]
+
         def log_of(self, pod: Pod) -> str:
             return "what it printed\n"
 
@@ -42,6 +45,25 @@ def test_a_pod_that_was_killed(capsys: pytest.CaptureFixture[str], reason: str, 
     replay = replay_with(exitCode=137, reason=reason)
     assert replay._single("plan").status == 137
     assert f"The pod of plan-job {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("OOMKilled", "OOMKilled, status 137. Set more memory in TRANSFORM_LOGS_K8S_LIMITS"),
+        ("Error", "Error, status 137. Run the same command again to resume"),
+    ],
+)
+def test_a_pod_that_was_killed_at_work(capsys: pytest.CaptureFixture[str], reason: str, said: str) -> None:
+    replay = replay_with(exitCode=137, reason=reason)
+    assert replay._work() == 4
+    assert f"Of 1 pod, 1 failed (number 0): {said}\n" in capsys.readouterr().err
+
+
+def test_a_pod_that_says_why_it_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    replay = replay_with(exitCode=1, reason="Error", message=PhaseOutcome(1, message="No key").to_line())
+    assert replay._work() == 1
+    assert "Of 1 pod, 1 failed (number 0): No key\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("message", ["", "help of another program"])
