@@ -78,8 +78,10 @@ e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-trac
 
 .PHONY: cluster
 cluster: $(VENV)/installed-dev debian-packages ## Run "tutor k8s do transform-tracking-logs" on a Kubernetes built with Go
+	$(BIN)/python -m tests.e2e.cluster.programs
 	@tests/e2e/install-docker containernetworking-plugins
-	$(BIN)/python -m pytest tests/e2e/cluster -o python_files='scenario_*.py' $(PYTEST)
+	@# The first test also waits for the images.
+	$(BIN)/python -m pytest tests/e2e/cluster --timeout=1800 -o python_files='scenario_*.py' $(PYTEST)
 
 .PHONY: lint
 lint: $(VENV)/installed-dev ## Check style, types, the rendered script and the distributions

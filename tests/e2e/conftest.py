@@ -21,6 +21,9 @@ from tests.e2e.images import NAME, Images
 from tests.e2e.site import USUAL, DockerSite, MakeSite, Program
 from tests.harness import mariadb, registry
 
+# Of a report's properties: what the scenario found.
+FOUND = "found"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The scenarios run on the Python of today's Open edX, and some a second time on that of the one before."""
@@ -28,15 +31,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def found(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Print what a scenario found in the store."""
+def found(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tell what a scenario found in the store: a line that is printed when it ends, also by pytest-xdist."""
     scenario = request.node.name.removeprefix("test_").replace("_", " ")
+    return lambda text: record_property(FOUND, f"{scenario}: {text}")
 
-    def say(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n{scenario}: {text}", flush=True)
 
-    return say
+class FoundPrinter:
+    """Prints what each scenario has found when it ends."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and report.when == "call":
+            for text in [text for key, text in report.user_properties if key == FOUND]:
+                terminal.write(f"\n{text}\n", flush=True)
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +191,8 @@ def new_site(
         shutil.rmtree(site.folder, ignore_errors=True)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Containers write as user 1000, and whoever runs this has to be able to look at that."""
     if os.geteuid() != 0:
         sys.stderr.write("e2e: not root: files of other users can't be made ready for the LMS\n")
+    config.pluginmanager.register(FoundPrinter(config))

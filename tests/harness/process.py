@@ -56,12 +56,12 @@ def listens(port: int) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
+def wait_for(condition: Callable[[], Any], timeout_secs: float = 120, poll_secs: float = _POLL_SECS) -> Any:
     """Ask until the answer is true, and give it."""
     deadline = time.monotonic() + timeout_secs
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"still not so after {timeout_secs:g} s"
-        time.sleep(_POLL_SECS)
+        time.sleep(poll_secs)
     return answer
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import fcntl
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.cluster import control_plane
 from tests.e2e.cluster import node as node_module
 from tests.e2e.cluster import programs as programs_module
+from tests.e2e.cluster.control_plane import ControlPlane
 from tests.e2e.cluster.site import IMPATIENCE, Cluster, KubernetesSite, environment
 from tests.e2e.docker import Docker
 from tests.harness import registry
@@ -25,7 +28,6 @@ from tests.harness.tutor_site import TUTOR
 from tests.harness.venvs import cache_folder
 
 MakeSite = Callable[..., KubernetesSite]
-Say = Callable[[str], None]
 
 _numbers = itertools.count(1)
 
@@ -58,6 +60,19 @@ def empty_cluster(programs: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def newest(
+    programs: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[ControlPlane]:
+    """An API server of the newest version, without anybody who would act on its objects."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        built = programs_module.ensure_newest()
+    with control_plane.start_api_server(tmp_path_factory.mktemp("newest"), built, programs) as (plane, _):
+        registry.register(f"the API server of Kubernetes {programs_module.NEWEST}")
+        yield plane
+
+
+@pytest.fixture(scope="session")
 def cluster(empty_cluster: Cluster, docker: Docker, lms_image: str) -> Cluster:
     """The cluster, whose node has the LMS image."""
     empty_cluster.node.add_image(docker, lms_image)
@@ -71,25 +86,51 @@ def lms_database(mariadb_server: MariaDb) -> dict[str, Any]:
 
 
 @pytest.fixture
-def found(
-    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], cluster: Cluster
-) -> Callable[[str], None]:
-    """Print what a scenario found in the store."""
-    scenario = request.node.name.removeprefix("test_").replace("_", " ")
+def sites() -> list[KubernetesSite]:
+    """The sites that the scenario has made."""
+    return []
 
-    def say(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n{scenario}: {text} (Kubernetes {cluster.version})", flush=True)
+
+@pytest.fixture
+def found(found: Callable[[str], None], cluster: Cluster, sites: list[KubernetesSite]) -> Callable[..., None]:
+    """Tell what a scenario found, with the pods that were started for it and the server's version.
+
+    ``statements``: how many it found in a store that is not Ralph; those in Ralph are counted here.
+    """
+
+    def say(text: str, statements: int | None = None) -> None:
+        count = sum(site.lrs.count() for site in sites) if statements is None else statements
+        pods = Counter(phase for site in sites for phase in site.pods_started())
+        by_phase = ", ".join(f"{phase} {number}" for phase, number in pods.items())
+        started = f"{pods.total()} pods were started ({by_phase})" if pods else "no pod was started"
+        found(f"{text}; {count} statements in the store; {started}; Kubernetes {cluster.version}")
 
     return say
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No scenario may keep to itself what it has found."""
+    report = yield
+    if report.when == "call" and report.passed and "found" not in dict(report.user_properties):
+        report.outcome, report.longrepr = "failed", "The scenario does not say what it has found in the store."
+    return report
+
+
 @pytest.fixture
 def new_site(
-    cluster: Cluster, lms_image: str, lms_database: dict[str, Any], scratch: Path, nanio_bucket: Bucket, lrs: Lrs
+    cluster: Cluster,
+    lms_image: str,
+    lms_database: dict[str, Any],
+    scratch: Path,
+    nanio_bucket: Bucket,
+    lrs: Lrs,
+    sites: list[KubernetesSite],
 ) -> Iterator[MakeSite]:
-    """Gives a new site with these settings over the usual ones, in a namespace of its own."""
-    made: list[KubernetesSite] = []
+    """Gives a new site in a namespace of its own, with these settings over the usual ones.
+
+    Its environment is there, and its one service starts, with the first :meth:`KubernetesSite.save`.
+    """
 
     def make(**settings: Any) -> KubernetesSite:
         namespace = f"site-{next(_numbers)}"
@@ -106,7 +147,7 @@ def new_site(
             bucket=nanio_bucket,
             lrs=lrs,
         )
-        made.append(site)
+        sites.append(site)
         cluster.plane.kubectl("create", "namespace", namespace)
         off = {f"RUN_{name}": False for name in ("MYSQL", "MONGODB", "REDIS", "SMTP", "MEILISEARCH", "CADDY")}
         usual = {
@@ -123,12 +164,11 @@ def new_site(
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": "1",
         }
-        site.tutor("plugins", "enable", "transform_logs", "impatience")
-        site.save(**{**usual, **settings})
-        site.start_proxy()
+        config = {"PLUGINS": ["impatience", "transform_logs"], **usual, **settings}
+        (site.root / "config.yml").write_text(yaml.safe_dump(config))
         return site
 
     yield make
-    for site in made:
+    for site in sites:
         cluster.plane.kubectl("delete", "namespace", site.namespace, "--wait=false", "--grace-period=1", check=False)
         shutil.rmtree(site.folder, ignore_errors=True)

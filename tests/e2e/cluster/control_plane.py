@@ -16,6 +16,7 @@ from tests.harness.process import ServiceError, answers_http, free_port, listens
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 NODE = "node"
+SERVICE_ACCOUNTS_KEY = "service-accounts.pem"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class ControlPlane:
     def get(self, *arguments: str) -> Any:
         """``kubectl get ARGUMENTS --output=json``, parsed."""
         return json.loads(self.kubectl("get", *arguments, "--output=json"))
+
+    def apply(self, documents: list[dict[str, Any]], *options: str) -> str:
+        """``kubectl apply`` these objects; gives what it printed. :raises ServiceError: it failed."""
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+        return self.kubectl("apply", "--filename=-", *options, stdin=listed)
 
     def create(self, document: dict[str, Any]) -> None:
         """Create an object."""
@@ -79,17 +85,32 @@ class Tokens:
 @contextlib.contextmanager
 def start(folder: Path, programs: Path) -> Iterator[tuple[ControlPlane, Tokens]]:
     """Run a control plane on free ports, with its data below ``folder``."""
+    with contextlib.ExitStack() as stack:
+        plane, tokens = stack.enter_context(start_api_server(folder, programs, programs))
+        controllers = {
+            "service-account-private-key-file": folder / SERVICE_ACCOUNTS_KEY,
+            "root-ca-file": folder / "certificates/apiserver.crt",
+        }
+        stack.enter_context(_client(plane, "kube-controller-manager", controllers))
+        stack.enter_context(_client(plane, "kube-scheduler", {}))
+        wait_for(lambda: _has_service_account(plane))
+        yield plane, tokens
+
+
+@contextlib.contextmanager
+def start_api_server(folder: Path, programs: Path, etcd_programs: Path) -> Iterator[tuple[ControlPlane, Tokens]]:
+    """Run an API server and its etcd only: it checks and keeps objects, and nobody acts on them."""
     tokens = Tokens(secrets.token_hex(16), secrets.token_hex(16))
     users = folder / "users.csv"
     users.touch(mode=0o600)
     users.write_text(
         f'{tokens.admin},admin,admin,"system:masters"\n{tokens.node},system:node:{NODE},{NODE},"system:nodes"\n'
     )
-    key = folder / "service-accounts.pem"
+    key = folder / SERVICE_ACCOUNTS_KEY
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     certificate(folder / "kubelet-client", "apiserver")
     with contextlib.ExitStack() as stack:
-        etcd = stack.enter_context(_etcd(folder, programs))
+        etcd = stack.enter_context(_etcd(folder, etcd_programs))
         port = free_port()
         plane = ControlPlane(f"https://127.0.0.1:{port}", folder / "kubeconfig", folder, programs)
         certificates = folder / "certificates"
@@ -120,10 +141,6 @@ def start(folder: Path, programs: Path) -> Iterator[tuple[ControlPlane, Tokens]]
                 timeout_secs=120,
             )
         )
-        controllers = {"service-account-private-key-file": key, "root-ca-file": certificates / "apiserver.crt"}
-        stack.enter_context(_client(plane, "kube-controller-manager", controllers))
-        stack.enter_context(_client(plane, "kube-scheduler", {}))
-        wait_for(lambda: _has_service_account(plane))
         yield plane, tokens
 
 

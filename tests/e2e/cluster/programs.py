@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.harness.process import ServiceError
 from tests.harness.venvs import filled_once
 
 VERSION = "1.34.4"
+# Its API server has a say about manifests, too.
+NEWEST = "1.37.2"
 MODULE = "k8s.io/kubernetes"
 # The etcd is the one that this Kubernetes is tested with: its own go.mod says which.
 SERVERS = {
@@ -44,7 +47,7 @@ _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"])
 
 
 def ensure(version: str = VERSION, servers: tuple[str, ...] = tuple(SERVERS)) -> Path:
-    """The folder with the programs of this version, and ``pause``; built once, which takes long.
+    """The folder with the programs of this version, and ``pause``; built once, which takes minutes.
 
     :raises ServiceError: there is no Go, or no registry of Go modules, or it does not have this version.
     """
@@ -55,7 +58,7 @@ def ensure(version: str = VERSION, servers: tuple[str, ...] = tuple(SERVERS)) ->
 def _go(folder: Path, *arguments: str) -> str:
     go = shutil.which("go", path=_PLACES)
     if go is None:
-        raise ServiceError("go is missing: the tests on a cluster build Kubernetes with it. Install Go 1.24 or later")
+        raise ServiceError("go is missing: the tests on a cluster build Kubernetes with it. Install Go 1.26 or later")
     environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GO111MODULE": "on"}
     done = subprocess.run([go, *arguments], cwd=folder, env=environ, capture_output=True, text=True)
     if done.returncode:
@@ -83,3 +86,21 @@ def _build(folder: Path, version: str, servers: tuple[str, ...]) -> None:
     for name, package in {PAUSE: f"./{PAUSE}", **{name: SERVERS[name] for name in servers}}.items():
         _go(folder, *build, f"-o=bin/{name}", package)
         print(f"cluster: built {name} {version} ({time.monotonic() - begun:.0f} s so far)", flush=True)
+
+
+def ensure_newest() -> Path:
+    """The folder with the API server of the newest version; the etcd of the other serves it, too."""
+    return ensure(NEWEST, ("kube-apiserver",))
+
+
+def main() -> None:
+    """Build all that is not there yet, which takes longer than a test may take."""
+    try:
+        ensure()
+        ensure_newest()
+    except ServiceError as error:
+        sys.exit(f"cluster: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -11,9 +11,8 @@ import pytest
 
 from tests.e2e.cluster.site import KubernetesSite
 from tests.harness.http_sinks import ScriptedLrs
-from tests.harness.ralph import PASSWORD
 
-Say = Callable[[str], None]
+Say = Callable[..., None]
 MakeSite = Callable[..., KubernetesSite]
 
 
@@ -24,8 +23,7 @@ class Held:
         self.site, self.lrs = site, lrs
         for number in range(4):
             site.log_of_day(number)
-        endpoint = site.from_pods({"url": lrs.url, "username": "u", "password": PASSWORD})
-        site.save(**{**site.settings(2), "TRANSFORM_LOGS_LRS_ENDPOINTS": [endpoint], **settings})
+        site.save(**{**site.settings(2), **site.to_gate(lrs), **settings})
         lrs.gate.clear()
         self.process: subprocess.Popen[str] = site.start_replay()
         site.wait(lambda: len(lrs.requests) >= 2 or self.process.poll() is not None)
@@ -67,7 +65,7 @@ def test_two_commands_at_once(held: Callable[..., Held], found: Say) -> None:
     assert len(keys) == 2
     assert site.secret_keys("transform-logs-run") == []
     first.assert_all_there()
-    found(f"2 keys in the Secret meanwhile, none at the end; the LRS has {len(first.lrs.statements)} statements")
+    found("2 keys in the Secret meanwhile, none at the end", len(first.lrs.statements))
 
 
 def test_ctrl_c_and_again(held: Callable[..., Held], found: Say) -> None:
@@ -88,7 +86,7 @@ def test_ctrl_c_and_again(held: Callable[..., Held], found: Say) -> None:
     assert [work["status"]["succeeded"] for work in works] == [2, 2]
     assert first.lrs.repeated == 0
     first.assert_all_there()
-    found(f"the Job went on; after the second command the LRS has {len(first.lrs.statements)} statements")
+    found("the Job went on, and the second command ended the run", len(first.lrs.statements))
 
 
 def test_ctrl_c_and_the_work_deleted(held: Callable[..., Held], found: Say) -> None:
@@ -105,7 +103,7 @@ def test_ctrl_c_and_the_work_deleted(held: Callable[..., Held], found: Say) -> N
     assert first.site.items("jobs") == []
     first.site.replay()
     first.assert_all_there()
-    found(f"no Job was left; after the second command the LRS has {len(first.lrs.statements)} statements")
+    found("no Job was left, and the second command resumed", len(first.lrs.statements))
 
 
 def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> None:
@@ -126,4 +124,4 @@ def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> No
     site.assert_all_there()
     first, second = site.items("jobs", "work")
     assert (first["status"]["failed"], second["status"]["succeeded"]) == (2, 3)
-    found(f"status 1 with 0 statements in Ralph; with other settings and 3 pods {site.statements_expected}")
+    found("status 1 with 0 statements; with other settings and 3 pods all")

@@ -13,19 +13,23 @@ import pytest
 import yaml
 
 from tests.e2e import images as image_module
-from tests.e2e.cluster.control_plane import KUBECTL
+from tests.e2e.cluster.control_plane import KUBECTL, ControlPlane
 from tests.e2e.cluster.site import Cluster, KubernetesSite
 from tests.e2e.docker import Docker
 from tests.e2e.images import Images
+from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.process import ServiceError
 from tutor_transform_logs.kubectl import ANNOTATIONS_BYTES, DATA_BYTES, applied_size
 
-Say = Callable[[str], None]
+Say = Callable[..., None]
 MakeSite = Callable[..., KubernetesSite]
 
 
-def test_the_api_server_takes_all_manifests(new_site: MakeSite, found: Say) -> None:
-    """All that Tutor's environment makes with this plugin, as ``tutor k8s start`` and ``do`` would send it."""
+def test_the_api_servers_take_all_manifests(new_site: MakeSite, newest: ControlPlane, found: Say) -> None:
+    """All that Tutor's environment makes with this plugin, as ``tutor k8s start`` and ``do`` would send it.
+
+    That of the newest version, too.
+    """
     site = new_site(
         TRANSFORM_LOGS_K8S_CRON_SCHEDULE="30 2 * * *",
         TRANSFORM_LOGS_K8S_NODE_SELECTOR={"pool": "batch"},
@@ -37,18 +41,34 @@ def test_the_api_server_takes_all_manifests(new_site: MakeSite, found: Say) -> N
     )
     site.save(**site.settings(8))
     mine = [document for document in site.kustomized() if "transform-logs" in document["metadata"]["name"]]
-
-    said = site.apply(mine, "--dry-run=server", "--validate=strict")
-
-    assert said.count("created (server dry run)") == len(mine)
     kinds = sorted({document["kind"] for document in mine})
     assert kinds == ["ConfigMap", "CronJob", "Job", "Secret"]
-    found(f"{len(mine)} objects of {', '.join(kinds)} pass the API server's validation")
+    newest.kubectl("create", "namespace", site.namespace)
+    check = ("--dry-run=server", "--validate=strict")
+
+    for server in (site.cluster.plane, newest):
+        assert server.apply(mine, *check).count("created (server dry run)") == len(mine)
+        # It does check: these two are wrong.
+        job = next(document for document in mine if document["kind"] == "Job")
+        for wrong, message in (
+            ({"podFailurePolice": {}}, "unknown field"),
+            ({"completionMode": "Any"}, "completionMode"),
+        ):
+            with pytest.raises(ServiceError, match=message):
+                server.apply([{**job, "spec": {**job["spec"], **wrong}}], *check)
+    version = json.loads(newest.kubectl("get", "--raw=/version"))["gitVersion"]
+    found(f"{len(mine)} objects of {', '.join(kinds)} pass the validation of this API server and of {version}")
 
 
 def test_a_restricted_namespace_with_a_quota(new_site: MakeSite, found: Say) -> None:
     """Pod security ``restricted`` is enforced, and each pod must say what it needs."""
     site = new_site()
+    for number in range(4):
+        site.log_of_day(number)
+    needs = {"cpu": "100m", "memory": "400Mi"}
+    # Two pods at a time are all that the quota allows, beside the one that is there.
+    site.save(**site.settings(2), TRANSFORM_LOGS_K8S_REQUESTS=needs, TRANSFORM_LOGS_K8S_LIMITS={"memory": "900Mi"})
+    site.wait(lambda: site.items("pods"))
     # From now on: what Tutor itself starts would not be allowed to.
     levels = [f"pod-security.kubernetes.io/{what}=restricted" for what in ("enforce", "warn")]
     site.cluster.plane.kubectl("label", "namespace", site.namespace, *levels)
@@ -61,18 +81,13 @@ def test_a_restricted_namespace_with_a_quota(new_site: MakeSite, found: Say) -> 
             "spec": {"hard": quota},
         }
     )
-    for number in range(4):
-        site.log_of_day(number)
-    needs = {"cpu": "100m", "memory": "400Mi"}
-    # Two pods at a time are all that the quota allows, beside the one that is there.
-    site.save(**site.settings(2), TRANSFORM_LOGS_K8S_REQUESTS=needs, TRANSFORM_LOGS_K8S_LIMITS={"memory": "900Mi"})
 
     output = site.replay()
 
     assert "would violate" not in output
     site.assert_all_there()
     assert site.phases() == ["plan", "work", "report"]
-    found(f"Ralph has {site.statements_expected} statements")
+    found("nothing of it violates the standard, and the quota holds")
 
 
 def test_logs_and_output_on_a_volume(new_site: MakeSite, tmp_path: Path, found: Say) -> None:
@@ -127,31 +142,35 @@ def test_logs_and_output_on_a_volume(new_site: MakeSite, tmp_path: Path, found: 
     ids = {json.loads(line)["id"] for path in written for line in path.read_text().splitlines()}
     assert len(ids) == site.statements_expected
     assert {path.stat().st_uid for path in written} == {1000}
-    found(f"{len(ids)} statements in {len(written)} files of user 1000 on the volume, and the ledger beside them")
+    found(f"{len(written)} files of user 1000 on the volume, and the ledger beside them", len(ids))
 
 
-def test_the_schedule_takes_up_what_is_new(new_site: MakeSite, found: Say) -> None:
+def test_the_schedule_takes_up_what_is_new(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
     """It fires by the controller's clock, and not while a run of it is active."""
     site = new_site()
     site.log_of_day(0)
-    slowly = {"TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS": 20}
-    site.save(**site.settings(1), **slowly, TRANSFORM_LOGS_K8S_CRON_SCHEDULE="* * * * *")
+    every_minute = {"TRANSFORM_LOGS_K8S_CRON_SCHEDULE": "* * * * *"}
+    site.save(**{**site.settings(1), **site.to_gate(scripted_lrs), **every_minute})
+    scripted_lrs.gate.clear()
     site.apply(site.kustomized("ConfigMap", "Secret", "CronJob"))
 
-    [first] = site.wait(lambda: site.items("jobs", "run"), 150)
+    [first] = site.wait(lambda: site.items("jobs", "run"))
     # A minute later it would be the next one's turn.
-    site.wait(lambda: site.kubectl("get", "events", "--field-selector=reason=JobAlreadyActive", "-oname").strip(), 200)
+    site.wait(lambda: site.kubectl("get", "events", "--field-selector=reason=JobAlreadyActive", "-oname").strip())
     active = [job for job in site.items("jobs", "run") if job["status"].get("active")]
 
     assert [job["metadata"]["name"] for job in active] == [first["metadata"]["name"]]
     site.kubectl("patch", "cronjob", "transform-logs", '--patch={"spec": {"suspend": true}}')
-    site.wait(lambda: all(job["status"].get("succeeded") for job in site.items("jobs", "run")), 300)
-    site.assert_all_there()
-    found(f"fired by itself, and not while it ran; Ralph has {site.statements_expected} statements")
+    scripted_lrs.gate.set()
+    site.wait(lambda: all(job["status"].get("succeeded") for job in site.items("jobs", "run")))
+    assert len(scripted_lrs.statements) == site.statements_expected
+    site.assert_no_secret()
+    found("fired by itself, and not while it ran", len(scripted_lrs.statements))
 
 
 def test_init_makes_erbs_tables(new_site: MakeSite, found: Say) -> None:
     site = new_site()
+    site.save()
     site.apply(site.kustomized("ConfigMap"))
 
     site.tutor("k8s", "do", "init", "--limit=transform_logs")
@@ -186,7 +205,7 @@ def test_an_image_without_erb(new_site: MakeSite, images: Images, docker: Docker
     site.assert_all_there()
     used = {pod["spec"]["containers"][0]["image"] for pod in site.items("pods", "work")}
     assert used == {tag}
-    found(f"with {tag} Ralph has {site.statements_expected} statements")
+    found(f"with {tag}")
 
 
 def test_objects_that_are_too_large_are_not_sent(new_site: MakeSite, found: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,12 +16,16 @@ import yaml
 from tests.e2e.cluster.control_plane import KUBECTL, ControlPlane
 from tests.e2e.cluster.node import Node
 from tests.harness.cluster_site import PodSite
+from tests.harness.http_sinks import GATE_SECS, ScriptedLrs
 from tests.harness.object_store import SECRET_KEY
 from tests.harness.process import wait_for
 from tests.harness.ralph import PASSWORD
+from tests.harness.tutor_site import Done
 from tutor_transform_logs.demo.log_writer import BigLog
 
 PHASE = "transform-logs/phase"
+# How the names of pods begin. The phase "work" is not in them, and those of the schedule have no "job".
+OUR_POD = re.compile(r"transform-logs-((?:[a-z]+-)?job-)?\d+-")
 # Tutor looks every five seconds, and so does the command.
 IMPATIENCE = """
 import time
@@ -49,6 +54,8 @@ class KubernetesSite(PodSite):
     namespace: str
     statements_expected: int = field(default=0)
     """How many statements the logs in the bucket make; no two logs have one in common."""
+    started: bool = field(default=False)
+    """Has its service been started?"""
 
     def log_of_day(self, number: int, good: int = 12) -> BigLog:
         written = super().log_of_day(number, good)
@@ -64,6 +71,11 @@ class KubernetesSite(PodSite):
         values: dict[str, Any] = self.from_pods(super().settings(pods, destination))
         return values
 
+    def to_gate(self, lrs: ScriptedLrs) -> dict[str, Any]:
+        """Settings over those of a run: to this LRS. However long its gate is closed, no request is sent again."""
+        endpoint = self.from_pods({"url": lrs.url, "username": "u", "password": PASSWORD})
+        return {"TRANSFORM_LOGS_LRS_ENDPOINTS": [endpoint], "TRANSFORM_LOGS_LRS_TIMEOUT_SECS": GATE_SECS}
+
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """``kubectl --namespace=... ARGUMENTS``."""
         return self.cluster.plane.kubectl(f"--namespace={self.namespace}", *arguments, check=check)
@@ -73,6 +85,13 @@ class KubernetesSite(PodSite):
         selector = [f"--selector={PHASE}={phase}"] if phase else []
         found = self.cluster.plane.get(f"--namespace={self.namespace}", kind, *selector)["items"]
         return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+
+    def pods_started(self) -> list[str]:
+        """The phases of all pods that the kubelet has started so far, those that are deleted, too."""
+        events = self.cluster.plane.get(f"--namespace={self.namespace}", "events", "--field-selector=reason=Started")
+        names = {event["involvedObject"]["name"] for event in events["items"]}
+        parts = [match[1] for match in map(OUR_POD.match, sorted(names)) if match]
+        return ["run" if part is None else part.removesuffix("job-").rstrip("-") or "work" for part in parts]
 
     def phases(self) -> list[str]:
         """The phases of all Jobs so far."""
@@ -86,14 +105,21 @@ class KubernetesSite(PodSite):
 
     def apply(self, documents: list[dict[str, Any]], *options: str) -> str:
         """``kubectl apply`` these objects; gives what it printed."""
-        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-        return self.cluster.plane.kubectl("apply", "--filename=-", *options, stdin=listed)
+        return self.cluster.plane.apply(documents, *options)
 
-    def start_proxy(self) -> None:
-        """Start the one service that Tutor wants to be ready before any job. Its image only waits here."""
-        maps = self.kustomized("ConfigMap")
-        self.apply([config for config in maps if config["metadata"]["name"].startswith("caddy-config")])
-        self.tutor("k8s", "start", "caddy")
+    def save(self, **settings: Any) -> None:
+        """As for any site; the first time, what ``tutor k8s start caddy`` starts is started, too.
+
+        It is the one service that Tutor wants to be ready before any job. Its image only waits here.
+        """
+        super().save(**settings)
+        if not self.started:
+            documents = self.kustomized()
+            self.apply([document for document in documents if document["metadata"]["name"].startswith("caddy")])
+            self.started = True
+
+    def finish(self, process: subprocess.Popen[str], timeout_secs: float = 600) -> Done:
+        return super().finish(process, timeout_secs)
 
     def secret_keys(self, name: str) -> list[str]:
         """The keys of a Secret."""
@@ -110,10 +136,10 @@ class KubernetesSite(PodSite):
         container = status["containerID"].removeprefix("containerd://")
         self.cluster.node.ctr("tasks", "kill", "--signal=SIGKILL", container)
 
-    def wait(self, condition: Callable[[], Any], timeout_secs: float = 120) -> Any:
+    def wait(self, condition: Callable[[], Any], timeout_secs: float = 300) -> Any:
         """As :func:`~tests.harness.process.wait_for`, and says what is in the namespace if it waits in vain."""
         try:
-            return wait_for(condition, timeout_secs)
+            return wait_for(condition, timeout_secs, poll_secs=0.3)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.still_running()}") from None
 
