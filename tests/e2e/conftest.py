@@ -19,7 +19,7 @@ from tests.e2e import site as site_module
 from tests.e2e.docker import Docker
 from tests.e2e.images import NAME, Images
 from tests.e2e.site import USUAL, DockerSite, MakeSite, Program
-from tests.harness import mariadb, registry
+from tests.harness import aspects, mariadb, registry
 
 # Of a report's properties: what the scenario found.
 FOUND = "found"
@@ -149,6 +149,13 @@ def _database(server: mariadb.MariaDb, copy_of: str = "") -> dict[str, Any]:
         _sql(server, f"CREATE TABLE {made['NAME']}.{table} LIKE {copy_of}.{table}")
         _sql(server, f"INSERT INTO {made['NAME']}.{table} SELECT * FROM {copy_of}.{table}")
     return {"MYSQL_PORT": made["PORT"], "OPENEDX_MYSQL_DATABASE": made["NAME"]}
+
+
+@pytest.fixture(scope="session")
+def tutor_with_aspects(installed: Path) -> Program:
+    """The ``tutor`` of an environment with Aspects and this plugin."""
+    registry.register(f"Aspects {aspects.VERSION} (in Tutor {aspects.TUTOR_VERSION})")
+    return Program(aspects.executables() / "tutor", {"PYTHONPATH": str(installed)})
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from tests.e2e import site as sites
 from tests.e2e.docker import Docker, key_of
 from tests.e2e.images import NAME, Images
 from tests.e2e.site import MakeSite, Program
-from tests.harness import aspects, registry
 from tests.harness.ralph import Lrs
 from tutor_transform_logs.demo import samples
 
@@ -24,13 +22,6 @@ DOCUMENTED = (
     "--source_config", '{"key": "/openedx/data", "container": "logs", "prefix": "tracking.log"}',
     "--transformer_type", "xapi",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tutor_with_aspects(installed: Path) -> Program:
-    """The ``tutor`` of an environment with Aspects and this plugin."""
-    registry.register(f"Aspects {aspects.VERSION} (in Tutor {aspects.TUTOR_VERSION})")
-    return Program(aspects.executables() / "tutor", {"PYTHONPATH": str(installed)})
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,12 @@ from tests.e2e.cluster import programs as programs_module
 from tests.e2e.cluster.control_plane import ControlPlane
 from tests.e2e.cluster.site import IMPATIENCE, Cluster, KubernetesSite, environment
 from tests.e2e.docker import Docker
+from tests.e2e.site import USUAL, Program
 from tests.harness import registry
 from tests.harness.cluster_site import new_lms_database
 from tests.harness.mariadb import MariaDb
 from tests.harness.object_store import Bucket
 from tests.harness.ralph import Lrs
-from tests.harness.tutor_site import TUTOR
 from tests.harness.venvs import cache_folder
 
 MakeSite = Callable[..., KubernetesSite]
@@ -132,7 +132,9 @@ def new_site(
     Its environment is there, and its one service starts, with the first :meth:`KubernetesSite.save`.
     """
 
-    def make(**settings: Any) -> KubernetesSite:
+    def make(
+        *, plugins: tuple[str, ...] = ("transform_logs",), tutor: Program = USUAL, **settings: Any
+    ) -> KubernetesSite:
         namespace = f"site-{next(_numbers)}"
         folder = scratch / namespace
         (folder / "root").mkdir(parents=True)
@@ -140,8 +142,8 @@ def new_site(
         (folder / "plugins" / "impatience.py").write_text(IMPATIENCE)
         site = KubernetesSite(
             folder,
-            environment(folder, cluster),
-            TUTOR,
+            {**environment(folder, cluster), **tutor.environment},
+            tutor.path,
             cluster=cluster,
             namespace=namespace,
             bucket=nanio_bucket,
@@ -164,7 +166,7 @@ def new_site(
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": "1",
         }
-        config = {"PLUGINS": ["impatience", "transform_logs"], **usual, **settings}
+        config = {"PLUGINS": ["impatience", *plugins], **usual, **settings}
         (site.root / "config.yml").write_text(yaml.safe_dump(config))
         return site
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.cluster import network
+from tests.e2e.cluster import names, network
 from tests.e2e.cluster.control_plane import NODE, ControlPlane, certificate
 from tests.e2e.cluster.network import Network
 from tests.e2e.docker import Docker
@@ -113,6 +113,7 @@ def start(folder: Path, plane: ControlPlane, token: str) -> Iterator[Node]:
         net = stack.enter_context(network.start(folder))
         node = Node(folder, net)
         stack.callback(clean, folder)
+        stack.enter_context(names.serve(net.address, plane))
         stack.enter_context(_containerd(node))
         _pause_archive(plane.programs / "pause", folder / "pause.tar")
         node.ctr("images", "import", folder / "pause.tar")
@@ -156,6 +157,8 @@ def _kubelet(node: Node, plane: ControlPlane, token: str) -> Iterator[None]:
             "x509": {"clientCAFile": str(plane.folder / "kubelet-client.crt")},
         },
         "authorization": {"mode": "AlwaysAllow"},
+        "clusterDNS": [node.network.address],
+        "clusterDomain": names.DOMAIN,
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": CGROUP,
         "failSwapOn": False,
