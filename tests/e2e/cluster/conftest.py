@@ -102,8 +102,8 @@ def found(found: Callable[[str], None], cluster: Cluster, sites: list[Kubernetes
         count = sum(site.lrs.count() for site in sites) if statements is None else statements
         pods = Counter(phase for site in sites for phase in site.pods_started())
         by_phase = ", ".join(f"{phase} {number}" for phase, number in pods.items())
-        started = f"{pods.total()} pods were started ({by_phase})" if pods else "no pod was started"
-        found(f"{text}; {count} statements in the store; {started}; Kubernetes {cluster.version}")
+        started = f"pods started: {pods.total()}" + (f" ({by_phase})" if pods else "")
+        found(f"{text}; at the end {count} statements in the store; {started}; Kubernetes {cluster.version}")
 
     return say
 

@@ -124,4 +124,4 @@ def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> No
     site.assert_all_there()
     first, second = site.items("jobs", "work")
     assert (first["status"]["failed"], second["status"]["succeeded"]) == (2, 3)
-    found("status 1 with 0 statements; with other settings and 3 pods all")
+    found("status 1 with 0 statements, then other settings and 3 pods")

@@ -66,7 +66,7 @@ def test_a_pod_that_is_deleted(new_site: MakeSite, found: Say) -> None:
     site.assert_all_there()
     [job] = site.items("jobs", "work")
     assert job["status"]["succeeded"] == 2
-    found(f"{before} statements when a pod was deleted, and then")
+    found(f"{before} statements when a pod was deleted")
 
 
 def test_a_container_that_is_killed(new_site: MakeSite, found: Say) -> None:
@@ -105,7 +105,7 @@ def test_an_index_that_fails_for_good(new_site: MakeSite, found: Say) -> None:
     site.save(TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS=0)
     assert "Resuming plan 0001" in site.replay()
     site.assert_all_there()
-    found(f"status 4 with {before} statements, and after the second run")
+    found(f"status 4 with {before} statements, then a second run")
 
 
 def test_a_node_that_is_drained(new_site: MakeSite, found: Say) -> None:
@@ -126,7 +126,7 @@ def test_a_node_that_is_drained(new_site: MakeSite, found: Say) -> None:
     [job] = site.items("jobs", "work")
     assert job["status"]["succeeded"] == evicted == 2
     assert not job["status"].get("failed")
-    found(f"{before} statements when the node was empty, and then")
+    found(f"{before} statements when the node was empty")
 
 
 def test_too_little_memory(new_site: MakeSite, found: Say) -> None:
@@ -161,7 +161,7 @@ def test_too_little_memory(new_site: MakeSite, found: Say) -> None:
     site.save()
     assert "Resuming plan 0001" in site.replay()
     site.assert_all_there()
-    found("status 1 and 4 with 0 statements, and with a higher limit")
+    found("status 1 and 4 with 0 statements, then a higher limit")
 
 
 def _ends_of(site: KubernetesSite, phase: str) -> set[str]:

@@ -20,6 +20,7 @@ from tests.e2e.images import Images
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.process import ServiceError
 from tutor_transform_logs.kubectl import ANNOTATIONS_BYTES, DATA_BYTES, applied_size
+from tutor_transform_logs.lms_job.util.formatting import count
 
 Say = Callable[..., None]
 MakeSite = Callable[..., KubernetesSite]
@@ -142,7 +143,7 @@ def test_logs_and_output_on_a_volume(new_site: MakeSite, tmp_path: Path, found: 
     ids = {json.loads(line)["id"] for path in written for line in path.read_text().splitlines()}
     assert len(ids) == site.statements_expected
     assert {path.stat().st_uid for path in written} == {1000}
-    found(f"{len(written)} files of user 1000 on the volume, and the ledger beside them", len(ids))
+    found(f"{count(len(written), 'file')} of user 1000 on the volume, and the ledger beside it", len(ids))
 
 
 def test_the_schedule_takes_up_what_is_new(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
@@ -205,7 +206,7 @@ def test_an_image_without_erb(new_site: MakeSite, images: Images, docker: Docker
     site.assert_all_there()
     used = {pod["spec"]["containers"][0]["image"] for pod in site.items("pods", "work")}
     assert used == {tag}
-    found(f"with {tag}")
+    found(f"an error, then with {tag}")
 
 
 def test_objects_that_are_too_large_are_not_sent(new_site: MakeSite, found: Say) -> None:
