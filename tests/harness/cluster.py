@@ -2,7 +2,8 @@
 
 It answers the one question that Tutor asks the API server (which Jobs are there), takes the calls of ``kubectl`` that
 Tutor and the command make, and runs Jobs as the Job controller does, with indices, replacements, backoffLimit and
-podFailurePolicy. Pods are real processes, run from their manifests by ``sandbox``.
+podFailurePolicy, as many pods at a time as the node's CPUs allow. Pods are real processes, run from their manifests by
+``sandbox``. The truth is the real cluster of ``tests/e2e/cluster``; what that would refuse, this refuses, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes_validate
 import yaml
 
+from tests.harness.cluster_objects import Job, Pod, action_for, matches
 from tests.harness.sandbox import Image, NotFound, Sandbox
+from tutor_transform_logs.kubectl import ANNOTATIONS_BYTES, DATA_BYTES, applied_size
 
 JOB_NAME = "batch.kubernetes.io/job-name"
-INDEX = "batch.kubernetes.io/job-completion-index"
 KUBERNETES = "1.30"
 # Kubernetes waits ten seconds before it starts a pod again, and longer each time.
 BACKOFF_SECS = 0.5
@@ -48,81 +49,17 @@ sys.exit(done["status"])
 """
 
 
-@dataclass
-class Pod:
-    """A pod of a Job: what it is, and how far it is."""
-
-    name: str
-    number: int
-    index: int
-    labels: dict[str, str]
-    sandbox: Sandbox
-    status: int | None = None
-    evicted: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"running": {}}
-        if self.status is not None:
-            state = {"terminated": {"exitCode": self.status, "reason": "Error" if self.status else "Completed"}}
-            message = self.sandbox.termination_message()
-            if not message and self.status:
-                # By terminationMessagePolicy: FallbackToLogsOnError.
-                message = self.sandbox.log()[-2048:]
-            state["terminated"]["message"] = message
-        return {
-            "metadata": {
-                "name": self.name,
-                "creationTimestamp": f"{self.number:08d}",
-                "labels": self.labels,
-                "annotations": {INDEX: str(self.index)},
-            },
-            "status": {"containerStatuses": [{"name": "transform-logs", "state": state}]},
-        }
-
-
-@dataclass
-class Job:
-    """A Job, and its pods in the order of their starts."""
-
-    manifest: dict[str, Any]
-    number: int
-    pods: list[Pod] = field(default_factory=list)
-    succeeded: set[int] = field(default_factory=set)
-    failures: int = 0
-    condition: str = ""
-    deleted: bool = False
-
-    @property
-    def name(self) -> str:
-        return str(self.manifest["metadata"]["name"])
-
-    @property
-    def labels(self) -> dict[str, str]:
-        labels: dict[str, str] = self.manifest["metadata"]["labels"]
-        return labels
-
-    @property
-    def phase(self) -> str:
-        return self.labels["transform-logs/phase"]
-
-    def running(self) -> list[Pod]:
-        return [pod for pod in self.pods if pod.status is None]
-
-    def to_json(self) -> dict[str, Any]:
-        status: dict[str, Any] = {"active": len(self.running()) or None, "succeeded": len(self.succeeded) or None}
-        status["failed"] = self.failures or None
-        if self.condition:
-            status["conditions"] = [{"type": self.condition, "status": "True"}]
-        metadata = {**self.manifest["metadata"], "uid": f"uid-{self.number}", "creationTimestamp": f"{self.number:08d}"}
-        return {"metadata": metadata, "status": {key: value for key, value in status.items() if value}}
+class Refused(Exception):
+    """The API server, or kubectl, says no, with this text."""
 
 
 class Cluster:
-    """The running stand-in. ``folder`` is where its pods live."""
+    """The running stand-in. ``folder`` is where its pods live, and ``cpus`` what its only node has."""
 
-    def __init__(self, folder: Path, image: Image) -> None:
+    def __init__(self, folder: Path, image: Image, cpus: float = 4) -> None:
         self.folder = folder
         self.image = image
+        self.cpus = cpus
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.jobs: list[Job] = []
         self.calls: list[dict[str, Any]] = []
@@ -223,7 +160,7 @@ class Cluster:
         return {"apiVersion": "batch/v1", "kind": "JobList", "metadata": {}, "items": items}
 
     def _jobs(self, selector: str = "") -> list[Job]:
-        return [job for job in self.jobs if not job.deleted and _matches(job.labels, selector)]
+        return [job for job in self.jobs if not job.deleted and matches(job.labels, selector)]
 
     def _kubectl(self, call: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(call)
@@ -231,6 +168,8 @@ class Cluster:
             out = self._do(call["argv"], call["stdin"])
         except NotFound as error:
             return {"status": 1, "out": "", "err": f"Error from server (NotFound): {error}\n"}
+        except Refused as error:
+            return {"status": 1, "out": "", "err": f"{error}\n"}
         except Exception as error:
             self._fail(error)
             return {"status": 1, "out": "", "err": f"{type(error).__name__}: {error}\n"}
@@ -242,7 +181,12 @@ class Cluster:
         selector = options.get("--selector", "")
         with self._lock:
             match detail:
-                case ["wait", *_]:
+                case ["wait", *_, "deployment"]:
+                    known = [
+                        found["metadata"]["labels"] for (kind, _), found in self.objects.items() if kind == "Deployment"
+                    ]
+                    if not any(matches(labels, selector) for labels in known):
+                        raise Refused("error: no matching resources found")
                     return "condition met\n"
                 case ["apply", *_]:
                     return self._apply(argv, stdin)
@@ -250,7 +194,7 @@ class Cluster:
                     return json.dumps({"items": [job.to_json() for job in self._jobs(selector)]})
                 case ["get", "pods"]:
                     pods = [pod for job in self._jobs() for pod in job.pods]
-                    return json.dumps({"items": [pod.to_json() for pod in pods if _matches(pod.labels, selector)]})
+                    return json.dumps({"items": [pod.to_json() for pod in pods if matches(pod.labels, selector)]})
                 case ["get", "secret", name]:
                     return "\n".join(self.objects.get(("Secret", name), {}).get("data", {}))
                 case ["patch", "secret", name]:
@@ -276,11 +220,12 @@ class Cluster:
         elif "--kustomize" in argv:
             selector = argv[argv.index("--selector") + 1]
             made = kustomized(Path(argv[argv.index("--kustomize") + 1]))
-            documents = [document for document in made if _matches(document["metadata"].get("labels", {}), selector)]
+            documents = [document for document in made if matches(document["metadata"].get("labels", {}), selector)]
         else:
             documents = [yaml.safe_load(Path(argv[argv.index("-f") + 1]).read_text())]
         for document in documents:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
+            check_size(document, server_side="--server-side" in argv)
             name = document["metadata"]["name"]
             assert document["metadata"]["namespace"] == "openedx"
             if document["kind"] == "Job":
@@ -314,8 +259,7 @@ class Cluster:
     def delete(self, job: Job) -> None:
         """As ``kubectl delete job`` does it: its pods are told to end."""
         job.deleted = True
-        for pod in job.running():
-            threading.Thread(target=pod.sandbox.terminate).start()
+        self._end_pods(job)
 
     # The Job controller
 
@@ -333,9 +277,24 @@ class Cluster:
         labels = {**template["metadata"]["labels"], JOB_NAME: job.name}
         environ = {"HOSTNAME": name, **({"JOB_COMPLETION_INDEX": str(index)} if indexed else {})}
         sandbox = Sandbox(self.folder / "pods" / name, template["spec"], labels, environ, self.image, self.folder)
-        pod = Pod(name, number, index, labels, sandbox)
-        job.pods.append(pod)
-        threading.Thread(target=self._run_pod, args=(job, pod), daemon=True).start()
+        job.pods.append(Pod(name, number, index, labels, sandbox, requested_cpus(template["spec"])))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Start pods, in their order, that request no more than the node has left. The others wait."""
+        free = self.cpus - sum(pod.cpus for job in self.jobs for pod in job.running())
+        for job in self.jobs:
+            for pod in job.active():
+                if not pod.started and pod.cpus <= free:
+                    pod.started = True
+                    free -= pod.cpus
+                    threading.Thread(target=self._run_pod, args=(job, pod), daemon=True).start()
+
+    def _end_pods(self, job: Job) -> None:
+        """Tell its pods to end. Those that wait for the node are gone at once."""
+        job.pods = [pod for pod in job.pods if pod.started]
+        for pod in job.running():
+            threading.Thread(target=pod.sandbox.terminate).start()
 
     def _run_pod(self, job: Job, pod: Pod) -> None:
         try:
@@ -349,6 +308,7 @@ class Cluster:
         with self._lock:
             pod.status = status
             again = self._ended(job, pod, status)
+            self._schedule()
         if again and not self._closed.wait(BACKOFF_SECS):
             with self._lock:
                 if not job.condition and not job.deleted:
@@ -369,14 +329,13 @@ class Cluster:
             if len(job.succeeded) == job.manifest["spec"]["completions"]:
                 job.condition = "Complete"
             return False
-        action = _action(job.manifest["spec"]["podFailurePolicy"], pod, status)
+        action = action_for(job.manifest["spec"]["podFailurePolicy"], pod, status)
         if action == "Ignore":
             return True
         job.failures += 1
         if action == "FailJob" or job.failures > job.manifest["spec"]["backoffLimit"]:
             job.condition = "Failed"
-            for other in job.running():
-                threading.Thread(target=other.sandbox.terminate).start()
+            self._end_pods(job)
             return False
         return True
 
@@ -405,18 +364,18 @@ def kustomized(env: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document]
 
 
-def _action(policy: dict[str, Any], pod: Pod, status: int) -> str:
-    for rule in policy["rules"]:
-        if any(condition["type"] == "DisruptionTarget" for condition in rule["onPodConditions"]) and pod.evicted:
-            return str(rule["action"])
-        if status in rule.get("onExitCodes", {}).get("values", ()):
-            return str(rule["action"])
-    return "Count"
+def requested_cpus(spec: dict[str, Any]) -> float:
+    """The CPUs that a pod's containers request."""
+    wanted = [str(container.get("resources", {}).get("requests", {}).get("cpu", 0)) for container in spec["containers"]]
+    return sum(float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1) for text in wanted)
 
 
-def _matches(labels: dict[str, str], selector: str) -> bool:
-    for part in filter(None, selector.split(",")):
-        key, equals, value = part.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
+def check_size(document: dict[str, Any], *, server_side: bool) -> None:
+    """As the API server does it. That its limits are these, to the byte, is seen on the real cluster."""
+    what = f'The {document["kind"]} "{document["metadata"]["name"]}" is invalid'
+    if not server_side and applied_size(document) > ANNOTATIONS_BYTES:
+        raise Refused(f"{what}: metadata.annotations: Too long: may not be more than {ANNOTATIONS_BYTES} bytes")
+    values = stored(document).get("data", {}).values() if document["kind"] in ("ConfigMap", "Secret") else ()
+    encoded = document["kind"] == "Secret"
+    if sum(len(base64.b64decode(text) if encoded else text.encode()) for text in values) > DATA_BYTES:
+        raise Refused(f"{what}: data: Too long: may not be more than {DATA_BYTES} bytes")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.harness.cluster import Cluster
 from tests.harness.cluster_site import ClusterSite, new_lms_database
@@ -111,6 +112,13 @@ def tutor_environ(folder: Path, plugin: Path | None = None) -> dict[str, str]:
     }
 
 
+def start_proxy(site: ClusterSite) -> None:
+    """What ``tutor k8s start caddy`` starts: Tutor wants it to be ready before any job."""
+    instance = yaml.safe_load((site.root / "config.yml").read_text())["ID"]
+    labels = {"app.kubernetes.io/instance": f"openedx-{instance}", "app.kubernetes.io/name": "caddy"}
+    site.cluster.objects["Deployment", "caddy"] = {"metadata": {"labels": labels}}
+
+
 @contextlib.contextmanager
 def a_site(
     folder: Path, image: Image, environ: dict[str, str], tutor: Path, bucket: Bucket, lrs: Lrs
@@ -121,6 +129,7 @@ def a_site(
         path = of_cluster.pop("CLUSTER_PATH") + os.pathsep + environ["PATH"]
         environ = {**environ, **of_cluster, "PATH": path}
         site = ClusterSite(folder, environ, tutor, cluster=cluster, bucket=bucket, lrs=lrs)
+        start_proxy(site)
         yield site
         assert_no_secret(site)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.cluster import Job, Pod
+from tests.harness.cluster_objects import Job, Pod
 from tests.harness.cluster_site import ClusterSite
 from tests.harness.http_sinks import ScriptedLrs
 from tests.harness.process import wait_for
