@@ -90,4 +90,4 @@ def test_a_stock_aspects_site(site: KubernetesSite, server: ClickHouse, nanio: O
     assert site.phases() == ["check", "plan", "work", "report", "plan"]
     # The keys of the site's own store are in the LMS's settings, which are Tutor's.
     site.assert_no_secret(server.password("ch_vector"), but="openedx-config-")
-    found(f"in openedx.xapi_events_all once, of {len(lines)} lines, and after a second run", statements=len(ids))
+    found(f"the page's commands, {len(lines)} lines, then a second run", statements=len(ids))
