@@ -302,3 +302,42 @@ def test_the_log_is_read_no_faster_than_the_lrs_takes_it(
     assert trace.read_text().count("batch: before") <= 3
     scripted_lrs.gate.set()
     tally.same(0, process.wait(60).status, "the end")
+
+
+def one_at_a_time(lrs: ScriptedLrs, secs: float) -> None:
+    """From now on, the LRS works on one request at a time, for so long."""
+    server = threading.Lock()
+
+    def delay(_request: Request) -> float:
+        with server:
+            time.sleep(secs)
+        return 0.0
+
+    lrs.delay = delay
+
+
+def test_when_the_time_is_up_no_further_batches_are_sent(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """Not even those that could have been made while the LRS took no more."""
+    one_at_a_time(scripted_lrs, 0.4)
+    ran = sending.run(max_duration="5s")
+    tally.same(4, ran.status, ran.detail)
+    assert 1 <= len(scripted_lrs.requests) < GOOD // BATCH // 2
+    check_sums(sending.result())
+    scripted_lrs.delay = None
+    resumed(sending, scripted_lrs)
+
+
+def test_after_a_stall_a_throttled_run_does_not_catch_up(sending: ForkedSite, scripted_lrs: ScriptedLrs) -> None:
+    """Ten batches a second: in four seconds without an answer, 40 could have been made; ten may follow at once."""
+    arrived: list[float] = []
+    ends: list[float] = []
+
+    def delay(_request: Request) -> float:
+        arrived.append(time.monotonic())
+        if len(arrived) == 4:
+            ends.append(time.monotonic() + 4.0)
+        return max(0.0, ends[0] - time.monotonic()) if ends else 0.0
+
+    scripted_lrs.delay = delay
+    resumed(sending, scripted_lrs, max_events_per_second=10 * BATCH)
+    assert sum(ends[0] <= at < ends[0] + 0.5 for at in arrived) <= 24

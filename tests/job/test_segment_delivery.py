@@ -44,14 +44,16 @@ def until(condition: Callable[[], bool]) -> None:
 class Delivering:
     """A segment that is delivered to some destinations, which hold back each batch but the first."""
 
-    def __init__(self, folder: Path, *destinations: Destination, max_bytes: int = 10**6) -> None:
+    def __init__(self, folder: Path, *destinations: Destination, max_bytes: int = 10**6, may_wait: bool = True) -> None:
         self.ledger = Ledger(LocalStorage(str(folder)), "", "job")
         self.stopped: dict[str, JobError] = {}
         interruptions = cast(Any, SimpleNamespace(deferred=nullcontext))
+        self.logged: list[SourcedStatement] = []
+        logger = cast(Any, SimpleNamespace(write=self.logged.extend))
         recorder = Recorder(
-            PLAN, self.ledger, cast(Any, destinations), interruptions, lambda *_: None, stopped=self.stopped
+            PLAN, self.ledger, cast(Any, destinations), logger, interruptions, lambda *_: None, stopped=self.stopped
         )
-        self.in_flight = InFlight(MOST, max_bytes)
+        self.in_flight = InFlight(MOST, max_bytes, may_wait)
         self.entries = {destination.id: Entry(0) for destination in destinations}
         known_to = dict.fromkeys(self.entries, 0)
         self.delivery = SegmentDelivery(recorder, self.in_flight, SEGMENT, self.entries, known_to)
@@ -85,26 +87,36 @@ def slow() -> Iterator[Destination]:
 
 
 def test_batches_are_made_while_the_destination_takes_no_more(tmp_path: Path, slow: Destination) -> None:
-    """And are sent at once when it does."""
+    """And are sent at once when it does. Statements are logged when they are sent."""
     delivering = Delivering(tmp_path, slow)
     for _ in range(2 * MOST - 1):
         delivering.start()
     assert delivering.delivery.waits
+    assert len(delivering.logged) == 1 + 2
     slow.traffic.limit = MOST
     delivering.delivery.record()
     assert delivering.delivery.waits
+    assert len(delivering.logged) == 1 + MOST
     until(lambda: len(slow.given) == 1 + MOST)
     delivering.release(slow, 2, 19)
     delivering.delivery.finish()
     assert (delivering.saved(slow), len(slow.given)) == (2 * MOST, 2 * MOST)
 
 
-@pytest.mark.parametrize(("max_bytes", "made"), [(10**6, 2 * MOST), (7 * (100 + LETTER_BYTES) // 2, 4), (1, 2)])
+@pytest.mark.parametrize(
+    ("max_bytes", "may_wait", "made"),
+    [
+        (10**6, True, 2 * MOST),
+        (7 * (100 + LETTER_BYTES) // 2, True, 4),
+        (1, True, 2),
+        (10**6, False, 3),
+    ],
+)
 def test_as_many_wait_as_are_counted_with_those_in_flight(
-    tmp_path: Path, slow: Destination, max_bytes: int, made: int
+    tmp_path: Path, slow: Destination, max_bytes: int, may_wait: bool, made: int
 ) -> None:
-    """By their number and by their bytes."""
-    delivering = Delivering(tmp_path, slow, max_bytes=max_bytes)
+    """By their number and by their bytes; none where a batch must not be sent later than it is made."""
+    delivering = Delivering(tmp_path, slow, max_bytes=max_bytes, may_wait=may_wait)
     started = []
 
     def start_all() -> None:

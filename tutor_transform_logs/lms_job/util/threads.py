@@ -30,6 +30,7 @@ class KeptThread:
         """``at_end``: called in the thread when it ends, for what it has opened."""
         self._at_end = at_end
         self._bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] | None = None
+        self._thread: threading.Thread | None = None
         self._last = threading.Event()
         """Has the thread done all that it was given?"""
 
@@ -41,18 +42,20 @@ class KeptThread:
         if self._bodies is None or not self._last.is_set():
             self.close()
             bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] = queue.SimpleQueue()
-            if start_thread(partial(self._work, bodies)) is None:
+            self._thread = start_thread(partial(self._work, bodies))
+            if self._thread is None:
                 return None
             self._bodies = bodies
         self._last = threading.Event()
         self._bodies.put((body, self._last))
         return self._last
 
-    def close(self) -> None:
-        """End the thread once it has done what it was given. Does not wait for it."""
-        if self._bodies is not None:
+    def close(self, wait_secs: float = 0.0) -> None:
+        """End the thread once it has done what it was given; wait for that, but not longer."""
+        if self._bodies is not None and self._thread is not None:
             self._bodies.put(None)
             self._bodies = None
+            self._thread.join(wait_secs)
 
     def _work(self, bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None]) -> None:
         """The life of a thread."""

@@ -98,9 +98,13 @@ class InFlight:
     All methods belong to one thread: that of the worker.
     """
 
-    def __init__(self, most: int, max_bytes: int) -> None:
-        """``most``: how many requests one destination may get at the same time. ``max_bytes``: of all parcels."""
+    def __init__(self, most: int, max_bytes: int, may_wait: bool = True) -> None:
+        """``most``: how many requests one destination may get at the same time. ``max_bytes``: of all parcels.
+
+        ``may_wait``: are batches made that can't be started yet?
+        """
         self._most = most
+        self._may_wait = may_wait
         self._max_bytes = max_bytes
         self._parcels: deque[Parcel] = deque()
         self._ids = IdsInFlight()
@@ -118,7 +122,7 @@ class InFlight:
 
     def may_wait(self, parcels: Sequence[Parcel]) -> bool:
         """Are these few enough, beside those in flight, that another one may be made before they are started?"""
-        if len(self._parcels) + len(parcels) >= BATCHES_PER_REQUEST * self._most:
+        if not self._may_wait or len(self._parcels) + len(parcels) >= BATCHES_PER_REQUEST * self._most:
             return not parcels
         return not parcels or sum(each.weight for each in [*self._parcels, *parcels]) < self._max_bytes
 

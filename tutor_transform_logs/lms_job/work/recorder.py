@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..deliver.loggers import StatementLogger
 from ..ledger.entries import Entry
 from ..ledger.ledger import Ledger
 from ..model import dead_letters
@@ -24,11 +25,13 @@ from .work_clock import WorkClock, worker_name
 
 @dataclass
 class Recorder:
-    """Writes the entries of one worker. A destination that fails is left out from then on; the others go on."""
+    """Writes the entries and logs of one worker. A destination that fails is left out from then on; the others go on."""
 
     plan: Plan
     ledger: Ledger
     destinations: Sequence[Destination]
+    statement_logger: StatementLogger
+    """Gets the statements when their delivery begins."""
     interruptions: Interruptions
     emit: Emit
     stopped: dict[str, JobError]

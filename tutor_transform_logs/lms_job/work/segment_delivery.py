@@ -129,6 +129,7 @@ class SegmentDelivery:
         return Delivery(destination, name, outgoing, not_routed)
 
     def _begin(self, parcel: Parcel) -> None:
+        self._recorder.statement_logger.write(parcel.batch.made)
         for delivery in parcel.deliveries.values():
             try:
                 if delivery.outgoing:

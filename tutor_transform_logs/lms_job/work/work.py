@@ -143,10 +143,13 @@ def _work_on_assignments(job: OpenJob, setup: _Setup, channel: Channel) -> None:
     """The life of a forked worker: what talks over a connection is opened again."""
     show_log(channel.send)
     worker = setup.worker(job.reopened(setup.plan), channel.send)
-    while (assignment := next_assignment(channel)) is not None:
-        worker.stopped.update(assignment.stopped)
-        worker.do(assignment.segment)
-        channel.send(DestinationsStopped(worker.stopped))
+    try:
+        while (assignment := next_assignment(channel)) is not None:
+            worker.stopped.update(assignment.stopped)
+            worker.do(assignment.segment)
+            channel.send(DestinationsStopped(worker.stopped))
+    finally:
+        worker.close()
 
 
 def _reason(error: Interrupted | JobError) -> JobError:

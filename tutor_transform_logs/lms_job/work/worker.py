@@ -58,6 +58,11 @@ SEND_SECS = 0.005
 AWAIT_SECS = 5.0
 # The least that all batches in flight together may take of a worker's memory, as far as the limit of one is not more.
 LEAST_IN_FLIGHT_BYTES = 32 * 1024**2
+# After so long, the next log gets a new connection to the database: what is between the two may have dropped one that
+# was not used, and said nothing.
+CONNECTION_SECS = 60.0
+# How long is waited for the end of the last connection.
+DISCONNECT_SECS = 1.0
 # How many requests for the next segments are on their way at the same time.
 AHEAD = 2
 
@@ -96,20 +101,31 @@ class Worker:
         """Destination id -> why nothing more goes there in this run."""
         self._sample = StatementSample()
         self._recorder = Recorder(
-            plan, context.ledger, context.destinations, context.interruptions, context.emit, self.stopped
+            plan,
+            context.ledger,
+            context.destinations,
+            context.statement_logger,
+            context.interruptions,
+            context.emit,
+            self.stopped,
         )
         self._seen: dict[StoredObject, bytes] = {}
         """How objects of the source begin that were searched for rotated logs."""
-        self._in_flight = InFlight(context.requests_in_flight, max(config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES))
+        # A batch has its turn when it is made: with a limit in time, it must not be sent much later.
+        limited = bool(config.max_events_per_second or config.max_duration)
+        most_bytes = max(config.batch_max_bytes, LEAST_IN_FLIGHT_BYTES)
+        self._in_flight = InFlight(context.requests_in_flight, most_bytes, may_wait=not limited)
         for destination in context.destinations:
             if destination.traffic is not None:
                 destination.traffic.allow(context.requests_in_flight)
         # A connection to the database costs more than a small log.
         self._maker = KeptThread(at_end=connections.close_all)
+        self._connects_at = 0.0
+        """When the next log gets a new one (monotonic clock)."""
 
     def close(self) -> None:
         """Nothing more is done: leave the database alone."""
-        self._maker.close()
+        self._maker.close(DISCONNECT_SECS)
 
     def work(self, segments: Sequence[Segment], ahead: bool = False) -> None:
         """Do ``segments``. Raises :class:`~.errors.JobError` when the source or the ledger fails.
@@ -211,6 +227,9 @@ class Worker:
         known_to = min(self._done_before(segment, destination) for destination in entries)
         section = Section(segment.object, Position(first.position, first.line), stops, known_to, routed)
         tails = StreamTails(first.position, first.tail) if segment.compression else None
+        if time.monotonic() >= self._connects_at:
+            self._maker.close()
+            self._connects_at = time.monotonic() + CONNECTION_SECS
         made = Prefetcher(self._batches(segment, section, tails), thread=self._maker)
         try:
             return self._deliver_each(segment, entries, made, last_try)
@@ -287,7 +306,6 @@ class Worker:
         return batch
 
     def _start(self, delivery: SegmentDelivery, batch: Batch) -> None:
-        self._context.statement_logger.write(batch.made)
         if self._config.dry_run:
             for sampled in self._sample.choose(batch.made):
                 self._context.emit(sampled)
