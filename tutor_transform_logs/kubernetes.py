@@ -132,7 +132,9 @@ class Replay:
         job, failure = self._run(phase, manifests.script(phase, self._config, share))
         pods = self._kubectl.pods_of(job)
         if not pods or pods[-1].status is None:
-            raise failure or TutorError(f"The result of {job.name} is not known: its pod was deleted. {AGAIN}")
+            # All that Tutor can say of a Job without pods is that it has failed.
+            deleted = TutorError(f"The result of {job.name} is not known: its pod was deleted. {AGAIN}")
+            raise (failure or deleted) if pods else deleted
         log = self._kubectl.log_of(pods[-1])
         if log:
             click.echo(printable_lines(log.rstrip("\n")))
@@ -254,6 +256,8 @@ class Replay:
                 if not told:
                     what = f": {', '.join(active)}" if active else ""
                     fmt.echo_info(f"Waiting for an earlier run of this command to end{what}")
+                    if active:
+                        fmt.echo_info(f"If its pods can't start, it never ends: press Ctrl-C and run {self._to_stop()}")
                     told = True
                 time.sleep(POLL_SECS)
         except (KeyboardInterrupt, click.Abort):

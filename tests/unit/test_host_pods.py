@@ -74,6 +74,16 @@ def test_a_pod_that_did_not_run_the_job(capsys: pytest.CaptureFixture[str], mess
     assert capsys.readouterr().out == "what it printed\n"
 
 
+@pytest.mark.parametrize("failure", [None, TutorError("Job plan-job failed. View the job logs to debug this issue.")])
+def test_a_pod_that_was_deleted(failure: TutorError | None) -> None:
+    """There are no logs to view."""
+    replay = replay_with(exitCode=0)
+    replay._kubectl.pods_of = lambda job: []
+    replay._run = lambda phase, script: (Job("plan-job", "1", False, False, True), failure)
+    with pytest.raises(TutorError, match=r"^The result of plan-job is not known: its pod was deleted\. Run the same"):
+        replay._single("plan")
+
+
 def test_a_pod_that_has_run_the_job() -> None:
     replay = replay_with(exitCode=0, reason="Completed", message=PhaseOutcome(nothing_new=True).to_line())
     assert replay._single("plan") == PhaseOutcome(nothing_new=True)

@@ -29,17 +29,22 @@ class ControlPlane:
     programs: Path
 
     def kubectl(self, *arguments: str | Path, stdin: str = "", check: bool = True) -> str:
-        """``kubectl ARGUMENTS``; gives its output, both streams. :raises ServiceError: it failed."""
+        """``kubectl ARGUMENTS``; gives what it printed, without warnings if it has not failed.
+
+        :raises ServiceError: it has, and that is to be checked.
+        """
         done = subprocess.run(
             [KUBECTL, f"--kubeconfig={self.kubeconfig}", *map(str, arguments)],
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
         )
-        if check and done.returncode:
-            raise ServiceError(f"kubectl {' '.join(map(str, arguments))[:300]} failed:\n{done.stdout[-4000:]}")
-        return done.stdout
+        if not done.returncode:
+            return done.stdout
+        printed = done.stdout + done.stderr
+        if check:
+            raise ServiceError(f"kubectl {' '.join(map(str, arguments))[:300]} failed:\n{printed[-4000:]}")
+        return printed
 
     def get(self, *arguments: str) -> Any:
         """``kubectl get ARGUMENTS --output=json``, parsed."""
@@ -154,7 +159,8 @@ def _client(plane: ControlPlane, name: str, options: dict[str, Any]) -> contextl
 
 def _has_service_account(plane: ControlPlane) -> bool:
     """The controllers are at work: they have made the default namespace's account."""
-    return bool(plane.kubectl("get", "serviceaccount", "default", "--ignore-not-found", "--output=name", check=False))
+    found = plane.kubectl("get", "serviceaccount", "default", "--ignore-not-found", "--output=name", check=False)
+    return found.startswith("serviceaccount/")
 
 
 def _command(program: Path, options: dict[str, Any]) -> list[str | Path]:

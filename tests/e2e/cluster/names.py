@@ -14,6 +14,9 @@ DOMAIN = "cluster.local"
 # Of RFC 1035: types, and the flags of an answer with authority to one that wanted recursion.
 A, NO_ERROR, NO_SUCH_NAME = 1, 0x8580, 0x8583
 
+# The Services that were found, with their namespaces: asking takes long on a busy machine, and a resolver gives up.
+_known: set[tuple[str, str]] = set()
+
 
 def answer(query: bytes, plane: ControlPlane, address: str) -> bytes:
     """The answer to a query of one name: the address of a Service that the cluster has, as far as one is asked for."""
@@ -36,8 +39,12 @@ def _is_service(labels: list[str], plane: ControlPlane) -> bool:
     service, _, namespace = name.partition(".")
     if domain != DOMAIN or not namespace or "." in namespace:
         return False
-    options = (f"--namespace={namespace}", "--ignore-not-found", "--output=name")
-    return bool(plane.kubectl("get", "service", service, *options, check=False).strip())
+    if (service, namespace) not in _known:
+        options = (f"--namespace={namespace}", "--ignore-not-found", "--output=name")
+        if not plane.kubectl("get", "service", service, *options, check=False).startswith("service/"):
+            return False
+        _known.add((service, namespace))
+    return True
 
 
 @contextlib.contextmanager

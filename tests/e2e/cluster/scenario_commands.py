@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -95,13 +96,13 @@ def test_ctrl_c_and_the_work_deleted(held: Callable[..., Held], found: Say) -> N
     first.process.send_signal(signal.SIGINT)
     printed = first.site.finish(first.process).output
     [line] = [line.strip() for line in printed.splitlines() if line.strip().startswith("kubectl delete jobs")][-1:]
-    first.lrs.gate.set()
 
     first.site.cluster.plane.kubectl(*line.split()[1:])
+    first.lrs.gate.set()
 
     first.site.wait(lambda: not first.site.items("pods", "work"))
     assert first.site.items("jobs") == []
-    first.site.replay()
+    assert "Resuming plan 0001" in first.site.replay()
     first.assert_all_there()
     found("no Job was left, and the second command resumed", len(first.lrs.statements))
 
@@ -114,7 +115,8 @@ def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> No
     wrong = site.from_pods({"TRANSFORM_LOGS_LRS_ENDPOINTS": [{**site.lrs.endpoint, "username": "nobody"}]})
     site.save(**{**site.settings(2), **wrong})
     output = site.replay(status=1)
-    assert "2 failed (number 0, 1): " in output
+    # The first to fail is started again; the Job may have failed before the second one has.
+    assert re.search(r"[12] failed \(number [01]", output), output
     assert "refuses the credentials (401)" in output
     assert site.lrs.count() == 0
 
@@ -123,5 +125,6 @@ def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> No
 
     site.assert_all_there()
     first, second = site.items("jobs", "work")
-    assert (first["status"]["failed"], second["status"]["succeeded"]) == (2, 3)
+    assert first["status"]["failed"] >= 2
+    assert second["status"]["succeeded"] == 3
     found("status 1 with 0 statements, then other settings and 3 pods")

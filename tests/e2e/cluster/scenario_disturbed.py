@@ -24,7 +24,7 @@ def _at_work(new_site: MakeSite, **settings: Any) -> tuple[KubernetesSite, subpr
     """A site with two pods, both of which have begun to deliver, and the command that started them."""
     site = new_site()
     for number in range(LOGS):
-        site.log_of_day(number, good=40)
+        site.log_of_day(number, good=60)
     site.save(**{**site.settings(2), **SLOWLY, **settings})
     process = site.start_replay()
     leases = "transform-logs/"

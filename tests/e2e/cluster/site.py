@@ -33,7 +33,7 @@ from tutor.commands import k8s
 from tutor_transform_logs import kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 10)
 kubernetes.POLL_SECS = 0.5
-kubernetes.QUIET_SECS = 15
+kubernetes.QUIET_SECS = 30
 """
 
 
