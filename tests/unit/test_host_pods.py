@@ -84,6 +84,30 @@ def test_a_pod_that_was_deleted(failure: TutorError | None) -> None:
         replay._single("plan")
 
 
+def test_a_command_that_waits_says_how_to_stop_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pods that can't start, for lack of an image or a node, never end. It is ended by Ctrl-C here."""
+    replay = replay_with(exitCode=0)
+    removed: list[str] = []
+    replay._config = "config-2"
+    replay._kubectl.secret_keys = lambda secret: ["config-1", "config-2"]
+    replay._kubectl.remove_secret_keys = lambda secret, keys: removed.extend(keys)
+    replay._kubectl.jobs = lambda selector: [Job("plan-job", "1", True, False, False)]
+
+    def interrupt(secs: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replay._wait_for_turn()
+    said = capsys.readouterr()
+    printed = " ".join((said.out + said.err).split())
+    assert "Waiting for an earlier run of this command to end: plan-job" in printed
+    assert "If its pods can't start, it never ends: press Ctrl-C and run kubectl delete jobs" in printed
+    assert removed == ["config-2"]
+
+
 def test_a_pod_that_has_run_the_job() -> None:
     replay = replay_with(exitCode=0, reason="Completed", message=PhaseOutcome(nothing_new=True).to_line())
     assert replay._single("plan") == PhaseOutcome(nothing_new=True)

@@ -25,7 +25,7 @@ from .work_clock import WorkClock, worker_name
 
 @dataclass
 class Recorder:
-    """Writes the entries and logs of one worker. A destination that fails is left out from then on; the others go on."""
+    """Writes one worker's entries and logs. A destination that fails is left out from then on; the others go on."""
 
     plan: Plan
     ledger: Ledger
