@@ -64,6 +64,8 @@ class Pod:
     """What the phase told of its end. If it told nothing, only the status is known, and why as far as it is."""
     told: bool
     """Did the phase tell anything? A pod that ended without it was killed, or did not run the job."""
+    waits: str = ""
+    """Why it has not started, as far as Kubernetes says; ``""``: it has."""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Pod:
@@ -87,7 +89,25 @@ class Pod:
             status=status,
             outcome=outcome,
             told=told,
+            waits=_why_it_waits(item.get("status") or {}),
         )
+
+
+def _why_it_waits(status: Mapping[str, Any]) -> str:
+    """Why a pod has not started, from its status; ``""``: it has, or is about to."""
+    if status.get("phase") != "Pending":
+        return ""
+    waiting = [
+        container["state"]["waiting"]
+        for container in status.get("containerStatuses") or ()
+        if "waiting" in container["state"]
+    ]
+    conditions = [item for item in status.get("conditions") or () if item.get("status") == "False"]
+    # Of a container without a message, or a pod without any, the next look knows more.
+    for found in (*waiting, *(item for item in conditions if item["type"] == "PodScheduled")):
+        if found.get("message"):
+            return f"{found.get('reason', 'it waits')} ({found['message']})"
+    return "Pending"
 
 
 class Kubectl:
@@ -136,6 +156,12 @@ class Kubectl:
     def pods_of(self, job: Job) -> list[Pod]:
         """The pods of a Job, in the order in which they were made."""
         return self.pods(f"{JOB_LABEL}={job.name}")
+
+    def why_no_pods(self, job: Job) -> str:
+        """Why the cluster makes no pod for a Job, such as a quota; ``""`` if it does not say."""
+        of_job = f"--field-selector=involvedObject.kind=Job,involvedObject.name={job.name},reason=FailedCreate"
+        events = json.loads(self.run("get", self._namespace, "events", of_job, "--output=json"))["items"]
+        return str(events[-1].get("message") or "") if events else ""
 
     def log_of(self, pod: Pod, lines: int = -1) -> str:
         """What a pod printed (its last ``lines``), or a line that says why that is not available."""

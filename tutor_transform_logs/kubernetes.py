@@ -22,6 +22,7 @@ from tutor.exceptions import TutorError
 from tutor.types import Config
 
 from tutor_transform_logs import cluster_config, manifests
+from tutor_transform_logs.job_watch import JobWatch
 from tutor_transform_logs.kubectl import Job, Kubectl, Pod
 from tutor_transform_logs.lms_job.util.errors import ExitStatus
 from tutor_transform_logs.lms_job.util.formatting import count, printable, printable_lines
@@ -91,6 +92,10 @@ class Replay:
             status = self._replay() if phase == manifests.RUN else self._single(phase).status
         except (KeyboardInterrupt, click.Abort):
             fmt.echo_alert(self._how_to_go_on())
+            raise
+        except TutorError:
+            if not self._goes_on():
+                self._remove_configs([self._config])
             raise
         self._remove_configs([self._config])
         if status != ExitStatus.DONE:
@@ -176,9 +181,15 @@ class Replay:
     def _show_progress(self, job: Job) -> None:
         pods = self._kubectl.pods_of(job)
         active = [pod for pod in pods if pod.status is None]
-        click.echo(f"{job.name} is running: of {self._pods} pods, {len(pods) - len(active)} have ended.")
+        # One that was killed may have another in its place.
+        ended = {pod.index for pod in pods} - {pod.index for pod in active}
+        expected = self._pods if job.name.startswith(f"{manifests.service('work')}-job") else 1
+        click.echo(f"{job.name} is running: of {count(expected, 'pod')}, {len(ended)} have ended.")
+        if not pods and (why := self._kubectl.why_no_pods(job)):
+            click.echo(f"There is no pod yet: {printable(why)}")
         for pod in active:
-            click.echo(f"{pod.name}: {printable(self._kubectl.log_of(pod, lines=1).strip()) or 'no output yet'}")
+            said = pod.waits or self._kubectl.log_of(pod, lines=1).strip()
+            click.echo(f"{pod.name}: {printable(said) or 'no output yet'}")
 
     def _run(self, phase: str, script: str) -> tuple[Job, TutorError | None]:
         """Have Tutor run the phase's Job, and wait until it has really ended. Gives it, and Tutor's error."""
@@ -189,17 +200,28 @@ class Replay:
         over = " ".join(job.name for job in earlier if job.complete or job.failed)
         script = f"export {ENDED_JOBS}='{over}'; {script}"
         failure = None
+
+        def started() -> list[Job]:
+            return [job for job in self._kubectl.jobs(f"{PHASE}={phase}") if job.uid not in before]
+
         try:
-            self._runner.run_task_from_str(service, script)
+            with JobWatch(self._kubectl, started, self._tell_wait) as watch:
+                self._runner.run_task_from_str(service, script)
         except TutorError as error:
             failure = error
+        except KeyboardInterrupt:
+            if not watch.deleted:
+                raise
         while True:
-            ours = [job for job in self._kubectl.jobs(f"{PHASE}={phase}") if job.uid not in before]
+            ours = started()
             if not ours:
                 raise failure or TutorError(f"The Job {service}-job was deleted. {AGAIN}")
             if ours[-1].complete or ours[-1].failed:
                 return ours[-1], failure
             time.sleep(POLL_SECS)
+
+    def _tell_wait(self, text: str) -> None:
+        fmt.echo_alert(f"{text} If that does not change, press Ctrl-C and run: {self._to_stop()}")
 
     def _apply_config_maps(self) -> None:
         """Apply the ConfigMaps that the Jobs mount, ours and the LMS's: Tutor does so at "tutor k8s start" only."""
@@ -264,9 +286,18 @@ class Replay:
             self._remove_configs([self._config])
             raise
 
+    def _goes_on(self) -> bool:
+        """May pods still need the config? A later command removes it."""
+        try:
+            return any(job.active for job in self._kubectl.jobs(PHASE))
+        except TutorError:
+            return True
+
     def _remove_configs(self, keys: Sequence[str]) -> None:
         try:
-            self._kubectl.remove_secret_keys(SECRET, keys)
+            there = self._kubectl.secret_keys(SECRET)
+            if found := [key for key in keys if key in there]:
+                self._kubectl.remove_secret_keys(SECRET, found)
         except TutorError as error:
             fmt.echo_alert(f"The run's config could not be removed from the Secret {SECRET}: {error.args[0]}")
 

@@ -107,6 +107,29 @@ def test_ctrl_c_and_the_work_deleted(held: Callable[..., Held], found: Say) -> N
     found("no Job was left, and the second command resumed", len(first.lrs.statements))
 
 
+def test_pods_that_can_not_start(new_site: MakeSite, found: Say) -> None:
+    """No node can load the image: the command says so, and ends when its Job is deleted."""
+    site = new_site()
+    site.log_of_day(0)
+    site.save(**site.settings(1), TRANSFORM_LOGS_DOCKER_IMAGE="127.0.0.1:9/none:1")
+    process = site.start_replay()
+    assert process.stdout is not None
+    said = next(line for line in process.stdout if "has started yet" in line)
+    assert "127.0.0.1:9/none:1" in said
+    [plan] = site.items("jobs", "plan")
+    assert f"No pod of {plan['metadata']['name']} has started yet: " in said
+    assert f"of 1 pod, 0 have ended.\n{site.items('pods', 'plan')[0]['metadata']['name']}: " in site.replay("--status")
+
+    site.cluster.plane.kubectl(*said.partition("kubectl ")[2].split())
+
+    assert "transform-logs-plan-job was deleted. Run the same command again" in site.finish(process).must(1)
+    assert site.secret_keys("transform-logs-run") == []
+    site.save(TRANSFORM_LOGS_DOCKER_IMAGE="")
+    site.replay()
+    site.assert_all_there()
+    found("why the pod of the plan did not start was told, and its Job deleted")
+
+
 def test_settings_changed_between_two_runs(new_site: MakeSite, found: Say) -> None:
     """Another LMS's settings, another number of pods: other ConfigMaps, which nobody but the command applies."""
     site = new_site()

@@ -30,10 +30,12 @@ OUR_POD = re.compile(r"transform-logs-((?:[a-z]+-)?job-)?\d+-")
 IMPATIENCE = """
 import time
 from tutor.commands import k8s
-from tutor_transform_logs import kubernetes
+from tutor_transform_logs import job_watch, kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 10)
 kubernetes.POLL_SECS = 0.5
 kubernetes.QUIET_SECS = 30
+job_watch.LOOK_SECS = 1
+job_watch.PATIENCE_SECS = 10
 """
 
 
