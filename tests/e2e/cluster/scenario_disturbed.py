@@ -64,6 +64,8 @@ def test_a_pod_that_is_deleted(new_site: MakeSite, found: Say) -> None:
 
     site.finish(process).must()
     site.assert_all_there()
+    assert before < site.statements_expected
+    assert site.pods_started().count("work") == 3
     [job] = site.items("jobs", "work")
     assert job["status"]["succeeded"] == 2
     found(f"{before} statements when a pod was deleted")

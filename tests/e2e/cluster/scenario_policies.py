@@ -146,7 +146,7 @@ def test_logs_and_output_on_a_volume(new_site: MakeSite, tmp_path: Path, found: 
     found(f"{count(len(written), 'file')} of user 1000 on the volume, and the ledger beside it", len(ids))
 
 
-def test_the_schedule_takes_up_what_is_new(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
+def test_the_schedule_fires_once_at_a_time(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
     """It fires by the controller's clock, and not while a run of it is active."""
     site = new_site()
     site.log_of_day(0)
