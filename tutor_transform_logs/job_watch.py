@@ -17,7 +17,7 @@ from tutor.exceptions import TutorError
 from tutor_transform_logs.kubectl import Job, Kubectl
 from tutor_transform_logs.lms_job.util.formatting import printable
 
-LOOK_SECS = 5.0
+WATCH_SECS = 5.0
 # Most pods start sooner: a node may have to load the image first.
 PATIENCE_SECS = 30.0
 
@@ -53,7 +53,7 @@ class JobWatch:
         self._ended.set()
 
     def _watch(self) -> None:
-        while not self._ended.wait(LOOK_SECS):
+        while not self._ended.wait(WATCH_SECS):
             try:
                 self.look(time.monotonic())
             except TutorError:

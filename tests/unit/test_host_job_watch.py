@@ -158,7 +158,7 @@ def test_a_job_that_is_not_there_yet_is_not_deleted() -> None:
 
 def test_the_command_ends_when_its_job_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tutor would wait for ever."""
-    monkeypatch.setattr(job_watch, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(job_watch, "WATCH_SECS", 0.02)
     cluster = Cluster()
     replay = replay_on(cluster)
     cluster.of_job = []
@@ -179,7 +179,7 @@ def test_the_command_ends_when_its_job_is_deleted(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cluster_that_does_not_answer_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_watch, "LOOK_SECS", 0.01)
+    monkeypatch.setattr(job_watch, "WATCH_SECS", 0.01)
     calls = []
 
     def ours() -> list[Job]:

@@ -34,7 +34,7 @@ from tutor_transform_logs import job_watch, kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 10)
 kubernetes.POLL_SECS = 0.5
 kubernetes.QUIET_SECS = 30
-job_watch.LOOK_SECS = 1
+job_watch.WATCH_SECS = 1
 job_watch.PATIENCE_SECS = 10
 """
 

@@ -147,6 +147,10 @@ class Concurrency:
         self.ended(ticket)
         self._refused, self._doubles, self._wanted = 0, True, 0
 
+    def grow_slowly(self) -> None:
+        """From now on, the limit grows by one at a time."""
+        self._doubles = False
+
     def ended(self, ticket: Ticket) -> None:
         """The request has ended in a way that says nothing about the endpoint's load."""
         self.in_flight -= 1

@@ -106,7 +106,7 @@ class Lrs:
             invalid = is_about_content(rejected)
             if invalid:
                 # After a conflict, or a body too large, the first batch shows what the others are spared.
-                self.client.traffic.has_answered = True
+                self.client.traffic.rejected()
                 self._refusals.refused(part, doubt)
             if rejected.status == 409:
                 asked, left = self._compare(part, outcome, asked, rejected)

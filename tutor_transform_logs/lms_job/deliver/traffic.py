@@ -24,6 +24,9 @@ COMPARABLE = 0.5
 # The largest of late shrinks so with each request.
 SHRINKING = 0.99
 
+# After this number of rejections, most of what an endpoint rejects is known.
+REJECTIONS_ALONE = 32
+
 T = TypeVar("T")
 
 
@@ -65,8 +68,9 @@ class EndpointTraffic:
         self._outage: _Outage | None = None
         self._largest = 0.0
         self._closed = False
+        self._rejections = 0
         self.has_answered = False
-        """Has the endpoint rejected statements for what is in them? Said by the one who knows what its answers mean."""
+        """Has the endpoint rejected statements so often that other batches need not wait for the end of the first?"""
 
     @property
     def limit(self) -> int:
@@ -76,6 +80,16 @@ class EndpointTraffic:
     def allow(self, most: int) -> None:
         """Allow up to this number of requests at the same time. Called before the first one."""
         self._concurrency = Concurrency(most)
+
+    def rejected(self) -> None:
+        """The endpoint has rejected statements for what is in them.
+
+        So it is there; but until it is known which it rejects, each further batch costs some more requests.
+        """
+        with self._condition:
+            self._rejections += 1
+            self.has_answered = self._rejections >= REJECTIONS_ALONE
+            self._concurrency.grow_slowly()
 
     def close(self) -> None:
         """Let no more requests pass: from now on they raise :class:`Closed`."""

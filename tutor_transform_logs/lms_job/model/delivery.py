@@ -92,7 +92,7 @@ class Traffic(Protocol):
 
     @property
     def has_answered(self) -> bool:
-        """Has the endpoint rejected statements for what is in them? Then it is there, and others may be sent to it."""
+        """Has the endpoint rejected some statements for what is in them? Then others may be sent to it meanwhile."""
 
     def allow(self, most: int) -> None:
         """Allow up to this number at the same time. Called before the first one."""
