@@ -17,8 +17,8 @@ from tests.harness import ralph
 
 MOST_IN_FLIGHT = 16
 # With batches of 1,000, those that work on several at once could take more than a worker can transform: it would be the
-# transformation that is measured, and not how the requests follow each other. As it is, they take 2,000 events
-# a second.
+# transformation that is measured, and not how the requests follow each other. With these sizes, they take 2,000
+# events a second.
 SLOW_SINKS = {
     "0 s": SlowSink(0.0, 1000, BATCH_SIZE),
     "0.25 s": SlowSink(0.25, 1000, BATCH_SIZE),

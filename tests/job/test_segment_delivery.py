@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tests.harness.held_destination import Destination
+from tests.harness.process import wait_for
 from tutor_transform_logs.lms_job.ledger import names
 from tutor_transform_logs.lms_job.ledger.entries import Entry
 from tutor_transform_logs.lms_job.ledger.ledger import Ledger
@@ -30,15 +30,6 @@ from tutor_transform_logs.lms_job.work.segment_delivery import SegmentDelivery
 SEGMENT = Segment(0, 0, "tracking.log", 0, 1000, 1000, "")
 PLAN = Plan(1, 0.0, (), (), (SEGMENT,), OutputFormat("batches", "none", 0), uuid="0" * 32)
 MOST = 4
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it does not hold after 30 s")
 
 
 class Delivering:
@@ -97,7 +88,7 @@ def test_batches_are_made_while_the_destination_takes_no_more(tmp_path: Path, sl
     delivering.delivery.record()
     assert delivering.delivery.waits
     assert len(delivering.logged) == 1 + MOST
-    until(lambda: len(slow.given) == 1 + MOST)
+    wait_for(lambda: len(slow.given) == 1 + MOST)
     delivering.release(slow, 2, 19)
     delivering.delivery.finish()
     assert (delivering.saved(slow), len(slow.given)) == (2 * MOST, 2 * MOST)

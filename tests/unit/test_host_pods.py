@@ -34,30 +34,27 @@ def replay_with(**terminated: Any) -> Any:
     return replay
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
+killed = pytest.mark.parametrize(
+    ("reason", "advice"),
     [
-        ("OOMKilled", "was killed (OOMKilled, status 137). Set more memory in TRANSFORM_LOGS_K8S_LIMITS"),
-        ("Error", "was killed (Error, status 137). Run the same command again to resume"),
+        ("OOMKilled", "Set more memory in TRANSFORM_LOGS_K8S_LIMITS"),
+        ("Error", "Run the same command again to resume"),
     ],
 )
-def test_a_pod_that_was_killed(capsys: pytest.CaptureFixture[str], reason: str, said: str) -> None:
+
+
+@killed
+def test_a_pod_that_was_killed(capsys: pytest.CaptureFixture[str], reason: str, advice: str) -> None:
     replay = replay_with(exitCode=137, reason=reason)
     assert replay._single("plan").status == 137
-    assert f"The pod of plan-job {said}" in capsys.readouterr().err
+    assert f"The pod of plan-job was killed ({reason}, status 137). {advice}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        ("OOMKilled", "OOMKilled, status 137. Set more memory in TRANSFORM_LOGS_K8S_LIMITS"),
-        ("Error", "Error, status 137. Run the same command again to resume"),
-    ],
-)
-def test_a_pod_that_was_killed_at_work(capsys: pytest.CaptureFixture[str], reason: str, said: str) -> None:
+@killed
+def test_a_pod_that_was_killed_at_work(capsys: pytest.CaptureFixture[str], reason: str, advice: str) -> None:
     replay = replay_with(exitCode=137, reason=reason)
     assert replay._work() == 4
-    assert f"Of 1 pod, 1 failed (number 0): {said}\n" in capsys.readouterr().err
+    assert f"Of 1 pod, 1 failed (number 0): {reason}, status 137. {advice}\n" in capsys.readouterr().err
 
 
 def test_a_pod_that_says_why_it_failed(capsys: pytest.CaptureFixture[str]) -> None:

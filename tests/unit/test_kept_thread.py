@@ -7,6 +7,7 @@ from itertools import repeat
 
 import pytest
 
+from tests.harness.process import wait_for
 from tutor_transform_logs.lms_job.util.prefetch import Prefetcher
 from tutor_transform_logs.lms_job.util.threads import KeptThread
 
@@ -35,7 +36,7 @@ def test_all_is_done_in_one_thread_which_ends_when_it_is_closed() -> None:
 
 def test_what_has_not_ended_keeps_nobody_waiting() -> None:
     """The next one has a thread of its own; the first thread ends behind what it does."""
-    thread, go_on, ended = KeptThread(), threading.Event(), threading.Event()
+    thread, go_on = KeptThread(), threading.Event()
     slow = thread.start(lambda: go_on.wait(SECS))
     next_one = thread.start(lambda: None)
     assert next_one is not None
@@ -45,11 +46,7 @@ def test_what_has_not_ended_keeps_nobody_waiting() -> None:
     before = threading.active_count()
     go_on.set()
     assert slow.wait(SECS)
-    for _ in range(1000):
-        if threading.active_count() < before:
-            break
-        ended.wait(0.01)
-    assert threading.active_count() < before
+    wait_for(lambda: threading.active_count() < before)
     thread.close()
 
 

@@ -69,8 +69,11 @@ class EndpointTraffic:
         self._largest = 0.0
         self._closed = False
         self._rejections = 0
-        self.has_answered = False
+
+    @property
+    def has_answered(self) -> bool:
         """Has the endpoint rejected statements so often that other batches need not wait for the end of the first?"""
+        return self._rejections >= REJECTIONS_ALONE
 
     @property
     def limit(self) -> int:
@@ -88,7 +91,6 @@ class EndpointTraffic:
         """
         with self._condition:
             self._rejections += 1
-            self.has_answered = self._rejections >= REJECTIONS_ALONE
             self._concurrency.grow_slowly()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 from .errors import Unavailable
 
@@ -20,6 +21,10 @@ def start_thread(body: Callable[[], object]) -> threading.Thread | None:
     return thread
 
 
+_Bodies: TypeAlias = queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None]
+"""What a thread does next, and what is set when that has ended; ``None``: nothing more."""
+
+
 class KeptThread:
     """Does one thing after the other in the same thread, so that what that has opened stays open for the next one.
 
@@ -29,7 +34,7 @@ class KeptThread:
     def __init__(self, at_end: Callable[[], object] = lambda: None) -> None:
         """``at_end``: called in the thread when it ends, for what it has opened."""
         self._at_end = at_end
-        self._bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] | None = None
+        self._bodies: _Bodies | None = None
         self._thread: threading.Thread | None = None
         self._last = threading.Event()
         """Has the thread done all that it was given?"""
@@ -41,7 +46,7 @@ class KeptThread:
         """
         if self._bodies is None or not self._last.is_set():
             self.close()
-            bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None] = queue.SimpleQueue()
+            bodies: _Bodies = queue.SimpleQueue()
             self._thread = start_thread(partial(self._work, bodies))
             if self._thread is None:
                 return None
@@ -57,7 +62,7 @@ class KeptThread:
             self._bodies = None
             self._thread.join(wait_secs)
 
-    def _work(self, bodies: queue.SimpleQueue[tuple[Callable[[], object], threading.Event] | None]) -> None:
+    def _work(self, bodies: _Bodies) -> None:
         """The life of a thread."""
         try:
             while (given := bodies.get()) is not None:
