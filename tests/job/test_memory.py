@@ -48,8 +48,9 @@ def test_ten_times_the_log_takes_no_more_memory(site: ForkedSite, suffix: str, t
 def test_more_batches_into_clickhouse_take_no_more_memory(
     site: ForkedSite, aspects_clickhouse: ClickHouse, tmp_path: Path
 ) -> None:
+    """Once as many are in flight at the same time as ever will be, which a dozen are enough for."""
     peaks = []
-    for batches in (3, 12):
+    for batches in (12, 48):
         site.log(Mix(good=500 * batches))
         empty = ForkedSite(tmp_path / f"x{batches}", site.lms)
         target = aspects_clickhouse.destination()
