@@ -33,7 +33,6 @@ class Job:
 
     name: str
     uid: str
-    active: bool
     complete: bool
     failed: bool
 
@@ -46,10 +45,14 @@ class Job:
         return cls(
             name=item["metadata"]["name"],
             uid=item["metadata"]["uid"],
-            active=bool(status.get("active")),
             complete="Complete" in conditions,
             failed="Failed" in conditions,
         )
+
+    @property
+    def active(self) -> bool:
+        """Has it not ended yet? It may have no pod at all: a quota may allow it none for now."""
+        return not (self.complete or self.failed)
 
 
 @dataclass(frozen=True)

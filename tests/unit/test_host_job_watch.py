@@ -13,7 +13,7 @@ from tutor_transform_logs.job_watch import PATIENCE_SECS, JobWatch
 from tutor_transform_logs.kubectl import Job, Pod
 from tutor_transform_logs.kubernetes import Replay
 
-ACTIVE = Job("plan-job", "1", True, False, False)
+ACTIVE = Job("plan-job", "1", False, False)
 NO_NODE = "0/1 nodes are available: 1 Insufficient cpu."
 NO_IMAGE = 'Back-off pulling image "none:1"'
 
@@ -200,7 +200,7 @@ def test_after_an_error_the_config_stays_only_for_pods_that_go_on(
 ) -> None:
     cluster = Cluster()
     replay = replay_on(cluster)
-    cluster.of_job = [Job("plan-job", "1", active, False, not active)]
+    cluster.of_job = [Job("plan-job", "1", False, not active)]
 
     def fail(phase: str) -> None:
         raise TutorError("It failed.")
@@ -236,5 +236,5 @@ def test_where_a_running_job_stands(capsys: pytest.CaptureFixture[str], job: str
     """One that was killed and replaced counts as running."""
     cluster = Cluster()
     cluster.found, cluster.why = found, "exceeded quota"
-    replay_on(cluster, pods=2)._show_progress(Job(job, "1", True, False, False))
+    replay_on(cluster, pods=2)._show_progress(Job(job, "1", False, False))
     assert f"{job} is running: {said}" in capsys.readouterr().out

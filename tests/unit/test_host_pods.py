@@ -30,7 +30,7 @@ def replay_with(**terminated: Any) -> Any:
             return "what it printed\n"
 
     replay._kubectl = Cluster()
-    replay._run = lambda phase, script: (Job("plan-job", "1", False, False, True), None)
+    replay._run = lambda phase, script: (Job("plan-job", "1", False, True), None)
     return replay
 
 
@@ -76,7 +76,7 @@ def test_a_pod_that_was_deleted(failure: TutorError | None) -> None:
     """There are no logs to view."""
     replay = replay_with(exitCode=0)
     replay._kubectl.pods_of = lambda job: []
-    replay._run = lambda phase, script: (Job("plan-job", "1", False, False, True), failure)
+    replay._run = lambda phase, script: (Job("plan-job", "1", False, True), failure)
     with pytest.raises(TutorError, match=r"^The result of plan-job is not known: its pod was deleted\. Run the same"):
         replay._single("plan")
 
@@ -90,7 +90,7 @@ def test_a_command_that_waits_says_how_to_stop_what_it_waits_for(
     replay._config = "config-2"
     replay._kubectl.secret_keys = lambda secret: ["config-1", "config-2"]
     replay._kubectl.remove_secret_keys = lambda secret, keys: removed.extend(keys)
-    replay._kubectl.jobs = lambda selector: [Job("plan-job", "1", True, False, False)]
+    replay._kubectl.jobs = lambda selector: [Job("plan-job", "1", False, False)]
 
     def interrupt(secs: float) -> None:
         raise KeyboardInterrupt
@@ -108,3 +108,20 @@ def test_a_command_that_waits_says_how_to_stop_what_it_waits_for(
 def test_a_pod_that_has_run_the_job() -> None:
     replay = replay_with(exitCode=0, reason="Completed", message=PhaseOutcome(nothing_new=True).to_line())
     assert replay._single("plan") == PhaseOutcome(nothing_new=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "active"),
+    [
+        ({}, True),
+        ({"active": 1, "ready": 0}, True),
+        ({"conditions": [{"type": "Suspended", "status": "True"}]}, True),
+        ({"conditions": [{"type": "Failed", "status": "False"}]}, True),
+        ({"conditions": [{"type": "FailureTarget", "status": "True"}], "terminating": 1}, True),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, False),
+        ({"conditions": [{"type": "Failed", "status": "True"}]}, False),
+    ],
+)
+def test_a_job_goes_on_until_it_has_ended(status: dict[str, Any], active: bool) -> None:
+    """Where a quota allows it no pod for now, it has none that is active."""
+    assert Job.of({"metadata": {"name": "plan-job", "uid": "1"}, "status": status}).active is active
