@@ -76,9 +76,12 @@ e2e: $(VENV)/installed-dev debian-packages ## Run "tutor local do transform-trac
 	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/cluster -o python_files='scenario_*.py' --lms-python=3.11 \
 		-m older_lms $(PYTEST) || (( $$? == 5 ))
 
-.PHONY: cluster
-cluster: $(VENV)/installed-dev debian-packages ## Run "tutor k8s do transform-tracking-logs" on a Kubernetes built with Go
+.PHONY: kubernetes
+kubernetes: $(VENV)/installed-dev ## Build the Kubernetes of "make cluster", if it is not there
 	$(BIN)/python -m tests.e2e.cluster.programs
+
+.PHONY: cluster
+cluster: kubernetes debian-packages ## Run "tutor k8s do transform-tracking-logs" on a Kubernetes built with Go
 	@tests/e2e/install-docker containernetworking-plugins
 	@# The first test also waits for the images.
 	$(BIN)/python -m pytest tests/e2e/cluster --timeout=1800 -o python_files='scenario_*.py' $(PYTEST)

@@ -45,6 +45,14 @@ class MariaDb:
             }
         }
 
+    def column(self, database: str, statement: str) -> list[Any]:
+        """Run an SQL statement; gives the first column of what it answers."""
+        with pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            connection.commit()
+            return [row[0] for row in cursor.fetchall()]
+
 
 def _program(name: str) -> str:
     # Debian keeps servers where a plain user's PATH does not look.

@@ -40,23 +40,31 @@ def programs(request: pytest.FixtureRequest) -> Path:
         return programs_module.ensure()
 
 
-@pytest.fixture(scope="session")
-def empty_cluster(programs: Path) -> Iterator[Cluster]:
-    """A running cluster. There is one at a time: its bridge and its cgroup have names."""
-    folder = cache_folder() / "cluster"
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """One cluster at a time: its bridge and its cgroup have names. No scenario's time begins before it is its turn."""
+    if not any("empty_cluster" in getattr(item, "fixturenames", ()) for item in session.items):
+        return (yield)
     with (cache_folder() / "cluster.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        node_module.clean(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        with (
-            control_plane.start(folder, programs) as (plane, tokens),
-            node_module.start(folder, plane, tokens.node) as node,
-        ):
-            version = plane.get("node", control_plane.NODE)["status"]["nodeInfo"]["kubeletVersion"]
-            registry.register(f"Kubernetes {version}")
-            yield Cluster(plane, node, version)
-        shutil.rmtree(folder, ignore_errors=True)
+        return (yield)
+
+
+@pytest.fixture(scope="session")
+def empty_cluster(programs: Path) -> Iterator[Cluster]:
+    """A running cluster."""
+    folder = cache_folder() / "cluster"
+    node_module.clean(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with (
+        control_plane.start(folder, programs) as (plane, tokens),
+        node_module.start(folder, plane, tokens.node) as node,
+    ):
+        version = plane.get("node", control_plane.NODE)["status"]["nodeInfo"]["kubeletVersion"]
+        registry.register(f"Kubernetes {version}")
+        yield Cluster(plane, node, version)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import yaml
 
 from tests.e2e.cluster.control_plane import NODE
 from tests.e2e.cluster.site import PHASE, KubernetesSite
+from tests.harness.http_sinks import ScriptedLrs
 
 Say = Callable[..., None]
 MakeSite = Callable[..., KubernetesSite]
@@ -20,23 +21,36 @@ SLOWLY = {"TRANSFORM_LOGS_SLEEP_BETWEEN_BATCHES_SECS": 0.5}
 LOGS = 4
 
 
-def _at_work(new_site: MakeSite, **settings: Any) -> tuple[KubernetesSite, subprocess.Popen[str]]:
-    """A site with two pods, both of which have begun to deliver, and the command that started them."""
+def _at_work(new_site: MakeSite, lrs: ScriptedLrs | None = None) -> tuple[KubernetesSite, subprocess.Popen[str]]:
+    """A site with two pods, both of which have begun to deliver, and the command that started them.
+
+    ``lrs``: where to deliver; ``None``: to Ralph, which does not say what comes again.
+    """
     site = new_site()
     for number in range(LOGS):
         site.log_of_day(number, good=60)
-    site.save(**{**site.settings(2), **SLOWLY, **settings})
+    site.save(**{**site.settings(2), **SLOWLY, **(site.to_gate(lrs) if lrs else {})})
     process = site.start_replay()
-    leases = "transform-logs/"
-    site.wait(lambda: process.poll() is not None or (_begun(site, leases) >= 2 and site.lrs.count() >= 8))
+
+    def both_deliver() -> bool:
+        return _begun(site) >= 2 and (len(lrs.statements) if lrs else site.lrs.count()) >= 8
+
+    site.wait(lambda: process.poll() is not None or both_deliver())
     if process.poll() is not None:
         pytest.fail(f"the command ended before both pods were at work:\n{site.finish(process).output}")
     return site, process
 
 
-def _begun(site: KubernetesSite, prefix: str) -> int:
+def _begun(site: KubernetesSite) -> int:
     """How many pods hold the lock of their share."""
-    return len({key.rpartition("/lock-")[2][:5] for key in site.bucket.keys(prefix) if "/lock-" in key})
+    return len({key.rpartition("/lock-")[2][:5] for key in site.bucket.keys("transform-logs/") if "/lock-" in key})
+
+
+def _assert_nothing_twice(site: KubernetesSite, lrs: ScriptedLrs) -> None:
+    """The LRS has all, and was sent none of it again."""
+    assert len(lrs.statements) == site.statements_expected
+    assert lrs.repeated == 0
+    site.assert_no_secret()
 
 
 def _name(pod: dict[str, Any]) -> str:
@@ -54,21 +68,21 @@ def _terminated(pod: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def test_a_pod_that_is_deleted(new_site: MakeSite, found: Say) -> None:
+def test_a_pod_that_is_deleted(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
     """It is told to end, saves what it has delivered, and another takes its place."""
-    site, process = _at_work(new_site)
+    site, process = _at_work(new_site, scripted_lrs)
     [victim] = [_name(pod) for pod in _of_index(site, 1)]
-    before = site.lrs.count()
+    before = len(scripted_lrs.statements)
 
     site.kubectl("delete", "pod", victim)
 
     site.finish(process).must()
-    site.assert_all_there()
+    _assert_nothing_twice(site, scripted_lrs)
     assert before < site.statements_expected
     assert site.pods_started().count("work") == 3
     [job] = site.items("jobs", "work")
     assert job["status"]["succeeded"] == 2
-    found(f"{before} statements when a pod was deleted")
+    found(f"{before} statements when a pod was deleted, none sent again", len(scripted_lrs.statements))
 
 
 def test_a_container_that_is_killed(new_site: MakeSite, found: Say) -> None:
@@ -110,25 +124,25 @@ def test_an_index_that_fails_for_good(new_site: MakeSite, found: Say) -> None:
     found(f"status 4 with {before} statements, then a second run")
 
 
-def test_a_node_that_is_drained(new_site: MakeSite, found: Say) -> None:
+def test_a_node_that_is_drained(new_site: MakeSite, scripted_lrs: ScriptedLrs, found: Say) -> None:
     """Both pods are evicted; no failure is counted, and the work goes on when there is a node again."""
-    site, process = _at_work(new_site)
+    site, process = _at_work(new_site, scripted_lrs)
     evicted = len(site.running_pods())
     selector = "--pod-selector=transform-logs/phase=work"
 
     site.kubectl("drain", NODE, selector, "--delete-emptydir-data", "--force", "--ignore-daemonsets", "--timeout=240s")
     try:
         site.wait(lambda: [pod["status"]["phase"] for pod in site.items("pods", "work")] == ["Pending"] * 2)
-        before = site.lrs.count()
+        before = len(scripted_lrs.statements)
     finally:
         site.kubectl("uncordon", NODE)
 
     site.finish(process).must()
-    site.assert_all_there()
+    _assert_nothing_twice(site, scripted_lrs)
     [job] = site.items("jobs", "work")
     assert job["status"]["succeeded"] == evicted == 2
     assert not job["status"].get("failed")
-    found(f"{before} statements when the node was empty")
+    found(f"{before} statements when the node was empty, none sent again", len(scripted_lrs.statements))
 
 
 def test_too_little_memory(new_site: MakeSite, found: Say) -> None:
@@ -136,7 +150,7 @@ def test_too_little_memory(new_site: MakeSite, found: Say) -> None:
     site = new_site()
     site.log_of_day(0)
     # It is killed before it has a lock, whose lease would hold up the next one for two minutes.
-    too_little = {"memory": "24Mi"}
+    too_little = {"memory": "32Mi"}
     limits = {"TRANSFORM_LOGS_K8S_LIMITS": too_little, "TRANSFORM_LOGS_K8S_REQUESTS": too_little}
     site.save(**site.settings(1), **limits)
 

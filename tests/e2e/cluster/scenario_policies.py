@@ -17,7 +17,9 @@ from tests.e2e.cluster.control_plane import KUBECTL, ControlPlane
 from tests.e2e.cluster.site import Cluster, KubernetesSite
 from tests.e2e.docker import Docker
 from tests.e2e.images import Images
+from tests.harness.cluster_site import new_lms_database
 from tests.harness.http_sinks import ScriptedLrs
+from tests.harness.mariadb import MariaDb
 from tests.harness.process import ServiceError
 from tutor_transform_logs.kubectl import ANNOTATIONS_BYTES, DATA_BYTES, applied_size
 from tutor_transform_logs.lms_job.util.formatting import count
@@ -169,19 +171,26 @@ def test_the_schedule_fires_once_at_a_time(new_site: MakeSite, scripted_lrs: Scr
     found("fired by itself, and not while it ran", len(scripted_lrs.statements))
 
 
-def test_init_makes_erbs_tables(new_site: MakeSite, found: Say) -> None:
+def test_init_makes_erbs_tables(new_site: MakeSite, mariadb_server: MariaDb, found: Say) -> None:
+    """In a database that has those of the LMS and no other."""
+    databases = new_lms_database(mariadb_server)
+    name = databases["OPENEDX_MYSQL_DATABASE"]
+    [*tables] = mariadb_server.column(name, "SHOW TABLES LIKE 'event_routing_backends%'")
+    assert tables
+    mariadb_server.column(name, f"DROP TABLE {', '.join(tables)}")
+    mariadb_server.column(name, "DELETE FROM django_migrations WHERE app = 'event_routing_backends'")
     site = new_site()
-    site.save()
+    site.save(**site.from_pods(databases))
     site.apply(site.kustomized("ConfigMap"))
 
     site.tutor("k8s", "do", "init", "--limit=transform_logs")
 
+    assert mariadb_server.column(name, "SHOW TABLES LIKE 'event_routing_backends%'") == tables
     [job] = site.items("jobs", "init")
     [pod] = site.items("pods", "init")
     assert job["status"]["succeeded"] == 1
-    log = site.kubectl("logs", pod["metadata"]["name"])
-    assert "event_routing_backends" in log
-    found(f"the init Job {job['metadata']['name']} has succeeded")
+    assert "event_routing_backends" in site.kubectl("logs", pod["metadata"]["name"])
+    found(f"{count(len(tables), 'table')} of ERB made by the Job {job['metadata']['name']}")
 
 
 def test_an_image_without_erb(new_site: MakeSite, images: Images, docker: Docker, cluster: Cluster, found: Say) -> None:
