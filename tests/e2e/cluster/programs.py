@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.harness.golang import go
 from tests.harness.process import ServiceError
 from tests.harness.venvs import filled_once
 
@@ -42,8 +40,6 @@ func main() {
 	<-ended
 }
 """
-# Debian's own Go is too old for Kubernetes, so there may be another one here.
-_PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"])
 
 
 def ensure(version: str = VERSION, servers: tuple[str, ...] = tuple(SERVERS)) -> Path:
@@ -55,24 +51,10 @@ def ensure(version: str = VERSION, servers: tuple[str, ...] = tuple(SERVERS)) ->
     return filled_once(f"kubernetes-{version}", recipe, lambda folder: _build(folder, version, servers)) / "bin"
 
 
-def _go(folder: Path, *arguments: str) -> str:
-    go = shutil.which("go", path=_PLACES)
-    if go is None:
-        raise ServiceError("go is missing: the tests on a cluster build Kubernetes with it. Install Go 1.26 or later")
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GO111MODULE": "on"}
-    done = subprocess.run([go, *arguments], cwd=folder, env=environ, capture_output=True, text=True)
-    if done.returncode:
-        raise ServiceError(
-            f"go {' '.join(arguments)[:200]} failed. It needs a registry of Go modules (go env GOPROXY) that has "
-            f"{MODULE}:\n{(done.stderr or done.stdout)[-2000:]}"
-        )
-    return done.stdout
-
-
 def _build(folder: Path, version: str, servers: tuple[str, ...]) -> None:
     begun = time.monotonic()
     (folder / "go.mod").write_text("module cluster\n\ngo 1.24\n")
-    module = json.loads(_go(folder, "mod", "download", "-json", f"{MODULE}@v{version}"))
+    module = json.loads(go(folder, MODULE, "mod", "download", "-json", f"{MODULE}@v{version}"))
     # Its go.mod takes these from folders beside it, which a module of ours does not have.
     beside = re.findall(r"^\s+(k8s\.io/\S+) v0\.0\.0(?: //.*)?$", Path(module["GoMod"]).read_text(), re.MULTILINE)
     replaced = "".join(f"replace {name} => {name} v0{version.removeprefix('1')}\n" for name in sorted(set(beside)))
@@ -84,7 +66,7 @@ def _build(folder: Path, version: str, servers: tuple[str, ...]) -> None:
     (folder / PAUSE).mkdir()
     (folder / PAUSE / "main.go").write_text(PAUSE_SOURCE)
     for name, package in {PAUSE: f"./{PAUSE}", **{name: SERVERS[name] for name in servers}}.items():
-        _go(folder, *build, f"-o=bin/{name}", package)
+        go(folder, MODULE, *build, f"-o=bin/{name}", package)
         print(f"cluster: built {name} {version} ({time.monotonic() - begun:.0f} s so far)", flush=True)
 
 
