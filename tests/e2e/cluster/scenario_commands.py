@@ -90,6 +90,23 @@ def test_ctrl_c_and_again(held: Callable[..., Held], found: Say) -> None:
     found("the Job went on, and the second command ended the run", len(first.lrs.statements))
 
 
+def test_a_command_that_is_killed(held: Callable[..., Held], found: Say) -> None:
+    """Its pods go on, for which its config stays; the next command waits for them, and removes it."""
+    first = held()
+    first.process.kill()
+    first.site.finish(first.process)
+    assert len(first.site.secret_keys("transform-logs-run")) == 1
+    assert first.site.running_pods()
+    first.lrs.gate.set()
+
+    assert "Waiting for an earlier run of this command to end" in first.site.replay()
+
+    assert first.site.secret_keys("transform-logs-run") == []
+    assert first.lrs.repeated == 0
+    first.assert_all_there()
+    found("the Job went on, and the second command ended the run", len(first.lrs.statements))
+
+
 def test_ctrl_c_and_the_work_deleted(held: Callable[..., Held], found: Say) -> None:
     """As the command says: its pods end, and the next run resumes."""
     first = held()
