@@ -28,7 +28,7 @@ WITH_BLANK_LINES = 20_000
 FIRST_BYTES = 4 * 1024**2
 # Of fewer lines, most may be bad by chance, unless one knows what they are. Whole JSON objects are not bad by chance.
 LEAST_LINES = 10
-# Knows a tracker's line by its ends, of whatever type. Most logs are small, where to parse half of the lines takes long.
+# Knows a tracker's line by its ends, of whatever type. To parse half of the lines of a small log takes long.
 _TRACKERS = Prefilter(())
 # Of a statement that is recognised.
 _LONGEST_KNOWN = 64 * 1024
