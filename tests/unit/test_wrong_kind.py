@@ -65,20 +65,6 @@ def test_no_more_is_parsed_than_decides(monkeypatch: pytest.MonkeyPatch) -> None
     assert parse.call_count == 500
 
 
-def test_no_line_is_parsed_that_is_known_by_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of whatever type: the job knows the same lines so, and its own types are events, too."""
-    parse = Mock(wraps=events.parse)
-    monkeypatch.setattr(wrong_kind, "parse", parse)
-    lines = [
-        f'{{"name": "{name}", "context": {{}}, "event": {{}}, "time": "2026-02-01T00:00:00+00:00", '
-        f'"event_type": "{name}", "event_source": "server", "page": null}}\n'.encode()
-        for name in ("/courses/x/about", "edx.course.enrollment.activated", "unheard.of")
-    ]
-    assert problem(b"".join(lines) * 20) == ""
-    assert parse.call_count == 0
-    assert "20 of 50 lines hold no event" in problem(NGINX * 20 + lines[0] * 30, ratio=0.2)
-
-
 @pytest.mark.parametrize(
     ("content", "lines", "looks"),
     [

@@ -19,7 +19,6 @@ from ..util.formatting import count, printable
 from .decompress import BrokenObject
 from .events import NO_EVENT_FIELD, Unparsable, is_tracked, parse
 from .log_lines import log_lines
-from .prefilter import Prefilter
 from .segment import segment_chunks
 
 FIRST_LINES = 1000
@@ -28,8 +27,6 @@ WITH_BLANK_LINES = 20_000
 FIRST_BYTES = 4 * 1024**2
 # Of fewer lines, most may be bad by chance, unless one knows what they are. Whole JSON objects are not bad by chance.
 LEAST_LINES = 10
-# Knows a tracker's line by its ends, of whatever type. To parse half of the lines of a small log takes long.
-_TRACKERS = Prefilter(())
 # Of a statement that is recognised.
 _LONGEST_KNOWN = 64 * 1024
 # Of the line that is shown.
@@ -161,8 +158,6 @@ def describe_wrong_kind(head: bytes, lines: Iterable[Line], max_invalid_ratio: f
 def _has_event(line: Line) -> bool:
     if line.overlong:
         return False
-    if _TRACKERS.is_unknown_by_its_ends(line.raw):
-        return True
     try:
         return is_tracked(parse(line.raw).fields)
     except Unparsable:
