@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import yaml
@@ -30,6 +30,7 @@ from tests.harness.venvs import cache_folder
 MakeSite = Callable[..., KubernetesSite]
 
 _numbers = itertools.count(1)
+_LOCK = pytest.StashKey[TextIO]()
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +46,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """One cluster at a time: its bridge and its cgroup have names. No scenario's time begins before it is its turn."""
     if not any("empty_cluster" in getattr(item, "fixturenames", ()) for item in session.items):
         return (yield)
-    with (cache_folder() / "cluster.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return (yield)
+    # It is free when the process ends. After Ctrl-C, fixtures are torn down later than this loop.
+    lock = session.config.stash[_LOCK] = (cache_folder() / "cluster.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return (yield)
 
 
 @pytest.fixture(scope="session")

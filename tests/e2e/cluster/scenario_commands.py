@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.cluster.site import KubernetesSite
+from tests.e2e.cluster.site import QUIET_SECS, KubernetesSite
 from tests.harness.http_sinks import ScriptedLrs
 
 Say = Callable[..., None]
@@ -93,15 +94,23 @@ def test_ctrl_c_and_again(held: Callable[..., Held], found: Say) -> None:
 def test_a_command_that_is_killed(held: Callable[..., Held], found: Say) -> None:
     """Its pods go on, for which its config stays; the next command waits for them, and removes it."""
     first = held()
+    site = first.site
     first.process.kill()
-    first.site.finish(first.process)
-    assert len(first.site.secret_keys("transform-logs-run")) == 1
-    assert first.site.running_pods()
+    site.finish(first.process)
+    assert len(site.secret_keys("transform-logs-run")) == 1
+
+    second = site.start_replay()
+
+    assert second.stdout is not None
+    waits = f"Waiting for an earlier run of this command to end: {first.name}"
+    assert any(waits in line for line in second.stdout)
+    # However long that takes: by now it would have taken a run without an active Job for over.
+    time.sleep(QUIET_SECS + 5)
+    assert second.poll() is None
+    assert [job["metadata"]["name"] for job in site.items("jobs", "work")] == [first.name]
     first.lrs.gate.set()
-
-    assert "Waiting for an earlier run of this command to end" in first.site.replay()
-
-    assert first.site.secret_keys("transform-logs-run") == []
+    site.finish(second).must()
+    assert site.secret_keys("transform-logs-run") == []
     assert first.lrs.repeated == 0
     first.assert_all_there()
     found("the Job went on, and the second command ended the run", len(first.lrs.statements))

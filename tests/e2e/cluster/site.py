@@ -26,14 +26,15 @@ from tutor_transform_logs.demo.log_writer import BigLog
 PHASE = "transform-logs/phase"
 # How the names of pods begin. The phase "work" is not in them, and those of the schedule have no "job".
 OUR_POD = re.compile(r"transform-logs-((?:[a-z]+-)?job-)?\d+-")
+QUIET_SECS = 30
 # Tutor looks every five seconds, and so does the command.
-IMPATIENCE = """
+IMPATIENCE = f"""
 import time
 from tutor.commands import k8s
 from tutor_transform_logs import job_watch, kubernetes
 k8s.sleep = lambda secs: time.sleep(secs / 10)
 kubernetes.POLL_SECS = 0.5
-kubernetes.QUIET_SECS = 30
+kubernetes.QUIET_SECS = {QUIET_SECS}
 job_watch.WATCH_SECS = 1
 job_watch.PATIENCE_SECS = 10
 """
