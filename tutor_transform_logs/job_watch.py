@@ -71,14 +71,15 @@ class JobWatch:
             return
         self._seen = True
         pods = self._kubectl.pods_of(jobs[-1])
-        if any(not pod.waits for pod in pods) or jobs[-1].complete or jobs[-1].failed:
+        # One that failed may have another in its place, which can't start.
+        if any(not pod.waits and not pod.status for pod in pods) or not jobs[-1].active:
             self._since = None
             return
         if self._since is None:
             self._since = now
         if now - self._since < PATIENCE_SECS:
             return
-        reasons = [pod.waits for pod in pods] or [self._kubectl.why_no_pods(jobs[-1])]
+        reasons = [pod.waits for pod in pods if pod.waits] or [self._kubectl.why_no_pods(jobs[-1])]
         for reason in filter(None, reasons):
             if reason not in self._told:
                 self._told.add(reason)

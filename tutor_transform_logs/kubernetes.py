@@ -218,6 +218,8 @@ class Replay:
                 raise failure or TutorError(f"The Job {service}-job was deleted. {AGAIN}")
             if ours[-1].complete or ours[-1].failed:
                 return ours[-1], failure
+            # Tutor no longer waits once a pod has failed, but another may take its place.
+            watch.look(time.monotonic())
             time.sleep(POLL_SECS)
 
     def _tell_wait(self, text: str) -> None:
@@ -266,7 +268,7 @@ class Replay:
         A command that was killed leaves its config there. It is over when none of its Jobs has been active for some
         time.
         """
-        last_active, told = time.monotonic(), False
+        last_active, told, advised = time.monotonic(), False, False
         try:
             while earlier := [key for key in self._kubectl.secret_keys(SECRET) if key < self._config]:
                 active = [job.name for job in self._kubectl.jobs(PHASE) if job.active]
@@ -278,9 +280,10 @@ class Replay:
                 if not told:
                     what = f": {', '.join(active)}" if active else ""
                     fmt.echo_info(f"Waiting for an earlier run of this command to end{what}")
-                    if active:
-                        fmt.echo_info(f"If its pods can't start, it never ends: press Ctrl-C and run {self._to_stop()}")
                     told = True
+                if active and not advised:
+                    fmt.echo_info(f"If its pods can't start, it never ends: press Ctrl-C and run {self._to_stop()}")
+                    advised = True
                 time.sleep(POLL_SECS)
         except (KeyboardInterrupt, click.Abort):
             self._remove_configs([self._config])

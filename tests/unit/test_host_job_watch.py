@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tutor.exceptions import TutorError
@@ -41,6 +42,7 @@ NO_PULL = pod(
 )
 RUNNING = pod(phase="Running", containerStatuses=container(running={}))
 ENDED = pod(phase="Succeeded", containerStatuses=container(terminated={"exitCode": 0}))
+KILLED = pod(phase="Failed", containerStatuses=container(terminated={"exitCode": 137}))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,9 @@ def replay_on(cluster: Any, pods: int = 1) -> Any:
         ([UNSCHEDULABLE], "", f"Unschedulable ({NO_NODE})"),
         ([NO_PULL, NO_PULL], "", f"ImagePullBackOff ({NO_IMAGE})"),
         ([], 'pods "x" is forbidden: exceeded quota', 'pods "x" is forbidden: exceeded quota'),
+        # In the place of one that was killed.
+        ([KILLED, UNSCHEDULABLE], "", f"Unschedulable ({NO_NODE})"),
+        ([KILLED], "exceeded quota", "exceeded quota"),
     ],
 )
 def test_what_keeps_pods_from_starting_is_told_once(found: list[Pod], why: str, reason: str) -> None:
@@ -238,3 +243,29 @@ def test_where_a_running_job_stands(capsys: pytest.CaptureFixture[str], job: str
     cluster.found, cluster.why = found, "exceeded quota"
     replay_on(cluster, pods=2)._show_progress(Job(job, "1", False, False))
     assert f"{job} is running: {said}" in capsys.readouterr().out
+
+
+def test_a_replacement_that_cannot_start_is_told_when_tutor_has_stopped_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tutor ends with the first pod that fails, and the command waits for the Job."""
+    cluster = Cluster()
+    cluster.of_job = []
+    cluster.found = [KILLED, UNSCHEDULABLE]
+    replay = replay_on(cluster)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+
+    def fail(service: str, script: str) -> None:
+        cluster.of_job = [ACTIVE]
+        raise TutorError("Job failed.")
+
+    def sleep(secs: float) -> None:
+        if "has started yet" in capsys.readouterr().err:
+            cluster.of_job = [Job("plan-job", "1", False, True)]
+
+    replay._runner = Mock(run_task_from_str=fail)
+    monkeypatch.setattr("time.sleep", sleep)
+    job, failure = replay._run("plan", "true")
+    assert job.failed
+    assert str(failure) == "Job failed."

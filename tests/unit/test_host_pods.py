@@ -81,27 +81,34 @@ def test_a_pod_that_was_deleted(failure: TutorError | None) -> None:
         replay._single("plan")
 
 
+@pytest.mark.parametrize("looks", [1, 3])
 def test_a_command_that_waits_says_how_to_stop_what_it_waits_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], looks: int
 ) -> None:
-    """Pods that can't start, for lack of an image or a node, never end. It is ended by Ctrl-C here."""
+    """Pods that can't start, for lack of an image or a node, never end. It is ended by Ctrl-C here.
+
+    Between two Jobs of the earlier run, there is none for a moment: the first of these ``looks`` but the last see none.
+    """
     replay = replay_with(exitCode=0)
     removed: list[str] = []
     replay._config = "config-2"
     replay._kubectl.secret_keys = lambda secret: ["config-1", "config-2"]
     replay._kubectl.remove_secret_keys = lambda secret, keys: removed.extend(keys)
-    replay._kubectl.jobs = lambda selector: [Job("plan-job", "1", False, False)]
+    found: list[list[Job]] = [[]] * (looks - 1) + [[Job("plan-job", "1", False, False)]]
+    replay._kubectl.jobs = lambda selector: found.pop(0)
 
     def interrupt(secs: float) -> None:
-        raise KeyboardInterrupt
+        if not found:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         replay._wait_for_turn()
     said = capsys.readouterr()
     printed = " ".join((said.out + said.err).split())
-    assert "Waiting for an earlier run of this command to end: plan-job" in printed
-    assert "If its pods can't start, it never ends: press Ctrl-C and run kubectl delete jobs" in printed
+    assert f"Waiting for an earlier run of this command to end{': plan-job' if looks == 1 else ''}" in printed
+    assert printed.count("Waiting for an earlier run") == 1
+    assert printed.count("If its pods can't start, it never ends: press Ctrl-C and run kubectl delete jobs") == 1
     assert removed == ["config-2"]
 
 
