@@ -197,7 +197,7 @@ class Replay:
         earlier = self._kubectl.jobs(PHASE)
         before = {job.uid for job in earlier}
         # The lease of a pod that was killed stops nobody if its Job is known to be over.
-        over = " ".join(job.name for job in earlier if job.complete or job.failed)
+        over = " ".join(job.name for job in earlier if not job.active)
         script = f"export {ENDED_JOBS}='{over}'; {script}"
         failure = None
 
@@ -216,7 +216,7 @@ class Replay:
             ours = started()
             if not ours:
                 raise failure or TutorError(f"The Job {service}-job was deleted. {AGAIN}")
-            if ours[-1].complete or ours[-1].failed:
+            if not ours[-1].active:
                 return ours[-1], failure
             # Tutor no longer waits once a pod has failed, but another may take its place.
             watch.look(time.monotonic())
